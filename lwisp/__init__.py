@@ -1,0 +1,49 @@
+"""LW-ISP: RAW photos to finished pictures with one two-million-parameter network.
+
+    import lwisp
+    rgb = lwisp.develop(lwisp.load("photo"), lwisp.read_raw("photo.dng"))  # (H, W, 3) float32 sRGB in [0, 1]
+
+Importing the package does nothing; a name brings its module when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lwisp.checkpoint import load
+    from lwisp.errors import InputError
+    from lwisp.model import LWISP, LWISPConfig
+    from lwisp.pipeline import develop, develop_files, plan
+    from lwisp.raw import RawImage, read_mosaic, read_raw
+
+_HOMES = {
+    "InputError": "errors",
+    "LWISP": "model",
+    "LWISPConfig": "model",
+    "RawImage": "raw",
+    "develop": "pipeline",
+    "develop_files": "pipeline",
+    "load": "checkpoint",
+    "plan": "pipeline",
+    "read_mosaic": "raw",
+    "read_raw": "raw",
+}
+
+__all__ = [
+    "LWISP",
+    "InputError",
+    "LWISPConfig",
+    "RawImage",
+    "develop",
+    "develop_files",
+    "load",
+    "plan",
+    "read_mosaic",
+    "read_raw",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lwisp' has no attribute {name!r}")
+    return getattr(import_module(f"lwisp.{_HOMES[name]}"), name)
