@@ -1,0 +1,243 @@
+"""The LW-ISP network: fine-grained attention going down, contextual complement going up.
+
+Chen and Ma, "LW-ISP: A Lightweight Model with ISP and Deep Learning", BMVC 2022, sections 3.1 to 3.3.
+Block names follow the paper: `FGAM`, `CCB`, `down1..4` and `up1..4` (`down[0..3]`, `up[0..3]` here).
+`docs/paper.md` says where each choice that the paper leaves open comes from.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SIZE_MULTIPLE = 16  # four 2x poolings
+SIZE_MINIMUM = 32  # reflecting by one pixel at the deepest level needs two pixels there
+
+Attention = Literal["add", "multiply"]
+CoreInput = Literal["sum", "twice", "decoder"]
+Contrast = Literal["alone", "gated"]
+Padding = Literal["reflect", "zeros"]
+
+
+@dataclass(frozen=True)
+class LWISPConfig:
+    """Everything that decides the structure of one `LWISP`; the defaults are the paper's full student."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # a card or recipe with an unknown field is refused
+
+    in_channels: int = 4
+    """4 packed RAW planes (R, Gr, Gb, B); 3 for clean RGB."""
+    width: int = 16
+    """Channels of the first stage; every deeper stage doubles them, four times."""
+    fgam: bool = True
+    """Fine-grained attention after each pooling (section 3.1)."""
+    ccb: bool = True
+    """Contextual complement upsampling (section 3.2); bilinear upsampling without it."""
+    upsample: bool = True
+    """The last up block, so that the output has twice the size of the input planes; the teacher has none."""
+    attention: Attention = "add"
+    """How a FGAM map meets the features: x + map (the paper's words) or x + x * map."""
+    core_input: CoreInput = "sum"
+    """CCB-Core's input: P(decoder + skip), P(decoder) + P(skip) as equation 1 is written, or P(decoder)."""
+    contrast: Contrast = "alone"
+    """What CCB concatenates: the contrast map C_l itself, or the skip features gated by it."""
+    padding: Padding = "reflect"
+    """Border of every convolution but FGAM's 5x5, which is padded with zeros."""
+
+    def __post_init__(self) -> None:
+        if self.in_channels < 1 or self.width < 4 or self.width % 4:
+            raise ValueError(
+                f"expected in_channels >= 1 and width a multiple of 4 from 4 up, "
+                f"got in_channels={self.in_channels}, width={self.width}"
+            )
+        for field, choices in (
+            ("attention", Attention),
+            ("core_input", CoreInput),
+            ("contrast", Contrast),
+            ("padding", Padding),
+        ):
+            if getattr(self, field) not in get_args(choices):
+                raise ValueError(f"expected {field} to be one of {get_args(choices)}, got {getattr(self, field)!r}")
+
+    @property
+    def scale(self) -> int:
+        """Output pixels per input pixel, along each side."""
+        return 2 if self.upsample else 1
+
+
+TEACHER = LWISPConfig(in_channels=3, upsample=False)
+"""The paper's teacher (section 3.3): clean RGB in, RGB of the same size out."""
+
+
+class FGAM(nn.Module):
+    """Fine-grained attention: (B, C, h, w) -> (B, 2C, h, w), section 3.1 and figure 3.
+
+    Channel and spatial attention run in parallel, each is added to the input, and both sums are concatenated.
+    """
+
+    def __init__(self, channels: int, attention: Attention = "add", reduction: int = 8) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.multiply = attention == "multiply"
+        self.channel = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, hidden, 1),
+            nn.ReLU(),
+            nn.Conv2d(hidden, channels, 1),
+            nn.Sigmoid(),
+        )
+        self.spatial = nn.Sequential(nn.Conv2d(2, 1, 5, padding=2, bias=False), nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        channel_map = self.channel(x)  # (B, C, 1, 1)
+        spatial_map = self.spatial(torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1))  # (B, 1, h, w)
+        if self.multiply:
+            channel_map, spatial_map = x * channel_map, x * spatial_map
+        return torch.cat([x + channel_map, x + spatial_map], 1)
+
+
+class CCB(nn.Module):
+    """Contextual complement upsampling: C channels at (h, w) -> C channels at (2h, 2w), section 3.2, figure 4.
+
+    `decoder` (B, C, h, w) is what is being upsampled, `skip` (B, C, h, w) the first stage's features of the same
+    size, and `context` (B, C/2, 2h, 2w) those of twice the size. The first half of the result is CCB-Core's
+    (equation 1), the second half the contrast map of `context` (equation 2).
+    """
+
+    def __init__(self, channels: int, config: LWISPConfig) -> None:
+        super().__init__()
+        half = channels // 2
+        self.core_input, self.gated = config.core_input, config.contrast == "gated"
+        self.core = nn.Sequential(*_conv(channels, 2 * channels, config), nn.PixelShuffle(2))
+        self.near = nn.Sequential(*_conv(half, half, config, kernel=1))  # f_d1
+        self.far = nn.Sequential(*_conv(half, half, config, dilation=2))  # f_d2
+
+    def forward(self, decoder: Tensor, skip: Tensor, context: Tensor) -> Tensor:
+        if self.core_input == "twice":
+            upsampled = self.core(decoder) + self.core(skip)
+        elif self.core_input == "sum":
+            upsampled = self.core(decoder + skip)
+        else:
+            upsampled = self.core(decoder)
+        contrast = torch.sigmoid(self.near(context) - self.far(context))
+        return torch.cat([upsampled, contrast * context if self.gated else contrast], 1)
+
+
+class Bilinear(nn.Module):
+    """The backbone's up block in CCB's place, with its inputs and output: bilinear, a 3x3 convolution, the skip."""
+
+    def __init__(self, channels: int, config: LWISPConfig) -> None:
+        super().__init__()
+        self.core = nn.Sequential(
+            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), *_conv(channels, channels // 2, config)
+        )
+
+    def forward(self, decoder: Tensor, skip: Tensor, context: Tensor) -> Tensor:
+        return torch.cat([self.core(decoder), context], 1)
+
+
+class LWISP(nn.Module):
+    """LW-ISP, student or teacher: planes in [0, 1] -> RGB in [0, 1].
+
+    Input (B, in_channels, h, w): for a RAW, four packed planes of h = H/2, w = W/2. Output (B, 3, H, W) with
+    `upsample`, else (B, 3, h, w). Any h and w from 1 up: `forward` reflects the planes at the bottom and right to a
+    multiple of 16 (32 at least) and crops the result; nothing else in the project pads for the network.
+    """
+
+    def __init__(self, config: LWISPConfig = LWISPConfig()) -> None:
+        super().__init__()
+        self.config = config
+        widths = [config.width << level for level in range(5)]  # 16, 32, 64, 128, 256
+        growth = 2 if config.fgam else 1  # FGAM doubles the channels, so the convolution after it need not
+        self.head = nn.Sequential(*_conv(config.in_channels, widths[0], config))
+        self.stages = nn.ModuleList(
+            nn.Sequential(*_conv(widths[max(level - 1, 0)] * (growth if level else 1), width, config),
+                          *_conv(width, width, config))
+            for level, width in enumerate(widths[:4])
+        )  # fmt: skip
+        self.down = nn.ModuleList(
+            nn.Sequential(nn.MaxPool2d(2), FGAM(width, config.attention) if config.fgam else nn.Identity())
+            for width in widths[:4]
+        )
+        self.bottom = nn.Sequential(*_conv(widths[3] * growth, widths[4], config))
+        self.world = nn.Sequential(nn.Linear(widths[4], widths[3]), nn.ReLU())
+        self.blend = nn.Sequential(*_conv(widths[4], widths[3], config), *_conv(widths[3], widths[3], config))
+        block = CCB if config.ccb else Bilinear
+        self.up = nn.ModuleList(block(width, config) for width in widths[3:0:-1])
+        self.fuse = nn.ModuleList(nn.Sequential(*_conv(width, width // 2, config)) for width in widths[3:0:-1])
+        self.last_up = _last_up(config) if config.upsample else nn.Identity()
+        self.out = _bare_conv(widths[0], 3, config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = (side * self.config.scale for side in x.shape[-2:])
+        last = self.features(x)[-1].to(self.out.weight.dtype)  # a bf16 network may keep its output layer in fp32
+        return torch.sigmoid(self.out(last))[..., :height, :width]
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Outputs of the four up blocks for distillation (section 3.3), on the padded frame.
+
+        With the default width: 64 channels at h/4, 32 at h/2, 16 at h, and 16 at 2h (at h for the teacher, whose
+        last one is what its output layer sees).
+        """
+        first = self.head(pad_to_multiple(x))
+        skips, deeper = [], first
+        for stage, down in zip(self.stages, self.down, strict=True):
+            skips.append(stage(deeper))
+            deeper = down(skips[-1])
+        world = self.world(self.bottom(deeper).mean((-2, -1)))  # (B, 128), the frame's global vector
+        decoder = self.blend(
+            torch.cat([skips[-1], world[..., None, None].expand_as(skips[-1])], 1)
+        )  # (B, 128, h/8, w/8)
+        outputs = []
+        for up, fuse in zip(self.up, self.fuse, strict=True):
+            skip = skips.pop()
+            decoder = fuse(up(decoder, skip, skips[-1]))
+            outputs.append(decoder)
+        outputs.append(self.last_up(first * decoder))
+        return outputs
+
+
+def pad_to_multiple(x: Tensor) -> Tensor:
+    """Reflect (..., h, w) at the bottom and right up to `SIZE_MULTIPLE`, `SIZE_MINIMUM` at least; h, w >= 1."""
+    for dim in (-2, -1):
+        size = x.shape[dim]
+        target = max(-(-size // SIZE_MULTIPLE) * SIZE_MULTIPLE, SIZE_MINIMUM)
+        if target != size:
+            period = max(2 * (size - 1), 1)  # reflecting a triangle wave serves sides shorter than the padding too
+            index = torch.arange(target, device=x.device) % period
+            x = x.index_select(dim, torch.minimum(index, period - index) if size > 1 else index)
+    return x
+
+
+def count_params(model: nn.Module) -> int:
+    """Number of trainable values."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+class _ReflectConv2d(nn.Conv2d):
+    """A convolution that reflects its input in the input's own precision; autocast would pad in fp32, and slowly."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            padded = functional.pad(input, self._reversed_padding_repeated_twice, mode="reflect")
+        return functional.conv2d(padded, self.weight, self.bias, dilation=self.dilation)
+
+
+def _conv(channels: int, out: int, config: LWISPConfig, kernel: int = 3, dilation: int = 1) -> tuple[nn.Module, ...]:
+    return _bare_conv(channels, out, config, kernel, dilation), nn.LeakyReLU(0.2)
+
+
+def _bare_conv(channels: int, out: int, config: LWISPConfig, kernel: int = 3, dilation: int = 1) -> nn.Conv2d:
+    convolution = _ReflectConv2d if config.padding == "reflect" and kernel > 1 else nn.Conv2d
+    return convolution(channels, out, kernel, padding=dilation * (kernel // 2), dilation=dilation)
+
+
+def _last_up(config: LWISPConfig) -> nn.Module:
+    width = config.width
+    if not config.ccb:
+        return nn.Sequential(
+            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), *_conv(width, width, config)
+        )
+    return nn.Sequential(*_conv(width, 4 * width, config), nn.PixelShuffle(2), *_conv(width, width, config))

@@ -1,0 +1,90 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lwisp.model import CCB, FGAM, LWISP, LWISPConfig, pad_to_multiple
+from tests.conftest import TOY
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (2, 3), (16, 16), (33, 17), (50, 64)])
+def test_any_size_works(size: tuple[int, int]) -> None:
+    rgb = LWISP(TOY)(torch.rand(2, 4, *size))
+    assert rgb.shape == (2, 3, 2 * size[0], 2 * size[1])
+    assert rgb.min() >= 0
+    assert rgb.max() <= 1
+
+
+@pytest.mark.parametrize("size", [(32, 48), (33, 40), (20, 31)])
+def test_padding_is_numpys_reflection(size: tuple[int, int]) -> None:
+    x = torch.rand(4, *size)
+    padded = pad_to_multiple(x)
+    assert all(side % 16 == 0 and side >= 32 for side in padded.shape[-2:])
+    after = [(0, new - old) for new, old in zip(padded.shape, x.shape, strict=True)]
+    assert np.array_equal(padded.numpy(), np.pad(x.numpy(), after, mode="reflect"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fgam": False},
+        {"ccb": False},
+        {"upsample": False},
+        {"ccb": False, "upsample": False},
+        {"attention": "multiply"},
+        {"core_input": "twice"},
+        {"core_input": "decoder"},
+        {"contrast": "gated"},
+        {"padding": "zeros"},
+        {"in_channels": 3},
+    ],
+)
+def test_every_variant_runs_and_learns(change: dict[str, object]) -> None:
+    config = replace(TOY, **change)  # type: ignore[arg-type]
+    network = LWISP(config)
+    rgb = network(torch.rand(1, config.in_channels, 32, 32))
+    assert rgb.shape == (1, 3, 32 * config.scale, 32 * config.scale)
+    rgb.sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_fgam_adds_its_maps_to_the_input_and_concatenates() -> None:
+    fgam = FGAM(8)
+    for parameter in fgam.parameters():
+        torch.nn.init.zeros_(parameter)  # both maps are sigmoid(0) = 0.5
+    x = torch.rand(1, 8, 4, 4)
+    assert torch.equal(fgam(x), torch.cat([x + 0.5, x + 0.5], 1))
+    fgam.multiply = True
+    assert torch.allclose(fgam(x), torch.cat([1.5 * x, 1.5 * x], 1))
+
+
+def test_ccb_concatenates_the_contrast_map() -> None:
+    block = CCB(8, LWISPConfig(width=4))
+    context = torch.rand(1, 4, 8, 8)
+    near, far = block.near(context), block.far(context)
+    core = block.core(torch.ones(1, 8, 4, 4) + 2)
+    expected = torch.cat([core, torch.sigmoid(near - far)], 1)
+    assert torch.equal(block(torch.ones(1, 8, 4, 4), torch.full((1, 8, 4, 4), 2.0), context), expected)
+
+
+def test_the_global_vector_sees_the_whole_frame() -> None:
+    network = LWISP(TOY).eval()
+    x = torch.rand(1, 4, 96, 96)
+    changed = x.clone()
+    changed[..., -16:, -16:] += 1
+    assert not torch.equal(network(x)[..., :8, :8], network(changed)[..., :8, :8])
+
+
+def test_a_network_in_bf16_may_keep_its_output_layer_in_fp32() -> None:
+    network = LWISP(TOY).eval().bfloat16()
+    network.out.float()
+    assert network(torch.rand(1, 4, 32, 32).bfloat16()).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"width": 6}, {"width": 0}, {"in_channels": 0}, {"attention": "sum"}, {"padding": "wrap"}]
+)
+def test_impossible_configs_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        LWISPConfig(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,62 @@
+"""What the paper prints, and what its counts prove (docs/paper.md)."""
+
+import pytest
+import torch
+from torch import nn
+
+from lwisp.benchmark import count_macs
+from lwisp.model import LWISP, TEACHER, LWISPConfig, count_params
+
+STUDENT = LWISPConfig()
+NO_CCB = LWISPConfig(ccb=False)
+
+
+@pytest.mark.parametrize(
+    ("config", "params"),
+    [
+        (STUDENT, 2_014_681),
+        (NO_CCB, 1_660_777),  # Table 3 calls this row "w/o FGAM"
+        (LWISPConfig(fgam=False), 1_617_091),
+        (LWISPConfig(fgam=False, ccb=False), 1_263_187),
+        (TEACHER, 2_002_937),
+        (LWISPConfig(core_input="twice"), 2_014_681),
+        (LWISPConfig(attention="multiply", contrast="gated", padding="zeros"), 2_014_681),
+    ],
+)
+def test_parameter_counts_are_exact(config: LWISPConfig, params: int) -> None:
+    assert count_params(LWISP(config)) == params
+
+
+def test_operations_are_those_of_table_3() -> None:
+    assert count_macs(LWISP(STUDENT), (1, 4, 224, 224)) == 4_234_396_454
+    assert count_macs(LWISP(NO_CCB), (1, 4, 224, 224)) == 3_440_812_838
+    assert f"{count_macs(LWISP(NO_CCB), (1, 4, 960, 960)) / 1e9:.3f}" == "63.198"
+    assert f"{count_macs(LWISP(NO_CCB), (1, 4, 1440, 1984)) / 1e9:.3f}" == "195.914"
+
+
+def test_the_large_sizes_of_the_full_model_are_misprinted_by_a_round_number() -> None:
+    assert f"{count_macs(LWISP(STUDENT), (1, 4, 960, 960)) / 1e9:.2f}" == "77.77"  # printed: 69.198 = 63.198 + 6
+    assert f"{count_macs(LWISP(STUDENT), (1, 4, 1440, 1984)) / 1e9:.2f}" == "241.10"  # printed: 211.914 = 195.914 + 16
+
+
+def test_equation_1_to_the_letter_costs_more_than_table_3_says() -> None:
+    assert f"{count_macs(LWISP(LWISPConfig(core_input='twice')), (1, 4, 224, 224)) / 1e9:.3f}" == "4.931"
+
+
+def test_the_full_model_has_24_convolutions_of_3x3() -> None:
+    convolutions = [module for module in LWISP(STUDENT).modules() if isinstance(module, nn.Conv2d)]
+    assert sum(module.kernel_size == (3, 3) for module in convolutions) == 24
+
+
+def test_the_12_megapixel_frame_of_the_paper_works() -> None:
+    with torch.device("meta"):
+        rgb = LWISP(STUDENT)(torch.empty(1, 4, 1472, 1979))
+    assert rgb.shape == (1, 3, 2944, 3958)
+
+
+def test_features_are_the_four_up_blocks() -> None:
+    with torch.device("meta"):
+        student = LWISP(STUDENT).features(torch.empty(2, 4, 64, 96))
+        teacher = LWISP(TEACHER).features(torch.empty(2, 3, 128, 192))
+    assert [tuple(x.shape[1:]) for x in student] == [(64, 16, 24), (32, 32, 48), (16, 64, 96), (16, 128, 192)]
+    assert [tuple(x.shape[1:]) for x in teacher] == [(64, 32, 48), (32, 64, 96), (16, 128, 192), (16, 128, 192)]
