@@ -1,0 +1,195 @@
+"""Color from the sensor to the screen: balance, highlights, canonical planes, exposure, tone; and CIE dE2000.
+
+The canonical space, in which every camera looks like one, is linear Rec. 2020 (D65): wide enough for saturated real
+colors, and so near a camera's own primaries that the packed planes are mixed little. Planes are not clipped on the
+way: noise below black keeps its sign, and light above white its color.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+SRGB_TO_XYZ = torch.tensor(
+    [[0.4123908, 0.3575843, 0.1804808], [0.2126390, 0.7151687, 0.0721923], [0.0193308, 0.1191948, 0.9505322]]
+)
+"""IEC 61966-2-1 primaries, D65."""
+CANONICAL_TO_XYZ = torch.tensor(
+    [[0.6369580, 0.1446169, 0.1688810], [0.2627002, 0.6779981, 0.0593017], [0.0000000, 0.0280727, 1.0609851]]
+)
+"""ITU-R BT.2020 primaries, D65."""
+CANONICAL_TO_SRGB = torch.linalg.inv(SRGB_TO_XYZ) @ CANONICAL_TO_XYZ
+SRGB_TO_CANONICAL = torch.linalg.inv(CANONICAL_TO_SRGB)
+
+CONTRAST = 0.4  # share of the smoothstep in the tone curve: between a plain sRGB curve and the one of [5]
+SATURATION = (0.88, 0.95)  # share of white at which a photosite begins to count, and counts, as clipped
+NEUTRALITY = (0.5, 0.75)  # darkest over brightest channel at which a clipped color begins to turn, and is, neutral
+GRID = 64  # cells a side over which the exposure rule looks at a frame, whatever its size
+WHITE_QUANTILE = 0.99
+MIDDLE = 0.16  # geometric mean luminance under which the exposure rule lifts the middle tones
+MAX_LIFT = 2.0  # how far beyond white it lifts them: 1 EV
+MAX_MIDDLE = 0.5  # geometric mean luminance beyond which it brightens no further: a gray wall is not white
+MAX_GAIN = 16.0
+
+
+def canonicalize(packed: Tensor, white_balance: Tensor, cam2rgb: Tensor) -> Tensor:
+    """Camera planes -> balanced canonical planes, linear, (..., 4, h, w) both, in the order R, Gr, Gb, B.
+
+    `packed` has black at 0 and white at 1, `white_balance` (..., 3) are the gains of R, G, B, and `cam2rgb`
+    (..., 3, 3) goes from balanced camera RGB to canonical RGB, rows summing to one. Clipped highlights come out
+    neutral, at 1 or a little above.
+    """
+    return mix_planes(balance(packed, white_balance), cam2rgb)
+
+
+def balance(packed: Tensor, white_balance: Tensor) -> Tensor:
+    """Multiply (..., 4, h, w) by the gains (..., 3), the smallest taken as 1, and turn clipped cells neutral.
+
+    Where a photosite of a 2x2 cell is clipped, the gains would tint what has lost its color (the pink sky): there
+    the cell goes to its brightest value, held at 1, unless it is far from neutral, as a red lamp is.
+    """
+    gains = white_balance / white_balance.amin(-1, keepdim=True)
+    balanced = packed * gains[..., [0, 1, 1, 2], None, None]
+    held = balanced.clamp(max=1)
+    brightest = held.amax(-3, keepdim=True)
+    clipped = _ramp(packed.amax(-3, keepdim=True), *SATURATION)
+    neutral = _ramp(held.amin(-3, keepdim=True) / brightest.clamp(min=1e-6), *NEUTRALITY)
+    return torch.lerp(balanced, brightest.expand_as(balanced), clipped * neutral)
+
+
+def mix_planes(packed: Tensor, matrix: Tensor) -> Tensor:
+    """Mix (..., 4, h, w) by a color matrix (..., 3, 3); each green keeps to itself, R and B see their mean.
+
+    Nothing is lost: the 4x4 mix can be undone.
+    """
+    mix = matrix.new_zeros(*matrix.shape[:-2], 4, 4)
+    mix[..., 0], mix[..., 3] = matrix[..., [0, 1, 1, 2], 0], matrix[..., [0, 1, 1, 2], 2]
+    half = matrix[..., [0, 2], 1] / 2
+    mix[..., [0, 3], 1] = mix[..., [0, 3], 2] = half
+    mix[..., 1, 1] = mix[..., 2, 2] = matrix[..., 1, 1]
+    return apply_matrix(mix, packed)
+
+
+def apply_matrix(matrix: Tensor, planes: Tensor) -> Tensor:
+    """(..., M, N) times (..., N, h, w) -> (..., M, h, w), pixel by pixel."""
+    return (matrix @ planes.flatten(-2)).reshape(*planes.shape[:-3], -1, *planes.shape[-2:])
+
+
+def exposure_gain(canonical: Tensor) -> Tensor:
+    """The one exposure rule: the gain (...) for a whole frame (..., 4, h, w) of canonical planes.
+
+    Seen on a grid of 64x64 cells, the brightest channel's 99th percentile goes to white; where the middle tones are
+    still dark (geometric mean luminance under 0.16), half of what they lack in stops is added, 1 EV at most; where
+    they would become bright (over 0.5), less is given. Never below 1 (clipped light stays white), never above 16.
+    """
+    red, green_r, green_b, blue = functional.adaptive_avg_pool2d(canonical, GRID).unbind(-3)
+    rgb = torch.stack([red, (green_r + green_b) / 2, blue], -3).flatten(-2)  # (..., 3, 4096)
+    white = torch.quantile(rgb.amax(-2), WHITE_QUANTILE, -1).clamp(1 / MAX_GAIN, 1)
+    luminance = (CANONICAL_TO_XYZ[1][:, None] * rgb).sum(-2)
+    middle = luminance.clamp(min=1e-3).log().mean(-1).exp()
+    lift = (MIDDLE * white / middle).sqrt().clamp(1, MAX_LIFT)
+    return torch.minimum(lift / white, MAX_MIDDLE / middle).clamp(1, MAX_GAIN)
+
+
+def render(canonical: Tensor) -> Tensor:
+    """Linear canonical RGB (..., 3, H, W) -> display-referred sRGB in [0, 1]: matrix, clip, tone."""
+    return tone(apply_matrix(CANONICAL_TO_SRGB, canonical).clamp(0, 1))
+
+
+def unrender(rgb: Tensor) -> Tensor:
+    """Display-referred sRGB (..., 3, H, W) in [0, 1] -> linear canonical RGB; `render` undoes it exactly."""
+    return apply_matrix(SRGB_TO_CANONICAL, inverse_tone(rgb))
+
+
+def tone(linear: Tensor) -> Tensor:
+    """Linear [0, 1] -> display [0, 1]: the sRGB curve, then a mild S-curve, channel by channel."""
+    encoded = srgb_encode(linear)
+    return encoded + CONTRAST * (smoothstep(encoded) - encoded)
+
+
+def inverse_tone(display: Tensor) -> Tensor:
+    """Display [0, 1] -> linear [0, 1]; undoes `tone` to float32's precision."""
+    encoded = display
+    for _ in range(5):  # Newton on a cubic whose slope stays between 0.6 and 1.2
+        error = encoded + CONTRAST * (smoothstep(encoded) - encoded) - display
+        encoded = encoded - error / (1 - CONTRAST + 6 * CONTRAST * encoded * (1 - encoded))
+    return srgb_decode(encoded.clamp(0, 1))
+
+
+def smoothstep(x: Tensor) -> Tensor:
+    """3x^2 - 2x^3 on [0, 1]."""
+    return x * x * (3 - 2 * x)
+
+
+def srgb_encode(linear: Tensor) -> Tensor:
+    """IEC 61966-2-1: linear [0, 1] -> encoded [0, 1]."""
+    return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=1e-6) ** (1 / 2.4) - 0.055)
+
+
+def srgb_decode(encoded: Tensor) -> Tensor:
+    """IEC 61966-2-1: encoded [0, 1] -> linear [0, 1]."""
+    return torch.where(encoded <= 0.04045, encoded / 12.92, ((encoded.clamp(min=0) + 0.055) / 1.055) ** 2.4)
+
+
+def normalize_rows(matrix: Tensor) -> Tensor:
+    """Scale the rows of (..., 3, 3) to sum to one, so that neutral stays neutral."""
+    sums = matrix.sum(-1, keepdim=True)
+    if not bool((sums.abs() > 1e-3).all()):
+        raise ValueError(f"expected a color matrix whose rows do not sum to zero, got {matrix.tolist()}")
+    return matrix / sums
+
+
+def cam2rgb_from_xyz(xyz2cam: Tensor) -> Tensor:
+    """XYZ (D65) -> camera, as in Adobe's and LibRaw's tables (..., 3, 3), turned into balanced camera -> canonical."""
+    cam2rgb: Tensor = torch.linalg.inv(normalize_rows(xyz2cam @ CANONICAL_TO_XYZ))
+    return cam2rgb
+
+
+def cam2rgb_from_srgb(cam2srgb: Tensor) -> Tensor:
+    """Balanced camera -> linear sRGB (..., 3, 3) turned into balanced camera -> canonical."""
+    return normalize_rows(SRGB_TO_CANONICAL @ cam2srgb)
+
+
+def srgb_to_lab(rgb: Tensor) -> Tensor:
+    """Display sRGB (..., 3, H, W) in [0, 1] -> CIE L*a*b* under D65, L* in [0, 100]."""
+    to_xyz = (SRGB_TO_XYZ / SRGB_TO_XYZ.sum(-1, keepdim=True)).to(rgb)
+    xyz = apply_matrix(to_xyz, srgb_decode(rgb))
+    f = torch.where(xyz > (6 / 29) ** 3, xyz.clamp(min=1e-9) ** (1 / 3), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    x, y, z = f.unbind(-3)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -3)
+
+
+def delta_e_2000(first: Tensor, second: Tensor) -> Tensor:
+    """CIE dE2000 between two L*a*b* pictures (..., 3, H, W) -> (..., H, W); ISO/CIE 11664-6, weights 1."""
+    (l1, a1, b1), (l2, a2, b2) = first.unbind(-3), second.unbind(-3)
+    chroma7 = ((torch.hypot(a1, b1) + torch.hypot(a2, b2)) / 2) ** 7
+    stretch = 1.5 - 0.5 * (chroma7 / (chroma7 + 25.0**7)).sqrt()
+    a1, a2 = a1 * stretch, a2 * stretch
+    c1, c2 = torch.hypot(a1, b1), torch.hypot(a2, b2)
+    h1, h2 = torch.atan2(b1, a1), torch.atan2(b2, a2)
+    gray = (c1 * c2) == 0
+    dh = torch.remainder(h2 - h1 + math.pi, 2 * math.pi) - math.pi
+    dh = torch.where(gray, 0.0, dh)
+    h1, h2 = torch.remainder(h1, 2 * math.pi), torch.remainder(h2, 2 * math.pi)
+    mean_h = (h1 + h2) / 2 + torch.where((h1 - h2).abs() > math.pi, math.pi, 0.0)
+    mean_h = torch.where(gray, h1 + h2, mean_h)
+    mean_l, mean_c = (l1 + l2) / 2, (c1 + c2) / 2
+    t = (
+        1
+        - 0.17 * torch.cos(mean_h - math.radians(30))
+        + 0.24 * torch.cos(2 * mean_h)
+        + 0.32 * torch.cos(3 * mean_h + math.radians(6))
+        - 0.20 * torch.cos(4 * mean_h - math.radians(63))
+    )
+    s_l = 1 + 0.015 * (mean_l - 50) ** 2 / (20 + (mean_l - 50) ** 2).sqrt()
+    s_c, s_h = 1 + 0.045 * mean_c, 1 + 0.015 * mean_c * t
+    bell = torch.exp(-(((torch.rad2deg(torch.remainder(mean_h, 2 * math.pi)) - 275) / 25) ** 2))
+    rotation = -2 * (mean_c**7 / (mean_c**7 + 25.0**7)).sqrt() * torch.sin(math.radians(60) * bell)
+    dl, dc = (l2 - l1) / s_l, (c2 - c1) / s_c
+    dh = 2 * (c1 * c2).sqrt() * torch.sin(dh / 2) / s_h
+    return (dl**2 + dc**2 + dh**2 + rotation * dc * dh).clamp(min=0).sqrt()
+
+
+def _ramp(x: Tensor, low: float, high: float) -> Tensor:
+    return ((x - low) / (high - low)).clamp(0, 1)

@@ -1,0 +1,138 @@
+from typing import Any
+
+import colour
+import numpy as np
+import pytest
+import torch
+
+from lwisp import color
+from lwisp.unprocess import XYZ2CAM
+
+
+@pytest.fixture
+def cam2rgb() -> torch.Tensor:
+    return color.cam2rgb_from_xyz(XYZ2CAM[0])
+
+
+def colour_science_lab(rgb: torch.Tensor) -> Any:
+    """(3, H, W) sRGB -> (H, W, 3) L*a*b*, the matrix computed from the primaries, not rounded."""
+    space = colour.RGB_COLOURSPACES["sRGB"].copy()
+    space.use_derived_transformation_matrices(True)
+    xyz = colour.RGB_to_XYZ(
+        rgb.permute(1, 2, 0).double().numpy(), space, apply_cctf_decoding=True, chromatic_adaptation_transform=None
+    )
+    return colour.XYZ_to_Lab(xyz, colour.CCS_ILLUMINANTS["CIE 1931 2 Degree Standard Observer"]["D65"])
+
+
+def test_the_matrices_are_those_of_the_standards() -> None:
+    for matrix, name in ((color.SRGB_TO_XYZ, "sRGB"), (color.CANONICAL_TO_XYZ, "ITU-R BT.2020")):
+        expected = colour.RGB_COLOURSPACES[name].copy()
+        expected.use_derived_matrix_RGB_to_XYZ = True
+        assert np.allclose(matrix.numpy(), expected.matrix_RGB_to_XYZ, atol=1e-3)
+    assert torch.allclose(color.CANONICAL_TO_SRGB.sum(1), torch.ones(3), atol=1e-5)  # one white
+
+
+def test_the_srgb_curve_is_the_standards() -> None:
+    x = torch.linspace(0, 1, 1001)
+    assert np.allclose(color.srgb_encode(x), colour.cctf_encoding(x.numpy(), "sRGB"), atol=1e-6)
+    assert np.allclose(color.srgb_decode(x), colour.cctf_decoding(x.numpy(), "sRGB"), atol=1e-6)
+
+
+def test_render_undoes_unrender() -> None:
+    rgb = torch.rand(2, 3, 16, 16)
+    assert torch.allclose(color.render(color.unrender(rgb)), rgb, atol=2e-6)
+    ends = torch.tensor([0.0, 1.0])
+    assert torch.allclose(color.tone(ends), ends, atol=1e-6)
+
+
+def test_the_canonical_space_holds_colors_that_srgb_does_not() -> None:
+    magenta = torch.tensor([0.6, 0.02, 0.5])[:, None, None]  # canonical
+    assert bool((color.apply_matrix(color.CANONICAL_TO_SRGB, magenta) < 0).any())
+    assert bool((magenta > 0).all())
+
+
+def test_white_stays_white_through_any_camera(cam2rgb: torch.Tensor) -> None:
+    gains = torch.tensor([2.1, 1.0, 1.6])
+    gray = (0.18 / gains)[[0, 1, 1, 2], None, None].expand(4, 3, 3)
+    assert torch.allclose(color.canonicalize(gray, gains, cam2rgb), torch.full((4, 3, 3), 0.18), atol=1e-6)
+
+
+def test_mixing_the_planes_is_the_matrix_with_each_green_apart(cam2rgb: torch.Tensor) -> None:
+    red, green_r, green_b, blue = torch.rand(4, 5, 6)
+    mixed = color.mix_planes(torch.stack([red, green_r, green_b, blue]), cam2rgb)
+    m = cam2rgb
+    green = (green_r + green_b) / 2
+    assert torch.allclose(mixed[0], m[0, 0] * red + m[0, 1] * green + m[0, 2] * blue, atol=1e-6)
+    assert torch.allclose(mixed[1], m[1, 0] * red + m[1, 1] * green_r + m[1, 2] * blue, atol=1e-6)
+    assert torch.allclose(mixed[2], m[1, 0] * red + m[1, 1] * green_b + m[1, 2] * blue, atol=1e-6)
+    assert torch.allclose(mixed[3], m[2, 0] * red + m[2, 1] * green + m[2, 2] * blue, atol=1e-6)
+
+
+@pytest.mark.parametrize("gains", [(2.0, 1.0, 1.5), (0.8, 1.0, 2.0), (1.3, 1.0, 1.2)])
+@pytest.mark.parametrize("clip", [1.0, 0.955])  # the HERO6 clips below the white level that its files state
+def test_a_blown_sky_is_neutral(gains: tuple[float, float, float], clip: float, cam2rgb: torch.Tensor) -> None:
+    sky = color.canonicalize(torch.full((4, 2, 2), clip), torch.tensor(gains), cam2rgb)
+    assert float(sky.max() - sky.min()) < 1e-5
+    assert float(sky.min()) > 0.94
+
+
+def test_clouds_with_clipped_green_are_neutral_not_green() -> None:
+    gains = torch.tensor([1.7, 1.0, 1.4])
+    cloud = torch.tensor([0.90 / 1.7, 1.0, 1.0, 0.85 / 1.4])[:, None, None]
+    assert torch.allclose(color.balance(cloud, gains), torch.ones(4, 1, 1))
+
+
+def test_a_clipped_red_lamp_stays_red_and_unclipped_colors_are_only_balanced() -> None:
+    gains = torch.tensor([2.0, 1.0, 1.5])
+    lamp = torch.tensor([1.0, 0.2, 0.2, 0.05])[:, None, None]
+    assert torch.equal(color.balance(lamp, gains), lamp * gains[[0, 1, 1, 2], None, None])
+    leaf = torch.tensor([0.3, 0.8, 0.8, 0.1])[:, None, None]
+    assert torch.equal(color.balance(leaf, gains), leaf * gains[[0, 1, 1, 2], None, None])
+
+
+def test_noise_below_black_keeps_its_sign(cam2rgb: torch.Tensor) -> None:
+    dark = torch.full((4, 2, 2), -0.01)
+    assert bool((color.canonicalize(dark, torch.tensor([2.0, 1.0, 1.5]), cam2rgb) < 0).all())
+
+
+def test_the_exposure_rule_brings_white_to_one_and_has_limits() -> None:
+    frame = torch.linspace(0, 1, 64 * 64).reshape(64, 64).expand(4, 64, 64)
+    gain = color.exposure_gain(frame * 0.25)
+    assert float(gain) == pytest.approx(4 / 0.99, rel=0.01)  # the 99th percentile goes to white
+    assert float(color.exposure_gain(frame)) == pytest.approx(1 / 0.99, rel=0.01)
+    assert float(color.exposure_gain(torch.zeros(4, 64, 64))) == color.MAX_GAIN
+    assert float(color.exposure_gain(torch.ones(4, 64, 64) * 3)) == 1
+
+
+def test_a_gray_wall_does_not_become_white() -> None:
+    assert float(color.exposure_gain(torch.full((4, 64, 64), 0.18))) == pytest.approx(0.5 / 0.18, rel=1e-5)
+
+
+def test_the_exposure_rule_lifts_dark_scenes_with_bright_windows_by_one_stop_at_most() -> None:
+    room = torch.full((4, 64, 64), 0.01)
+    room[:, :, :8] = 1.0
+    assert 1.5 < float(color.exposure_gain(room)) <= color.MAX_LIFT
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (300, 500)])
+def test_the_exposure_rule_sees_the_scene_not_the_size(size: tuple[int, int]) -> None:
+    assert float(color.exposure_gain(torch.full((4, *size), 0.2))) == pytest.approx(2.5, rel=1e-5)
+
+
+def test_lab_is_colour_sciences() -> None:
+    rgb = torch.rand(3, 20, 20, dtype=torch.float64)
+    assert np.abs(color.srgb_to_lab(rgb).permute(1, 2, 0).numpy() - colour_science_lab(rgb)).max() < 1e-4
+
+
+def test_delta_e_2000_is_colour_sciences() -> None:
+    rng = np.random.default_rng(1)
+    first, second = (rng.uniform([0, -90, -90], [100, 90, 90], (4000, 3)) for _ in range(2))
+    second[:1000] = first[:1000] + rng.normal(0, 2, (1000, 3))
+    first[0], second[0], first[1] = (50, 0, 0), (60, 0, 0), (50, 0, 0)  # grays have no hue
+    result = color.delta_e_2000(*(torch.from_numpy(lab.T[:, None, :].copy()) for lab in (first, second)))
+    assert np.abs(result[0].numpy() - colour.delta_E(first, second, method="CIE 2000")).max() < 1e-4
+
+
+def test_a_matrix_whose_rows_sum_to_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="rows"):
+        color.normalize_rows(torch.tensor([[1.0, -1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]))
