@@ -1,0 +1,210 @@
+"""Weights and their card in one safetensors file: nothing is unpickled, nothing travels beside it.
+
+The card says how the network is built, what it expects of its input, and where it comes from. It lies in the file's
+header as JSON, with the SHA-256 of the tensors, which `load` checks.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from lwisp.errors import InputError
+from lwisp.files import is_regular, make_folder, write_whole
+from lwisp.model import LWISP, LWISPConfig
+
+CARD_KEY = "lwisp"
+
+
+@dataclass(frozen=True)
+class InputConvention:
+    """What a network expects of its packed planes; a property of the weights, applied by `pipeline.prepare`."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    black_level: Literal["subtract", "keep"] = "subtract"
+    """Black at 0, or DN over white as some Zurich loaders have it."""
+    white_balance: Literal["as-shot", "none"] = "as-shot"
+    color: Literal["canonical", "camera"] = "canonical"
+    """Planes mixed into linear Rec. 2020 (for any camera), or left in the camera's own colors (for one)."""
+    exposure: Literal["auto", "none"] = "auto"
+    """`color.exposure_gain` of the whole frame, or none."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph that weights were trained on, and what is known of it."""
+
+    file: str
+    licence: str = "unknown"
+    author: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What travels with weights."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    name: str
+    architecture: LWISPConfig
+    convention: InputConvention
+    licence: str
+    photos: tuple[Photo, ...] = ()
+    """What it was trained on."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """Recipe with steps and seed, versions."""
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Means by protocol, with what they were measured on."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network with its card, ready for `develop`."""
+
+    network: LWISP
+    card: Card
+
+
+def check_takes_raw(card: Card) -> None:
+    """Raise `InputError` where weights are not for RAW in and RGB out."""
+    if card.architecture.in_channels != 4 or not card.architecture.upsample:
+        raise InputError(f"weights {card.name!r} do not develop RAW files; expected a network from RAW to RGB")
+
+
+def load(name_or_path: str | Path) -> Weights:
+    """The shipped weights of that name ("photo"), or those in a safetensors file.
+
+    The network comes in float32, in evaluation mode. Raises `InputError` for an unknown name, a file that is not
+    lwisp weights, a card that does not fit, or tensors that are not those the card was written for.
+    """
+    path = find(name_or_path)
+    tensors, card = _read(path)
+    try:
+        with torch.device("meta"):  # a hostile card cannot make this large
+            network = LWISP(card.architecture)
+        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"{path}: its tensors do not fit its card: {_one_line(error)}; fetch it again") from error
+    return Weights(network.eval(), card)
+
+
+def save(path: Path, network: LWISP, card: Card, dtype: torch.dtype = torch.float16) -> None:
+    """Write network and card to a safetensors file, to a temporary name first; the same input gives the same bytes."""
+    tensors = {
+        name: tensor.detach().to("cpu", dtype, memory_format=torch.contiguous_format)
+        for name, tensor in network.state_dict().items()
+    }
+    _write(path, tensors, card)
+
+
+def record_scores(path: Path, protocol: str, scores: dict[str, Any]) -> None:
+    """Write the scores of a protocol into the card of a weights file; its tensors stay as they are."""
+    tensors, card = _read(path)
+    _write(path, tensors, replace(card, scores={**card.scores, protocol: scores}))
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Card]:
+    try:
+        with path.open("rb"):  # safetensors calls any file that it may not open missing
+            pass
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(CARD_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no __iter__)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: expected weights in a safetensors file: {_one_line(error)}") from error
+    if header is None:
+        raise InputError(f"{path}: a safetensors file without a lwisp card; expected weights written by `lwisp train`")
+    try:
+        content = json.loads(header)
+        digest = content.pop("sha256", None)
+        card = TypeAdapter(Card).validate_python(content)
+    except (ValidationError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path}: its card does not fit: {_one_line(error)}; fetch or train it again") from error
+    if not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise InputError(f"{path}: expected tensors of finite numbers; fetch or train it again")
+    if digest != digest_of(tensors):
+        raise InputError(f"{path}: its tensors are not those of its card (SHA-256 differs); fetch it again")
+    return tensors, card
+
+
+def _write(path: Path, tensors: dict[str, Tensor], card: Card) -> None:
+    header = json.dumps({**asdict(card), "sha256": digest_of(tensors)}, sort_keys=True)
+    make_folder(path.parent)
+    content = to_safetensors(tensors, {CARD_KEY: header})
+    write_whole(path, lambda file: file.write(content))
+
+
+def find(name_or_path: str | Path) -> Path:
+    """Where weights lie: a path as it is, a bare name among those shipped with the package."""
+    if isinstance(name_or_path, Path) or "." in name_or_path or "/" in name_or_path or os.sep in name_or_path:
+        if not is_regular(Path(name_or_path)):
+            raise InputError(f"{name_or_path}: no such weights file")
+        return Path(name_or_path)
+    path = Path(str(resources.files("lwisp") / "weights" / f"{name_or_path}.safetensors"))
+    if not is_regular(path):
+        raise InputError(f"unknown weights {str(name_or_path)!r}; shipped are: {', '.join(names())}")
+    return path
+
+
+def names() -> list[str]:
+    """Names of the shipped weights."""
+    return sorted(path.stem for path in Path(str(resources.files("lwisp") / "weights")).glob("*.safetensors"))
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names and bytes of the tensors, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def describe(name_or_path: str | Path) -> str:
+    """The card of weights as a page of Markdown."""
+    path = find(name_or_path)
+    tensors, card = _read(path)
+    parameters = sum(tensor.numel() for tensor in tensors.values())
+    kinds = ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}))
+    lines = [
+        f"# Weights `{card.name}`",
+        "",
+        f"{parameters:,} parameters, {kinds}, {path.stat().st_size:,} bytes. Licence: {card.licence}.",
+        "",
+        f"- SHA-256 of the file: `{hashlib.sha256(path.read_bytes()).hexdigest()}`",
+        f"- SHA-256 of the tensors: `{digest_of(tensors)}`",
+    ]
+    for title, facts in (("Architecture", asdict(card.architecture)), ("Input convention", asdict(card.convention))):
+        lines += ["", f"## {title}", "", *(f"- {key}: {value}" for key, value in facts.items())]
+    for protocol, scores in card.scores.items():
+        lines += ["", f"## Scores, protocol `{protocol}`", "", *_bullets(scores)]
+    lines += ["", "## Training", "", *_bullets(card.training)]
+    if card.photos:
+        lines += ["", "## Data", "", "| file | licence | author | source |", "|---|---|---|---|"]
+        lines += [f"| {photo.file} | {photo.licence} | {photo.author} | {photo.source} |" for photo in card.photos]
+    return "\n".join("".join(letter for letter in line if letter.isprintable()) for line in lines) + "\n"
+
+
+def _bullets(facts: Mapping[str, Any], indent: str = "") -> list[str]:
+    lines = []
+    for key, value in facts.items():
+        nested = isinstance(value, Mapping)
+        lines.append(f"{indent}- {key}:" if nested else f"{indent}- {key}: {value}")
+        lines += _bullets(value, indent + "  ") if nested else []
+    return lines
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

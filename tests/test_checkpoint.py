@@ -1,0 +1,113 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import lwisp
+from lwisp.checkpoint import Weights, describe, load, names, save
+from lwisp.model import LWISPConfig
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_weights_come_back_with_their_card(dtype: torch.dtype, toy: Weights, tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "toy.safetensors"
+    save(path, toy.network, toy.card, dtype)
+    loaded = load(path)
+    assert loaded.card == toy.card
+    assert not loaded.network.training
+    for name, value in toy.network.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[name], value.to(dtype).float())
+    assert [file.name for file in path.parent.iterdir()] == ["toy.safetensors"]
+
+
+def test_the_same_weights_give_the_same_bytes(toy: Weights, tmp_path: Path) -> None:
+    for name in "ab":
+        save(tmp_path / f"{name}.safetensors", toy.network, toy.card)
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_the_shipped_weights_are_the_papers_student() -> None:
+    assert "photo" in names()
+    weights = load("photo")
+    assert weights.card.architecture == LWISPConfig()
+    assert weights.card.name == "photo"
+    licences = {photo.licence for photo in weights.card.photos}
+    assert licences
+    assert not any("SA" in licence or licence == "unknown" for licence in licences)
+
+
+def test_the_page_of_the_shipped_weights_is_their_card() -> None:
+    page = (ROOT / "docs" / "models" / "photo.md").read_text(encoding="utf-8")
+    assert page.startswith(describe("photo"))
+
+
+def test_unknown_names_and_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(lwisp.InputError, match=r"unknown weights 'foto'; shipped are: .*photo"):
+        load("foto")
+    with pytest.raises(lwisp.InputError, match="no such weights file"):
+        load(tmp_path / "none.safetensors")
+    (tmp_path / "text.safetensors").write_text("not weights")
+    with pytest.raises(lwisp.InputError, match="expected weights in a safetensors file"):
+        load(tmp_path / "text.safetensors")
+
+
+def rewrite(path: Path, **changes: object) -> None:
+    """Give the weights a card with these fields changed (None: without a card)."""
+    card = {**json.loads(_header(path)), **changes} if changes else None
+    save_file(load_file(path), path, {"lwisp": json.dumps(card)} if card else {})
+
+
+def _header(path: Path) -> str:
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    text: str = header["__metadata__"]["lwisp"]
+    return text
+
+
+def test_files_without_a_fitting_card_are_refused(toy_file: Path) -> None:
+    digest = json.loads(_header(toy_file))["sha256"]
+    rewrite(toy_file, sha256="0" * 64)
+    with pytest.raises(lwisp.InputError, match="SHA-256 differs"):
+        load(toy_file)
+    for width in (8, 2**40):
+        rewrite(toy_file, architecture={"width": width}, sha256=digest)
+        with pytest.raises(lwisp.InputError, match="do not fit its card"):
+            load(toy_file)
+    rewrite(toy_file, architecture={"width": 4, "depth": 9})
+    with pytest.raises(lwisp.InputError, match="does not fit"):
+        load(toy_file)
+    rewrite(toy_file, convention={"color": "sepia"})
+    with pytest.raises(lwisp.InputError, match="does not fit"):
+        load(toy_file)
+    rewrite(toy_file)
+    with pytest.raises(lwisp.InputError, match="without a lwisp card"):
+        load(toy_file)
+
+
+def test_tensors_that_are_no_finite_numbers_are_refused(toy: Weights, tmp_path: Path) -> None:
+    with torch.no_grad():
+        toy.network.out.weight.fill_(torch.nan)
+    save(tmp_path / "nan.safetensors", toy.network, toy.card)
+    with pytest.raises(lwisp.InputError, match="finite numbers"):
+        load(tmp_path / "nan.safetensors")
+
+
+def test_a_card_is_shown_without_what_could_harm_a_terminal(toy: Weights, tmp_path: Path) -> None:
+    path = tmp_path / "toy.safetensors"
+    save(path, toy.network, replace(toy.card, licence="MIT\x1b[31m"))
+    page = describe(path)
+    assert "Licence: MIT[31m." in page
+    assert "\x1b" not in page
+    rewrite(path, scores={"photos": 5})
+    with pytest.raises(lwisp.InputError, match="does not fit"):
+        describe(path)
+
+
+def test_a_truncated_file_is_refused(toy_file: Path) -> None:
+    toy_file.write_bytes(toy_file.read_bytes()[:-100])
+    with pytest.raises(lwisp.InputError, match="safetensors"):
+        load(toy_file)
