@@ -1,0 +1,327 @@
+"""Camera files -> `RawImage`: the mosaic as the sensor gave it, with all that is needed to develop it.
+
+LibRaw (through rawpy) decodes; here its answers are checked and put into the project's terms. What cannot be
+developed is refused by name, what a file leaves out is filled in and said aloud in `RawImage.notes`.
+"""
+
+import contextlib
+import io
+import os
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import rawpy
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from lwisp import color
+from lwisp.errors import InputError
+from lwisp.files import is_regular
+from lwisp.mosaic import CFA, CFAS, cfa_offset
+
+RAW_SUFFIXES = frozenset(
+    [".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".iiq", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"]
+)
+"""Suffixes that a folder is searched for; a file given by name may have any."""
+
+MOSAIC_SUFFIXES = frozenset([".png", ".tif", ".tiff"])
+"""The same for bare mosaics."""
+
+FLIP_TO_ORIENTATION = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
+"""LibRaw's flip (bit 0 mirrors left-right, 1 top-bottom, 2 transposes, in that order) to EXIF's orientation."""
+
+_reading = threading.Lock()
+
+_DAMAGED = (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, SyntaxError, struct.error)
+
+
+@dataclass(frozen=True, eq=False)
+class RawImage:
+    """One RAW photo, not yet developed. Per-plane values are in the order R, Gr, Gb, B; Gr is the green beside red."""
+
+    mosaic: NDArray[np.uint16]
+    """(H, W), the visible area in DN."""
+    cfa: CFA
+    """Pattern of the top-left 2x2 of the visible area."""
+    black_level: tuple[float, float, float, float]
+    """DN."""
+    white_level: tuple[float, float, float, float]
+    """DN."""
+    white_balance: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Gains that multiply R, G, B; G = 1."""
+    cam2rgb: NDArray[np.float32] = field(default_factory=lambda: np.eye(3, dtype=np.float32))
+    """(3, 3), balanced camera RGB -> canonical RGB (linear Rec. 2020); rows sum to one."""
+    orientation: int = 1
+    """EXIF's 1 to 8: what to do to the mosaic to see the picture upright; `image.orient` does it."""
+    make: str = "unknown"
+    model: str = "unknown"
+    jpeg: bytes | None = None
+    """The largest embedded JPEG; where it has no tags of its own, LibRaw adds a few."""
+    exif: Image.Exif = field(default_factory=Image.Exif)
+    """The file's tags, unfiltered: `image.write_rgb` lets a list of them through."""
+    notes: tuple[str, ...] = ()
+    """What the file did not say, and what was taken for it: for the user's eyes."""
+
+
+def read_raw(path: str | Path) -> RawImage:
+    """Read any Bayer RAW that LibRaw opens.
+
+    Raises `InputError` where the file is not a RAW, is damaged or cut short, or does not hold a Bayer mosaic
+    (X-Trans, quad-Bayer, monochrome, four-color and already demosaiced files are named as such).
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise InputError(f"{path}: expected a RAW file, got a folder")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: expected a RAW file, got a pipe or a device")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: the file is empty")
+        with path.open("rb"):  # says better than LibRaw why a file may not be read
+            pass
+        with _quiet_libraw(), rawpy.imread(str(path)) as raw:
+            cfa = _bayer_pattern(path, raw)
+            jpeg = _embedded_jpeg(raw)
+            mosaic = raw.raw_image_visible.copy()
+            notes: list[str] = []
+            white_balance = _white_balance(raw, notes)
+            cam2rgb = _cam2rgb(raw, notes)
+            sensor = np.asarray(raw.raw_colors_visible[:2, :2])
+            order = _plane_order(cfa)
+            black = [float(raw.black_level_per_channel[sensor[position]]) for position in order]
+            white = _white_level(raw, [int(sensor[position]) for position in order])
+            flip = raw.sizes.flip
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path!r}: LibRaw cannot open a file of this name; rename it") from error
+    except NotImplementedError as error:
+        raise InputError(f"{path}: a color pattern that is neither Bayer nor X-Trans ({error})") from error
+    except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
+        raise InputError(f"{path}: not a RAW file, or a damaged one ({_reason(error)})") from error
+    exif = _read_exif(path, jpeg)
+    if min(mosaic.shape) < 2:
+        raise InputError(f"{path}: expected at least 2x2 photosites, got {mosaic.shape}")
+    if not all(low < high for low, high in zip(black, white, strict=True)):
+        raise InputError(f"{path}: white level {white} not above black level {black}; the file's levels are damaged")
+    return RawImage(
+        mosaic=mosaic,
+        cfa=cfa,
+        black_level=(black[0], black[1], black[2], black[3]),
+        white_level=(white[0], white[1], white[2], white[3]),
+        white_balance=white_balance,
+        cam2rgb=cam2rgb,
+        orientation=FLIP_TO_ORIENTATION.get(flip, 1),
+        make=_text(exif, 271),
+        model=_text(exif, 272),
+        jpeg=jpeg,
+        exif=exif,
+        notes=tuple(notes),
+    )
+
+
+def read_mosaic(
+    path: str | Path,
+    cfa: CFA,
+    black_level: float,
+    white_level: float,
+    white_balance: tuple[float, float, float] | None = None,
+) -> RawImage:
+    """Read a bare mosaic from a 16-bit grayscale PNG (or TIFF), whose levels in DN the caller knows.
+
+    Without gains the picture is balanced to gray on average; the colors are taken as canonical. Raises `InputError`.
+    """
+    path = Path(path)
+    if cfa not in CFAS:
+        raise InputError(f"expected a Bayer pattern out of {', '.join(CFAS)}, got {cfa!r}")
+    if not 0 <= black_level < white_level < 65536:
+        raise InputError(f"expected 0 <= black level < white level < 65536, got {black_level} and {white_level}")
+    if not is_regular(path):
+        raise InputError(f"{path}: expected a mosaic in a PNG or TIFF file; there is no such file")
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:  # Pillow finds 100 MP suspicious
+            if picture.mode not in ("I;16", "I;16B", "I;16L", "I"):
+                raise InputError(f"{path}: expected a grayscale mosaic of 16 bits, got mode {picture.mode}")
+            values = np.array(picture)
+    except (UnidentifiedImageError, Image.DecompressionBombError, *_DAMAGED) as error:
+        raise InputError(f"{path}: cannot be read as a mosaic: {error}") from error
+    mosaic = values.astype(np.uint16)
+    if mosaic.ndim != 2 or min(mosaic.shape) < 2 or not np.array_equal(mosaic, values):
+        raise InputError(f"{path}: expected 2x2 photosites or more of 0 to 65535, got {values.shape} of {values.dtype}")
+    notes = ["the file has no color matrix: its colors are taken as they are"]
+    if white_balance is None:
+        notes.append("no white balance given: balanced to gray on average")
+        white_balance = _gray_world(mosaic, cfa, black_level)
+    return RawImage(
+        mosaic, cfa, (black_level,) * 4, (white_level,) * 4, white_balance, notes=tuple(notes)
+    )  # fmt: skip
+
+
+def _bayer_pattern(path: Path, raw: rawpy.RawPy) -> CFA:
+    """The pattern of the visible top-left 2x2, or a refusal that names what the file holds instead."""
+    names = raw.color_desc.decode("ascii", "replace")
+    if raw.raw_type != rawpy.RawType.Flat:
+        raise InputError(f"{path}: already demosaiced (linear RAW); expected a Bayer mosaic")
+    if raw.raw_pattern is None or raw.num_colors == 1:
+        raise InputError(f"{path}: a monochrome sensor; expected a Bayer mosaic")
+    colors = np.asarray(raw.raw_colors_visible[:12, :12])
+    letters = np.array([names[index] if index < len(names) else "?" for index in range(256)])[colors]
+    if raw.num_colors != 3 or not set(np.unique(letters)) <= set("RGB"):
+        raise InputError(f"{path}: a sensor of the colors {names}; expected a Bayer mosaic of R, G and B")
+    if raw.raw_pattern.shape == (6, 6):
+        raise InputError(f"{path}: an X-Trans sensor (6x6 pattern); expected a Bayer mosaic")
+    pattern = "".join(letters[:2, :2].ravel())
+    tiled = np.tile(letters[:2, :2], (6, 6))[: letters.shape[0], : letters.shape[1]]
+    if pattern not in CFAS or not np.array_equal(letters, tiled) or _repeat_pattern(path) not in (None, (2, 2)):
+        rows = "/".join("".join(row) for row in letters[:4, :4])
+        raise InputError(f"{path}: the color pattern {rows} (quad-Bayer or other); expected a 2x2 Bayer mosaic")
+    return CFAS[CFAS.index(pattern)]
+
+
+def _repeat_pattern(path: Path) -> tuple[int, ...] | None:
+    """DNG's CFARepeatPatternDim, which LibRaw does not tell of; None where there is none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of every damaged tag
+        try:
+            exif = _tiff_tags(path)
+            ifds = [exif, *(exif.get_ifd(330) if 330 in exif else [])] if exif else []
+            for ifd in ifds:
+                if isinstance(ifd, Image.Exif | dict) and 33421 in ifd:
+                    return tuple(int(side) for side in ifd[33421])
+        except _DAMAGED:
+            pass
+    return None
+
+
+def _plane_order(cfa: CFA) -> list[tuple[int, int]]:
+    """(row, column) in the visible 2x2 of R, Gr, Gb, B."""
+    row, column = cfa_offset(cfa)
+    return [(row, column), (row, 1 - column), (1 - row, column), (1 - row, 1 - column)]
+
+
+def _white_level(raw: rawpy.RawPy, indices: list[int]) -> list[float]:
+    """Where the sensor clips: the camera's own word where it is sane, else LibRaw's figure."""
+    camera = raw.camera_white_level_per_channel
+    return [
+        float(camera[index]) if camera and 0 < camera[index] <= raw.white_level else float(raw.white_level)
+        for index in indices
+    ]
+
+
+def _white_balance(raw: rawpy.RawPy, notes: list[str]) -> tuple[float, float, float]:
+    for name, gains in (("as shot", raw.camera_whitebalance), ("daylight", raw.daylight_whitebalance)):
+        red, green, blue = (float(gain) for gain in gains[:3])
+        if min(red, green, blue) > 0 and np.isfinite([red, green, blue]).all():
+            if name != "as shot":
+                notes.append("the file has no as-shot white balance: daylight taken")
+            return red / green, 1.0, blue / green
+    notes.append("the file has no white balance: colors left as the sensor saw them")
+    return 1.0, 1.0, 1.0
+
+
+def _cam2rgb(raw: rawpy.RawPy, notes: list[str]) -> NDArray[np.float32]:
+    """LibRaw fills `color_matrix` from the file (camera -> sRGB) or `rgb_xyz_matrix` (XYZ -> camera), or neither."""
+    from_file = torch.tensor(np.asarray(raw.color_matrix, dtype=np.float32)[:, :3])
+    from_table = torch.tensor(np.asarray(raw.rgb_xyz_matrix, dtype=np.float32)[:3])
+    for matrix, convert in ((from_file, color.cam2rgb_from_srgb), (from_table, color.cam2rgb_from_xyz)):
+        if bool(matrix.isfinite().all()) and abs(float(torch.linalg.det(matrix))) > 1e-4:
+            try:
+                cam2rgb = convert(matrix)
+            except (ValueError, RuntimeError):  # rows that sum to zero, a matrix without inverse
+                continue
+            if float(cam2rgb.abs().max()) < 10:
+                return cam2rgb.numpy()
+    notes.append("no color matrix for this camera: its colors are taken as they are")
+    return np.eye(3, dtype=np.float32)
+
+
+def _gray_world(mosaic: NDArray[np.uint16], cfa: CFA, black_level: float) -> tuple[float, float, float]:
+    means = [max(float(mosaic[row::2, column::2].mean()) - black_level, 1e-3) for row, column in _plane_order(cfa)]
+    green = (means[1] + means[2]) / 2
+    return float(np.clip(green / means[0], 0.25, 4)), 1.0, float(np.clip(green / means[3], 0.25, 4))
+
+
+def _embedded_jpeg(raw: rawpy.RawPy) -> bytes | None:
+    try:
+        thumb = raw.extract_thumb()
+    except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError, rawpy.LibRawIOError):
+        return None
+    return bytes(thumb.data) if thumb.format == rawpy.ThumbFormat.JPEG else None
+
+
+def _read_exif(path: Path, jpeg: bytes | None) -> Image.Exif:
+    """The tags of a TIFF-like RAW, else those of its embedded JPEG, else none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of every damaged tag
+        for source in (path, io.BytesIO(jpeg or b"")):
+            try:
+                exif = _tiff_tags(source) if isinstance(source, Path) else _jpeg_tags(source)
+            except _DAMAGED:
+                continue
+            if exif or exif.get_ifd(0x8769):
+                return exif
+    return Image.Exif()
+
+
+def _jpeg_tags(file: io.BytesIO) -> Image.Exif:
+    with Image.open(file) as picture:
+        return _read_through(picture.getexif())
+
+
+def _tiff_tags(path: Path) -> Image.Exif:
+    """Tags of a file built like TIFF; Olympus and Panasonic write another number where TIFF has 42."""
+    exif = Image.Exif()
+    with path.open("rb") as file:
+        head = file.read(4)
+        if head[:2] not in (b"II", b"MM"):
+            return exif
+        source: io.BufferedIOBase = file
+        if head in (b"IIRO", b"IIRS", b"IIU\0"):
+            source = io.BytesIO(b"II*\0" + file.read())
+        elif head == b"MMOR":
+            source = io.BytesIO(b"MM\0*" + file.read())
+        source.seek(0)
+        exif.load_from_fp(source)  # type: ignore[arg-type]
+        return _read_through(exif)
+
+
+def _read_through(exif: Image.Exif) -> Image.Exif:
+    """Read all tags, the photo and GPS directories too, while the file is open and Pillow's warnings are off."""
+    dict(exif)
+    for ifd in (0x8769, 0x8825):
+        exif.get_ifd(ifd)
+    return exif
+
+
+def _text(exif: Image.Exif, tag: int) -> str:
+    value = exif.get(tag)
+    return value.strip(" \0") or "unknown" if isinstance(value, str) else "unknown"
+
+
+@contextlib.contextmanager
+def _quiet_libraw() -> Iterator[None]:
+    """Keep LibRaw's own complaints off stderr, which its C code writes past Python; the error says them again."""
+    with _reading:
+        try:
+            kept = os.dup(2)
+        except OSError:  # no stderr at all
+            yield
+            return
+        try:
+            with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 (a device)
+                os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _reason(error: Exception) -> str:
+    reason = error.args[0] if error.args else type(error).__name__
+    return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)

@@ -1,0 +1,107 @@
+"""Shared material: small DNG files written by tifffile, a toy network, the bundled RAW."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from lwisp.checkpoint import Card, InputConvention, Weights, save
+from lwisp.model import LWISP, LWISPConfig
+
+ROOT = Path(__file__).parent.parent
+SAMPLE = ROOT / "samples" / "gopro_hero6_mural.dng"
+COLOR_CODES = {"R": 0, "G": 1, "B": 2}
+XYZ2CAM = np.array([[6257, -303, -1000], [-7880, 15621, 2396], [-1714, 1904, 7046]]) / 10000  # Canon EOS 30D
+TOY = LWISPConfig(width=4)
+
+WriteDng = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # a few threads gain nothing on toys
+
+
+@pytest.fixture
+def write_dng(tmp_path: Path) -> WriteDng:
+    """Write a CFA DNG: mosaic (H, W) uint16 and whatever differs from a plain RGGB camera."""
+
+    def write(
+        mosaic: NDArray[np.uint16],
+        cfa: str = "RGGB",
+        black: float | tuple[int, ...] = 0,
+        white: int = 4095,
+        neutral: tuple[float, float, float] | None = (0.5, 1.0, 0.625),
+        matrix: NDArray[np.float64] | None = XYZ2CAM,
+        orientation: int = 1,
+        name: str = "photo.dng",
+        side: int = 2,
+        photometric: int = 32803,
+        extra: tuple[Any, ...] = (),
+    ) -> Path:
+        tags: list[Any] = [
+            (271, "s", 0, "Lwisp", True),
+            (272, "s", 0, "Testcam", True),
+            (274, "H", 1, orientation, True),
+            (50706, "B", 4, bytes([1, 4, 0, 0]), True),
+            (50708, "s", 0, "Lwisp Testcam", True),
+            (50717, "H", 1, white, True),
+            *extra,
+        ]
+        if photometric == 32803:
+            tags.append((33421, "H", 2, (side, side), True))
+            tags.append((33422, "B", side * side, bytes(COLOR_CODES[letter] for letter in cfa), True))
+        if isinstance(black, tuple):
+            tags += [(50713, "H", 2, (2, 2), True), (50714, "H", 4, black, True)]
+        else:
+            tags.append((50714, "H", 1, black, True))
+        if matrix is not None:
+            tags += [(50721, "2i", 9, _rationals(matrix.ravel()), True), (50778, "H", 1, 21, True)]
+        if neutral is not None:
+            tags.append((50728, "2I", 3, _rationals(np.array(neutral)), True))
+        path = tmp_path / name
+        tifffile.imwrite(path, mosaic, photometric=photometric, metadata=None, extratags=tags)
+        return path
+
+    return write
+
+
+def _rationals(values: NDArray[np.float64]) -> tuple[int, ...]:
+    return tuple(int(part) for value in values for part in (round(value * 10000), 10000))
+
+
+@pytest.fixture
+def toy() -> Weights:
+    """A network of width 4 with random weights."""
+    torch.manual_seed(0)
+    return Weights(LWISP(TOY).eval(), Card("toy", TOY, InputConvention(), "MIT"))
+
+
+@pytest.fixture
+def toy_file(toy: Weights, tmp_path: Path) -> Path:
+    path = tmp_path / "toy.safetensors"
+    save(path, toy.network, toy.card)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of three small colorful pictures, smooth with hard edges."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        hills = Image.fromarray(rng.integers(20, 235, (6, 8, 3), dtype=np.uint8)).resize(
+            (160, 128), Image.Resampling.BICUBIC
+        )
+        picture = np.array(hills)
+        for top, left in rng.integers(0, 100, (6, 2)):
+            picture[top : top + 20, left : left + 30] = rng.integers(20, 235, 3)
+        Image.fromarray(picture).save(folder / f"{index}.png")
+    return folder
