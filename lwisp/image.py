@@ -1,0 +1,210 @@
+"""Finished pictures on disk: JPEG, PNG of 8 and 16 bits, TIFF of 16; sRGB profile, chosen tags, whole or not at all."""
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
+
+from lwisp.errors import InputError
+from lwisp.files import write_whole
+
+Format = Literal["jpg", "png", "png16", "tiff"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+SUFFIX_FORMATS: dict[str, Format] = {".jpg": "jpg", ".jpeg": "jpg", ".png": "png", ".tif": "tiff", ".tiff": "tiff"}
+SUFFIXES: dict[Format, str] = {"jpg": ".jpg", "png": ".png", "png16": ".png", "tiff": ".tif"}
+
+UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error),
+    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
+"""What Pillow raises over damaged files."""
+STRIP_ROWS = 64
+MAX_TAG_BYTES = 1000  # all allowed tags together stay below the 65,533 bytes that JPEG has for them
+EXIF_IFD, GPS_IFD = 0x8769, 0x8825
+MAIN_TAGS = (270, 271, 272, 306, 315, 33432)  # description, make, model, date, artist, copyright
+PHOTO_TAGS = (
+    *(33434, 33437, 34850, 34855, 34864, 34865, 34866),  # exposure time, aperture, program, ISO
+    *(36867, 36868, 36880, 36881, 36882, 37520, 37521, 37522),  # dates with offsets and fractions
+    *(37377, 37378, 37380, 37381, 37382, 37383, 37384, 37385, 37386),  # exposure values, metering, light, focal length
+    *(41986, 41987, 41989, 41990, 42034, 42035, 42036),  # exposure and balance mode, 35 mm length, lens
+)
+GPS_TAGS = tuple(range(32))
+TEXT_TAGS = {*MAIN_TAGS, 36867, 36868, 36880, 36881, 36882, 37520, 37521, 37522, 42035, 42036}
+
+
+def check_picture(path: Path) -> None:
+    """Raise `InputError` where a file is not a picture, or one too large to be true; its pixels are not read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            Image.open(path).close()
+    except UNREADABLE as error:
+        raise InputError(f"{path}: not a picture: {error}") from error
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """A picture file -> (H, W, 3) uint8 sRGB, upright; an embedded profile other than sRGB is converted."""
+    try:
+        with Image.open(path) as picture:
+            rgb = ImageOps.exif_transpose(picture).convert("RGB")
+            profile = picture.info.get("icc_profile")
+        if profile:
+            rgb = _to_srgb(rgb, profile)
+    except UNREADABLE as error:
+        raise InputError(f"{path}: cannot be read as a picture: {error}") from error
+    return np.array(rgb)
+
+
+def write_rgb(
+    path: Path, rgb: NDArray[np.float32], format: Format, exif: Image.Exif | None = None, overwrite: bool = False
+) -> None:
+    """Write (H, W, 3) sRGB in [0, 1] with its profile and those tags of `exif` that belong to a finished picture.
+
+    Raises `InputError` if the file exists and `overwrite` is not set, or if it cannot be written.
+    """
+    if rgb.ndim != 3 or rgb.shape[2] != 3:
+        raise ValueError(f"expected a picture (H, W, 3), got {rgb.shape}")
+    tags = _finished_tags(Image.Exif() if exif is None else exif)
+    write_whole(path, lambda file: WRITERS[format](file, rgb, tags), overwrite)
+
+
+def orient(rgb: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn (H, W, ...) upright by EXIF's orientation 1 to 8."""
+    if orientation not in range(1, 9):
+        raise ValueError(f"expected an orientation of 1 to 8, got {orientation}")
+    if orientation in (2, 3, 7, 8):
+        rgb = rgb[:, ::-1]
+    if orientation in (3, 4, 6, 7):
+        rgb = rgb[::-1]
+    return np.ascontiguousarray(rgb.swapaxes(0, 1) if orientation >= 5 else rgb)
+
+
+def to_integer(rgb: NDArray[np.float32], bits: Literal[8, 16]) -> NDArray[Any]:
+    """[0, 1] -> 0 to 255 (uint8) or 0 to 65535 (uint16), rounded, clipped."""
+    top = 2**bits - 1
+    scaled = rgb * np.float32(top)
+    np.add(scaled, np.float32(0.5), out=scaled)
+    return np.clip(scaled, 0, top, out=scaled).astype(np.uint8 if bits == 8 else np.uint16)
+
+
+@cache
+def srgb_profile() -> bytes:
+    """LittleCMS's sRGB profile, its date set still so that equal pictures are equal files."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = struct.pack(">6H", 2022, 1, 1, 0, 0, 0)
+    return bytes(profile)
+
+
+def _write_jpeg(file: BinaryIO, rgb: NDArray[np.float32], tags: Image.Exif) -> None:
+    picture = Image.fromarray(to_integer(rgb, 8))
+    picture.save(file, "JPEG", quality=95, subsampling=0, icc_profile=srgb_profile(), exif=tags)
+
+
+def _write_png8(file: BinaryIO, rgb: NDArray[np.float32], tags: Image.Exif) -> None:
+    picture = Image.fromarray(to_integer(rgb, 8))
+    picture.save(file, "PNG", compress_level=3, icc_profile=srgb_profile(), exif=tags)
+
+
+def _write_png16(file: BinaryIO, rgb: NDArray[np.float32], tags: Image.Exif) -> None:
+    """PNG of 16 bits a channel, which Pillow does not write: each row as its difference from the row above."""
+    height, width = rgb.shape[:2]
+    rows = to_integer(rgb, 16).astype(">u2").reshape(height, width * 3).view(np.uint8)
+    filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
+    filtered[:, 0] = 2  # PNG's filter "up"
+    filtered[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    file.write(b"\x89PNG\r\n\x1a\n")
+    for kind, content in (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)),
+        (b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile())),
+        (b"eXIf", tags.tobytes().removeprefix(b"Exif\0\0")),
+        (b"IDAT", zlib.compress(filtered.tobytes(), 1)),
+        (b"IEND", b""),
+    ):
+        file.write(struct.pack(">I", len(content)) + kind + content)
+        file.write(struct.pack(">I", zlib.crc32(kind + content)))
+
+
+def _write_tiff(file: BinaryIO, rgb: NDArray[np.float32], tags: Image.Exif) -> None:
+    """TIFF of 16 bits a channel, which Pillow does not write either: deflated strips of differences from the left."""
+    samples = to_integer(rgb, 16).astype("<u2")
+    samples[:, 1:] -= samples[:, :-1].copy()
+    strips = [zlib.compress(samples[top : top + STRIP_ROWS].tobytes(), 1) for top in range(0, len(rgb), STRIP_ROWS)]
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    directory.tagtype[273] = directory.tagtype[279] = 4  # 32 bits, however small the picture
+    for tag, value in {
+        **tags,
+        **{ifd: tags.get_ifd(ifd) for ifd in (EXIF_IFD, GPS_IFD) if tags.get_ifd(ifd)},
+        256: rgb.shape[1],
+        257: rgb.shape[0],
+        258: (16, 16, 16),  # bits
+        259: 8,  # deflate
+        262: 2,  # RGB
+        273: tuple(np.cumsum([0, *map(len, strips[:-1])]).tolist()),  # Pillow counts them from the directory's end
+        277: 3,
+        278: STRIP_ROWS,
+        279: tuple(map(len, strips)),
+        317: 2,  # differences
+        34675: srgb_profile(),
+    }.items():
+        directory[tag] = value
+    file.write(b"II*\0\x08\0\0\0" + directory.tobytes(8))
+    for strip in strips:
+        file.write(strip)
+
+
+WRITERS: dict[Format, Callable[[BinaryIO, NDArray[np.float32], Image.Exif], None]] = {
+    "jpg": _write_jpeg,
+    "png": _write_png8,
+    "png16": _write_png16,
+    "tiff": _write_tiff,
+}
+
+
+def _finished_tags(source: Image.Exif) -> Image.Exif:
+    """Those tags that stay true of a finished picture; orientation is applied, so it is 1."""
+    tags = Image.Exif()
+    for tag in MAIN_TAGS:
+        if tag in source and _writable(None, tag, source[tag]):
+            tags[tag] = source[tag]
+    tags[274], tags[305] = 1, f"lwisp {version('lwisp')}"
+    for ifd, allowed in ((EXIF_IFD, PHOTO_TAGS), (GPS_IFD, GPS_TAGS)):
+        found = source.get_ifd(ifd)
+        kept = {tag: found[tag] for tag in allowed if tag in found and _writable(ifd, tag, found[tag])}
+        if ifd == EXIF_IFD:
+            kept[40961] = 1  # color space: sRGB
+        if kept:
+            tags.get_ifd(ifd).update(kept)
+    return tags
+
+
+def _writable(ifd: int | None, tag: int, value: Any) -> bool:
+    """Whether a tag of a possibly damaged file can be written again: tried by itself, and not of monstrous size."""
+    if isinstance(value, str) and not (value.isascii() and value.strip(" \0")):
+        return False
+    if ifd != GPS_IFD and (tag in TEXT_TAGS) != isinstance(value, str):
+        return False
+    probe = Image.Exif()
+    try:
+        (probe if ifd is None else probe.get_ifd(ifd))[tag] = value
+        return len(probe.tobytes()) < MAX_TAG_BYTES
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, struct.error):
+        return False
+
+
+def _to_srgb(rgb: Image.Image, profile: bytes) -> Image.Image:
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(rgb, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except ImageCms.PyCMSError:
+        return rgb  # a profile that is not for RGB, or damaged: the pixels as they are
+    return converted or rgb
