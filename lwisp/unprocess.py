@@ -1,0 +1,128 @@
+"""The inverse pipeline: a finished photo -> the RAW a random camera would have made of it.
+
+After Brooks et al., "Unprocessing Images for Learned Raw Denoising", CVPR 2019, the LW-ISP paper's [5]: tone, color
+matrix, gains, exposure, mosaic, noise. What undoes it in use lives in `mosaic` and `color`; here is only the way in.
+All functions take batches and a `torch.Generator`, so that a seed fixes every sample.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from lwisp import color
+
+XYZ2CAM = (
+    torch.tensor(
+        [
+            [4716, 603, -830, -7798, 15474, 2480, -1496, 1937, 6651],  # Canon EOS 5D Mark II
+            [6722, -635, -963, -4287, 12460, 2028, -908, 2162, 5668],  # Canon EOS 5D Mark III
+            [6257, -303, -1000, -7880, 15621, 2396, -1714, 1904, 7046],  # Canon EOS 30D
+            [8606, -2573, -949, -8237, 15489, 2974, -2649, 3076, 9100],  # Canon PowerShot S40
+            [8139, -2171, -663, -8747, 16541, 2295, -1925, 2008, 8093],  # Nikon D3
+            [7309, -1403, -519, -8474, 16008, 2622, -2433, 2826, 8064],  # Nikon D5000
+            [6988, -1384, -714, -5631, 13410, 2447, -1485, 2204, 7318],  # Nikon D3300
+            [8813, -3210, -1036, -4703, 12868, 2021, -1054, 1940, 6129],  # Nikon D500
+        ]
+    ).reshape(-1, 3, 3)
+    / 10000
+)
+"""XYZ (D65) to camera, Adobe's matrices as LibRaw's tables print them: facts about real sensors."""
+GOPRO_CAM2SRGB = torch.tensor([[1.5330, -0.1789, -0.3542], [-0.2848, 1.6791, -0.3943], [-0.0289, -0.4421, 1.4710]])
+"""The matrix that GoPro's HERO6 and HERO7 write into their DNG files."""
+
+RED_GAIN, BLUE_GAIN = (1.3, 2.6), (1.2, 2.6)
+LOG_SHOT_NOISE = (-9.2103, -4.4228)  # log 1e-4, log 1.2e-2: [5]
+READ_SLOPE, READ_OFFSET, READ_SPREAD = 2.18, 1.20, 0.26  # log read noise as a line of log shot noise: [5]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A batch of B cameras: `rgb2cam` (B, 3, 3), canonical -> balanced camera RGB, and gains (B, 3), G = 1."""
+
+    rgb2cam: Tensor
+    white_balance: Tensor
+
+    @property
+    def cam2rgb(self) -> Tensor:
+        """(B, 3, 3), balanced camera RGB -> canonical."""
+        inverse: Tensor = torch.linalg.inv(self.rgb2cam)
+        return inverse
+
+
+def random_camera(count: int, generator: Generator) -> Camera:
+    """Cameras between the real ones: random convex mixtures of their matrices, random gains."""
+    known = torch.linalg.inv(torch.stack([*color.cam2rgb_from_xyz(XYZ2CAM), color.cam2rgb_from_srgb(GOPRO_CAM2SRGB)]))
+    share = -(torch.rand(count, len(known), generator=generator).clamp(min=1e-6).log() ** 3)  # often near one of them
+    rgb2cam = torch.einsum("bk,kij->bij", share / share.sum(-1, keepdim=True), known)
+    red = uniform(count, *RED_GAIN, generator)
+    blue = uniform(count, *BLUE_GAIN, generator)
+    return Camera(rgb2cam, torch.stack([red, torch.ones(count), blue], -1))
+
+
+def random_noise(count: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    """`shot_noise` and `read_noise` (B,), drawn as in [5]: variance = shot_noise * signal + read_noise."""
+    log_shot = uniform(count, *LOG_SHOT_NOISE, generator)
+    log_read = READ_SLOPE * log_shot + READ_OFFSET + READ_SPREAD * torch.randn(count, generator=generator)
+    return log_shot.exp(), log_read.exp()
+
+
+def expose(canonical: Tensor, camera: Camera, exposure: Tensor) -> Tensor:
+    """Linear canonical light (B, C, H, W), C = 3, -> what the sensor sees (B, 3, H, W), white at 1, not clipped."""
+    to_sensor = camera.rgb2cam * exposure[:, None, None] / camera.white_balance[:, :, None]
+    return color.apply_matrix(to_sensor, canonical)
+
+
+def take_mosaic(sensor: Tensor) -> Tensor:
+    """Full-color sensor light (B, 3, H, W), even sides -> packed (B, 4, H/2, W/2): one color a photosite, RGGB."""
+    red, green, blue = sensor.unbind(1)
+    return torch.stack([red[:, ::2, ::2], green[:, ::2, 1::2], green[:, 1::2, ::2], blue[:, 1::2, 1::2]], 1)
+
+
+def add_noise(packed: Tensor, shot_noise: Tensor, read_noise: Tensor, generator: Generator) -> Tensor:
+    """Gaussian noise of variance shot_noise * signal + read_noise on (B, 4, h, w)."""
+    variance = shot_noise[:, None, None, None] * packed.clamp(min=0) + read_noise[:, None, None, None]
+    return packed + variance.sqrt() * torch.randn(packed.shape, generator=generator)
+
+
+def add_defects(packed: Tensor, density: Tensor, generator: Generator) -> Tensor:
+    """Turn a share `density` (B,) of photosites hot (bright to clipped) or dead (0)."""
+    where = torch.rand(packed.shape, generator=generator) < density[:, None, None, None]
+    value = (2.5 * torch.rand(packed.shape, generator=generator) - 0.5).clamp(0, 1)  # 20 % dead, 40 % clipped
+    return torch.where(where, value, packed)
+
+
+def digitize(packed: Tensor, bits: Tensor, black_level: Tensor) -> Tensor:
+    """Round to `bits` (B,), clip at white 1 and at DN 0, which lies `black_level` (B,), a share of white, below 0."""
+    steps = (2**bits - 1)[:, None, None, None]
+    floor = -black_level[:, None, None, None]
+    return torch.round(packed * steps).div(steps).clamp(max=1).maximum(floor)
+
+
+def uniform(count: int, low: float, high: float, generator: Generator) -> Tensor:
+    """(count,) values between low and high."""
+    return low + (high - low) * torch.rand(count, generator=generator)
+
+
+@dataclass(frozen=True)
+class Capture:
+    """One synthetic RAW with everything that made it: `packed` (1, 4, H/2, W/2), black 0 and white 1."""
+
+    packed: Tensor
+    camera: Camera
+    exposure: Tensor
+
+
+def capture(rgb: Tensor, seed: int, noisy: bool) -> Capture:
+    """The seeded synthetic RAW of a photo (3, H, W) in [0, 1], even sides: the test case of evaluation.
+
+    A random camera, exposure 0.8 of white (standard deviation 0.1) as in [5], 14 bits above a black level of 3 % of
+    white, and noise drawn as in [5] if `noisy`. Noise is drawn last: both cases of a seed share the camera.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    camera = random_camera(1, generator)
+    exposure = (0.8 + 0.1 * torch.randn(1, generator=generator)).clamp(0.5, 1)
+    packed = take_mosaic(expose(color.unrender(rgb[None]), camera, exposure).clamp(0, 1))
+    if noisy:
+        packed = add_noise(packed, *random_noise(1, generator), generator)
+    return Capture(digitize(packed, torch.tensor([14]), torch.tensor([0.03])), camera, exposure)
