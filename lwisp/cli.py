@@ -1,0 +1,172 @@
+"""The command line: verbs translate strings and call one public function each."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from lwisp.raw import RawImage
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="RAW photos to finished pictures with one two-million-parameter network (LW-ISP).",
+)
+
+
+weights_app = typer.Typer(no_args_is_help=True, help="Look at weights.")
+app.add_typer(weights_app, name="weights")
+
+
+@app.command()
+def develop(
+    sources: Annotated[list[Path], typer.Argument(metavar="FILE...", help="RAW files, or folders.", readable=False)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file name for one picture, else a folder.", readable=False)
+    ] = None,
+    format: Annotated[
+        Literal["jpg", "png", "png16", "tiff"] | None,
+        typer.Option(help="JPEG, PNG of 8 or 16 bits, TIFF of 16; jpg, or what the output's suffix says."),
+    ] = None,
+    weights: Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")] = "photo",
+    exposure: Annotated[float, typer.Option(help="EV on top of the exposure rule, -5 to 5.")] = 0.0,
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bf16 where the processor has it.")
+    ] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures that exist.")] = False,
+    cfa: Annotated[
+        Literal["RGGB", "BGGR", "GRBG", "GBRG"] | None,
+        typer.Option(help="The files are bare 16-bit grayscale mosaics of this pattern; needs both levels."),
+    ] = None,
+    black_level: Annotated[float | None, typer.Option(help="Black of bare mosaics, in DN.")] = None,
+    white_level: Annotated[float | None, typer.Option(help="White of bare mosaics, in DN.")] = None,
+) -> None:
+    """Develop RAW files into finished pictures, beside the RAW or where --output says."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from lwisp.checkpoint import check_takes_raw, load
+    from lwisp.errors import InputError
+    from lwisp.pipeline import check_exposure, develop_files, plan
+    from lwisp.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_mosaic, read_raw
+
+    if len({value is None for value in (cfa, black_level, white_level)}) > 1:
+        _stop("--cfa, --black-level and --white-level go together", code=2)
+
+    def read(path: Path) -> "RawImage":
+        if cfa is None or black_level is None or white_level is None:
+            return read_raw(path)
+        return read_mosaic(path, cfa, black_level, white_level)
+
+    try:
+        jobs = plan(sources, output, format, RAW_SUFFIXES if cfa is None else MOSAIC_SUFFIXES)
+        check_exposure(exposure)
+        loaded = load(weights)
+        check_takes_raw(loaded.card)
+    except InputError as error:
+        _stop(str(error), code=2)
+    console, failures = Console(stderr=True), []
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        say = partial(console.print, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        outcomes = develop_files(loaded, jobs, exposure, precision, overwrite, read)
+        for outcome in progress.track(outcomes, total=len(jobs), description="developing"):
+            if outcome.error:
+                failures.append(outcome)
+                continue
+            say(f"{outcome.source} -> {outcome.output}")
+            for note in outcome.notes:
+                say(f"  {outcome.source.name}: {note}")
+    for outcome in failures:
+        typer.echo(f"lwisp: {outcome.error}", err=True)
+    if failures:
+        _stop(f"{len(failures)} of {len(jobs)} files failed", code=1)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe in TOML, such as recipes/photo.toml.", readable=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The safetensors file to write.", readable=False)],
+    photos: Annotated[Path | None, typer.Option(help="Photographs, in place of the recipe's.", readable=False)] = None,
+    validation: Annotated[
+        Path | None, typer.Option(help="Folder of photographs to score on, in place of the recipe's.", readable=False)
+    ] = None,
+) -> None:
+    """Train weights by a recipe; the same command goes on where it was stopped."""
+    from lwisp import training
+    from lwisp.errors import InputError
+
+    try:
+        plan = training.read_recipe(recipe)
+    except InputError as error:
+        _stop(str(error), code=2)
+    try:
+        training.train(plan, output, photos, validation)
+    except InputError as error:
+        _stop(str(error), code=1)
+    typer.echo(f"{output}")
+
+
+@app.command()
+def evaluate(
+    weights: Annotated[str, typer.Argument(help="Name of shipped weights, or a safetensors file.")],
+    data: Annotated[list[Path], typer.Option(help="Folder of photographs; may be repeated.", readable=False)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="JSON file for all scores.", readable=False)
+    ] = None,
+    precision: Annotated[Literal["auto", "fp32", "bf16"], typer.Option()] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the JSON file if it exists.")] = False,
+    record: Annotated[bool, typer.Option("--record", help="Write the means into the weights' card.")] = False,
+) -> None:
+    """Score weights on synthetic RAW of photographs, beside a classical chain that knows everything but the noise."""
+    from lwisp import evaluation
+    from lwisp.checkpoint import find, load, record_scores
+    from lwisp.errors import InputError
+    from lwisp.files import check_output
+
+    try:
+        loaded = load(weights)
+        if output is not None:
+            check_output(output, overwrite)
+    except InputError as error:
+        _stop(str(error), code=2)
+    try:
+        report = evaluation.evaluate(loaded, data, precision)
+        typer.echo(evaluation.to_markdown(report))
+        if output is not None:
+            evaluation.write_json(output, report, overwrite)
+        if record:
+            record_scores(find(weights), report.protocol, report.summary())
+    except InputError as error:
+        _stop(str(error), code=1)
+
+
+@weights_app.command("list")
+def list_weights() -> None:
+    """Names of the shipped weights."""
+    from lwisp.checkpoint import names
+
+    typer.echo("\n".join(names()))
+
+
+@weights_app.command()
+def show(weights: Annotated[str, typer.Argument(help="Name of shipped weights, or a safetensors file.")]) -> None:
+    """The card of weights as a page of Markdown."""
+    from lwisp.checkpoint import describe
+    from lwisp.errors import InputError
+
+    try:
+        typer.echo(describe(weights), nl=False)
+    except InputError as error:
+        _stop(str(error), code=2)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    typer.echo(f"lwisp: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point of the `lwisp` command."""
+    app()

@@ -1,0 +1,144 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from lwisp.checkpoint import load
+from lwisp.cli import app
+from tests.conftest import WriteDng
+
+MOSAIC = np.random.default_rng(0).integers(64, 4000, (40, 60), dtype=np.uint16)
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_develop_writes_beside_the_raw(write_dng: WriteDng, toy_file: Path) -> None:
+    path = write_dng(MOSAIC, orientation=6)
+    result = call("develop", path, "--weights", toy_file)
+    assert result.exit_code == 0, result.output
+    with Image.open(path.with_suffix(".jpg")) as picture:
+        assert picture.size == (40, 60)
+        assert picture.getexif()[272] == "Testcam"
+
+
+def test_a_folder_goes_into_a_folder(write_dng: WriteDng, toy_file: Path, tmp_path: Path) -> None:
+    for name in ("a.dng", "b.dng"):
+        write_dng(MOSAIC, name=name)
+    result = call("develop", tmp_path, "-o", tmp_path / "out" / "deep", "--format", "tiff", "--weights", toy_file)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (tmp_path / "out" / "deep").iterdir()) == ["a.tif", "b.tif"]
+
+
+def test_what_a_file_does_not_say_is_said_aloud(write_dng: WriteDng, toy_file: Path) -> None:
+    result = call("develop", write_dng(MOSAIC, neutral=None), "--weights", toy_file)
+    assert "daylight taken" in result.stderr
+
+
+def test_bare_mosaics_are_developed_with_their_levels(toy_file: Path, tmp_path: Path) -> None:
+    Image.fromarray(MOSAIC).save(tmp_path / "mosaic.png")
+    levels = ("--cfa", "BGGR", "--black-level", 63, "--white-level", 4095)
+    result = call("develop", tmp_path / "mosaic.png", *levels, "--weights", toy_file)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "mosaic.jpg").is_file()
+    assert call("develop", tmp_path / "mosaic.png", "--cfa", "BGGR", "--weights", toy_file).exit_code == 2
+
+
+def test_failed_files_are_named_at_the_end_and_the_exit_code_is_1(
+    write_dng: WriteDng, toy_file: Path, tmp_path: Path
+) -> None:
+    good, bad = write_dng(MOSAIC), tmp_path / "bad.dng"
+    bad.write_bytes(good.read_bytes()[:2000])
+    result = call("develop", bad, good, "--weights", toy_file)
+    assert result.exit_code == 1
+    assert good.with_suffix(".jpg").is_file()
+    lines = result.stderr.splitlines()
+    assert lines[-1] == "lwisp: 1 of 2 files failed"
+    assert str(bad) in lines[-2]
+    again = call("develop", good, "--weights", toy_file)
+    assert again.exit_code == 1
+    assert "exists already" in again.stderr
+    assert call("develop", good, "--weights", toy_file, "--overwrite").exit_code == 0
+
+
+def test_usage_errors_are_one_sentence_with_exit_code_2(write_dng: WriteDng, toy_file: Path, tmp_path: Path) -> None:
+    path = write_dng(MOSAIC)
+    other = tmp_path / "other"
+    other.mkdir()
+    for arguments, word in (
+        ((path, "--weights", "foto"), "unknown weights"),
+        ((path, "--weights", path), "expected weights"),
+        ((other, "--weights", toy_file), "no files to develop"),
+        ((path, "--weights", toy_file, "--exposure", "nan"), "expected an exposure"),
+        ((path, "--weights", toy_file, "-o", "x.bmp"), "a name ending in"),
+        ((path, "--weights", "x" * 300 + ".safetensors"), "cannot be read"),
+        ((path, path.parent / "b.dng", "-o", "a.jpg", "--weights", toy_file), "names one picture for 2 files"),
+    ):
+        result = call("develop", *arguments)
+        assert result.exit_code == 2, result.output
+        assert word in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
+    assert call("develop", path, "--exposure", "nan-ish").exit_code == 2
+    assert call("develop").exit_code == 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission_is_one_clear_error(write_dng: WriteDng, toy_file: Path, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    result = call("develop", write_dng(MOSAIC), "-o", closed, "--weights", toy_file)
+    assert result.exit_code == 1
+    assert "Permission denied" in result.stderr
+
+
+def test_train_and_evaluate_run_from_the_command_line(photos: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "toy.toml"
+    recipe.write_text(
+        f'name = "toy"\nlicence = "MIT"\nphotos = "{photos}"\nsteps = 2\nbatch = 1\ncrop = 32\n'
+        "[architecture]\nwidth = 4\n"
+    )
+    output = tmp_path / "toy.safetensors"
+    assert call("train", recipe, "--output", output).exit_code == 0
+    result = call("evaluate", output, "--data", photos, "--output", tmp_path / "rows.json")
+    assert result.exit_code == 0, result.output
+    assert "| noisy | network |" in result.stdout
+    assert call("evaluate", output, "--data", tmp_path / "none").exit_code == 1
+    assert call("train", tmp_path / "none.toml", "--output", output).exit_code == 2
+    assert call("evaluate", output, "--data", photos, "--output", tmp_path / "rows.json").exit_code == 2
+
+
+def test_scores_are_recorded_on_the_card_and_shown(toy_file: Path, photos: Path) -> None:
+    before = load(toy_file)
+    assert call("evaluate", toy_file, "--data", photos, "--record").exit_code == 0
+    after = load(toy_file)
+    assert set(after.card.scores) == {"photos"}
+    assert after.card.scores["photos"]["data"] == "3 photos of photos"
+    for name, value in before.network.state_dict().items():
+        assert torch.equal(after.network.state_dict()[name], value)
+    shown = call("weights", "show", toy_file).stdout
+    assert "# Weights `toy`" in shown
+    assert "- clean, menon:" in shown
+    assert "photo" in call("weights", "list").stdout
+    assert call("weights", "show", "foto").exit_code == 2
+
+
+def test_help_and_import_bring_no_heavy_module() -> None:
+    code = "import sys, lwisp, lwisp.cli; print([m for m in ('torch', 'numpy', 'rawpy', 'PIL') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_no_traceback_reaches_the_user(tmp_path: Path, toy_file: Path) -> None:
+    (tmp_path / "bad.dng").write_text("no")
+    command = [sys.executable, "-m", "lwisp", "develop", str(tmp_path / "bad.dng"), "--weights", str(toy_file)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "not a RAW file" in result.stderr

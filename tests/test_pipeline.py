@@ -1,0 +1,230 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import lwisp
+from lwisp import checkpoint, color, inference, mosaic, pipeline, unprocess
+from lwisp.checkpoint import Card, InputConvention, Weights
+from lwisp.model import LWISP, TEACHER
+from lwisp.mosaic import CFA, CFAS
+from lwisp.raw import RawImage, read_mosaic
+from tests.conftest import SAMPLE, WriteDng
+
+RNG = np.random.default_rng(0)
+
+
+def crop(raw: RawImage, top: int, left: int, height: int, width: int, cfa: CFA) -> RawImage:
+    return replace(raw, mosaic=raw.mosaic[top : top + height, left : left + width], cfa=cfa, orientation=1)
+
+
+@pytest.fixture(scope="module")
+def sample() -> RawImage:
+    return lwisp.read_raw(SAMPLE)
+
+
+@pytest.fixture(scope="module")
+def photo() -> Weights:
+    return lwisp.load("photo")
+
+
+def test_the_bundled_raw_becomes_a_natural_picture(sample: RawImage, photo: Weights) -> None:
+    rgb = lwisp.develop(photo, sample)
+    assert rgb.shape == (1440, 1920, 3)
+    assert rgb.dtype == np.float32
+    assert 0 <= rgb.min() < 0.1
+    assert 0.9 < rgb.max() <= 1
+    assert 0.2 < rgb.mean() < 0.6
+    assert np.ptp(rgb.mean((0, 1))) < 0.1  # no cast
+    sky = rgb[100:140, 900:1000].mean((0, 1))  # blown out behind the beams
+    assert sky.min() > 0.97
+    assert np.ptp(sky) < 0.01
+
+
+def test_it_shows_what_rawpy_shows_the_same_way_round(sample: RawImage, photo: Weights) -> None:
+    import rawpy
+
+    with rawpy.imread(str(SAMPLE)) as raw:
+        reference = raw.postprocess(use_camera_wb=True)
+    ours = lwisp.develop(photo, sample)
+    assert reference.shape == ours.shape
+    small = [np.asarray(Image.fromarray(np.uint8(x)).convert("L").resize((96, 72))) for x in (reference, ours * 255)]
+    assert np.corrcoef(small[0].ravel(), small[1].ravel())[0, 1] > 0.95
+    assert np.corrcoef(small[0].ravel(), small[1][:, ::-1].ravel())[0, 1] < 0.6
+
+
+@pytest.mark.parametrize("cfa", CFAS)
+def test_every_phase_gives_the_same_scene(cfa: CFA, sample: RawImage, photo: Weights) -> None:
+    """Crops of one RGGB mosaic that begin at another photosite: the pictures agree where they overlap."""
+    top, left = {"RGGB": (0, 0), "GRBG": (0, 1), "GBRG": (1, 0), "BGGR": (1, 1)}[cfa]
+    whole = lwisp.develop(photo, crop(sample, 400, 400, 258, 259, "RGGB"), precision="fp32")
+    part = lwisp.develop(photo, crop(sample, 400 + top, 400 + left, 257, 256, cfa), precision="fp32")
+    difference = np.abs(whole[top : top + 257, left : left + 256] - part)[16:-16, 16:-16]
+    assert np.median(difference) < 0.004
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 5), (31, 64)])
+def test_any_size_from_2x2_works(size: tuple[int, int], sample: RawImage, toy: Weights) -> None:
+    assert lwisp.develop(toy, crop(sample, 0, 0, *size, "RGGB")).shape == (*size, 3)
+
+
+def test_the_same_raw_gives_the_same_pixels(sample: RawImage, photo: Weights) -> None:
+    small = crop(sample, 200, 200, 200, 300, "RGGB")
+    assert np.array_equal(lwisp.develop(photo, small), lwisp.develop(photo, small))
+
+
+def test_bf16_stays_within_55_db_of_fp32(sample: RawImage, photo: Weights) -> None:
+    small = crop(sample, 200, 600, 600, 800, "RGGB")
+    exact, fast = (lwisp.develop(photo, small, precision=precision) for precision in ("fp32", "bf16"))
+    assert -10 * np.log10(np.mean((exact - fast) ** 2)) > 55
+    assert {value.dtype for value in photo.network.state_dict().values()} == {torch.float32}  # left as it was
+
+
+def test_exposure_is_in_stops(sample: RawImage, photo: Weights) -> None:
+    planes, _ = pipeline.prepare(sample, InputConvention())
+    brighter, _ = pipeline.prepare(sample, InputConvention(), exposure=1)
+    assert torch.allclose(brighter, 2 * planes)
+    small = crop(sample, 600, 600, 200, 300, "RGGB")
+    assert lwisp.develop(photo, small, exposure=1).mean() > lwisp.develop(photo, small).mean() + 0.05
+
+
+@pytest.mark.parametrize("exposure", [5.1, -6, float("nan"), float("inf")])
+def test_impossible_exposures_are_refused(exposure: float, sample: RawImage, toy: Weights) -> None:
+    with pytest.raises(lwisp.InputError, match="expected an exposure of -5 to 5 EV"):
+        lwisp.develop(toy, sample, exposure=exposure)
+
+
+def test_the_convention_decides_what_is_done_to_the_planes(sample: RawImage) -> None:
+    bare = InputConvention(black_level="keep", white_balance="none", color="camera", exposure="none")
+    raised = replace(sample, black_level=(100.0,) * 4)
+    planes, _ = pipeline.prepare(raised, bare)
+    assert torch.equal(planes[0], torch.from_numpy(sample.mosaic[::2, ::2].astype(np.float32)) * (1 / 16383))
+    balanced, _ = pipeline.prepare(raised, replace(bare, black_level="subtract", white_balance="as-shot"))
+    level = (float(sample.mosaic[1201, 1201]) - 100) / (16383 - 100) * sample.white_balance[2]
+    assert float(balanced[3, 600, 600]) == pytest.approx(level, rel=1e-5)
+    exposed, _ = pipeline.prepare(sample, InputConvention())
+    unexposed, _ = pipeline.prepare(sample, InputConvention(exposure="none"))
+    assert torch.allclose(exposed, unexposed * color.exposure_gain(unexposed))
+
+
+def test_a_network_that_does_not_take_raw_is_refused(sample: RawImage) -> None:
+    teacher = Weights(LWISP(TEACHER), Card("teacher", TEACHER, InputConvention(), "MIT"))
+    with pytest.raises(lwisp.InputError, match="do not develop RAW"):
+        lwisp.develop(teacher, sample)
+
+
+def test_a_picture_too_large_for_memory_is_refused_before_work(
+    sample: RawImage, toy: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "free_memory", lambda: 10**8)
+    with pytest.raises(lwisp.InputError, match=r"1440x1920 needs about 0\.\d GB in bf16, 0\.1 GB are free"):
+        lwisp.develop(toy, sample, precision="bf16")
+
+
+def test_free_memory_is_plausible() -> None:
+    assert 2**28 < inference.free_memory() < 2**45
+
+
+def test_jobs_are_planned_as_users_expect(tmp_path: Path) -> None:
+    folder = tmp_path / "raws"
+    folder.mkdir()
+    for name in ("b.dng", "a.CR2", "notes.txt"):
+        (folder / name).touch()
+    out = tmp_path / "out"
+    a, b = folder / "a.CR2", folder / "b.dng"
+    assert [(job.source, job.output) for job in pipeline.plan([folder], out, "png16")] == [
+        (a, out / "a.png"),
+        (b, out / "b.png"),
+    ]
+    assert pipeline.plan([a], None, None)[0].output == folder / "a.jpg"
+    assert pipeline.plan([a], tmp_path / "x.TIF", None)[0].format == "tiff"
+    assert pipeline.plan([a], tmp_path / "x.png", "png16")[0].format == "png16"
+    with pytest.raises(lwisp.InputError, match="names one picture for 2 files"):
+        pipeline.plan([folder], tmp_path / "x.jpg", None)
+    with pytest.raises(lwisp.InputError, match="disagree"):
+        pipeline.plan([a], tmp_path / "x.jpg", "png")
+    assert len(pipeline.plan([a, a], out, None)) == 1
+    assert [job.source.name for job in pipeline.plan([folder], out, None, frozenset([".txt"]))] == ["notes.txt"]
+    with pytest.raises(lwisp.InputError, match="a name ending in"):
+        pipeline.plan([a], tmp_path / "x.bmp", None)
+    with pytest.raises(lwisp.InputError, match="cannot be looked at"):
+        pipeline.plan([tmp_path / ("x" * 300)], out, None)
+    with pytest.raises(lwisp.InputError, match="no files to develop"):
+        pipeline.plan([tmp_path], out, None)
+    (tmp_path / "file").touch()
+    with pytest.raises(lwisp.InputError, match="expected a folder"):
+        pipeline.plan([a], tmp_path / "file", None)
+
+
+def test_one_bad_file_does_not_stop_the_rest(toy: Weights, write_dng: WriteDng, tmp_path: Path) -> None:
+    good = write_dng(RNG.integers(64, 4000, (40, 60), dtype=np.uint16), name="good.dng")
+    bad = tmp_path / "bad.dng"
+    bad.write_text("no")
+    twin = tmp_path / "twin" / "good.nef"
+    twin.parent.mkdir()
+    twin.write_bytes(good.read_bytes())
+    out = tmp_path / "out"
+    outcomes = list(pipeline.develop_files(toy, pipeline.plan([bad, good, twin], out, None)))
+    assert [bool(outcome.error) for outcome in outcomes] == [True, False, True]
+    assert "was just made from" in outcomes[2].error
+    assert [path.name for path in out.iterdir()] == ["good.jpg"]
+    again = list(pipeline.develop_files(toy, pipeline.plan([good], out, None)))
+    assert "exists already" in again[0].error
+
+
+def test_a_picture_never_takes_the_place_of_its_raw(toy: Weights, tmp_path: Path) -> None:
+    path = tmp_path / "mosaic.png"
+    Image.fromarray(RNG.integers(64, 4000, (40, 60), dtype=np.uint16)).save(path)
+    content = path.read_bytes()
+    jobs = pipeline.plan([path], None, "png")
+    outcomes = pipeline.develop_files(toy, jobs, overwrite=True, read=lambda path: read_mosaic(path, "RGGB", 0, 4095))
+    assert "is the RAW itself" in next(outcomes).error
+    assert path.read_bytes() == content
+
+
+def camera_raw(light: torch.Tensor, gains: tuple[float, float, float], read_noise: float = 0.0) -> RawImage:
+    """The 14-bit RAW of linear canonical light (3, H, W), clipped at white, of a camera whose matrix is known."""
+    generator = torch.Generator().manual_seed(0)
+    cam2rgb = color.cam2rgb_from_xyz(unprocess.XYZ2CAM[0])
+    camera = unprocess.Camera(torch.linalg.inv(cam2rgb)[None], torch.tensor([gains]))
+    sensor = unprocess.expose(light[None], camera, torch.ones(1)).clamp(0, 1)
+    packed = unprocess.take_mosaic(sensor)
+    packed = unprocess.add_noise(packed, torch.tensor([1e-4]), torch.tensor([read_noise]), generator)
+    dn = (mosaic.unpack(packed)[0] * 15000 + 1000).round().clamp(0, 16000).numpy().astype(np.uint16)
+    return RawImage(dn, "RGGB", (1000,) * 4, (16000,) * 4, gains, cam2rgb.numpy())
+
+
+@pytest.mark.parametrize("gains", [(2.1, 1.0, 1.5), (1.4, 1.0, 2.5), (0.8, 1.0, 1.3)])
+def test_blown_sky_and_lamps_have_no_cast(gains: tuple[float, float, float], photo: Weights) -> None:
+    """A neutral ramp to three times white above a dark street with white, red and blue lamps."""
+    light = torch.full((3, 256, 384), 0.02)
+    light[:, :128] = torch.linspace(0.2, 3, 384)
+    for left, tint in ((40, (4, 4, 4)), (160, (4, 0.5, 0.3)), (280, (0.1, 0.2, 1.5))):
+        light[:, 180:210, left : left + 30] = torch.tensor(tint)[:, None, None]
+    rgb = lwisp.develop(photo, camera_raw(light, gains), precision="fp32")
+    sky, street = rgb[8:120, 8:-8], rgb[140:170, 8:-8]
+    assert np.ptp(sky.mean(0), axis=1).max() < 0.03  # neither pink nor green anywhere on the way to white
+    assert sky[:, -100:].min() > 0.97
+    assert np.ptp(street.mean((0, 1))) < 0.02
+    white, red, blue = (rgb[185:205, left + 5 : left + 25].mean((0, 1)) for left in (40, 160, 280))
+    assert white.min() > 0.97
+    assert red[0] > 0.9 > red[1:].max()
+    assert blue[2] > 0.9 > blue[:2].max()
+
+
+def test_hot_and_dead_photosites_leave_no_dots(photo: Weights) -> None:
+    raw = camera_raw(torch.full((3, 256, 256), 0.18), (2.0, 1.0, 1.6), read_noise=1e-6)
+    clean = lwisp.develop(photo, raw, precision="fp32")
+    places = np.arange(21, 240, 50)
+    for column, place in enumerate(places):  # odd and even rows and columns in turn: all colors
+        raw.mosaic[places + column % 2, place + np.arange(len(places)) % 2] = 16000
+    dotted = lwisp.develop(photo, raw, precision="fp32")
+    before = (raw.mosaic / 16000 - 0.2).max()
+    assert np.abs(dotted - clean).max() < 0.25 < before
+
+
+def test_shipped_weights_are_found_by_name() -> None:
+    assert checkpoint.find("photo").is_file()
