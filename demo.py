@@ -1,0 +1,60 @@
+"""`make demo`: develop the bundled RAW files, and set each beside what its sensor saw and beside rawpy's default."""
+
+from pathlib import Path
+
+import numpy as np
+import rawpy
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+import lwisp
+from lwisp import color, mosaic
+from lwisp.image import orient, to_integer
+
+SAMPLES = Path("samples")
+OUTPUT = Path("demo")
+WIDTH = 960
+"""Of each picture in a pair, in px."""
+
+
+def main() -> None:
+    """Write demo/NAME.jpg, demo/NAME_before_after.jpg and demo/NAME_beside_rawpy.jpg for every sample."""
+    weights = lwisp.load("photo")
+    for outcome in lwisp.develop_files(weights, lwisp.plan([SAMPLES], OUTPUT, None), overwrite=True):
+        if outcome.error:
+            raise SystemExit(f"demo: {outcome.error}")
+        with Image.open(outcome.output) as picture:
+            ours = np.asarray(picture)
+        with rawpy.imread(str(outcome.source)) as raw:
+            classical = raw.postprocess(use_camera_wb=True)
+        before_after = write_pair("before_after", outcome.source.stem, sensor_view(outcome.source), ours)
+        beside = write_pair("beside_rawpy", outcome.source.stem, ours, classical)
+        print(  # noqa: T201
+            f"{outcome.source} -> {outcome.output}\n"
+            f"    left as the sensor saw it, right lwisp: {before_after}\n"
+            f"    left lwisp, right rawpy's default:      {beside}"
+        )
+
+
+def sensor_view(path: Path) -> NDArray[np.uint8]:
+    """A RAW at half size with nothing done but levels and the sRGB curve: (H/2, W/2, 3)."""
+    raw = lwisp.read_raw(path)
+    padded, _ = mosaic.pad_to_rggb(torch.from_numpy(raw.mosaic.astype(np.float32)), raw.cfa)
+    levels = torch.tensor(raw.black_level), torch.tensor(raw.white_level)
+    red, green_r, green_b, blue = mosaic.normalize_levels(mosaic.pack(padded), *levels).clamp(0, 1)
+    rgb = color.srgb_encode(torch.stack([red, (green_r + green_b) / 2, blue], -1))
+    return orient(to_integer(rgb.numpy(), 8), raw.orientation)
+
+
+def write_pair(kind: str, name: str, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Path:
+    """Two pictures side by side in demo/NAME_KIND.jpg."""
+    size = (WIDTH, round(WIDTH * left.shape[0] / left.shape[1]))
+    halves = [np.asarray(Image.fromarray(half).resize(size, Image.Resampling.LANCZOS)) for half in (left, right)]
+    path = OUTPUT / f"{name}_{kind}.jpg"
+    Image.fromarray(np.concatenate(halves, axis=1)).save(path, quality=90)
+    return path
+
+
+if __name__ == "__main__":
+    main()
