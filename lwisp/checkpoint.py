@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from lwisp.errors import InputError
+from lwisp.errors import InputError, one_line
 from lwisp.files import is_regular, make_folder, write_whole
 from lwisp.model import LWISP, LWISPConfig
 
@@ -79,7 +79,7 @@ class Weights:
 
 def check_takes_raw(card: Card) -> None:
     """Raise `InputError` where weights are not for RAW in and RGB out."""
-    if card.architecture.in_channels != 4 or not card.architecture.upsample:
+    if not card.architecture.develops_raw:
         raise InputError(f"weights {card.name!r} do not develop RAW files; expected a network from RAW to RGB")
 
 
@@ -96,7 +96,7 @@ def load(name_or_path: str | Path) -> Weights:
             network = LWISP(card.architecture)
         network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"{path}: its tensors do not fit its card: {_one_line(error)}; fetch it again") from error
+        raise InputError(f"{path}: its tensors do not fit its card: {one_line(error)}; fetch it again") from error
     return Weights(network.eval(), card)
 
 
@@ -123,7 +123,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Card]:
             header = (file.metadata() or {}).get(CARD_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no __iter__)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: expected weights in a safetensors file: {_one_line(error)}") from error
+        raise InputError(f"{path}: expected weights in a safetensors file: {one_line(error)}") from error
     if header is None:
         raise InputError(f"{path}: a safetensors file without a lwisp card; expected weights written by `lwisp train`")
     try:
@@ -131,7 +131,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Card]:
         digest = content.pop("sha256", None)
         card = TypeAdapter(Card).validate_python(content)
     except (ValidationError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: its card does not fit: {_one_line(error)}; fetch or train it again") from error
+        raise InputError(f"{path}: its card does not fit: {one_line(error)}; fetch or train it again") from error
     if not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise InputError(f"{path}: expected tensors of finite numbers; fetch or train it again")
     if digest != digest_of(tensors):
@@ -204,7 +204,3 @@ def _bullets(facts: Mapping[str, Any], indent: str = "") -> list[str]:
         lines.append(f"{indent}- {key}:" if nested else f"{indent}- {key}: {value}")
         lines += _bullets(value, indent + "  ") if nested else []
     return lines
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

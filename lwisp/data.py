@@ -37,7 +37,7 @@ class Photos:
     def __init__(self, photos: dict[Path, Photo], crop: int = 128, batch: int = 16, seed: int = 0) -> None:
         if crop < 32 or crop % 2:
             raise InputError(f"expected an even crop of at least 32 px, got {crop}")
-        self.photos, self.crop, self.batch, self.seed = photos, crop, batch, seed
+        self.crop, self.batch, self.seed = crop, batch, seed
         self.pictures = [torch.from_numpy(read_rgb(path)).permute(2, 0, 1) for path in photos]  # uint8
         for path, picture in zip(photos, self.pictures, strict=True):
             if min(picture.shape[-2:]) < crop:

@@ -3,3 +3,8 @@
 
 class InputError(Exception):
     """A file, folder or setting that cannot be used; the message says what came, what was expected, what to do."""
+
+
+def one_line(error: Exception) -> str:
+    """What a library says of an error, on one line and not endless, to be put into a message of ours."""
+    return " ".join(str(error).split())[:300]

@@ -56,6 +56,11 @@ class Report:
     folders: tuple[str, ...]
     rows: tuple[Row, ...]
 
+    @property
+    def data(self) -> str:
+        """What was scored, in words."""
+        return f"{len({row.photo for row in self.rows})} photos of {', '.join(self.folders)}"
+
     def summary(self) -> dict[str, Any]:
         """The means, rounded as they are printed, with what they were measured on."""
         means = {
@@ -63,8 +68,7 @@ class Report:
             for case in CASES
             for chain in CHAINS
         }
-        photos = len({row.photo for row in self.rows})
-        return {"data": f"{photos} photos of {', '.join(self.folders)}", "precision": self.precision, **means}
+        return {"data": self.data, "precision": self.precision, **means}
 
     def mean(self, case: str, chain: str, score: str) -> float:
         """Mean of a score over the photos; those with infinite PSNR (all black, say) do not count."""
@@ -87,8 +91,7 @@ def evaluate(weights: Weights, folders: list[Path], precision: Precision = "auto
         truth = picture[:, :height, :width]
         for case in CASES:
             raw = unprocess.capture(truth, seed, noisy=case == "noisy")
-            planes = color.canonicalize(raw.packed, raw.camera.white_balance, raw.camera.cam2rgb) / raw.exposure
-            pictures = {"network": run(weights.network, planes[0], precision), "menon": classical(raw, menon)}
+            pictures = {"network": run(weights.network, raw.planes[0], precision), "menon": classical(raw, menon)}
             for chain, rgb in pictures.items():
                 scores = {name: getattr(metrics, name)(rgb, truth) for name in DECIMALS}
                 rows.append(Row(f"{path.parent.name}/{path.name}", case, chain, **scores))
@@ -106,8 +109,7 @@ def classical(raw: unprocess.Capture, demosaic: Callable[..., Any]) -> Tensor:
 def to_markdown(report: Report) -> str:
     """The means as a table."""
     lines = [
-        f"Protocol `{report.protocol}`, weights {report.weights} ({report.precision}), "
-        f"{len({row.photo for row in report.rows})} photos of {', '.join(report.folders)}.",
+        f"Protocol `{report.protocol}`, weights {report.weights} ({report.precision}), {report.data}.",
         "",
         "| RAW | chain | PSNR dB | SSIM | dE2000 |",
         "|---|---|---|---|---|",

@@ -2,12 +2,16 @@
 
 import contextlib
 import os
+import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from lwisp.errors import InputError
+
+DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error)
+"""What Pillow and `struct` raise over damaged files."""
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], overwrite: bool = True) -> None:

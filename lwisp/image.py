@@ -15,18 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
 from lwisp.errors import InputError
-from lwisp.files import write_whole
+from lwisp.files import DAMAGED, write_whole
 
 Format = Literal["jpg", "png", "png16", "tiff"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 SUFFIX_FORMATS: dict[str, Format] = {".jpg": "jpg", ".jpeg": "jpg", ".png": "png", ".tif": "tiff", ".tiff": "tiff"}
 SUFFIXES: dict[Format, str] = {"jpg": ".jpg", "png": ".png", "png16": ".png", "tiff": ".tif"}
 
-UNREADABLE = (
-    *(OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error),
-    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
-)
-"""What Pillow raises over damaged files."""
+UNREADABLE = (*DAMAGED, Image.DecompressionBombError, Image.DecompressionBombWarning)
 STRIP_ROWS = 64
 MAX_TAG_BYTES = 1000  # all allowed tags together stay below the 65,533 bytes that JPEG has for them
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825

@@ -62,6 +62,11 @@ class LWISPConfig:
                 raise ValueError(f"expected {field} to be one of {get_args(choices)}, got {getattr(self, field)!r}")
 
     @property
+    def develops_raw(self) -> bool:
+        """Whether it goes from packed RAW planes to RGB of twice their size, as the student does."""
+        return self.in_channels == 4 and self.upsample
+
+    @property
     def scale(self) -> int:
         """Output pixels per input pixel, along each side."""
         return 2 if self.upsample else 1
@@ -130,9 +135,7 @@ class Bilinear(nn.Module):
 
     def __init__(self, channels: int, config: LWISPConfig) -> None:
         super().__init__()
-        self.core = nn.Sequential(
-            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), *_conv(channels, channels // 2, config)
-        )
+        self.core = _bilinear(channels, channels // 2, config)
 
     def forward(self, decoder: Tensor, skip: Tensor, context: Tensor) -> Tensor:
         return torch.cat([self.core(decoder), context], 1)
@@ -234,10 +237,13 @@ def _bare_conv(channels: int, out: int, config: LWISPConfig, kernel: int = 3, di
     return convolution(channels, out, kernel, padding=dilation * (kernel // 2), dilation=dilation)
 
 
+def _bilinear(channels: int, out: int, config: LWISPConfig) -> nn.Module:
+    upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+    return nn.Sequential(upsample, *_conv(channels, out, config))
+
+
 def _last_up(config: LWISPConfig) -> nn.Module:
     width = config.width
     if not config.ccb:
-        return nn.Sequential(
-            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), *_conv(width, width, config)
-        )
+        return _bilinear(width, width, config)
     return nn.Sequential(*_conv(width, 4 * width, config), nn.PixelShuffle(2), *_conv(width, width, config))

@@ -7,7 +7,6 @@ developed is refused by name, what a file leaves out is filled in and said aloud
 import contextlib
 import io
 import os
-import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lwisp import color
 from lwisp.errors import InputError
-from lwisp.files import is_regular
+from lwisp.files import DAMAGED, is_regular
 from lwisp.mosaic import CFA, CFAS, cfa_offset
 
 RAW_SUFFIXES = frozenset(
@@ -37,8 +36,6 @@ FLIP_TO_ORIENTATION = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 """LibRaw's flip (bit 0 mirrors left-right, 1 top-bottom, 2 transposes, in that order) to EXIF's orientation."""
 
 _reading = threading.Lock()
-
-_DAMAGED = (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, SyntaxError, struct.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +83,9 @@ def read_raw(path: str | Path) -> RawImage:
         with path.open("rb"):  # says better than LibRaw why a file may not be read
             pass
         with _quiet_libraw(), rawpy.imread(str(path)) as raw:
-            cfa = _bayer_pattern(path, raw)
             jpeg = _embedded_jpeg(raw)
+            exif = _read_exif(path, jpeg)
+            cfa = _bayer_pattern(path, raw, exif)
             mosaic = raw.raw_image_visible.copy()
             notes: list[str] = []
             white_balance = _white_balance(raw, notes)
@@ -105,7 +103,6 @@ def read_raw(path: str | Path) -> RawImage:
         raise InputError(f"{path}: a color pattern that is neither Bayer nor X-Trans ({error})") from error
     except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
         raise InputError(f"{path}: not a RAW file, or a damaged one ({_reason(error)})") from error
-    exif = _read_exif(path, jpeg)
     if min(mosaic.shape) < 2:
         raise InputError(f"{path}: expected at least 2x2 photosites, got {mosaic.shape}")
     if not all(low < high for low, high in zip(black, white, strict=True)):
@@ -149,7 +146,7 @@ def read_mosaic(
             if picture.mode not in ("I;16", "I;16B", "I;16L", "I"):
                 raise InputError(f"{path}: expected a grayscale mosaic of 16 bits, got mode {picture.mode}")
             values = np.array(picture)
-    except (UnidentifiedImageError, Image.DecompressionBombError, *_DAMAGED) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, *DAMAGED) as error:
         raise InputError(f"{path}: cannot be read as a mosaic: {error}") from error
     mosaic = values.astype(np.uint16)
     if mosaic.ndim != 2 or min(mosaic.shape) < 2 or not np.array_equal(mosaic, values):
@@ -158,12 +155,10 @@ def read_mosaic(
     if white_balance is None:
         notes.append("no white balance given: balanced to gray on average")
         white_balance = _gray_world(mosaic, cfa, black_level)
-    return RawImage(
-        mosaic, cfa, (black_level,) * 4, (white_level,) * 4, white_balance, notes=tuple(notes)
-    )  # fmt: skip
+    return RawImage(mosaic, cfa, (black_level,) * 4, (white_level,) * 4, white_balance, notes=tuple(notes))
 
 
-def _bayer_pattern(path: Path, raw: rawpy.RawPy) -> CFA:
+def _bayer_pattern(path: Path, raw: rawpy.RawPy, exif: Image.Exif) -> CFA:
     """The pattern of the visible top-left 2x2, or a refusal that names what the file holds instead."""
     names = raw.color_desc.decode("ascii", "replace")
     if raw.raw_type != rawpy.RawType.Flat:
@@ -178,25 +173,12 @@ def _bayer_pattern(path: Path, raw: rawpy.RawPy) -> CFA:
         raise InputError(f"{path}: an X-Trans sensor (6x6 pattern); expected a Bayer mosaic")
     pattern = "".join(letters[:2, :2].ravel())
     tiled = np.tile(letters[:2, :2], (6, 6))[: letters.shape[0], : letters.shape[1]]
-    if pattern not in CFAS or not np.array_equal(letters, tiled) or _repeat_pattern(path) not in (None, (2, 2)):
+    repeat = exif.get(33421)  # DNG's CFARepeatPatternDim, which LibRaw does not tell of
+    other_size = isinstance(repeat, tuple) and repeat != (2, 2)
+    if pattern not in CFAS or not np.array_equal(letters, tiled) or other_size:
         rows = "/".join("".join(row) for row in letters[:4, :4])
         raise InputError(f"{path}: the color pattern {rows} (quad-Bayer or other); expected a 2x2 Bayer mosaic")
     return CFAS[CFAS.index(pattern)]
-
-
-def _repeat_pattern(path: Path) -> tuple[int, ...] | None:
-    """DNG's CFARepeatPatternDim, which LibRaw does not tell of; None where there is none."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of every damaged tag
-        try:
-            exif = _tiff_tags(path)
-            ifds = [exif, *(exif.get_ifd(330) if 330 in exif else [])] if exif else []
-            for ifd in ifds:
-                if isinstance(ifd, Image.Exif | dict) and 33421 in ifd:
-                    return tuple(int(side) for side in ifd[33421])
-        except _DAMAGED:
-            pass
-    return None
 
 
 def _plane_order(cfa: CFA) -> list[tuple[int, int]]:
@@ -262,7 +244,7 @@ def _read_exif(path: Path, jpeg: bytes | None) -> Image.Exif:
         for source in (path, io.BytesIO(jpeg or b"")):
             try:
                 exif = _tiff_tags(source) if isinstance(source, Path) else _jpeg_tags(source)
-            except _DAMAGED:
+            except DAMAGED:
                 continue
             if exif or exif.get_ifd(0x8769):
                 return exif

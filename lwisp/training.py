@@ -17,10 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lwisp import color, metrics, unprocess
+from lwisp import metrics, unprocess
 from lwisp.checkpoint import Card, InputConvention, Photo, Weights, save
 from lwisp.data import Photos, find_photos
-from lwisp.errors import InputError
+from lwisp.errors import InputError, one_line
 from lwisp.files import check_output, make_folder, write_whole
 from lwisp.image import read_rgb
 from lwisp.inference import channels_last
@@ -77,10 +77,7 @@ class Recipe:
             (self.warmup >= 0, f"a warmup of 0 at least, got {self.warmup}"),
             (0 <= self.decay <= 1, f"decay in [0, 1], got {self.decay}"),
             (0 <= self.ema < 1, f"ema in [0, 1), got {self.ema}"),
-            (
-                self.architecture.in_channels == 4 and self.architecture.upsample,
-                "an architecture from RAW to RGB: in_channels 4 and upsample",
-            ),
+            (self.architecture.develops_raw, "an architecture from RAW to RGB: in_channels 4 and upsample"),
         ):
             if not good:
                 raise ValueError(f"expected {expected}")
@@ -93,7 +90,7 @@ def read_recipe(path: Path) -> Recipe:
     except OSError as error:
         raise InputError(f"{path}: cannot read the recipe: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a usable recipe: {' '.join(str(error).split())[:300]}") from error
+        raise InputError(f"{path}: not a usable recipe: {one_line(error)}") from error
 
 
 def train(recipe: Recipe, output: Path, photos: Path | None = None, validation: Path | None = None) -> Weights:
@@ -185,10 +182,7 @@ def _validation_set(folder: Path, side: int = 256) -> list[tuple[Tensor, Tensor]
         height, width = (min(side, size // 2 * 2) for size in picture.shape[-2:])
         top, left = (picture.shape[1] - height) // 2, (picture.shape[2] - width) // 2
         truth = picture[:, top : top + height, left : left + width]
-        for noisy in (False, True):
-            raw = unprocess.capture(truth, seed, noisy)
-            planes = color.canonicalize(raw.packed, raw.camera.white_balance, raw.camera.cam2rgb)
-            cases.append((planes / raw.exposure, truth))
+        cases += [(unprocess.capture(truth, seed, noisy).planes, truth) for noisy in (False, True)]
     return cases
 
 

@@ -112,6 +112,11 @@ class Capture:
     camera: Camera
     exposure: Tensor
 
+    @property
+    def planes(self) -> Tensor:
+        """What a network sees that is told the true gains, matrix and exposure: canonical, (1, 4, H/2, W/2)."""
+        return color.canonicalize(self.packed, self.camera.white_balance, self.camera.cam2rgb) / self.exposure
+
 
 def capture(rgb: Tensor, seed: int, noisy: bool) -> Capture:
     """The seeded synthetic RAW of a photo (3, H, W) in [0, 1], even sides: the test case of evaluation.
