@@ -24,7 +24,7 @@ SUFFIXES: dict[Format, str] = {"jpg": ".jpg", "png": ".png", "png16": ".png", "t
 
 UNREADABLE = (*DAMAGED, Image.DecompressionBombError, Image.DecompressionBombWarning)
 STRIP_ROWS = 64
-MAX_TAG_BYTES = 1000  # all allowed tags together stay below the 65,533 bytes that JPEG has for them
+MAX_TAG_BYTES = 900  # all allowed tags together stay below the 65,533 bytes that JPEG has for them
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 MAIN_TAGS = (270, 271, 272, 306, 315, 33432)  # description, make, model, date, artist, copyright
 PHOTO_TAGS = (

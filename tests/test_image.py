@@ -7,6 +7,7 @@ import tifffile
 from PIL import Image, ImageCms, TiffImagePlugin
 
 import lwisp
+from lwisp import image
 from lwisp.image import FORMATS, SUFFIXES, Format, orient, read_rgb, srgb_profile, to_integer, write_rgb
 from lwisp.raw import read_raw
 from tests.conftest import SAMPLE
@@ -167,6 +168,11 @@ def test_rationals_with_a_zero_denominator_do_not_stop_writing(tmp_path: Path) -
     write_rgb(tmp_path / "a.jpg", RGB, "jpg", exif)
     with Image.open(tmp_path / "a.jpg") as picture:
         assert picture.getexif().get_ifd(0x8769)[34855] == 200
+
+
+def test_all_tags_together_fit_into_a_jpeg() -> None:
+    tags = len(image.MAIN_TAGS) + len(image.PHOTO_TAGS) + len(image.GPS_TAGS)
+    assert (tags + 3) * image.MAX_TAG_BYTES < 65_533  # with orientation, software and color space
 
 
 @pytest.mark.parametrize("format", FORMATS)
