@@ -5,6 +5,7 @@ Block names follow the paper: `FGAM`, `CCB`, `down1..4` and `up1..4` (`down[0..3
 `docs/paper.md` says where each choice that the paper leaves open comes from.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SIZE_MULTIPLE = 16  # four 2x poolings
+BLOCKS = tuple(f"{way}{index}" for way in ("down", "up") for index in (1, 2, 3, 4))
+"""The paper's names of the blocks whose outputs distillation may compare."""
 SIZE_MINIMUM = 32  # reflecting by one pixel at the deepest level needs two pixels there
 
 Attention = Literal["add", "multiply"]
@@ -174,8 +177,12 @@ class LWISP(nn.Module):
         self.out = _bare_conv(widths[0], 3, config)
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = (side * self.config.scale for side in x.shape[-2:])
-        last = self.features(x)[-1].to(self.out.weight.dtype)  # a bf16 network may keep its output layer in fp32
+        return self.finish(self.blocks(x, ("up4",))["up4"], (x.shape[-2], x.shape[-1]))
+
+    def finish(self, last: Tensor, size: tuple[int, int]) -> Tensor:
+        """The output of the last up block -> RGB of the frame, whose planes have this size (h, w), padding cut off."""
+        height, width = (side * self.config.scale for side in size)
+        last = last.to(self.out.weight.dtype)  # a bf16 network may keep its output layer in fp32
         return torch.sigmoid(self.out(last))[..., :height, :width]
 
     def features(self, x: Tensor) -> list[Tensor]:
@@ -184,21 +191,28 @@ class LWISP(nn.Module):
         With the default width: 64 channels at h/4, 32 at h/2, 16 at h, and 16 at 2h (at h for the teacher, whose
         last one is what its output layer sees).
         """
+        return list(self.blocks(x, BLOCKS[4:]).values())
+
+    def blocks(self, x: Tensor, keep: Collection[str] = BLOCKS) -> dict[str, Tensor]:
+        """Outputs of those blocks to keep, in the order of `BLOCKS`, on the padded frame; the others are let go."""
         first = self.head(pad_to_multiple(x))
-        skips, deeper = [], first
-        for stage, down in zip(self.stages, self.down, strict=True):
+        outputs, skips, deeper = {}, [], first
+        for index, (stage, down) in enumerate(zip(self.stages, self.down, strict=True), 1):
             skips.append(stage(deeper))
             deeper = down(skips[-1])
+            if f"down{index}" in keep:
+                outputs[f"down{index}"] = deeper
         world = self.world(self.bottom(deeper).mean((-2, -1)))  # (B, 128), the frame's global vector
         decoder = self.blend(
             torch.cat([skips[-1], world[..., None, None].expand_as(skips[-1])], 1)
         )  # (B, 128, h/8, w/8)
-        outputs = []
-        for up, fuse in zip(self.up, self.fuse, strict=True):
+        for index, (up, fuse) in enumerate(zip(self.up, self.fuse, strict=True), 1):
             skip = skips.pop()
             decoder = fuse(up(decoder, skip, skips[-1]))
-            outputs.append(decoder)
-        outputs.append(self.last_up(first * decoder))
+            if f"up{index}" in keep:
+                outputs[f"up{index}"] = decoder
+        if "up4" in keep:
+            outputs["up4"] = self.last_up(first * decoder)
         return outputs
 
 

@@ -19,9 +19,7 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_psnr_is_scikit_images(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     rgb, target = pair
-    expected = peak_signal_noise_ratio(  # type: ignore[no-untyped-call]
-        target.numpy(), rgb.numpy(), data_range=1
-    )
+    expected = peak_signal_noise_ratio(target.numpy(), rgb.numpy(), data_range=1)
     assert metrics.psnr(rgb, target) == pytest.approx(expected, abs=1e-4)
 
 
@@ -33,7 +31,7 @@ def test_identical_pictures_have_infinite_psnr(pair: tuple[torch.Tensor, torch.T
 
 def test_ssim_is_scikit_images(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     rgb, target = (picture.double().numpy() for picture in pair)
-    expected = structural_similarity(  # type: ignore[no-untyped-call]
+    expected = structural_similarity(
         target, rgb, data_range=1, channel_axis=0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
     )
     assert metrics.ssim(*pair) == pytest.approx(expected, abs=1e-6)
@@ -51,3 +49,49 @@ def test_wrong_ranges_and_sizes_are_refused(metric: object) -> None:
         metric(torch.full((3, 16, 16), 255.0), torch.rand(3, 16, 16))
     with pytest.raises(ValueError, match="one size"):
         metric(torch.rand(3, 16, 16), torch.rand(3, 16, 17))
+
+
+@pytest.mark.parametrize("sides", [(176, 192), (177, 203), (161, 161)])
+def test_ms_ssim_agrees_with_an_independent_library(sides: tuple[int, int]) -> None:
+    from pytorch_msssim import ms_ssim as reference
+
+    generator = torch.Generator().manual_seed(2)
+    target = torch.rand(2, 3, *sides, generator=generator)
+    target = torch.nn.functional.avg_pool2d(target, 9, 1, 4)
+    rgb = (target + 0.05 * torch.randn(target.shape, generator=generator)).clamp(0, 1)
+    expected = reference(rgb.double(), target.double(), data_range=1, size_average=False)
+    for index in (0, 1):
+        assert metrics.ms_ssim(rgb[index], target[index]) == pytest.approx(float(expected[index]), abs=1e-4)
+    assert metrics.ms_ssim(target[0], target[0]) == pytest.approx(1)
+    in_batch = metrics.multiscale_ssim(rgb, target)
+    assert torch.allclose(in_batch, expected.float(), atol=1e-4)
+
+
+def test_fewer_scales_take_the_first_weights_scaled_to_one() -> None:
+    from pytorch_msssim import ms_ssim as reference
+
+    generator = torch.Generator().manual_seed(3)
+    target = torch.nn.functional.avg_pool2d(torch.rand(1, 3, 170, 170, generator=generator), 5, 1, 2).double()
+    rgb = (target * 0.9 + 0.02 * torch.randn(target.shape, generator=generator)).clamp(0, 1)
+    weights = [weight / (0.0448 + 0.2856 + 0.3001) for weight in (0.0448, 0.2856, 0.3001)]
+    expected = reference(rgb, target, data_range=1, weights=weights)
+    assert float(metrics.multiscale_ssim(rgb, target, 3)) == pytest.approx(float(expected), abs=1e-4)
+    with pytest.raises(ValueError, match="41 px at least for 3 scales"):
+        metrics.multiscale_ssim(rgb[..., :40], target[..., :40], 3)
+    with pytest.raises(ValueError, match="1 to 5 scales"):
+        metrics.multiscale_ssim(rgb, target, 6)
+
+
+def test_the_color_fit_is_numpys_least_squares() -> None:
+    generator = torch.Generator().manual_seed(4)
+    target = torch.rand(3, 24, 32, generator=generator) * 0.5 + 0.25
+    matrix = torch.tensor([[0.8, 0.1, 0.0], [0.05, 0.7, 0.1], [0.0, 0.2, 0.9]])
+    rgb = (matrix @ target.flatten(1) + 0.05).reshape(3, 24, 32)
+    assert metrics.psnr(metrics.fit_colors(rgb, target), target) > 100  # undone exactly
+    noisy = (rgb + 0.03 * torch.randn(rgb.shape, generator=generator)).clamp(0, 1)
+    columns = np.concatenate([noisy.flatten(1).numpy(), np.ones((1, 768))]).T.astype(np.float64)
+    solution = np.linalg.lstsq(columns, target.flatten(1).numpy().T.astype(np.float64), rcond=None)[0]
+    expected = torch.from_numpy((columns @ solution).T.reshape(3, 24, 32)).clamp(0, 1)
+    assert torch.allclose(metrics.fit_colors(noisy, target).double(), expected, atol=1e-5)
+    black = torch.zeros(3, 24, 32)
+    assert bool(metrics.fit_colors(black, target).isfinite().all())  # nothing to fit with but the constant

@@ -1,0 +1,49 @@
+"""The paper's losses, equations 3 to 7, in the order of section 3.4.
+
+Pictures are display-referred RGB (B, 3, H, W) in [0, 1]; every loss is a mean, so that its size does not depend on the
+crop's. `alpha`, `beta` and `gamma` are the paper's weights.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lwisp.metrics import multiscale_ssim
+
+
+def reconstruction(rgb: Tensor, target: Tensor) -> Tensor:
+    """Equation 4: the mean absolute error."""
+    return (rgb - target).abs().mean()
+
+
+def structure(rgb: Tensor, target: Tensor, scales: int = 5) -> Tensor:
+    """Equation 5: 1 - MS-SSIM over so many scales; raises `ValueError` where the crops are too small for them."""
+    return 1 - multiscale_ssim(rgb, target, scales).mean()
+
+
+def distillation(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], blocks: Sequence[str]) -> Tensor:
+    """Equation 6: the squared difference of the chosen blocks' outputs, a mean for each block, summed.
+
+    The teacher reads pictures of twice the size of a RAW student's planes, so its blocks of the same name are twice
+    as large, but for up4, and equal in width: they are averaged over 2x2 (docs/paper.md says why).
+    """
+    terms = []
+    for name in blocks:
+        guide = teacher[name]
+        if guide.shape != student[name].shape:
+            height, width = student[name].shape[-2:]
+            guide = functional.adaptive_avg_pool2d(guide, (height, width))
+        terms.append((student[name] - guide).square().mean())
+    return torch.stack(terms).sum()
+
+
+def overall(structural: Tensor, reconstructed: Tensor, distilled: Tensor, alpha: float, beta: float) -> Tensor:
+    """Equation 3: L_r + alpha L_s + beta L_d."""
+    return reconstructed + alpha * structural + beta * distilled
+
+
+def teaching(rgb: Tensor, target: Tensor, gamma: float, scales: int = 5) -> Tensor:
+    """Equation 7, the teacher's loss: the mean squared error + gamma L_s."""
+    return (rgb - target).square().mean() + gamma * structure(rgb, target, scales)

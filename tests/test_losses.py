@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from lwisp import losses
+
+
+def picture(*values: float) -> torch.Tensor:
+    return torch.tensor(values).reshape(1, 1, 1, -1).expand(1, 3, 1, len(values))
+
+
+def test_equation_4_is_the_mean_absolute_error() -> None:
+    rgb, target = picture(0.0, 0.5, 1.0), picture(0.1, 0.5, 0.4)
+    assert float(losses.reconstruction(rgb, target)) == pytest.approx((0.1 + 0 + 0.6) / 3)
+
+
+def test_equation_5_is_zero_for_equal_pictures_and_one_for_opposite_ones() -> None:
+    torch.manual_seed(0)
+    target = torch.rand(2, 3, 24, 24)
+    assert float(losses.structure(target, target, scales=1)) == pytest.approx(0, abs=1e-6)
+    assert float(losses.structure(1 - target, target, scales=1)) > 0.9
+
+
+def test_equation_5_refuses_crops_too_small_for_its_scales() -> None:
+    with pytest.raises(ValueError, match="161 px"):
+        losses.structure(torch.rand(1, 3, 160, 200), torch.rand(1, 3, 160, 200))
+
+
+def test_equation_6_sums_the_mean_squares_of_the_chosen_blocks() -> None:
+    student = {"up3": torch.tensor([[[[1.0, 2.0]]]]), "up4": torch.tensor([[[[3.0, 3.0]]]]), "up1": torch.ones(1)}
+    teacher = {"up3": torch.tensor([[[[0.0, 4.0]]]]), "up4": torch.tensor([[[[3.0, 1.0]]]]), "up1": torch.zeros(1)}
+    assert float(losses.distillation(student, teacher, ("up3", "up4"))) == pytest.approx((1 + 4) / 2 + (0 + 4) / 2)
+
+
+def test_equation_6_averages_a_teacher_of_twice_the_size() -> None:
+    student = {"up2": torch.tensor([[[[1.0]]]])}
+    teacher = {"up2": torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])}
+    assert float(losses.distillation(student, teacher, ("up2",))) == pytest.approx((1 - 3) ** 2)
+
+
+def test_equation_3_weighs_its_parts() -> None:
+    parts = (torch.tensor(0.5), torch.tensor(0.1), torch.tensor(2.0))
+    assert float(losses.overall(*parts, alpha=0.4, beta=0.05)) == pytest.approx(0.1 + 0.4 * 0.5 + 0.05 * 2)
+
+
+def test_equation_7_is_the_mean_square_with_structure() -> None:
+    torch.manual_seed(0)
+    target, rgb = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16)
+    square = float((rgb - target).pow(2).mean())
+    assert float(losses.teaching(rgb, target, gamma=0, scales=1)) == pytest.approx(square)
+    structure = float(losses.structure(rgb, target, 1))
+    assert float(losses.teaching(rgb, target, gamma=0.3, scales=1)) == pytest.approx(square + 0.3 * structure)
+
+
+def test_gradients_stay_finite_where_pictures_are_opposite() -> None:
+    target = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    rgb = (1 - target).requires_grad_()
+    losses.structure(rgb, target, 3).backward()  # type: ignore[no-untyped-call]
+    assert rgb.grad is not None
+    assert bool(rgb.grad.isfinite().all())
