@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from lwisp.baselines import PyNET
 from lwisp.benchmark import count_macs
 from lwisp.model import LWISP, TEACHER, LWISPConfig, count_params
 
@@ -41,6 +42,26 @@ def test_the_large_sizes_of_the_full_model_are_misprinted_by_a_round_number() ->
 
 def test_equation_1_to_the_letter_costs_more_than_table_3_says() -> None:
     assert f"{count_macs(LWISP(LWISPConfig(core_input='twice')), (1, 4, 224, 224)) / 1e9:.3f}" == "4.931"
+
+
+def test_pynet_has_the_counts_of_table_3_which_proves_the_convention() -> None:
+    with torch.device("meta"):
+        pynet = PyNET()
+    assert count_params(pynet) == 47_554_738
+    assert count_macs(pynet, (1, 4, 224, 224)) == 342_697_764_668
+    assert f"{count_macs(pynet, (1, 4, 1440, 1984)) / 1e12:.3f}" == "19.513"
+    assert f"{count_macs(pynet, (1, 4, 960, 960)) / 1e12:.2f}" == "6.29"  # printed: 5.72
+    assert round(count_macs(pynet, (1, 4, 224, 224)) / count_macs(LWISP(STUDENT), (1, 4, 224, 224))) == 81
+
+
+def test_pynet_makes_a_picture_of_every_level() -> None:
+    with torch.device("meta"):
+        pictures = PyNET().pictures(torch.empty(1, 4, 64, 96))
+        half = PyNET().pictures(torch.empty(1, 4, 64, 96), level=2)
+    assert [tuple(picture.shape[2:]) for picture in pictures] == [
+        (4, 6), (8, 12), (16, 24), (32, 48), (64, 96), (128, 192),
+    ]  # fmt: skip
+    assert len(half) == 4
 
 
 def test_the_full_model_has_24_convolutions_of_3x3() -> None:
