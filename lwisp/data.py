@@ -1,43 +1,190 @@
-"""Training pairs: (planes, target), planes as the network's input convention wants them.
+"""Training batches and validation cases: `Photos` of photographs alone, `Crops` of the aligned pairs in `datasets`.
 
-A batch is a function of its step alone, so the same seed gives the same batches however many workers make them, and
-training resumes where it stopped.
+A batch is a function of its step, so the same seed gives the same batches however many workers make them, and training
+resumes where it stopped.
 """
 
 import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from lwisp import color, unprocess
-from lwisp.checkpoint import Photo
+from lwisp import color, formats, mosaic, unprocess
+from lwisp.checkpoint import InputConvention, Photo
+from lwisp.datasets import MAI21, SIDD, SUFFIXES, LoL, Pairs, Pictures, Takes, Zurich, to_float, to_tensor
 from lwisp.errors import InputError
 from lwisp.files import is_regular
 from lwisp.image import check_picture, read_rgb
 
-SUFFIXES = {".jpg", ".jpeg", ".png"}
+Kind = Literal["photos", "zurich", "mai21", "sidd", "lol", "pairs"]
 
-CLEAN_SHARE = 0.2  # of samples without noise, so that a clean RAW keeps its detail
-OVEREXPOSED_SHARE = 0.2
-SHIFTED_SHARE = 0.2  # of samples whose exposure a user moved by --exposure
-DEFECT_SHARE = 0.5
-RECOLORED_SHARE = 0.2
+SHRUNK_SHARE = 0.6  # of crops made smaller first: crisper than any photo of its size, as thin colored things are
+MAX_SHRINKING = 2.2
+MAX_CASES = 24  # pictures that a run is validated on; `evaluate` takes them all
+
+
+@dataclass(frozen=True)
+class Case:
+    """One picture to score: planes (1, C, h, w) for the network, target (1, 3, H, W), and what kind of case it is."""
+
+    name: str
+    kind: str
+    planes: Tensor
+    target: Tensor
+
+
+class Data(Protocol):
+    """What a run is trained and validated on."""
+
+    takes: Takes
+    convention: InputConvention
+    credits: tuple[Photo, ...]
+    """Photographs to be named on the card."""
+    names: tuple[str, ...]
+    """Everything it is trained on; a run goes on only with the same."""
+    notes: tuple[str, ...]
+    """What is odd about it, for the user's eyes."""
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        """The batch of a step: planes (B, 4, H/2, W/2), or RGB (B, 3, H, W), and targets (B, 3, H, W), float32."""
+
+    def cases(self, side: int | None = None, limit: int | None = MAX_CASES) -> Iterator[Case]:
+        """So many of the held-out pictures, evenly spread, whole or, with `side`, their middles."""
+
+
+class Crops:
+    """Training batches out of aligned pairs: random crops, flipped so that the Bayer pattern stays what it is."""
+
+    credits: tuple[Photo, ...] = ()
+
+    def __init__(
+        self, train: Pictures, held_out: Pictures, crop: int, batch: int, seed: int = 0, augment: bool = True
+    ) -> None:
+        self.train, self.held_out, self.crop, self.batch, self.seed, self.augment = (
+            train, held_out, crop, batch, seed, augment,
+        )  # fmt: skip
+        self.takes, self.convention, self.names = train.takes, train.convention, train.names
+        self.notes = tuple(dict.fromkeys((*train.notes, *held_out.notes)))
+        if not train.names:
+            raise InputError("nothing to train on: every picture is held out; add pictures of other scenes")
+        if crop < 32 or crop % 2:
+            raise InputError(f"expected an even crop of at least 32 px, got {crop}")
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        """The batch of a step."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        chosen = torch.randint(len(self.names), (self.batch,), generator=generator)
+        crops = []
+        for index in chosen.tolist():
+            picture, target = self.train.read(index)
+            if min(picture.shape[-2:]) < self.crop:
+                raise InputError(
+                    f"{self.names[index]}: {tuple(picture.shape[-2:])}, too small for crops of {self.crop}"
+                )
+            crops.append(map(to_float, cut(picture, target, self.crop, generator, self.augment)))
+        planes, targets = (torch.stack(parts) for parts in zip(*crops, strict=True))
+        return (mosaic.pack(planes[:, 0]) if self.takes == "raw" else planes), targets
+
+    def __len__(self) -> int:
+        return 2**31  # steps do not run out
+
+    def cases(self, side: int | None = None, limit: int | None = MAX_CASES) -> Iterator[Case]:
+        """So many of the held-out pictures, evenly spread, whole or, with `side`, their middles."""
+        for name in formats.sample(self.held_out.names, limit or len(self.held_out.names)):
+            picture, target = map(to_float, _middle(self.held_out.read(self.held_out.names.index(name)), side))
+            planes = mosaic.pack(picture[0]) if self.takes == "raw" else picture
+            yield Case(name, "", planes[None], target[None])
+
+
+def cut(picture: Tensor, target: Tensor, crop: int, generator: Generator, augment: bool) -> tuple[Tensor, Tensor]:
+    """The same random square of input and target (C, H, W), flipped and transposed at random with `augment`.
+
+    A mosaic (one channel, RGGB) stays RGGB: it is cut at even places, or, to be flipped, at odd ones, so that a red
+    photosite comes first again; where the picture leaves no room for that it is not flipped.
+    """
+    bayer = len(picture) == 1
+    draw = torch.rand(5, generator=generator).tolist()
+    dims = []
+    for dim, place, flip in ((-2, draw[0], draw[2] < 0.5), (-1, draw[1], draw[3] < 0.5)):
+        room = picture.shape[dim] - crop
+        shift = 1 if augment and flip and bayer and room > 0 else 0
+        step = 2 if bayer else 1
+        start = step * int(place * ((room - shift) // step + 1)) + shift
+        picture, target = picture.narrow(dim, start, crop), target.narrow(dim, start, crop)
+        if augment and flip and (shift or not bayer):
+            dims.append(dim)
+    picture, target = picture.flip(dims), target.flip(dims)
+    if augment and draw[4] < 0.5:
+        picture, target = picture.transpose(-1, -2), target.transpose(-1, -2)
+    return picture, target
+
+
+def open_data(
+    kind: Kind,
+    root: Path,
+    crop: int,
+    batch: int,
+    seed: int,
+    convention: InputConvention,
+    exclude_licences: tuple[str, ...] = (),
+    augment: bool = True,
+    cache: Path | None = None,
+) -> Data:
+    """The data of that kind in a folder, checked as a whole; raises `InputError` for the first thing that is wrong."""
+    if kind not in get_args(Kind):
+        raise InputError(f"unknown data {kind!r}; expected one of {', '.join(get_args(Kind))}")
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; --data names where the data lie")
+    if kind == "photos":
+        return Photos(root, crop, batch, seed, exclude_licences)
+    train: Pictures
+    test: Pictures
+    if kind in ("zurich", "mai21"):
+        dataset = Zurich if kind == "zurich" else MAI21
+        train, test = _same_levels(dataset(root, "train", convention), dataset(root, "test", convention))
+    elif kind == "sidd":
+        train, test = SIDD(root, "rgb", "train", cache), SIDD(root, "rgb", "held-out", cache)
+    elif kind == "lol":
+        train, test = LoL(root, "our485"), LoL(root, "eval15")
+    else:
+        train, test = Pairs(root, "train", convention), Pairs(root, "held-out", convention)
+    return Crops(train, test, crop, batch, seed, augment)
+
+
+def _same_levels(train: Zurich, test: Zurich) -> tuple[Zurich, Zurich]:
+    first, second = ((data.black_level, data.white_level) for data in (train, test))
+    if first != second:
+        raise InputError(f"black and white levels seem to be {first} in train, {second} in test; expected one camera")
+    return train, test
 
 
 class Photos:
     """Photographs through the inverse pipeline: canonical planes (B, 4, h, w) and sRGB targets (B, 3, 2h, 2w).
 
-    Every sample draws its own crop, flip, camera, exposure, noise and defects. The exposure gain is the one that
+    Those in the folder `train` are trained on, those in `val` beside it validated on, if there are any. Every sample
+    draws its own crop, flip, camera, exposure, noise and defects. The exposure gain is the one that
     `color.exposure_gain` gives the whole photo behind that camera, so training and use see the same; the target is
     the photo at that exposure.
     """
 
-    def __init__(self, photos: dict[Path, Photo], crop: int = 128, batch: int = 16, seed: int = 0) -> None:
+    takes: Takes = "raw"
+    convention = InputConvention()
+    notes: tuple[str, ...] = ()
+
+    def __init__(
+        self, root: Path, crop: int = 128, batch: int = 16, seed: int = 0, exclude_licences: tuple[str, ...] = ()
+    ) -> None:
         if crop < 32 or crop % 2:
             raise InputError(f"expected an even crop of at least 32 px, got {crop}")
-        self.crop, self.batch, self.seed = crop, batch, seed
+        self.root, self.crop, self.batch, self.seed = root, crop, batch, seed
+        photos = find_photos(root / "train", exclude_licences)
+        self.credits = tuple(photos.values())
+        self.names = tuple(path.name for path in photos)
         self.pictures = [torch.from_numpy(read_rgb(path)).permute(2, 0, 1) for path in photos]  # uint8
         for path, picture in zip(photos, self.pictures, strict=True):
             if min(picture.shape[-2:]) < crop:
@@ -52,77 +199,45 @@ class Photos:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         chosen = torch.randint(len(self.pictures), (self.batch,), generator=generator)
         crops = torch.stack([self._crop(self.pictures[index], generator) for index in chosen.tolist()])
-        return simulate(self._canonical(crops), self.frames[chosen], generator)
+        return unprocess.simulate(self._canonical(crops), self.frames[chosen], generator)
 
     def __len__(self) -> int:
         return 2**31  # steps do not run out
+
+    def cases(self, side: int | None = None, limit: int | None = MAX_CASES) -> Iterator[Case]:
+        """The photographs of `val`, each as a synthetic RAW without and with noise."""
+        if not (self.root / "val").is_dir():
+            return
+        photos = {path.name: (seed, path) for seed, path in enumerate(find_photos(self.root / "val"))}
+        for seed, path in map(photos.__getitem__, formats.sample(list(photos), limit or len(photos))):
+            picture = to_tensor(read_rgb(path))
+            height, width = (size // 2 * 2 for size in picture.shape[-2:])
+            _, truth = _middle((picture[:1, :height, :width], picture[:, :height, :width]), side)
+            for kind in ("clean", "noisy"):
+                yield Case(path.name, kind, unprocess.capture(truth, seed, kind == "noisy").planes, truth[None])
 
     def _canonical(self, picture: Tensor) -> Tensor:
         return color.apply_matrix(color.SRGB_TO_CANONICAL, self.linear[picture.int()])
 
     def _crop(self, picture: Tensor, generator: Generator) -> Tensor:
-        """The busier of two random crops, flipped at random: skies and blurred backgrounds teach little."""
-        draw = torch.rand(7, generator=generator)
+        """The busier of two random crops, some shrunk, flipped at random: skies and blur teach little."""
+        draw = torch.rand(9, generator=generator).tolist()
+        shrinking = 1 + (MAX_SHRINKING - 1) * draw[8] if draw[7] < SHRUNK_SHARE else 1.0
+        side = min(int(self.crop * shrinking), *picture.shape[-2:])
         crops = [
-            picture[:, top : top + self.crop, left : left + self.crop]
+            picture[:, top : top + side, left : left + side]
             for top, left in (
-                (int(y * (picture.shape[1] - self.crop + 1)), int(x * (picture.shape[2] - self.crop + 1)))
-                for y, x in draw[:4].reshape(2, 2).tolist()
+                (int(y * (picture.shape[1] - side + 1)), int(x * (picture.shape[2] - side + 1)))
+                for y, x in (draw[:2], draw[2:4])
             )
         ]
         crop = max(crops, key=lambda crop: float(crop[1].float().diff().abs().mean()))
+        if side > self.crop:
+            size = (self.crop, self.crop)
+            small = functional.interpolate(crop[None].float(), size, mode="bicubic", antialias=True)[0]
+            crop = small.round().clamp(0, 255).to(torch.uint8)
         dims = [dim for dim, chance in ((-1, draw[4]), (-2, draw[5])) if chance < 0.5]
         return crop.flip(dims).transpose(-1, -2) if draw[6] < 0.5 else crop.flip(dims)
-
-
-def simulate(canonical: Tensor, frame: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Crops of photos as a random camera sees them, and what should be made of them.
-
-    `canonical` (B, 3, H, W) is the light of the crops, `frame` (B, 3, 64, 64) that of their whole photos, linear.
-    Gives canonical planes (B, 4, H/2, W/2) at the frame's exposure, and sRGB targets (B, 3, H, W) in [0, 1].
-    """
-    count = len(canonical)
-    canonical, frame = recolor(canonical, frame, generator)
-    camera = unprocess.random_camera(count, generator)
-    over = torch.rand(count, generator=generator) < OVEREXPOSED_SHARE
-    exposure = torch.where(over, unprocess.uniform(count, 0, 1, generator), unprocess.uniform(count, -2, 0, generator))
-    exposure = exposure.exp2()
-
-    seen = unprocess.expose(frame, camera, exposure).clamp(max=1)[:, [0, 1, 1, 2]]
-    gain = color.exposure_gain(color.canonicalize(seen, camera.white_balance, camera.cam2rgb))
-    shift = unprocess.uniform(count, -1.5, 2, generator)
-    shift = torch.where(over, shift.abs(), shift)  # a darker frame would show what clipping had taken
-    gain = gain * torch.where(torch.rand(count, generator=generator) < SHIFTED_SHARE, shift, 0.0).exp2()
-
-    packed = unprocess.take_mosaic(unprocess.expose(canonical, camera, exposure).clamp(max=1))
-    shot_noise, read_noise = unprocess.random_noise(count, generator)
-    clean = torch.rand(count, generator=generator) < CLEAN_SHARE
-    shot_noise, read_noise = (torch.where(clean, 0.0, noise) for noise in (shot_noise / gain, read_noise / gain**2))
-    packed = unprocess.add_noise(packed, shot_noise, read_noise, generator)
-    density = 10 ** unprocess.uniform(count, -4.5, -2.7, generator)
-    packed = unprocess.add_defects(
-        packed, torch.where(torch.rand(count, generator=generator) < DEFECT_SHARE, density, 0.0), generator
-    )
-    bits = torch.randint(10, 15, (count,), generator=generator)
-    black = unprocess.uniform(count, -0.03, 0.06, generator).clamp(min=0)  # a third of cameras cut off below black
-    packed = unprocess.digitize(packed, torch.where(clean, 14, bits), black)
-
-    planes = color.canonicalize(packed, camera.white_balance, camera.cam2rgb) * gain[:, None, None, None]
-    return planes, color.render(canonical * (exposure * gain)[:, None, None, None])
-
-
-def recolor(canonical: Tensor, frame: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Tint and saturate some samples, beyond what sRGB photographs hold: a sensor sees wider colors than a screen."""
-    count = len(canonical)
-    some = (torch.rand(count, generator=generator) < RECOLORED_SHARE)[:, None]
-    tint = torch.where(some, (0.15 * torch.randn(count, 3, generator=generator)).exp(), 1.0)[..., None, None]
-    saturation = torch.where(some, unprocess.uniform(count, 0.8, 2, generator)[:, None], 1.0)[..., None, None]
-
-    def change(light: Tensor) -> Tensor:
-        luminance = (color.CANONICAL_TO_XYZ[1][:, None, None] * light).sum(1, keepdim=True)
-        return torch.lerp(luminance, light, saturation).clamp(min=0) * tint
-
-    return change(canonical), change(frame)
 
 
 def find_photos(folder: Path, exclude_licences: tuple[str, ...] = ()) -> dict[Path, Photo]:
@@ -166,3 +281,11 @@ def _read_licences(table: Path) -> dict[Path, Photo]:
         }
     except (KeyError, TypeError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table}: expected the columns file, licence, author, source, tab-separated") from error
+
+
+def _middle(pair: tuple[Tensor, Tensor], side: int | None) -> tuple[Tensor, Tensor]:
+    """The middle of input and target, of even sides and begun at an even place."""
+    height, width = (min(side or size, size) // 2 * 2 for size in pair[0].shape[-2:])
+    top, left = ((size - part) // 4 * 2 for size, part in zip(pair[0].shape[-2:], (height, width), strict=True))
+    first, second = (picture[:, top : top + height, left : left + width] for picture in pair)
+    return first, second

@@ -32,6 +32,12 @@ GOPRO_CAM2SRGB = torch.tensor([[1.5330, -0.1789, -0.3542], [-0.2848, 1.6791, -0.
 """The matrix that GoPro's HERO6 and HERO7 write into their DNG files."""
 
 RED_GAIN, BLUE_GAIN = (1.3, 2.6), (1.2, 2.6)
+CLEAN_SHARE = 0.2  # of samples without noise, so that a clean RAW keeps its detail
+OVEREXPOSED_SHARE = 0.2
+SHIFTED_SHARE = 0.2  # of samples whose exposure a user moved by --exposure
+DEFECT_SHARE = 0.5
+RECOLORED_SHARE = 0.2
+
 LOG_SHOT_NOISE = (-9.2103, -4.4228)  # log 1e-4, log 1.2e-2: [5]
 READ_SLOPE, READ_OFFSET, READ_SPREAD = 2.18, 1.20, 0.26  # log read noise as a line of log shot noise: [5]
 
@@ -102,6 +108,56 @@ def digitize(packed: Tensor, bits: Tensor, black_level: Tensor) -> Tensor:
 def uniform(count: int, low: float, high: float, generator: Generator) -> Tensor:
     """(count,) values between low and high."""
     return low + (high - low) * torch.rand(count, generator=generator)
+
+
+def simulate(canonical: Tensor, frame: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Crops of photos as a random camera sees them, and what should be made of them.
+
+    `canonical` (B, 3, H, W) is the light of the crops, `frame` (B, 3, 64, 64) that of their whole photos, linear.
+    Gives canonical planes (B, 4, H/2, W/2) at the frame's exposure, and sRGB targets (B, 3, H, W) in [0, 1].
+    """
+    count = len(canonical)
+    canonical, frame = recolor(canonical, frame, generator)
+    camera = random_camera(count, generator)
+    over = torch.rand(count, generator=generator) < OVEREXPOSED_SHARE
+    exposure = torch.where(over, uniform(count, 0, 1, generator), uniform(count, -2, 0, generator))
+    exposure = exposure.exp2()
+
+    seen = expose(frame, camera, exposure).clamp(max=1)[:, [0, 1, 1, 2]]
+    gain = color.exposure_gain(color.canonicalize(seen, camera.white_balance, camera.cam2rgb))
+    shift = uniform(count, -1.5, 2, generator)
+    shift = torch.where(over, shift.abs(), shift)  # a darker frame would show what clipping had taken
+    gain = gain * torch.where(torch.rand(count, generator=generator) < SHIFTED_SHARE, shift, 0.0).exp2()
+
+    packed = take_mosaic(expose(canonical, camera, exposure).clamp(max=1))
+    shot_noise, read_noise = random_noise(count, generator)
+    clean = torch.rand(count, generator=generator) < CLEAN_SHARE
+    shot_noise, read_noise = (torch.where(clean, 0.0, noise) for noise in (shot_noise / gain, read_noise / gain**2))
+    packed = add_noise(packed, shot_noise, read_noise, generator)
+    density = 10 ** uniform(count, -4.5, -2.7, generator)
+    packed = add_defects(
+        packed, torch.where(torch.rand(count, generator=generator) < DEFECT_SHARE, density, 0.0), generator
+    )
+    bits = torch.randint(10, 15, (count,), generator=generator)
+    black = uniform(count, -0.03, 0.06, generator).clamp(min=0)  # a third of cameras cut off below black
+    packed = digitize(packed, torch.where(clean, 14, bits), black)
+
+    planes = color.canonicalize(packed, camera.white_balance, camera.cam2rgb) * gain[:, None, None, None]
+    return planes, color.render(canonical * (exposure * gain)[:, None, None, None])
+
+
+def recolor(canonical: Tensor, frame: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Tint and saturate some samples, beyond what sRGB photographs hold: a sensor sees wider colors than a screen."""
+    count = len(canonical)
+    some = (torch.rand(count, generator=generator) < RECOLORED_SHARE)[:, None]
+    tint = torch.where(some, (0.15 * torch.randn(count, 3, generator=generator)).exp(), 1.0)[..., None, None]
+    saturation = torch.where(some, uniform(count, 0.8, 2, generator)[:, None], 1.0)[..., None, None]
+
+    def change(light: Tensor) -> Tensor:
+        luminance = (color.CANONICAL_TO_XYZ[1][:, None, None] * light).sum(1, keepdim=True)
+        return torch.lerp(luminance, light, saturation).clamp(min=0) * tint
+
+    return change(canonical), change(frame)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+import lwisp
 from lwisp.checkpoint import Card, InputConvention, Weights, save
 from lwisp.model import LWISP, LWISPConfig
 
@@ -21,6 +22,16 @@ XYZ2CAM = np.array([[6257, -303, -1000], [-7880, 15621, 2396], [-1714, 1904, 704
 TOY = LWISPConfig(width=4)
 
 WriteDng = Callable[..., Path]
+
+
+def refusal(path: Path, action: Callable[..., object], *arguments: Any) -> str:
+    """The one sentence in which an action refuses a file, which it names first."""
+    with pytest.raises(lwisp.InputError) as caught:
+        action(*arguments)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -98,10 +109,10 @@ def photos(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     for index in range(3):
         hills = Image.fromarray(rng.integers(20, 235, (6, 8, 3), dtype=np.uint8)).resize(
-            (160, 128), Image.Resampling.BICUBIC
+            (192, 168), Image.Resampling.BICUBIC
         )
         picture = np.array(hills)
-        for top, left in rng.integers(0, 100, (6, 2)):
+        for top, left in rng.integers(0, 140, (6, 2)):
             picture[top : top + 20, left : left + 30] = rng.integers(20, 235, 3)
         Image.fromarray(picture).save(folder / f"{index}.png")
     return folder

@@ -76,3 +76,22 @@ def test_a_capture_is_fixed_by_its_seed_and_noise_comes_on_top() -> None:
     assert torch.equal(first.exposure, clean.exposure)
     assert not torch.equal(first.packed, clean.packed)
     assert not torch.equal(unprocess.capture(photo, 4, noisy=False).packed, clean.packed)
+
+
+def test_planes_and_target_show_the_same_thing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    light = torch.rand(64, 3, 1, 1, generator=generator) * 0.6 + 0.02
+    planes, target = unprocess.simulate(light.expand(64, 3, 8, 8), light.expand(64, 3, 64, 64), generator)
+    seen = color.render(planes.mean((2, 3))[:, [0, 1, 3], None, None])
+    difference = (seen - target[:, :, :1, :1]).abs().amax((1, 2, 3))
+    assert float(difference.median()) < 0.03  # noise, defects and clipping shift some
+
+
+def test_a_single_dot_stays_on_its_spot() -> None:
+    light = torch.full((16, 3, 32, 32), 0.05)
+    light[:, :, 10:12, 20:22] = 0.8
+    frame = torch.full((16, 3, 64, 64), 0.9)
+    planes, target = unprocess.simulate(light, frame, torch.Generator().manual_seed(3))
+    for one, truth in zip(planes, target, strict=True):
+        assert divmod(int(one.sum(0).argmax()), 16) == (5, 10)
+        assert divmod(int(truth.sum(0)[::2, ::2].argmax()), 16) == (5, 10)

@@ -1,0 +1,392 @@
+"""The datasets the paper names, on disk: aligned pairs, checked as a whole when they are opened.
+
+`Zurich`, `MAI21`, `SIDD`, `LoL` and `Pairs` are `Pictures`. `DND` and SIDD's benchmark have no public truth: they give
+noisy crops and take results in the form their servers want.
+"""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lwisp import formats, mosaic
+from lwisp.checkpoint import InputConvention
+from lwisp.errors import InputError
+from lwisp.files import write_whole
+from lwisp.image import orient, read_rgb
+from lwisp.pipeline import prepare
+from lwisp.raw import RAW_SUFFIXES, read_mosaic, read_raw
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+"""Of finished pictures."""
+Takes = Literal["raw", "rgb"]
+AS_SENSED = InputConvention(white_balance="none", color="camera", exposure="none")
+"""The convention of datasets of one camera: levels, and nothing else done to the mosaic."""
+HELD_OUT = 10  # every tenth photo or scene is kept for validation where a dataset does not say which
+
+
+class Pictures(Protocol):
+    """Aligned pairs on disk. `names` are unique; `groups` say which pictures show the same scene."""
+
+    takes: Takes
+    convention: InputConvention
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What is odd about the folder, for the user's eyes."""
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """Input and target of one size: an RGGB mosaic (1, H, W) or RGB (3, H, W); RGB (3, H, W).
+
+        float32, or uint8 with white at 255 where whole pictures are too large to be converted for a crop: `to_float`.
+        """
+
+
+class Zurich:
+    """Zurich RAW to RGB: `train|test/huawei_raw/N.png`, `train|test/canon/N.jpg`, 448x448.
+
+    RGGB mosaics of 10 bits in 16-bit PNG (PyNET's loader reads B, Gb, R, Gr and divides by 4 * 255). MW-ISPNet and
+    LiteISPNet subtract a black level of 63 and divide by 1023 - 63; PyNET and AWNet do not subtract: that is the
+    convention `black_level="keep"`. White balance is not applied by any of them.
+    """
+
+    takes: Takes = "raw"
+    SIDE = 448
+    FOLDERS = ("huawei_raw", "canon")
+    COUNTS: ClassVar[dict[str, int]] = {"train": 46_839, "test": 1_204}
+    BLACK_LEVEL, WHITE_LEVEL = 63.0, 1023.0
+    SPLITS: ClassVar[dict[str, str]] = {"train": "train", "test": "test"}
+
+    def __init__(self, root: Path, split: Literal["train", "test"], convention: InputConvention = AS_SENSED) -> None:
+        _check_one_camera(convention)
+        folders = [root / self.SPLITS[split] / folder for folder in self.FOLDERS]
+        self.pairs = formats.match(
+            formats.list_files(folders[0], [".png"]), formats.list_files(folders[1], [".jpg", ".png"])
+        )
+        inputs, targets = zip(*self.pairs.values(), strict=True)
+        formats.check_files(inputs, "mosaic", (self.SIDE, self.SIDE))
+        formats.check_files(targets, "rgb", (self.SIDE, self.SIDE))
+        self.convention = convention
+        self.names = self.groups = tuple(self.pairs)
+        self.black_level, self.white_level = self._levels()
+        self.notes = _count_notes(f"{root}: {split}", len(self.pairs), self.COUNTS.get(split))
+        some = (self.read(self.names.index(name)) for name in formats.sample(self.names))
+        formats.check_cfa(folders[0], ((mosaic.pack(values[0]), target) for values, target in some))
+
+    @classmethod
+    def full_frames(cls, root: Path) -> list[Path]:
+        """The full frames of `full_resolution/`, which have no truth, for `develop`; checked."""
+        frames = list(formats.list_files(root / "full_resolution" / cls.FOLDERS[0], [".png"]).values())
+        formats.check_files(frames, "mosaic")
+        return frames
+
+    def _levels(self) -> tuple[float, float]:
+        self._extremes()
+        return self.BLACK_LEVEL, self.WHITE_LEVEL
+
+    def _extremes(self) -> tuple[float, float]:
+        """The smallest value of some mosaics, but for dead sites, and the largest, which must fit the white level."""
+        low, high = np.inf, 0.0
+        for name in formats.sample(self.names):
+            values = _read_dn(self.pairs[name][0])
+            low, high = min(low, float(np.quantile(values, 1e-3))), max(high, float(values.max()))
+            if high > self.WHITE_LEVEL:
+                raise InputError(
+                    f"{self.pairs[name][0]}: holds values up to {high:.0f}, expected {self.WHITE_LEVEL:.0f} at most"
+                )
+        return low, high
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """Mosaic (1, H, W), black 0 and white 1 (not clipped), and target."""
+        source, target = self.pairs[self.names[index]]
+        black = self.black_level if self.convention.black_level == "subtract" else 0.0
+        values = torch.from_numpy(_read_dn(source).astype(np.float32))[None]
+        return (values - black) / (self.white_level - black), _read_target(target)
+
+
+class MAI21(Zurich):
+    """Mobile AI 2021 (Fujifilm UltraISP): `train|val/mediatek_raw/N.png`, `train|val/fujifilm/N.png`, 256x256.
+
+    Its public loaders disagree about levels (1023 with black 63, 4095 with black 255), so they are decided from the
+    data: 12 bits where a value exceeds 1023, and no black level where values lie well below the published one.
+    """
+
+    SIDE = 256
+    FOLDERS = ("mediatek_raw", "fujifilm")
+    COUNTS: ClassVar[dict[str, int]] = {"train": 24_161}
+    SPLITS: ClassVar[dict[str, str]] = {"train": "train", "test": "val"}
+    WHITE_LEVEL = 4095.0
+
+    def _levels(self) -> tuple[float, float]:
+        low, high = self._extremes()
+        black, white = (63.0, 1023.0) if high <= 1023 else (255.0, 4095.0)
+        return (black if low > black / 2 else 0.0), white
+
+
+class SIDD:
+    """SIDD Medium: `Data/I_S_P_.../I_{NOISY,GT}_SRGB_0NN.PNG`, or RAW in `I_{NOISY,GT}_RAW_0NN.MAT`.
+
+    `I` is the instance, `S` the scene, `P` the phone. RAW files are mosaics (key `x`, [0, 1] between the levels) of the
+    phone's Bayer pattern; here they are cropped to begin with red. Pictures are decoded once into `cache`, if given.
+    """
+
+    PATTERNS: ClassVar[dict[str, mosaic.CFA]] = {"GP": "BGGR", "IP": "RGGB", "S6": "GRBG", "N6": "BGGR", "G4": "BGGR"}
+    COUNT = 320
+    BLOCKS = (40, 32, 256, 256)
+
+    def __init__(
+        self,
+        root: Path,
+        takes: Takes = "rgb",
+        scenes: Literal["train", "held-out"] = "train",
+        cache: Path | None = None,
+    ) -> None:
+        self.takes, self.cache, self.convention = takes, cache, AS_SENSED
+        word, suffix = ("SRGB", "PNG") if takes == "rgb" else ("RAW", "MAT")
+        folder = root / "Data" if (root / "Data").is_dir() else root
+        self.pairs: dict[str, tuple[Path, Path]] = {}
+        phones, groups = [], []
+        for noisy in sorted(folder.glob(f"*/*_NOISY_{word}_*.{suffix}")):
+            parts = noisy.parent.name.split("_")
+            clean = noisy.with_name(noisy.name.replace("NOISY", "GT"))
+            if len(parts) < 3 or parts[2] not in self.PATTERNS:
+                raise InputError(f"{noisy.parent}: expected a folder named instance_scene_phone_..., as SIDD has them")
+            if not clean.exists():
+                raise InputError(f"{noisy}: has no partner {clean.name}; fetch the scene again")
+            self.pairs[f"{noisy.parent.name}/{noisy.stem}"] = (noisy, clean)
+            phones.append(parts[2])
+            groups.append(parts[1])
+        if not self.pairs:
+            raise InputError(f"{folder}: no pairs */*_NOISY_{word}_*.{suffix} as SIDD Medium has them")
+        if takes == "rgb":
+            formats.check_files([path for pair in self.pairs.values() for path in pair], "rgb")
+        held = held_out(groups)
+        chosen = [index for index, group in enumerate(groups) if (group in held) == (scenes == "held-out")]
+        self.names = tuple(list(self.pairs)[index] for index in chosen)
+        self.groups = tuple(groups[index] for index in chosen)
+        self.phones = tuple(phones[index] for index in chosen)
+        self.notes = _count_notes(str(root), len(self.pairs), self.COUNT)
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """Noisy and clean, (3, H, W) sRGB as uint8, or (1, H, W) RGGB mosaic."""
+        read = _read_picture if self.takes == "rgb" else _read_x
+        noisy, clean = [formats.remember(path, read, self.cache) for path in self.pairs[self.names[index]]]
+        if noisy.shape != clean.shape:
+            raise InputError(f"{self.names[index]}: noisy {noisy.shape} and clean {clean.shape} differ in size")
+        if self.takes == "rgb":
+            return torch.from_numpy(noisy).permute(2, 0, 1), torch.from_numpy(clean).permute(2, 0, 1)
+        top, left = mosaic.cfa_offset(self.PATTERNS[self.phones[index]])
+        height, width = ((side - start) // 2 * 2 for side, start in zip(noisy.shape, (top, left), strict=True))
+        first, second = (
+            torch.from_numpy(values[top : top + height, left : left + width].astype(np.float32))[None]
+            for values in (noisy, clean)
+        )
+        return first, second
+
+    @classmethod
+    def blocks(cls, path: Path) -> NDArray[Any]:
+        """`ValidationNoisyBlocksSrgb.mat` and its like: (40, 32, 256, 256, 3) uint8, or RAW without the last axis."""
+        blocks = formats.read_mat(path, path.stem)
+        if blocks.shape[:4] != cls.BLOCKS or (blocks.shape[4:] or (3,)) != (3,):
+            raise InputError(f"{path}: expected blocks of {cls.BLOCKS} or {(*cls.BLOCKS, 3)}, got {blocks.shape}")
+        return blocks
+
+    @staticmethod
+    def write_submission(path: Path, blocks: NDArray[Any], overwrite: bool = False) -> None:
+        """Denoised blocks, in the benchmark's order and type, as the CSV its server takes: ID, BLOCK (base64)."""
+        flat = blocks.reshape(-1, *blocks.shape[2:])
+        rows = [f"{index},{base64.b64encode(block.tobytes()).decode()}" for index, block in enumerate(flat)]
+        text = "\n".join(["ID,BLOCK", *rows, ""])
+        write_whole(path, lambda file: file.write(text.encode()), overwrite)
+
+
+class DND:
+    """Darmstadt Noise Dataset: `info.mat`, `images_raw/NNNN.mat` or `images_srgb/NNNN.mat`; 20 boxes of 512x512 each.
+
+    Its truth is on a server only: `crops` gives what to denoise, `write_results` takes it in the server's form.
+    """
+
+    COUNT, BOXES = 50, 20
+    FLIPS: ClassVar[dict[tuple[int, ...], tuple[int, ...]]] = {
+        (1, 2, 2, 3): (),
+        (2, 1, 3, 2): (-1,),
+        (2, 3, 1, 2): (-2,),
+    }
+    """Axes to flip for RGGB, by the camera's pattern as info.mat has it."""
+
+    def __init__(self, root: Path, takes: Takes = "rgb") -> None:
+        self.takes = takes
+        folder, self.key = ("images_srgb", "InoisySRGB") if takes == "rgb" else ("images_raw", "Inoisy")
+        self.files = [root / folder / f"{index:04d}.mat" for index in range(1, self.COUNT + 1)]
+        missing = [path for path in self.files if not path.exists()]
+        if missing:
+            raise InputError(f"{missing[0]}: missing, as {len(missing)} of {self.COUNT} images are; fetch DND again")
+        self.info = _read_dnd_info(root / "info.mat", self.COUNT)
+
+    def crops(self, image: int) -> list[Tensor]:
+        """The noisy crops of an image, counted from 0: (3, 512, 512) sRGB, or (1, 512, 512) mosaics turned to RGGB."""
+        noisy = torch.from_numpy(formats.read_mat(self.files[image], self.key).astype(np.float32))
+        noisy = noisy.movedim(-1, 0) if noisy.ndim == 3 else noisy[None]
+        boxes, flips = self.info[image]
+        return [noisy[:, top:bottom, left:right].flip(self._flips(flips)) for top, left, bottom, right in boxes]
+
+    def _flips(self, pattern: tuple[int, ...]) -> tuple[int, ...]:
+        return self.FLIPS[pattern] if self.takes == "raw" else ()
+
+    def write_results(self, folder: Path, image: int, crops: Sequence[Tensor]) -> None:
+        """Write the denoised crops of an image as `NNNN.mat`, the file its server takes."""
+        from scipy.io import savemat
+
+        cells = np.empty(self.BOXES, dtype=object)
+        for index, crop in enumerate(crops):
+            upright = crop.flip(self._flips(self.info[image][1])).clamp(0, 1).movedim(0, -1).squeeze(-1)
+            cells[index] = upright.numpy().astype(np.float32)
+        content = {"Idenoised": cells, "israw": self.takes == "raw", "eval_version": "1.0"}
+        write_whole(folder / f"{image + 1:04d}.mat", lambda file: savemat(file, content))
+
+
+class LoL:
+    """LoL v1, low light to normal: `our485|eval15/{low,high}/N.png`."""
+
+    takes: Takes = "rgb"
+    COUNTS: ClassVar[dict[str, int]] = {"our485": 485, "eval15": 15}
+    convention = AS_SENSED
+
+    def __init__(self, root: Path, split: Literal["our485", "eval15"]) -> None:
+        low, high = (formats.list_files(root / split / folder, [".png"]) for folder in ("low", "high"))
+        self.pairs = formats.match(low, high)
+        formats.check_files([path for pair in self.pairs.values() for path in pair], "rgb")
+        self.names = self.groups = tuple(self.pairs)
+        self.notes = _count_notes(f"{root}: {split}", len(self.pairs), self.COUNTS[split])
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """Dark and normal, (3, H, W) sRGB."""
+        return _read_same_size(*self.pairs[self.names[index]])
+
+
+class Pairs:
+    """Any two folders, `input` and `target`, with files of the same stems; input RAW of any camera, or RGB.
+
+    A RAW is prepared by the convention exactly as `develop` would, so the target must show the same pixels, upright as
+    a finished picture is, in the size of the RAW's visible area.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        scenes: Literal["train", "held-out", "all"] = "train",
+        convention: InputConvention | None = None,
+    ) -> None:
+        self.convention = convention or InputConvention()
+        inputs = formats.list_files(root / "input", (*SUFFIXES, *RAW_SUFFIXES))
+        self.pairs = formats.match(inputs, formats.list_files(root / "target", SUFFIXES))
+        kinds = {path.suffix.lower() in RAW_SUFFIXES for path in inputs.values()}
+        if len(kinds) > 1:
+            raise InputError(f"{root / 'input'}: holds RAW and finished pictures; expected one kind")
+        self.takes: Takes = "raw" if kinds.pop() else "rgb"
+        formats.check_files([target for _, target in self.pairs.values()], "rgb")
+        if self.takes == "rgb":
+            formats.check_files([path for path, _ in self.pairs.values()], "rgb")
+        held = held_out(list(self.pairs))
+        wanted = {"train": set(self.pairs) - held, "held-out": held, "all": set(self.pairs)}[scenes]
+        self.names = self.groups = tuple(name for name in self.pairs if name in wanted)
+        self.notes: tuple[str, ...] = ()
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """Mosaic (1, H, W) beginning with red, or RGB (3, H, W), and target (3, H, W)."""
+        source, target = self.pairs[self.names[index]]
+        if self.takes == "rgb":
+            return _read_same_size(source, target)
+        raw = read_raw(source)
+        planes, (top, left) = prepare(raw, self.convention)
+        picture = orient(read_rgb(target), {6: 8, 8: 6}.get(raw.orientation, raw.orientation))
+        if picture.shape[:2] != raw.mosaic.shape:
+            raise InputError(
+                f"{target}: {picture.shape[0]}x{picture.shape[1]} px, expected the visible area of {source.name}, "
+                f"{raw.mosaic.shape[0]}x{raw.mosaic.shape[1]}"
+            )
+        height, width = ((side - start) // 2 * 2 for side, start in zip(raw.mosaic.shape, (top, left), strict=True))
+        values = mosaic.unpack(planes)[None, 2 * top :, 2 * left :][:, :height, :width]
+        return values, to_tensor(picture)[:, top:, left:][:, :height, :width]
+
+
+def held_out(groups: Sequence[str]) -> set[str]:
+    """Every tenth of the groups (photos, scenes) in their order, one at least where there are two."""
+    unique = list(dict.fromkeys(groups))
+    return set(unique[HELD_OUT - 1 :: HELD_OUT] or unique[1:][-1:])
+
+
+def _count_notes(what: str, count: int, published: int | None) -> tuple[str, ...]:
+    if published in (None, count):
+        return ()
+    return (f"{what}: {count:,} pairs, the published set has {published:,}",)
+
+
+def _check_one_camera(convention: InputConvention) -> None:
+    expected = (AS_SENSED.white_balance, AS_SENSED.color, AS_SENSED.exposure)
+    if (convention.white_balance, convention.color, convention.exposure) != expected:
+        raise InputError(
+            "this dataset has no gains and no matrix; its convention must say "
+            'white_balance = "none", color = "camera", exposure = "none"'
+        )
+
+
+def _read_dn(path: Path) -> NDArray[np.uint16]:
+    return read_mosaic(path, "RGGB", 0, 65535, (1.0, 1.0, 1.0)).mosaic
+
+
+def _read_picture(path: Path) -> NDArray[np.uint8]:
+    return read_rgb(path)
+
+
+def _read_x(path: Path) -> NDArray[np.float32]:
+    return formats.read_mat(path, "x").astype(np.float32)
+
+
+def to_float(picture: Tensor) -> Tensor:
+    """uint8 -> float32 in [0, 1]; what is float32 already stays as it is."""
+    return picture / 255 if picture.dtype == torch.uint8 else picture
+
+
+def to_tensor(picture: NDArray[Any]) -> Tensor:
+    """(H, W, 3) uint8 -> (3, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1) / 255
+
+
+def _read_target(path: Path) -> Tensor:
+    return to_tensor(read_rgb(path))
+
+
+def _read_same_size(source: Path, target: Path) -> tuple[Tensor, Tensor]:
+    first, second = _read_target(source), _read_target(target)
+    if first.shape != second.shape:
+        raise InputError(
+            f"{source}: {tuple(first.shape[1:])} px, its target {tuple(second.shape[1:])}; expected one size"
+        )
+    return first, second
+
+
+def _read_dnd_info(path: Path, count: int) -> list[tuple[list[tuple[int, int, int, int]], tuple[int, ...]]]:
+    """Of each image the boxes (top, left, bottom, right), counted from 0 and open at the end, and the Bayer pattern."""
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            info = file["info"]
+            content: list[tuple[list[tuple[int, int, int, int]], tuple[int, ...]]] = []
+            for index in range(count):
+                boxes = np.asarray(file[info["boundingboxes"][0][index]]).T.astype(int)  # (20, 4), counted from 1
+                pattern = np.asarray(file[info["camera"][0][index]]["pattern"]).astype(int)
+                rows = [(int(y) - 1, int(x) - 1, int(bottom), int(right)) for y, x, bottom, right in boxes.tolist()]
+                content.append((rows, tuple(map(int, pattern.ravel()))))
+    except (OSError, KeyError, ValueError, TypeError, IndexError) as error:
+        raise InputError(f"{path}: cannot be read as DND's info: {error}") from error
+    for index, (_, found) in enumerate(content, 1):
+        if found not in DND.FLIPS:
+            raise InputError(f"{path}: image {index} has the unknown Bayer pattern {found}")
+    return content

@@ -1,0 +1,205 @@
+"""Small, loadable samples in the form of each dataset, made of pictures: synthetic, never to be taken for the dataset.
+
+Zurich's and MAI21's are photographs behind one fixed "phone" camera (`PHONE`), against the photograph as the "DSLR".
+"""
+
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from lwisp import color, mosaic, unprocess
+from lwisp.data import find_photos
+from lwisp.datasets import SIDD
+from lwisp.errors import InputError
+from lwisp.files import make_folder, write_whole
+from lwisp.image import read_rgb
+
+Kind = Literal["zurich", "mai21", "lol"]
+SPLITS: dict[Kind, tuple[str, str]] = {
+    "zurich": ("train", "test"),
+    "mai21": ("train", "val"),
+    "lol": ("our485", "eval15"),
+}
+PHONE = unprocess.Camera(
+    torch.linalg.inv(color.cam2rgb_from_srgb(unprocess.GOPRO_CAM2SRGB))[None], torch.tensor([[2.0, 1.0, 1.7]])
+)
+"""The one camera of the synthetic Zurich: a GoPro's matrix under daylight."""
+SHOT_NOISE, READ_NOISE = 2e-3, 2e-6
+EXPOSURE = (-2.0, -0.5)  # EV; a phone exposes each scene as it likes, the target does not follow
+NOTE = "Synthetic: made of photographs by lwisp in the form of this dataset. Not the dataset, no figures of it.\n"
+
+
+def synthesize(kind: Kind, photos: Path, output: Path) -> None:
+    """Photographs in `photos/train` and `photos/val` -> a new folder in the form of a dataset, split as they are.
+
+    Raises `InputError` where the folder exists already, or photographs are missing or too small.
+    """
+    if kind not in SPLITS:
+        raise InputError(f"unknown kind {kind!r}; expected one of {', '.join(get_args(Kind))}")
+    if output.exists():
+        raise InputError(f"{output} exists already; name a new folder")
+    splits = {
+        split: [torch.from_numpy(read_rgb(path)).permute(2, 0, 1) for path in find_photos(photos / folder)]
+        for split, folder in zip(SPLITS[kind], ("train", "val"), strict=True)
+    }
+    if kind == "lol":
+        write_lol(output, splits)
+    else:
+        (write_zurich if kind == "zurich" else write_mai21)(output, splits)
+
+
+def pictures(count: int, seed: int, height: int = 128, width: int = 160) -> list[Tensor]:
+    """Pictures of nothing, smooth color with hard edges: (3, H, W) uint8."""
+    generator = torch.Generator().manual_seed(seed)
+    made = []
+    for _ in range(count):
+        coarse = torch.rand(1, 3, 6, 8, generator=generator)
+        picture = functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)[0]
+        for top, left, tall, wide in torch.rand(12, 4, generator=generator).tolist():
+            y, x = int(top * height), int(left * width)
+            patch = picture[:, y : y + 4 + int(tall * height / 4), x : x + 4 + int(wide * width / 4)]
+            patch.copy_(torch.rand(3, 1, 1, generator=generator).expand_as(patch))
+        made.append((picture.clamp(0.05, 0.95) * 255).round().to(torch.uint8))
+    return made
+
+
+def write_zurich(folder: Path, splits: dict[str, list[Tensor]], side: int = 448, seed: int = 0) -> None:
+    """Zurich's layout: every picture (3, H, W) uint8 of `train` and `test` is cut into all squares that fit."""
+    _write_mosaics(folder, splits, side, seed, ("huawei_raw", "canon"), ".jpg")
+
+
+def write_mai21(folder: Path, splits: dict[str, list[Tensor]], side: int = 256, seed: int = 0) -> None:
+    """MAI21's layout, 10 bits; the splits are `train` and `val`."""
+    _write_mosaics(folder, splits, side, seed, ("mediatek_raw", "fujifilm"), ".png")
+
+
+def _write_mosaics(
+    folder: Path, splits: dict[str, list[Tensor]], side: int, seed: int, names: tuple[str, str], suffix: str
+) -> None:
+    for split, whole in splits.items():
+        if not any(min(picture.shape[1:]) >= side for picture in whole):
+            raise InputError(f"no picture for {split} holds a square of {side} px; give larger ones")
+    generator = torch.Generator().manual_seed(seed)
+    _begin(folder)
+    for split, whole in splits.items():
+        index = 0
+        for name in names:
+            make_folder(folder / split / name)
+        for picture in whole:
+            exposure = unprocess.uniform(1, *EXPOSURE, generator).exp2()
+            for top in range(0, picture.shape[1] - side + 1, side):
+                for left in range(0, picture.shape[2] - side + 1, side):
+                    square = picture[:, top : top + side, left : left + side]
+                    packed = sense(square[None] / 255, exposure, generator)
+                    dn = (63 + packed * (1023 - 63)).round().clamp(0, 1023)
+                    _write_picture(folder / split / names[0] / f"{index}.png", _to_mosaic(dn))
+                    _write_picture(folder / split / names[1] / f"{index}{suffix}", _to_array(square))
+                    index += 1
+
+
+def sense(rgb: Tensor, exposure: Tensor, generator: torch.Generator) -> Tensor:
+    """sRGB pictures (B, 3, H, W) as the phone's sensor sees them: packed (B, 4, H/2, W/2), black 0, white 1."""
+    packed = unprocess.take_mosaic(unprocess.expose(color.unrender(rgb), PHONE, exposure).clamp(0, 1))
+    shot_noise, read_noise = (torch.full((len(rgb),), value) for value in (SHOT_NOISE, READ_NOISE))
+    return unprocess.add_noise(packed, shot_noise, read_noise, generator)
+
+
+def write_lol(folder: Path, splits: dict[str, list[Tensor]], seed: int = 0) -> None:
+    """LoL's layout: the splits are `our485` and `eval15`; low light is 4 EV less, noisy, in 8 bits."""
+    generator = torch.Generator().manual_seed(seed)
+    _begin(folder)
+    for split, whole in splits.items():
+        for way in ("low", "high"):
+            make_folder(folder / split / way)
+        for index, picture in enumerate(whole, 1):
+            linear = color.inverse_tone(picture / 255) / 16
+            noisy = linear + (1e-4 * linear).sqrt() * torch.randn(linear.shape, generator=generator)
+            low = (color.tone(noisy.clamp(0, 1)) * 255).round().to(torch.uint8)
+            _write_picture(folder / split / "low" / f"{index}.png", _to_array(low))
+            _write_picture(folder / split / "high" / f"{index}.png", _to_array(picture))
+
+
+def write_sidd(folder: Path, whole: list[Tensor], seed: int = 0) -> None:
+    """SIDD Medium's layout, sRGB and RAW, each picture a scene; phones in turn."""
+    generator = torch.Generator().manual_seed(seed)
+    _begin(folder)
+    phones = list(SIDD.PATTERNS)
+    for index, picture in enumerate(whole, 1):
+        phone = phones[index % len(phones)]
+        scene = folder / "Data" / f"{index:04d}_{index:03d}_{phone}_00800_00350_3200_N"
+        make_folder(scene)
+        rgb = picture / 255
+        noisy = (rgb + 0.05 * torch.randn(rgb.shape, generator=generator)).clamp(0, 1)
+        for word, values in (("GT", rgb), ("NOISY", noisy)):
+            _write_picture(scene / f"{index:04d}_{word}_SRGB_010.PNG", _to_array((values * 255).round().byte()))
+            top, left = mosaic.cfa_offset(SIDD.PATTERNS[phone])
+            shifted = torch.roll(mosaic.unpack(unprocess.take_mosaic(values[None]))[0], (top, left), (0, 1))
+            _write_hdf5(scene / f"{index:04d}_{word}_RAW_010.MAT", {"x": shifted.numpy()})
+
+
+def write_dnd(folder: Path, count: int = 50, boxes: int = 20, side: int = 16, seed: int = 0) -> None:
+    """DND's layout, images of noise: sRGB and RAW, `info.mat` with boxes of `side` px and the three Bayer patterns."""
+    import h5py
+
+    generator = torch.Generator().manual_seed(seed)
+    _begin(folder)
+    patterns = ([[1, 2], [2, 3]], [[2, 1], [3, 2]], [[2, 3], [1, 2]])
+    for kind in ("images_raw", "images_srgb"):
+        make_folder(folder / kind)
+    for index in range(1, count + 1):
+        raw = torch.rand(2 * side, 3 * side, generator=generator).numpy()
+        rgb = torch.rand(2 * side, 3 * side, 3, generator=generator).numpy()
+        _write_hdf5(folder / "images_raw" / f"{index:04d}.mat", {"Inoisy": raw})
+        _write_hdf5(folder / "images_srgb" / f"{index:04d}.mat", {"InoisySRGB": rgb})
+
+    def write(file: Any) -> None:
+        with h5py.File(file, "w") as content:
+            info = content.create_group("info")
+            lists: dict[str, list[Any]] = {"boundingboxes": [], "camera": []}
+            for index in range(count):
+                corners = np.array([[1 + box % 2 * 2, 1 + box % 3 * 4] for box in range(boxes)])
+                square = np.concatenate([corners, corners + side - 1], 1).astype(np.float64)
+                lists["boundingboxes"].append(content.create_dataset(f"#refs#/box{index}", data=square.T).ref)
+                camera = content.create_group(f"#refs#/camera{index}")
+                camera["pattern"] = np.array(patterns[index % 3], np.float64)
+                lists["camera"].append(camera.ref)
+            for name, references in lists.items():
+                info.create_dataset(name, data=np.array([references], dtype=h5py.ref_dtype))
+
+    write_whole(folder / "info.mat", write)
+
+
+def _begin(folder: Path) -> None:
+    make_folder(folder)
+    write_whole(folder / "SYNTHETIC.txt", lambda file: file.write(NOTE.encode()))
+
+
+def _write_picture(path: Path, values: NDArray[Any]) -> None:
+    options: dict[str, Any] = {"quality": 95, "subsampling": 0} if path.suffix == ".jpg" else {"compress_level": 1}
+    form = "JPEG" if path.suffix == ".jpg" else "PNG"
+    write_whole(path, lambda file: Image.fromarray(values).save(file, form, **options))
+
+
+def _write_hdf5(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    import h5py
+
+    def write(file: Any) -> None:
+        with h5py.File(file, "w") as content:
+            for name, values in arrays.items():
+                content[name] = values.T  # MATLAB's order of axes
+
+    write_whole(path, write)
+
+
+def _to_mosaic(packed: Tensor) -> NDArray[np.uint16]:
+    return mosaic.unpack(packed)[0].numpy().astype(np.uint16)
+
+
+def _to_array(picture: Tensor) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(picture.permute(1, 2, 0).numpy())

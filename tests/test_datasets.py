@@ -1,0 +1,683 @@
+"""The datasets on disk: files written here in their published layout, read back and compared by hand."""
+
+import base64
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.io import loadmat, savemat
+from torch import Tensor
+
+import lwisp
+from lwisp.checkpoint import InputConvention
+from lwisp.data import Crops
+from lwisp.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Pairs, Zurich, held_out, to_float
+from lwisp.mosaic import CFAS
+from tests.conftest import WriteDng, refusal
+
+KEEP = InputConvention("keep", "none", "camera", "none")
+Picture = NDArray[np.uint8]
+DN = NDArray[np.uint16]
+TURNS = {1: 0, 3: 2, 6: -1, 8: 1}
+"""Quarter turns to the left that show a mosaic of this orientation upright."""
+
+
+def colorful(height: int, width: int, seed: int = 0) -> Picture:
+    """Blocks of one random color, so that neighboring photosites see the same."""
+    blocks = np.random.default_rng(seed).integers(10, 245, (height // 8 + 1, width // 8 + 1, 3))
+    return blocks.repeat(8, 0).repeat(8, 1)[:height, :width].astype(np.uint8)
+
+
+def sense(picture: Picture, cfa: str = "RGGB", top: int = 1000) -> DN:
+    """The mosaic of a picture, from 63 up."""
+    mosaic = np.zeros(picture.shape[:2], np.uint16)
+    for place, letter in enumerate(cfa):
+        row, column = divmod(place, 2)
+        seen = picture[row::2, column::2, "RGB".index(letter)] / 255
+        mosaic[row::2, column::2] = 63 + (top - 63) * seen**2
+    return mosaic
+
+
+def save(path: Path, values: NDArray[Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+    return path
+
+
+def save_hdf5(path: Path, name: str, values: NDArray[Any]) -> Path:
+    """As MATLAB does in version 7.3: with the axes turned round."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file[name] = values.T
+    return path
+
+
+def planes_of(picture: Picture) -> NDArray[np.float32]:
+    """(H, W, 3) of 0 to 255 -> (3, H, W) of 0 to 1."""
+    return (picture.transpose(2, 0, 1) / 255).astype(np.float32)
+
+
+def same(found: Tensor, expected: NDArray[Any]) -> bool:
+    return found.dtype == torch.float32 and found.shape == expected.shape and np.allclose(found, expected, atol=1e-6)
+
+
+def cut_short(path: Path, share: float) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+
+
+def assert_counted(notes: tuple[str, ...], *words: object) -> None:
+    """One note, which says all of this."""
+    assert len(notes) == 1
+    assert all(str(word) in notes[0] for word in words)
+
+
+# Zurich
+
+
+@pytest.fixture
+def zurich(tmp_path: Path) -> Path:
+    """Two pairs to train on and one to test."""
+    for split, count in (("train", 2), ("test", 1)):
+        for index in range(count):
+            picture = colorful(448, 448, index)
+            save(tmp_path / split / "huawei_raw" / f"{index}.png", sense(picture))
+            save(tmp_path / split / "canon" / f"{index}.jpg", picture)
+    return tmp_path
+
+
+def open_zurich(root: Path) -> Zurich:
+    return Zurich(root, "train")
+
+
+def test_zurich_is_read_at_its_levels(zurich: Path) -> None:
+    path = zurich / "train" / "huawei_raw" / "1.png"
+    mosaic = np.array(Image.open(path))
+    mosaic[10, 20:25] = 63, 1023, 543, 0, 303
+    save(path, mosaic)
+    pairs = Zurich(zurich, "train")
+    assert pairs.takes == "raw"
+    assert pairs.names == pairs.groups == ("0", "1")
+    values, target = pairs.read(1)
+    assert values[0, 10, 20:25].tolist() == pytest.approx([0, 1, 0.5, -63 / 960, 0.25])
+    assert same(values, (mosaic[None].astype(np.float64) - 63) / 960)
+    assert same(target, planes_of(np.array(Image.open(zurich / "train" / "canon" / "1.jpg"))))
+    kept = Zurich(zurich, "train", KEEP).read(1)[0]
+    assert same(kept, mosaic[None] / 1023)
+
+
+def test_the_planes_of_zurich_are_red_green_green_blue(zurich: Path) -> None:
+    train, test = Zurich(zurich, "train", KEEP), Zurich(zurich, "test", KEEP)
+    batch, _ = Crops(train, test, crop=448, batch=2, augment=False)[0]
+    mosaics = [np.array(Image.open(zurich / "train" / "huawei_raw" / f"{index}.png")) / 1023 for index in range(2)]
+    choices = [np.stack([m[0::2, 0::2], m[0::2, 1::2], m[1::2, 0::2], m[1::2, 1::2]]) for m in mosaics]
+    assert all(any(same(planes, choice) for choice in choices) for planes in batch)
+
+
+def test_zurich_says_when_the_count_is_not_the_published_one(zurich: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_counted(Zurich(zurich, "train").notes, zurich, "train", "2 pairs", "46,839")
+    assert_counted(Zurich(zurich, "test").notes, zurich, "test", "1 pairs", "1,204")
+    monkeypatch.setitem(Zurich.COUNTS, "train", 2)
+    assert Zurich(zurich, "train").notes == ()
+
+
+def test_a_missing_partner_is_named(zurich: Path) -> None:
+    (zurich / "train" / "canon" / "1.jpg").unlink()
+    lonely = zurich / "train" / "huawei_raw" / "1.png"
+    assert "no partner" in refusal(lonely, open_zurich, zurich)
+    lonely.rename(lonely.with_name("7.png"))
+    shutil.copy(zurich / "train" / "canon" / "0.jpg", zurich / "train" / "canon" / "3.jpg")
+    (zurich / "train" / "huawei_raw" / "7.png").unlink()
+    assert "no partner" in refusal(zurich / "train" / "canon" / "3.jpg", open_zurich, zurich)
+
+
+@pytest.mark.parametrize("file", ["huawei_raw/1.png", "canon/1.jpg"])
+def test_a_truncated_png_or_jpeg_is_named(file: str, zurich: Path) -> None:
+    path = zurich / "train" / file
+    cut_short(path, 0.7)
+    assert "cut short" in refusal(path, open_zurich, zurich)
+
+
+def test_a_mosaic_of_eight_bits_is_refused(zurich: Path) -> None:
+    path = save(zurich / "train" / "huawei_raw" / "0.png", colorful(448, 448)[..., 0])
+    assert "expected a grayscale mosaic of 16 bits, got mode L" in refusal(path, open_zurich, zurich)
+
+
+def test_files_of_another_size_are_refused(zurich: Path) -> None:
+    path = save(zurich / "train" / "canon" / "1.jpg", colorful(448, 446))
+    assert "expected 448x448 (height x width), got 448x446" in refusal(path, open_zurich, zurich)
+    path = save(zurich / "train" / "huawei_raw" / "0.png", sense(colorful(224, 448)))
+    assert "got 224x448" in refusal(path, open_zurich, zurich)
+
+
+def test_values_above_ten_bits_are_refused(zurich: Path) -> None:
+    path = zurich / "train" / "huawei_raw" / "1.png"
+    mosaic = np.array(Image.open(path))
+    mosaic[3, 5] = 1024
+    save(path, mosaic)
+    assert "values up to 1024, expected 1023" in refusal(path, open_zurich, zurich)
+
+
+@pytest.mark.parametrize("cfa", ["BGGR", "GRBG", "GBRG"])
+def test_a_mosaic_of_another_pattern_is_refused(cfa: str, zurich: Path) -> None:
+    folder = zurich / "train" / "huawei_raw"
+    for path in folder.iterdir():
+        with Image.open(zurich / "train" / "canon" / f"{path.stem}.jpg") as target:
+            save(path, sense(np.array(target), cfa))
+    assert f"fit the target as {cfa}, not as RGGB" in refusal(folder, open_zurich, zurich)
+
+
+def test_empty_and_missing_folders_are_named(zurich: Path) -> None:
+    folder = zurich / "train" / "canon"
+    shutil.rmtree(folder)
+    assert "expected a folder" in refusal(folder, open_zurich, zurich)
+    folder.mkdir()
+    assert "no files" in refusal(folder, open_zurich, zurich)
+    nowhere = zurich / "nowhere"
+    assert "expected a folder" in refusal(nowhere / "train" / "huawei_raw", open_zurich, nowhere)
+
+
+@pytest.mark.parametrize(
+    "convention",
+    [
+        InputConvention(),
+        InputConvention("keep", "as-shot", "camera", "none"),
+        InputConvention("keep", "none", "canonical", "none"),
+        InputConvention("keep", "none", "camera", "auto"),
+    ],
+)
+def test_one_camera_has_no_gains_matrix_and_exposure(convention: InputConvention, zurich: Path) -> None:
+    for dataset in (Zurich, MAI21):
+        with pytest.raises(lwisp.InputError, match='its convention must say white_balance = "none"'):
+            dataset(zurich, "train", convention)
+
+
+def test_full_frames_are_listed_and_checked(tmp_path: Path) -> None:
+    folder = tmp_path / "full_resolution" / "huawei_raw"
+    frames = [save(folder / f"{name}.png", sense(colorful(16, 24))) for name in (72, 1096, 1167)]
+    assert Zurich.full_frames(tmp_path) == frames
+    cut_short(frames[1], 0.5)
+    assert "cut short" in refusal(frames[1], Zurich.full_frames, tmp_path)
+    save(frames[0], colorful(16, 24))
+    assert "16 bits" in refusal(frames[0], Zurich.full_frames, tmp_path)
+    nowhere = tmp_path / "nowhere"
+    assert "expected a folder" in refusal(nowhere / "full_resolution" / "huawei_raw", Zurich.full_frames, nowhere)
+
+
+# MAI21
+
+
+def write_mai21(root: Path, black: int, white: int) -> tuple[DN, Picture]:
+    """One pair for each split; the mosaic reaches from black to white."""
+    picture = colorful(256, 256)
+    mosaic = np.round(black + (sense(picture, top=1023) - 63.0) / 960 * (white - black)).astype(np.uint16)
+    mosaic[0, :3] = black, white, (black + white) // 2
+    for split in ("train", "val"):
+        save(root / split / "mediatek_raw" / "0.png", mosaic)
+        save(root / split / "fujifilm" / "0.png", picture)
+    return mosaic, picture
+
+
+@pytest.mark.parametrize(("black", "white"), [(63, 1023), (255, 4095), (0, 1023), (0, 4095)])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_levels_of_mai21_are_told_from_its_values(
+    black: int, white: int, split: Literal["train", "test"], tmp_path: Path
+) -> None:
+    mosaic, picture = write_mai21(tmp_path, black, white)
+    values, target = MAI21(tmp_path, split).read(0)
+    assert values[0, 0, :3].tolist() == pytest.approx([0, 1, 0.5], abs=1e-3)
+    assert same(values, (mosaic[None].astype(np.float64) - black) / (white - black))
+    assert same(target, planes_of(picture))
+    assert same(MAI21(tmp_path, split, KEEP).read(0)[0], mosaic[None] / white)
+
+
+def test_mai21_beyond_twelve_bits_is_refused(tmp_path: Path) -> None:
+    mosaic, _ = write_mai21(tmp_path, 255, 4095)
+    mosaic[100, 100] = 4096
+    path = save(tmp_path / "train" / "mediatek_raw" / "0.png", mosaic)
+    assert "values up to 4096, expected 4095" in refusal(path, MAI21, tmp_path, "train")
+
+
+def test_mai21_says_when_the_count_is_not_the_published_one(tmp_path: Path) -> None:
+    write_mai21(tmp_path, 63, 1023)
+    assert_counted(MAI21(tmp_path, "train").notes, tmp_path, "train", "1 pairs", "24,161")
+    assert MAI21(tmp_path, "test").notes == ()
+
+
+# SIDD
+
+
+PHONES = {"GP": "BGGR", "IP": "RGGB", "S6": "GRBG", "N6": "BGGR", "G4": "BGGR"}
+LETTERS = {"R": 0.1, "G": 0.2, "B": 0.3}
+
+
+def scene(root: Path, instance: int, number: int, phone: str) -> Path:
+    return root / "Data" / f"{instance:04d}_{number:03d}_{phone}_00800_00350_3200_N"
+
+
+def write_srgb(root: Path, instance: int, number: int, phone: str, takes: tuple[int, ...] = (10, 11)) -> None:
+    for take in takes:
+        for word in ("NOISY", "GT"):
+            picture = np.random.default_rng([instance, take, len(word)]).integers(0, 256, (12, 14, 3), np.uint8)
+            save(scene(root, instance, number, phone) / f"{instance:04d}_{word}_SRGB_{take:03d}.PNG", picture)
+
+
+@pytest.fixture
+def sidd(tmp_path: Path) -> Path:
+    """Twelve scenes, the first of them taken with two phones, each twice."""
+    phones = list(PHONES)
+    for index in range(12):
+        write_srgb(tmp_path, index + 1, index + 1, phones[index % 5])
+    write_srgb(tmp_path, 13, 1, "IP")
+    return tmp_path
+
+
+def test_srgb_pairs_of_sidd_are_read_as_they_are(sidd: Path) -> None:
+    pairs = SIDD(sidd)
+    assert pairs.takes == "rgb"
+    assert len(pairs.names) == len(set(pairs.names)) == 24
+    folder = scene(sidd, 1, 1, "GP")
+    index = pairs.names.index(f"{folder.name}/0001_NOISY_SRGB_011")
+    noisy, clean = map(to_float, pairs.read(index))
+    assert same(noisy, planes_of(np.array(Image.open(folder / "0001_NOISY_SRGB_011.PNG"))))
+    assert same(clean, planes_of(np.array(Image.open(folder / "0001_GT_SRGB_011.PNG"))))
+    assert (pairs.groups[index], pairs.phones[index]) == ("001", "GP")
+    assert_counted(pairs.notes, sidd, "26 pairs", "320")
+    assert SIDD(sidd / "Data").names == pairs.names
+
+
+def test_no_scene_of_sidd_is_both_trained_on_and_held_out(sidd: Path) -> None:
+    train, test = SIDD(sidd, scenes="train"), SIDD(sidd, scenes="held-out")
+    assert set(test.groups) == {"010"}
+    assert set(train.groups) == {f"{number:03d}" for number in range(1, 13)} - {"010"}
+    assert len(train.names) + len(test.names) == 26
+    folder = scene(sidd, 10, 10, "G4")
+    assert test.names == tuple(f"{folder.name}/0010_NOISY_SRGB_{take:03d}" for take in (10, 11))
+    assert same(to_float(test.read(1)[1]), planes_of(np.array(Image.open(folder / "0010_GT_SRGB_011.PNG"))))
+
+
+@pytest.mark.parametrize(("phone", "cfa"), [*PHONES.items(), ("IP", "GBRG")])
+@pytest.mark.parametrize("shape", [(8, 10), (9, 11)])
+def test_raw_of_every_phone_begins_with_red(
+    phone: str, cfa: str, shape: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if cfa == "GBRG":  # which no phone has
+        monkeypatch.setitem(SIDD.PATTERNS, phone, cfa)
+    rows, columns = np.indices(shape)
+    color = np.array([LETTERS[letter] for letter in cfa])[rows % 2 * 2 + columns % 2]
+    noisy = color + 1e-3 * (rows * shape[1] + columns)  # tells the color and the place
+    folder = scene(tmp_path, 1, 1, phone)
+    for word, values in (("NOISY", noisy), ("GT", noisy / 2)):
+        save_hdf5(folder / f"0001_{word}_RAW_010.MAT", "x", values.astype(np.float32))
+    found, clean = SIDD(tmp_path, "raw").read(0)
+    top, left = divmod(cfa.index("R"), 2)
+    height, width = (shape[0] - top) // 2 * 2, (shape[1] - left) // 2 * 2
+    expected = noisy[None, top : top + height, left : left + width]
+    assert same(found, expected)
+    assert same(clean, expected / 2)
+    place = 1e-3 * (rows * shape[1] + columns)[top : top + height, left : left + width]
+    colors = found[0].numpy() - place
+    assert np.allclose(colors[0::2, 0::2], LETTERS["R"], atol=1e-6)
+    assert np.allclose(colors[0::2, 1::2], LETTERS["G"], atol=1e-6)
+    assert np.allclose(colors[1::2, 0::2], LETTERS["G"], atol=1e-6)
+    assert np.allclose(colors[1::2, 1::2], LETTERS["B"], atol=1e-6)
+
+
+def test_raw_of_sidd_may_be_of_either_kind_of_matlab_file(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((8, 10))
+    folder = scene(tmp_path, 1, 1, "IP")
+    save_hdf5(folder / "0001_NOISY_RAW_010.MAT", "x", values)
+    savemat(folder / "0001_GT_RAW_010.MAT", {"x": values}, appendmat=False)
+    noisy, clean = SIDD(tmp_path, "raw").read(0)
+    assert same(noisy, values[None])
+    assert torch.equal(noisy, clean)
+
+
+def test_what_is_not_as_in_sidd_is_named(sidd: Path) -> None:
+    folder = scene(sidd, 3, 3, "S6")
+    noisy, clean = (folder / f"0003_{word}_SRGB_010.PNG" for word in ("NOISY", "GT"))
+    content = clean.read_bytes()
+    clean.unlink()
+    assert f"no partner {clean.name}" in refusal(noisy, SIDD, sidd)
+    clean.write_bytes(content[:-100])
+    assert "cut short" in refusal(clean, SIDD, sidd)
+    save(clean, colorful(10, 14))
+    pairs = SIDD(sidd)
+    name = f"{folder.name}/{noisy.stem}"
+    assert "differ in size" in refusal(Path(name), pairs.read, pairs.names.index(name))
+    clean.write_bytes(content)
+    assert "no pairs */*_NOISY_RAW_*.MAT" in refusal(sidd / "Data", SIDD, sidd, "raw")
+    write_srgb(sidd, 20, 20, "X9")
+    assert "instance_scene_phone" in refusal(scene(sidd, 20, 20, "X9"), SIDD, sidd)
+
+
+def test_the_cache_decodes_once_and_gives_the_same(sidd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = sidd / "cache"
+    cache.mkdir()
+    expected = [SIDD(sidd).read(index) for index in range(3)]
+    pairs = SIDD(sidd, cache=cache)
+    for _ in range(2):
+        for index, (noisy, clean) in enumerate(expected):
+            found = pairs.read(index)
+            assert torch.equal(found[0], noisy)
+            assert torch.equal(found[1], clean)
+    assert len(list(cache.iterdir())) == 6
+
+    def refuse(path: Path) -> Picture:
+        raise AssertionError(f"{path} is decoded again")
+
+    monkeypatch.setattr("lwisp.datasets._read_picture", refuse)
+    assert torch.equal(SIDD(sidd, cache=cache).read(2)[0], expected[2][0])
+    with pytest.raises(AssertionError, match="decoded again"):
+        pairs.read(3)
+
+
+def test_raw_of_sidd_comes_out_of_the_cache_too(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((8, 10)).astype(np.float32)
+    for word in ("NOISY", "GT"):
+        save_hdf5(scene(tmp_path, 1, 1, "GP") / f"0001_{word}_RAW_010.MAT", "x", values)
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    pairs = SIDD(tmp_path, "raw", cache=cache)
+    for _ in range(2):
+        assert same(pairs.read(0)[1], values[None, 1:7, 1:9])
+
+
+def test_blocks_of_sidd_are_read_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SIDD, "BLOCKS", (3, 2, 6, 8))
+    rng = np.random.default_rng(0)
+    srgb, raw = rng.integers(0, 256, (3, 2, 6, 8, 3), np.uint8), rng.random((3, 2, 6, 8), np.float32)
+    old, new = tmp_path / "ValidationNoisyBlocksSrgb.mat", tmp_path / "ValidationNoisyBlocksRaw.mat"
+    savemat(old, {old.stem: srgb})
+    save_hdf5(new, new.stem, raw)
+    assert np.array_equal(SIDD.blocks(old), srgb)
+    assert np.array_equal(SIDD.blocks(new), raw)
+    save_hdf5(new, new.stem, raw[:2])
+    assert "expected blocks of (3, 2, 6, 8)" in refusal(new, SIDD.blocks, new)
+    save_hdf5(new, new.stem, srgb[..., :2])
+    assert "got (3, 2, 6, 8, 2)" in refusal(new, SIDD.blocks, new)
+    renamed = new.rename(tmp_path / "blocks.mat")
+    assert "expected an array named blocks" in refusal(renamed, SIDD.blocks, renamed)
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.float32])
+def test_a_submission_to_sidd_holds_the_bytes_of_every_block(depth: type, tmp_path: Path) -> None:
+    blocks: NDArray[Any] = np.random.default_rng(0).integers(0, 256, (4, 3, 6, 8, 3)).astype(depth)
+    path = tmp_path / "SubmitSrgb.csv"
+    SIDD.write_submission(path, blocks)
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["ID", "BLOCK"]
+    assert [int(row[0]) for row in rows[1:]] == list(range(12))
+    for index, (_, text) in enumerate(rows[1:]):
+        block: NDArray[Any] = np.frombuffer(base64.b64decode(text, validate=True), depth).reshape(6, 8, 3)
+        assert np.array_equal(block, blocks[index // 3, index % 3])
+    with pytest.raises(lwisp.InputError, match="exists already"):
+        SIDD.write_submission(path, blocks)
+    SIDD.write_submission(path, blocks, overwrite=True)
+
+
+# DND
+
+
+COUNT, SIDE = 3, 6
+PATTERNS = ([[1, 2], [2, 3]], [[2, 1], [3, 2]], [[2, 3], [1, 2]])
+FLIPS: tuple[Callable[[NDArray[Any]], NDArray[Any]], ...] = (lambda crop: crop, np.fliplr, np.flipud)
+
+
+@pytest.fixture
+def dnd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three images, one for each pattern, with twenty boxes that differ from image to image."""
+    monkeypatch.setattr(DND, "COUNT", COUNT)
+    rng = np.random.default_rng(0)
+    for index in range(COUNT):
+        raw, srgb = rng.random((20, 31), np.float32), rng.random((20, 31, 3), np.float32)
+        save_hdf5(tmp_path / "images_raw" / f"{index + 1:04d}.mat", "Inoisy", raw)
+        save_hdf5(tmp_path / "images_srgb" / f"{index + 1:04d}.mat", "InoisySRGB", srgb)
+    with h5py.File(tmp_path / "info.mat", "w") as file:
+        boxes, cameras = [], []
+        for index in range(COUNT):
+            corners = np.stack([rng.integers(0, 7, 20) * 2 + 1, rng.integers(0, 12, 20) * 2 + 1], 1).astype(np.float64)
+            file[f"#refs#/box{index}"] = np.concatenate([corners, corners + SIDE - 1], 1).T
+            file[f"#refs#/camera{index}/pattern"] = np.array(PATTERNS[index], np.float64)
+            boxes.append(file[f"#refs#/box{index}"].ref)
+            cameras.append(file[f"#refs#/camera{index}"].ref)
+        file.create_dataset("info/boundingboxes", data=np.array([boxes], h5py.ref_dtype))
+        file.create_dataset("info/camera", data=np.array([cameras], h5py.ref_dtype))
+    return tmp_path
+
+
+def public_crops(root: Path, image: int, folder: str, key: str) -> list[NDArray[np.float32]]:
+    """What the loader that comes with DND cuts out."""
+    with h5py.File(root / "info.mat") as file, h5py.File(root / folder / f"{image + 1:04d}.mat") as source:
+        noisy = np.array(source[key]).T.astype(np.float32)
+        boxes = np.array(file[file["info"]["boundingboxes"][0][image]]).T
+    crops = []
+    for k in range(20):
+        rows = slice(int(boxes[k, 0] - 1), int(boxes[k, 2]))
+        columns = slice(int(boxes[k, 1] - 1), int(boxes[k, 3]))
+        crops.append(noisy[rows, columns].copy())
+    return crops
+
+
+@pytest.mark.parametrize("image", range(COUNT))
+def test_dnd_is_cut_and_flipped_as_its_own_loader_does(image: int, dnd: Path) -> None:
+    raw, srgb = DND(dnd, "raw").crops(image), DND(dnd, "rgb").crops(image)
+    assert len(raw) == len(srgb) == 20
+    for found, expected in zip(raw, public_crops(dnd, image, "images_raw", "Inoisy"), strict=True):
+        assert expected.shape == (SIDE, SIDE)
+        assert same(found, FLIPS[image](expected)[None])
+    for found, expected in zip(srgb, public_crops(dnd, image, "images_srgb", "InoisySRGB"), strict=True):
+        assert same(found, expected.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("image", range(COUNT))
+def test_results_for_dnd_lie_as_the_noisy_crops_do(image: int, dnd: Path) -> None:
+    for takes, folder, key in (("raw", "images_raw", "Inoisy"), ("rgb", "images_srgb", "InoisySRGB")):
+        dataset = DND(dnd, "raw" if takes == "raw" else "rgb")
+        output = dnd / takes
+        output.mkdir()
+        halves = [crop / 2 for crop in dataset.crops(image)]
+        halves[3] = halves[3] * 4 - 1  # beyond black and white
+        dataset.write_results(output, image, halves)
+        content = loadmat(output / f"{image + 1:04d}.mat")
+        assert bool(content["israw"].item()) == (takes == "raw")
+        assert content["eval_version"].item() == "1.0"
+        assert content["Idenoised"].shape == (1, 20)
+        for index, noisy in enumerate(public_crops(dnd, image, folder, key)):
+            found = content["Idenoised"][0, index]
+            expected = noisy / 2 if index != 3 else np.clip(noisy * 2 - 1, 0, 1)
+            assert found.dtype == np.float32
+            assert found.shape == expected.shape
+            assert np.allclose(found, expected, atol=1e-6)
+
+
+def test_a_missing_image_of_dnd_is_named(dnd: Path) -> None:
+    missing = dnd / "images_srgb" / "0002.mat"
+    missing.unlink()
+    assert "missing, as 1 of 3 images are" in refusal(missing, DND, dnd)
+    assert DND(dnd, "raw").crops(1)
+
+
+def test_a_damaged_image_of_dnd_is_named(dnd: Path) -> None:
+    path = dnd / "images_raw" / "0001.mat"
+    cut_short(path, 0.5)
+    assert "cannot be read" in refusal(path, DND(dnd, "raw").crops, 0)
+    save_hdf5(path, "Iclean", np.zeros((20, 31)))
+    assert "expected an array named Inoisy" in refusal(path, DND(dnd, "raw").crops, 0)
+
+
+def test_a_damaged_info_of_dnd_is_named(dnd: Path) -> None:
+    path = dnd / "info.mat"
+    content = path.read_bytes()
+    for damaged in (b"", b"no MATLAB file", content[: len(content) // 2]):
+        path.write_bytes(damaged)
+        assert "cannot be read as DND's info" in refusal(path, DND, dnd)
+    for name in ("info", "info/camera", "info/boundingboxes", "#refs#/camera1/pattern"):
+        path.write_bytes(content)
+        with h5py.File(path, "a") as file:
+            del file[name]
+        assert "cannot be read as DND's info" in refusal(path, DND, dnd)
+    path.write_bytes(content)
+    with h5py.File(path, "a") as file:
+        file["info/boundingboxes"][0, 2] = h5py.Reference()
+    assert "cannot be read as DND's info" in refusal(path, DND, dnd)
+    path.write_bytes(content)
+    with h5py.File(path, "a") as file:
+        file["#refs#/camera1/pattern"][...] = [[3, 2], [2, 1]]
+    assert "image 2 has the unknown Bayer pattern (3, 2, 2, 1)" in refusal(path, DND, dnd)
+    path.unlink()
+    assert "No such file" in refusal(path, DND, dnd)
+
+
+# LoL
+
+
+@pytest.fixture
+def lol(tmp_path: Path) -> Path:
+    for split, names in (("our485", (2, 5, 10)), ("eval15", (1, 22))):
+        for name in names:
+            save(tmp_path / split / "low" / f"{name}.png", colorful(16, 24, name) // 8)
+            save(tmp_path / split / "high" / f"{name}.png", colorful(16, 24, name))
+    return tmp_path
+
+
+def test_lol_goes_from_dark_to_normal(lol: Path) -> None:
+    pairs = LoL(lol, "our485")
+    assert (pairs.takes, pairs.names) == ("rgb", ("2", "5", "10"))
+    low, high = pairs.read(2)
+    assert same(low, planes_of(colorful(16, 24, 10) // 8))
+    assert same(high, planes_of(colorful(16, 24, 10)))
+    assert LoL(lol, "eval15").names == ("1", "22")
+    assert_counted(pairs.notes, lol, "our485", "3 pairs", "has 485")
+
+
+def test_what_is_not_as_in_lol_is_named(lol: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LoL.COUNTS, "our485", 3)
+    assert LoL(lol, "our485").notes == ()
+    low = save(lol / "our485" / "low" / "5.png", colorful(16, 22))
+    pairs = LoL(lol, "our485")
+    assert "(16, 22) px, its target (16, 24)" in refusal(low, pairs.read, 1)
+    cut_short(low, 0.5)
+    assert "cut short" in refusal(low, LoL, lol, "our485")
+    low.unlink()
+    assert "no partner" in refusal(lol / "our485" / "high" / "5.png", LoL, lol, "our485")
+
+
+# Pairs
+
+
+def test_pairs_of_finished_pictures_are_read_as_they_are(tmp_path: Path) -> None:
+    before = save(tmp_path / "input" / "a.png", colorful(16, 24, 1))
+    save(tmp_path / "target" / "a.jpg", colorful(16, 24, 2))
+    pairs = Pairs(tmp_path)
+    assert (pairs.takes, pairs.names, pairs.notes) == ("rgb", ("a",), ())
+    source, target = pairs.read(0)
+    assert same(source, planes_of(colorful(16, 24, 1)))
+    assert same(target, planes_of(np.array(Image.open(tmp_path / "target" / "a.jpg"))))
+    save(tmp_path / "target" / "a.jpg", colorful(16, 22))
+    assert "expected one size" in refusal(before, Pairs(tmp_path).read, 0)
+
+
+def test_every_tenth_photo_is_held_out(tmp_path: Path) -> None:
+    for index in range(25):
+        for folder in ("input", "target"):
+            save(tmp_path / folder / f"{index}.png", colorful(8, 8, index))
+    train, test, both = Pairs(tmp_path), Pairs(tmp_path, "held-out"), Pairs(tmp_path, "all")
+    assert test.names == test.groups == ("9", "19")
+    assert train.names == tuple(str(index) for index in range(25) if index not in (9, 19))
+    assert both.names == tuple(str(index) for index in range(25))
+    assert same(both.read(19)[0], planes_of(colorful(8, 8, 19)))
+    assert same(test.read(1)[0], planes_of(colorful(8, 8, 19)))
+    assert same(train.read(9)[0], planes_of(colorful(8, 8, 10)))
+
+
+def test_of_a_few_groups_the_last_is_held_out_and_a_single_one_is_not() -> None:
+    assert held_out(["a"]) == set()
+    assert held_out(["a", "b"]) == {"b"}
+    assert held_out(["a", "a", "c", "b", "c"]) == {"b"}
+    assert held_out([str(index) for index in range(10)]) == {"9"}
+
+
+@pytest.mark.parametrize("cfa", CFAS)
+@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("shape", [(24, 36), (25, 37)])
+def test_the_target_of_a_raw_lies_on_its_mosaic(
+    cfa: str, orientation: int, shape: tuple[int, int], tmp_path: Path, write_dng: WriteDng
+) -> None:
+    """The target shows where every photosite lies in its green and blue; a dot is bright in both."""
+    (tmp_path / "input").mkdir()
+    rows, columns = np.indices(shape)
+    colors = np.array([{"R": 500, "G": 1000, "B": 1500}[letter] for letter in cfa])
+    mosaic = colors[rows % 2 * 2 + columns % 2].astype(np.uint16)
+    mosaic[11, 20] = 4000
+    seen = np.stack([np.zeros(shape), rows, columns], -1).astype(np.uint8)
+    seen[11, 20] = 255
+    write_dng(mosaic, cfa, orientation=orientation, name="input/a.dng")
+    save(tmp_path / "target" / "a.png", np.rot90(seen, TURNS[orientation]))
+    pairs = Pairs(tmp_path, convention=AS_SENSED)
+    assert pairs.takes == "raw"
+    values, target = pairs.read(0)
+    top, left = divmod(cfa.index("R"), 2)
+    height, width = (shape[0] - top) // 2 * 2, (shape[1] - left) // 2 * 2
+    assert same(values, mosaic[None, top : top + height, left : left + width] / 4095)
+    assert same(target, planes_of(seen[top : top + height, left : left + width]))
+    assert divmod(int(values.argmax()), width) == divmod(int(target.sum(0).argmax()), width) == (11 - top, 20 - left)
+    assert abs(float(values[0, 0, 0]) - 500 / 4095) < 1e-6
+    assert abs(float(values[0, 1, 1]) - 1500 / 4095) < 1e-6
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_a_picture_turned_by_its_own_tag_is_turned_first(orientation: int, tmp_path: Path, write_dng: WriteDng) -> None:
+    (tmp_path / "input").mkdir()
+    (tmp_path / "target").mkdir()
+    seen = colorful(24, 36)
+    write_dng(sense(seen), orientation=orientation, name="input/a.dng")
+    tags = Image.Exif()
+    tags[274] = orientation
+    Image.fromarray(seen).save(tmp_path / "target" / "a.png", exif=tags)
+    assert same(Pairs(tmp_path, convention=AS_SENSED).read(0)[1], planes_of(seen))
+
+
+def test_a_raw_is_balanced_and_exposed_as_in_use(tmp_path: Path, write_dng: WriteDng) -> None:
+    (tmp_path / "input").mkdir()
+    gray = np.full((24, 36), 2064, np.uint16)
+    gray[0::2, 0::2], gray[1::2, 1::2] = 1064, 1314  # 0.5 and 0.625 of green, above black
+    write_dng(gray, black=64, neutral=(0.5, 1.0, 0.625), name="input/a.dng")
+    save(tmp_path / "target" / "a.png", colorful(24, 36))
+    values = Pairs(tmp_path).read(0)[0]
+    assert values.shape == (1, 24, 36)
+    assert float(values.max() - values.min()) < 1e-3
+    sensed = Pairs(tmp_path, convention=AS_SENSED).read(0)[0]
+    assert sensed[0, 0, :2].tolist() == pytest.approx([1000 / 4031, 2000 / 4031])
+
+
+def test_a_target_of_another_size_than_its_raw_is_named(tmp_path: Path, write_dng: WriteDng) -> None:
+    (tmp_path / "input").mkdir()
+    write_dng(sense(colorful(24, 36)), orientation=6, name="input/a.dng")
+    target = save(tmp_path / "target" / "a.png", colorful(24, 36))  # not upright
+    message = refusal(target, Pairs(tmp_path).read, 0)
+    assert "36x24 px, expected the visible area of a.dng, 24x36" in message
+
+
+def test_folders_that_are_no_pairs_are_refused(tmp_path: Path, write_dng: WriteDng) -> None:
+    (tmp_path / "input").mkdir()
+    dng = write_dng(sense(colorful(24, 36)), name="input/a.dng")
+    target = save(tmp_path / "target" / "a.png", colorful(24, 36))
+    beside = save(tmp_path / "input" / "a.jpg", colorful(24, 36))
+    assert f"{dng.name} lies beside it" in refusal(beside, Pairs, tmp_path)
+    beside.rename(beside.with_name("b.jpg"))
+    shutil.copy(target, target.with_name("b.png"))
+    assert "holds RAW and finished pictures" in refusal(tmp_path / "input", Pairs, tmp_path)
+    dng.unlink()
+    assert "no partner" in refusal(target, Pairs, tmp_path)
+    shutil.rmtree(tmp_path / "target")
+    assert "expected a folder" in refusal(tmp_path / "target", Pairs, tmp_path)

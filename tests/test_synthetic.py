@@ -1,0 +1,128 @@
+"""What is made of pictures: in the layout of its dataset, fit to be opened as one, and true to the pictures."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+import lwisp
+from lwisp import synthetic
+from lwisp.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Zurich
+
+PICTURE = synthetic.pictures(1, 0, 460, 920)[0]  # holds two squares of 448
+
+
+def to_array(picture: Tensor) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def save_photos(root: Path, *pictures: Tensor) -> Path:
+    for split in ("train", "val"):
+        (root / split).mkdir(parents=True)
+        for index, picture in enumerate(pictures):
+            Image.fromarray(to_array(picture)).save(root / split / f"{index}.png", compress_level=1)
+    return root
+
+
+def test_pictures_of_nothing_are_fixed_by_their_seed() -> None:
+    first, second = (synthetic.pictures(2, 3, 40, 48) for _ in range(2))
+    assert [tuple(picture.shape) for picture in first] == [(3, 40, 48)] * 2
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first[0], synthetic.pictures(1, 4, 40, 48)[0])
+
+
+def test_a_synthetic_zurich_opens_as_zurich(tmp_path: Path) -> None:
+    photos = save_photos(tmp_path / "photos", PICTURE)
+    synthetic.synthesize("zurich", photos, tmp_path / "zurich")
+    assert "Not the dataset" in (tmp_path / "zurich" / "SYNTHETIC.txt").read_text()
+    pairs = Zurich(tmp_path / "zurich", "train", AS_SENSED)
+    assert pairs.names == Zurich(tmp_path / "zurich", "test").names == ("0", "1")
+    values, target = pairs.read(1)
+    square = to_array(PICTURE)[:448, 448:896].transpose(2, 0, 1) / 255
+    assert float((target - torch.from_numpy(square)).abs().mean()) < 0.02  # JPEG
+    for row, column, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
+        seen, shown = values[0, row::2, column::2].numpy(), square[channel, row::2, column::2]
+        assert np.corrcoef(seen.ravel(), shown.ravel())[0, 1] > 0.8
+    assert -63 / 960 <= float(values.min()) <= float(values.max()) <= 1
+
+
+def test_a_synthetic_mai21_opens_as_mai21_of_ten_bits(tmp_path: Path) -> None:
+    picture = PICTURE[:, :256, :512]
+    synthetic.write_mai21(tmp_path, {"train": [picture], "val": [picture[:, :, :256]]})
+    train, test = MAI21(tmp_path, "train"), MAI21(tmp_path, "test")
+    assert (train.names, test.names) == (("0", "1"), ("0",))
+    assert (train.black_level, train.white_level) == (63, 1023)
+    assert torch.equal(train.read(1)[1], picture[:, :, 256:] / 255)
+
+
+def test_a_synthetic_lol_opens_as_lol(tmp_path: Path) -> None:
+    small = synthetic.pictures(2, 0, 40, 48)
+    photos = save_photos(tmp_path / "photos", *small)
+    synthetic.synthesize("lol", photos, tmp_path / "lol")
+    for split in ("our485", "eval15"):
+        pairs = LoL(tmp_path / "lol", "our485" if split == "our485" else "eval15")
+        assert pairs.names == ("1", "2")
+        low, high = pairs.read(1)
+        assert torch.equal(high, small[1] / 255)
+        assert float(low.mean()) < 0.5 * float(high.mean())
+
+
+def test_a_synthetic_sidd_opens_as_sidd_and_raw_lies_on_srgb(tmp_path: Path) -> None:
+    small = synthetic.pictures(6, 0, 16, 24)
+    synthetic.write_sidd(tmp_path, small)
+    raw, srgb = SIDD(tmp_path, "raw"), SIDD(tmp_path, "rgb")
+    assert len(raw.names) == len(srgb.names) == 5  # one scene is held out
+    assert set(raw.phones) == set(SIDD.PATTERNS)
+    for index in range(5):
+        noisy, clean = raw.read(index)
+        shown = small[index].numpy() / 255
+        height, width = clean.shape[1:]
+        assert torch.equal(srgb.read(index)[1], small[index])
+        for row, column, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
+            expected = shown[channel, row:height:2, column:width:2]
+            assert np.allclose(clean[0, row::2, column::2], expected, atol=1e-6)
+        assert float((noisy - clean).std()) == pytest.approx(0.05, rel=0.3)
+
+
+def test_a_synthetic_dnd_opens_as_dnd(tmp_path: Path) -> None:
+    synthetic.write_dnd(tmp_path, side=8)
+    for takes, channels in (("raw", 1), ("rgb", 3)):
+        dataset = DND(tmp_path, "raw" if takes == "raw" else "rgb")
+        crops = dataset.crops(49)
+        assert [tuple(crop.shape) for crop in crops] == [(channels, 8, 8)] * 20
+    with h5py.File(tmp_path / "images_srgb" / "0050.mat") as file:
+        first = np.array(file["InoisySRGB"]).T[:8, :8]
+    assert np.array_equal(crops[0].numpy(), first.transpose(2, 0, 1))
+
+
+def test_the_same_pictures_give_the_same_files(tmp_path: Path) -> None:
+    small = synthetic.pictures(2, 0, 32, 64)
+    for name in "ab":
+        synthetic.write_zurich(tmp_path / name / "zurich", {"train": small, "test": small[:1]}, side=32)
+        synthetic.write_lol(tmp_path / name / "lol", {"our485": small, "eval15": small[:1]})
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert len(files(tmp_path / "a" / "zurich")) == 1 + 2 * (4 + 2)
+
+
+def test_photos_that_cannot_serve_leave_nothing_behind(tmp_path: Path) -> None:
+    photos, output = save_photos(tmp_path / "photos", PICTURE[:, :447]), tmp_path / "output"
+    with pytest.raises(lwisp.InputError, match="no picture for train holds a square of 448 px"):
+        synthetic.synthesize("zurich", photos, output)
+    with pytest.raises(lwisp.InputError, match="unknown kind 'sidd'; expected one of zurich, mai21, lol"):
+        synthetic.synthesize("sidd", photos, output)  # type: ignore[arg-type]
+    with pytest.raises(lwisp.InputError, match="expected a folder of photographs"):
+        synthetic.synthesize("lol", tmp_path, output)
+    assert not output.exists()
+    output.mkdir()
+    with pytest.raises(lwisp.InputError, match="exists already; name a new folder"):
+        synthetic.synthesize("lol", photos, output)
