@@ -1,172 +1,305 @@
-"""The training loop: resumable at any step, its batches and schedule functions of the step alone."""
+"""The one training loop: student, teacher, any network; resumable at any step, on one process or many.
+
+`train` is the paper's system: a teacher learns to map clean pictures to themselves (equation 7), then the student
+learns from the data and imitates it (equation 3). Batches and learning rate are functions of the step alone.
+"""
 
 import json
+import logging
 import math
+import os
 import pickle
 import struct
+import sys
 import time
-import tomllib
-from dataclasses import asdict, astuple, dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from lwisp import metrics, unprocess
-from lwisp.checkpoint import Card, InputConvention, Photo, Weights, save
-from lwisp.data import Photos, find_photos
-from lwisp.errors import InputError, one_line
+from lwisp import losses, metrics, synthetic
+from lwisp.checkpoint import Card, Weights, digest_of, load, save
+from lwisp.data import Case, Data, open_data
+from lwisp.errors import InputError
 from lwisp.files import check_output, make_folder, write_whole
-from lwisp.image import read_rgb
-from lwisp.inference import channels_last
+from lwisp.inference import channels_last, has_bf16
 from lwisp.model import LWISP, LWISPConfig
+from lwisp.recipe import Recipe, learning_rate
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 DAMAGED = (OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, struct.error, pickle.UnpicklingError)
 """What torch raises over damaged files."""
 BETAS = (0.9, 0.99)  # a short memory of squared gradients: with 0.999 the network, which has no norms, ran away
+CASE_SIDE = 256  # px of the validation crops
+MAY_DIFFER = ("steps", "root", "workers", "precision")  # between the beginning of a run and its going on
+
+Device = Literal["auto", "cpu", "cuda"]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides a training run; read from TOML."""
+def train(recipe: Recipe, output: Path, root: Path | None = None, device: Device = "auto") -> Weights:
+    """Train by the recipe, teacher first if it asks for one, and write weights with their card to `output`.
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
-
-    name: str
-    licence: str
-    """Licence of the weights."""
-    photos: Path
-    """Folder of photographs to train on, from the current folder."""
-    validation: Path | None = None
-    """Folder of other photographs, scored every `validate_every` steps."""
-    exclude_licences: tuple[str, ...] = ()
-    """Photographs under these licences (column of LICENCES.tsv) are left out."""
-    seed: int = 0
-    steps: int = 40_000
-    batch: int = 16
-    crop: int = 128
-    """Side of a crop in photo pixels; packed planes have half."""
-    learning_rate: float = 1e-3
-    warmup: int = 500
-    """Steps of linear rise."""
-    decay: float = 0.9
-    """Share of the steps, at the end, over which the rate falls linearly to zero."""
-    clip: float = 0.5
-    """Largest norm of the gradient."""
-    ema: float = 0.999
-    precision: str = "bf16"
-    checkpoint_every: int = 500
-    validate_every: int = 2000
-    architecture: LWISPConfig = field(default_factory=LWISPConfig)
-
-    def __post_init__(self) -> None:
-        for good, expected in (
-            (self.precision in ("bf16", "fp32"), f"precision bf16 or fp32, got {self.precision!r}"),
-            (
-                min(self.steps, self.batch, self.checkpoint_every, self.validate_every) >= 1,
-                "steps, batch, checkpoint_every and validate_every of 1 at least",
-            ),
-            (0 <= self.seed < 2**32, f"a seed of 0 to 2**32 - 1, got {self.seed}"),
-            (0 < self.learning_rate < math.inf, f"a positive learning_rate, got {self.learning_rate}"),
-            (self.clip > 0, f"a positive clip, got {self.clip}"),
-            (self.warmup >= 0, f"a warmup of 0 at least, got {self.warmup}"),
-            (0 <= self.decay <= 1, f"decay in [0, 1], got {self.decay}"),
-            (0 <= self.ema < 1, f"ema in [0, 1), got {self.ema}"),
-            (self.architecture.develops_raw, "an architecture from RAW to RGB: in_channels 4 and upsample"),
-        ):
-            if not good:
-                raise ValueError(f"expected {expected}")
-
-
-def read_recipe(path: Path) -> Recipe:
-    """The recipe in a TOML file; raises `InputError` for unknown fields and values out of range."""
-    try:
-        return TypeAdapter(Recipe).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the recipe: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a usable recipe: {one_line(error)}") from error
-
-
-def train(recipe: Recipe, output: Path, photos: Path | None = None, validation: Path | None = None) -> Weights:
-    """Train by the recipe and write weights with their card to `output`, a safetensors file.
-
-    Progress is kept in the folder `output` + ".run": `state.pt`, replaced as a whole, from which the same call goes
-    on, and `log.jsonl`. `photos` and `validation` stand in for the recipe's folders. Raises `InputError`.
+    Progress is kept in the folder `output` + ".run": `run.json` says how the run was made, `state.pt`, replaced as a
+    whole, is where the same call goes on, `log.jsonl` and `tensorboard` tell how it went, `teacher.safetensors` is the
+    teacher, with such a folder of its own. `root` stands in for the recipe's folder. Under torchrun every process takes
+    its share of each batch. Raises `InputError`.
     """
-    photos, validation = photos or recipe.photos, validation or recipe.validation
-    run = output.with_name(output.name + ".run") if output.name else output
+    recipe, fabric, data = _begin(recipe, output, root, device)
+    if recipe.architecture.scale != (2 if data.takes == "raw" else 1):
+        raise InputError(
+            f"{recipe.data} data go from {data.takes} to RGB; expected an architecture with "
+            + ("in_channels = 4 and upsample = true" if data.takes == "raw" else "in_channels = 3 and upsample = false")
+        )
+    teacher = _get_teacher(fabric, recipe, data, output) if recipe.beta else None
+    torch.manual_seed(recipe.seed)
+    network = LWISP(recipe.architecture)
+    if recipe.start:
+        _begin_with(network, recipe.start)
+    _fit(fabric, recipe, data, Student(channels_last(network), teacher, recipe), run_folder(output))
+    facts: dict[str, Any] = {"recipe": _plain(recipe), "versions": _versions(), "pictures": len(data.names)}
+    if teacher is not None:
+        facts["teacher"] = {"sha256": digest_of(teacher.state_dict())}
+    return _finish(fabric, network, recipe, data, facts, output)
+
+
+def train_teacher(recipe: Recipe, output: Path, root: Path | None = None, device: Device = "auto") -> Weights:
+    """Train the teacher that a recipe's student would have, by itself; otherwise as `train`."""
+    recipe, fabric, data = _begin(recipe, output, root, device)
+    return _teach(fabric, recipe, data, output)
+
+
+def run_folder(output: Path) -> Path:
+    """Where the progress of a run is kept."""
+    return output.with_name(output.name + ".run") if output.name else output
+
+
+class Student(nn.Module):
+    """The objective of equation 3: batch -> loss and its parts. `teacher` is held still."""
+
+    def __init__(self, network: LWISP, teacher: LWISP | None, recipe: Recipe) -> None:
+        super().__init__()
+        self.network, self.teacher, self.recipe = network, teacher, recipe
+        if teacher is not None:
+            teacher.requires_grad_(False).eval()
+
+    def forward(self, planes: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        recipe = self.recipe
+        planes = planes.to(memory_format=torch.channels_last)
+        if self.teacher is None:
+            rgb = self.network(planes)
+        else:
+            blocks = self.network.blocks(planes, (*recipe.distill, "up4"))
+            rgb = self.network.finish(blocks["up4"], (planes.shape[-2], planes.shape[-1]))
+            with torch.no_grad():
+                guide = self.teacher.blocks(target.to(memory_format=torch.channels_last), recipe.distill)
+        with torch.autocast(target.device.type, enabled=False):
+            rgb = rgb.float()
+            parts = {"reconstruction": losses.reconstruction(rgb, target)}
+            nothing = torch.zeros_like(parts["reconstruction"])
+            structural = distilled = nothing
+            if recipe.alpha:
+                parts["structure"] = structural = losses.structure(rgb, target, recipe.scales)
+            if self.teacher is not None:
+                own, guide = ({name: x[name].float() for name in recipe.distill} for x in (blocks, guide))
+                parts["distillation"] = distilled = losses.distillation(own, guide, recipe.distill)
+            loss = losses.overall(structural, parts["reconstruction"], distilled, recipe.alpha, recipe.beta)
+        return loss, parts
+
+    def judge(self, case: Case) -> tuple[Tensor, Tensor]:
+        """What is compared in validation: what the network makes of a case, and the truth."""
+        return self.network(case.planes), case.target
+
+
+class Teacher(nn.Module):
+    """The objective of equation 7: only the target counts, J -> J."""
+
+    def __init__(self, network: LWISP, recipe: Recipe) -> None:
+        super().__init__()
+        self.network, self.recipe = network, recipe
+
+    def forward(self, planes: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        rgb = self.network(target.to(memory_format=torch.channels_last))
+        with torch.autocast(target.device.type, enabled=False):
+            loss = losses.teaching(rgb.float(), target, self.recipe.gamma, self.recipe.scales)
+        return loss, {}
+
+    def judge(self, case: Case) -> tuple[Tensor, Tensor]:
+        """What is compared in validation: the clean picture, mapped to itself."""
+        return self.network(case.target), case.target
+
+
+def teacher_of(architecture: LWISPConfig) -> LWISPConfig:
+    """The teacher of a network (section 3.3): the same structure, clean RGB in, no last upsampling."""
+    return replace(architecture, in_channels=3, upsample=False)
+
+
+def _begin(recipe: Recipe, output: Path, root: Path | None, device: Device) -> tuple[Recipe, "Fabric", Data]:
+    """Check what can be checked before any work; the recipe with what this machine and call decide."""
+    run = run_folder(output)
     if output.exists() or not output.name:
         check_output(output)
         if not (run / "state.pt").exists():
             raise InputError(f"{output} exists already and is not of this run; name another --output")
-    make_folder(run)
-    files = find_photos(photos, recipe.exclude_licences)
-    dataset = Photos(files, recipe.crop, recipe.batch, recipe.seed)
+    recipe = replace(recipe, root=root or recipe.root, precision=_precision(recipe, device))
+    fabric = _start_fabric(recipe, device)
+    data = _open(recipe, run, fabric)
+    if fabric.is_global_zero:
+        for note in data.notes:
+            Console(stderr=True).print(note, highlight=False, markup=False, soft_wrap=True)
+        make_folder(run)
+        _write_facts(run, recipe, fabric.world_size)
+    fabric.barrier()
+    return recipe, fabric, data
 
-    torch.manual_seed(recipe.seed)
-    network = channels_last(LWISP(recipe.architecture))
-    average = {name: value.clone() for name, value in network.state_dict().items()}
+
+def _get_teacher(fabric: "Fabric", recipe: Recipe, data: Data, output: Path) -> LWISP:
+    """The recipe's teacher, or the one of this run, trained now if need be; always as it lies on disk, rounded."""
+    path = Path(recipe.teacher) if recipe.teacher else run_folder(output) / "teacher.safetensors"
+    if not recipe.teacher and not path.exists():
+        _teach(fabric, recipe, data, path)
+        fabric.barrier()
+    weights = load(path)
+    if weights.card.architecture != teacher_of(recipe.architecture):
+        raise InputError(f"{path}: not the teacher of this architecture; drop `teacher` to have one trained")
+    return channels_last(weights.network)
+
+
+def _teach(fabric: "Fabric", recipe: Recipe, data: Data, output: Path) -> Weights:
+    architecture, steps = teacher_of(recipe.architecture), recipe.teacher_steps or recipe.steps
+    plan = replace(recipe, name=f"teacher of {recipe.name}", steps=steps, architecture=architecture, beta=0.0)
+    torch.manual_seed(plan.seed)
+    network = channels_last(LWISP(architecture))
+    if fabric.is_global_zero:
+        make_folder(run_folder(output))
+    fabric.barrier()
+    _fit(fabric, plan, data, Teacher(network, plan), run_folder(output))
+    facts = {"task": "clean targets to themselves (equation 7)", "recipe": _plain(plan), "versions": _versions()}
+    return _finish(fabric, network, plan, data, facts, output)
+
+
+def _finish(
+    fabric: "Fabric", network: LWISP, recipe: Recipe, data: Data, facts: dict[str, Any], output: Path
+) -> Weights:
+    card = Card(recipe.name, recipe.architecture, data.convention, recipe.licence, data.credits, facts)
+    if fabric.is_global_zero:
+        save(output, network, card)
+    return Weights(network.cpu().eval(), card)
+
+
+def _begin_with(network: LWISP, name: str) -> None:
+    weights = load(name)
+    if weights.card.architecture != network.config:
+        raise InputError(f"start = {name!r}: weights of another architecture; train from scratch or name others")
+    network.load_state_dict(weights.network.state_dict())
+
+
+def _open(recipe: Recipe, run: Path, fabric: "Fabric") -> Data:
+    root, kind = recipe.root, recipe.data
+    if kind == "synthetic":
+        root, kind = run / "data", "zurich"
+        if fabric.is_global_zero and not root.exists():
+            make_folder(run)
+            made = synthetic.pictures(8, recipe.seed, 448, 448)
+            synthetic.write_zurich(root, {"train": made[:6], "test": made[6:]})
+        fabric.barrier()
+    batch, rest = divmod(recipe.batch, fabric.world_size)
+    if rest:
+        raise InputError(f"a batch of {recipe.batch} does not part evenly over {fabric.world_size} processes")
+    cache = run / "cache" if kind == "sidd" else None
+    if cache and fabric.is_global_zero:
+        make_folder(cache)
+    return open_data(
+        kind, root, recipe.crop, batch, recipe.seed, recipe.convention, recipe.exclude_licences, recipe.augment, cache
+    )
+
+
+def _fit(fabric: "Fabric", recipe: Recipe, data: Data, objective: Student | Teacher, run: Path) -> None:
+    """Train the objective's network to the end and leave its average in it; goes on from the state in `run`."""
+    network = objective.network
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, betas=BETAS, fused=True)
-    state = State(recipe, tuple(files.values()), network, average, optimizer)
+    wrapped, optimizer = fabric.setup(objective, optimizer)
+    average = {name: value.clone() for name, value in network.state_dict().items()}
+    state = State(recipe, data.names, network, average, optimizer)
     start = state.resume(run / "state.pt")
 
-    held_out = _validation_set(validation) if validation else []
-    loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(dataset, batch_size=None, sampler=range(start, recipe.steps))  # type: ignore[arg-type]
-    began, losses = time.monotonic(), []
-    with _progress() as progress, (run / "log.jsonl").open("a", encoding="utf-8") as log:
-        task = progress.add_task("training", total=recipe.steps, completed=start, note="")
-        for step, (planes, target) in enumerate(loader, start):
-            rate = learning_rate(recipe, step)
-            loss = _step(network, optimizer, planes, target, rate, recipe)
-            _average(average, network, min(recipe.ema, (1 + step) / (10 + step)))
-            losses.append(loss)
-            done = step + 1
-            if done % recipe.checkpoint_every == 0 or done == recipe.steps:
-                row: dict[str, Any] = {"step": done, "loss": sum(losses) / len(losses), "rate": rate}
-                row["seconds"] = round(time.monotonic() - began, 1)
+    held_out = [_to(case, fabric) for case in data.cases(CASE_SIDE)]
+    world, rank = fabric.world_size, fabric.global_rank
+    loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
+        data,  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=range(start * world + rank, recipe.steps * world, world),
+        num_workers=recipe.workers,
+        multiprocessing_context="forkserver" if recipe.workers else None,  # LibRaw's threads do not outlive a fork
+        pin_memory=fabric.device.type == "cuda",
+    )
+    sums: dict[str, Tensor] = {}
+    began, waited, count = time.monotonic(), 0.0, 0
+    with _progress(fabric.is_global_zero) as progress, _Log(run, fabric.is_global_zero) as log:
+        task = progress.add_task(recipe.name, total=recipe.steps, completed=start, note="")
+        batches = iter(loader)
+        for done in range(start + 1, recipe.steps + 1):
+            asked = time.monotonic()
+            planes, target = (fabric.to_device(part) for part in _next(batches))
+            waited += time.monotonic() - asked
+            rate = learning_rate(recipe, done - 1)
+            parts = _step(fabric, wrapped, optimizer, planes, target, rate, recipe.clip)
+            _average(average, network, recipe.ema if recipe.start else min(recipe.ema, done / (9 + done)))
+            sums = {name: sums[name] + value if sums else value for name, value in parts.items()}
+            count += 1
+            last = done == recipe.steps
+            if done % recipe.checkpoint_every == 0 or last:
+                row: dict[str, Any] = {"step": done, **{name: float(total) / count for name, total in sums.items()}}
                 if not math.isfinite(row["loss"]):
                     raise InputError(f"the loss is {row['loss']} at step {done}; the last good state is in {run}")
-                if held_out and (done % recipe.validate_every == 0 or done == recipe.steps):
-                    row |= _validate(recipe, average, held_out)
-                state.save(run / "state.pt", done)
-                log.write(json.dumps(row) + "\n")
-                log.flush()
-                losses = []
-                progress.update(task, note=" ".join(f"{key} {row[key]:.4g}" for key in row if key != "step"))
+                seconds = time.monotonic() - began
+                row |= {"rate": rate, "seconds": round(seconds, 1), "data_share": round(waited / seconds, 3)}
+                if fabric.is_global_zero:
+                    if done % recipe.validate_every == 0 or last:
+                        row |= _validate(objective, average, held_out, log, done)
+                    if last:
+                        whole = _validate(objective, average, (_to(case, fabric) for case in data.cases()), log, done)
+                        row |= {f"{name}_whole": value for name, value in whole.items()}
+                    state.save(run / "state.pt", done)
+                    log.write(row)
+                sums, count = {}, 0
+                progress.update(task, note=f"loss {row['loss']:.4g}")
             progress.update(task, completed=done)
     network.load_state_dict(average)
-    facts = {"recipe": _plain(recipe), "versions": {"torch": torch.__version__.split("+")[0]}}
-    card = Card(recipe.name, recipe.architecture, InputConvention(), recipe.licence, state.photos, facts)
-    save(output, network, card)
-    return Weights(network.eval(), card)
-
-
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear rise over `warmup`, a plateau, linear fall to zero over the last `decay` of the steps."""
-    rise = (step + 1) / max(recipe.warmup, 1)
-    fall = (recipe.steps - step) / max(recipe.decay * recipe.steps, 1)
-    return recipe.learning_rate * min(1.0, rise, fall)
 
 
 def _step(
-    network: LWISP, optimizer: torch.optim.Optimizer, planes: Tensor, target: Tensor, rate: float, recipe: Recipe
-) -> float:
+    fabric: "Fabric",
+    objective: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    planes: Tensor,
+    target: Tensor,
+    rate: float,
+    clip: float,
+) -> dict[str, Tensor]:
     for group in optimizer.param_groups:
         group["lr"] = rate
-    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
-        rgb = network(planes.to(memory_format=torch.channels_last))
-    loss = (rgb.float() - target).abs().mean()  # equation 4
+    loss, parts = objective(planes, target)
     optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
+    fabric.backward(loss)
+    fabric.clip_gradients(objective, optimizer, max_norm=clip, error_if_nonfinite=False)
     optimizer.step()
-    return float(loss.detach())
+    return {"loss": loss.detach(), **{name: part.detach() for name, part in parts.items()}}
+
+
+def _next(batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    try:
+        return next(batches)
+    except InputError as error:  # a worker's comes wrapped in its traceback
+        raise InputError(str(error).strip().rsplit("InputError: ", 1)[-1]) from error
 
 
 @torch.no_grad()
@@ -174,24 +307,27 @@ def _average(average: dict[str, Tensor], network: LWISP, ema: float) -> None:
     torch._foreach_lerp_(list(average.values()), list(network.state_dict().values()), 1 - ema)
 
 
-def _validation_set(folder: Path, side: int = 256) -> list[tuple[Tensor, Tensor]]:
-    """Planes and truth of the middle of each photo, clean and noisy in turn."""
-    cases = []
-    for seed, path in enumerate(find_photos(folder)):
-        picture = torch.from_numpy(read_rgb(path)).permute(2, 0, 1) / 255
-        height, width = (min(side, size // 2 * 2) for size in picture.shape[-2:])
-        top, left = (picture.shape[1] - height) // 2, (picture.shape[2] - width) // 2
-        truth = picture[:, top : top + height, left : left + width]
-        cases += [(unprocess.capture(truth, seed, noisy).planes, truth) for noisy in (False, True)]
-    return cases
-
-
 @torch.no_grad()
-def _validate(recipe: Recipe, average: dict[str, Tensor], cases: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
-    network = channels_last(LWISP(recipe.architecture))
+def _validate(
+    objective: Student | Teacher, average: dict[str, Tensor], cases: Iterable[Case], log: "_Log", step: int
+) -> dict[str, float]:
+    """Mean PSNR of the averaged network by kind of case; the first picture of each kind goes to the log."""
+    network, current = objective.network, objective.network.state_dict()
+    current = {name: value.clone() for name, value in current.items()}
     network.load_state_dict(average)
-    scores = [metrics.psnr(network.eval()(planes)[0], truth) for planes, truth in cases]
-    return {name: sum(part) / len(part) for name, part in (("psnr", scores[::2]), ("psnr_noisy", scores[1::2]))}
+    scores: dict[str, list[float]] = {}
+    for case in cases:
+        rgb, target = objective.judge(case)
+        name = f"psnr_{case.kind}" if case.kind else "psnr"
+        if name not in scores:
+            log.show(f"{name} {case.name}", torch.cat([rgb[0], target[0]], -1), step)
+        scores.setdefault(name, []).append(metrics.psnr(rgb[0], target[0]))
+    network.load_state_dict(current)
+    return {name: sum(values) / len(values) for name, values in scores.items()}
+
+
+def _to(case: Case, fabric: "Fabric") -> Case:
+    return replace(case, planes=fabric.to_device(case.planes), target=fabric.to_device(case.target))
 
 
 @dataclass(frozen=True)
@@ -199,7 +335,7 @@ class State:
     """What a run needs to go on, and must not change on the way."""
 
     recipe: Recipe
-    photos: tuple[Photo, ...]
+    names: tuple[str, ...]
     network: LWISP
     average: dict[str, Tensor]
     optimizer: torch.optim.Optimizer
@@ -209,13 +345,16 @@ class State:
         if not path.is_file():
             return 0
         try:
-            state = torch.load(path, weights_only=True)
-            step, recipe, photos = int(state["step"]), state["recipe"], state["photos"]
+            state = torch.load(path, weights_only=True, map_location="cpu")
+            step, recipe, names = int(state["step"]), dict(state["recipe"]), state["names"]
         except DAMAGED as error:
             raise InputError(f"{path}: cannot go on from this file, it is damaged; delete its folder") from error
-        may_differ = dict.fromkeys(("steps", "photos", "validation"))
-        if recipe | may_differ != _plain(self.recipe) | may_differ or photos != [list(astuple(x)) for x in self.photos]:
-            raise InputError(f"{path}: begun with another recipe or other photos; name another --output")
+        now = _plain(self.recipe)
+        changed = [key for key in now if key not in MAY_DIFFER and recipe.get(key) != now[key]]
+        if changed:
+            raise InputError(f"{path}: begun with another recipe ({', '.join(changed)}); name another --output")
+        if names != list(self.names):
+            raise InputError(f"{path}: begun with other photos or pairs; name another --output")
         if step > self.recipe.steps:
             raise InputError(f"{path}: has {step} steps already, the recipe only {self.recipe.steps}")
         self.network.load_state_dict(state["network"])
@@ -229,7 +368,7 @@ class State:
         content = {
             "step": step,
             "recipe": _plain(self.recipe),
-            "photos": [list(astuple(photo)) for photo in self.photos],
+            "names": list(self.names),
             "network": self.network.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
@@ -237,12 +376,84 @@ class State:
         write_whole(path, lambda file: torch.save(content, file))
 
 
+class _Log:
+    """`log.jsonl` and TensorBoard's files in a run folder; silent in all processes but the first."""
+
+    def __init__(self, run: Path, active: bool) -> None:
+        self.run, self.active = run, active
+
+    def __enter__(self) -> "_Log":
+        if self.active:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.file = (self.run / "log.jsonl").open("a", encoding="utf-8")
+            self.board = SummaryWriter(str(self.run / "tensorboard"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.active:
+            self.file.close()
+            self.board.close()
+
+    def write(self, row: dict[str, Any]) -> None:
+        self.file.write(json.dumps(row) + "\n")
+        self.file.flush()
+        for name, value in row.items():
+            if name != "step":
+                self.board.add_scalar(name, value, row["step"])
+
+    def show(self, name: str, picture: Tensor, step: int) -> None:
+        self.board.add_image(name, picture.clamp(0, 1).cpu(), step)
+
+
+def _precision(recipe: Recipe, device: Device) -> Literal["bf16", "fp32"]:
+    if recipe.precision != "auto":
+        return recipe.precision
+    return "bf16" if _accelerator(device) == "cuda" or has_bf16() else "fp32"
+
+
+def _accelerator(device: Device) -> Literal["cpu", "cuda"]:
+    has_gpu = torch.cuda.is_available()
+    if device == "cuda" and not has_gpu:
+        raise InputError("--device cuda: torch finds no GPU here; leave the option out to train on the processor")
+    return "cuda" if has_gpu and device != "cpu" else "cpu"
+
+
+def _start_fabric(recipe: Recipe, device: Device) -> "Fabric":
+    """Lightning Fabric for this process, or for this one of those that torchrun started."""
+    try:
+        from lightning_fabric import Fabric
+    except ImportError as error:
+        raise InputError("training needs more libraries: pip install 'lwisp[train]'") from error
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    fabric = Fabric(
+        accelerator=_accelerator(device),
+        devices=local,
+        num_nodes=max(world // local, 1),
+        strategy="ddp" if world > 1 else "auto",
+        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def _write_facts(run: Path, recipe: Recipe, processes: int) -> None:
+    facts = {"command": sys.argv, "processes": processes, "versions": _versions(), "recipe": _plain(recipe)}
+    text = json.dumps(facts, indent=1) + "\n"
+    write_whole(run / "run.json", lambda file: file.write(text.encode()))
+
+
+def _versions() -> dict[str, str]:
+    return {"lwisp": version("lwisp"), "torch": torch.__version__.split("+")[0]}
+
+
 def _plain(recipe: Recipe) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(json.dumps(asdict(recipe), default=str))
     return content
 
 
-def _progress() -> Progress:
+def _progress(active: bool) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -251,4 +462,5 @@ def _progress() -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
+        disable=not active,
     )

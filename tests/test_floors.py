@@ -6,10 +6,13 @@ from tests.conftest import ROOT
 
 FLOORS = [
     {"errors", "files", "mosaic", "color", "model", "metrics"},
-    {"raw", "image", "unprocess", "checkpoint", "inference"},
-    {"data", "pipeline"},
-    {"evaluation", "benchmark"},
+    {"raw", "image", "unprocess", "checkpoint", "inference", "losses", "formats", "lpips", "baselines"},
+    {"pipeline"},
+    {"datasets"},
+    {"data"},
+    {"evaluation", "benchmark", "recipe", "synthetic"},
     {"training"},
+    {"reproduce"},
     {"cli", "__init__"},
     {"__main__"},
 ]

@@ -1,28 +1,43 @@
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 
 import lwisp
 from lwisp import training
 from lwisp.checkpoint import load
-from lwisp.training import Recipe, learning_rate, read_recipe, train
+from lwisp.data import Photos
+from lwisp.model import LWISP, LWISPConfig
+from lwisp.recipe import Recipe, learning_rate, read_recipe
+from lwisp.training import Student, teacher_of, train
 from tests.conftest import ROOT, TOY
+
+RUN = "toy.safetensors.run"
 
 
 @pytest.fixture
-def recipe(photos: Path) -> Recipe:
+def recipe(photos: Path, tmp_path: Path) -> Recipe:
+    root = tmp_path / "root"
+    for split in ("train", "val"):
+        shutil.copytree(photos, root / split)
     return Recipe(
         name="toy",
         licence="MIT",
-        photos=photos,
-        validation=photos,
+        root=root,
         steps=12,
         batch=2,
         crop=32,
+        alpha=0,
         warmup=2,
         learning_rate=3e-3,
         checkpoint_every=4,
@@ -32,42 +47,180 @@ def recipe(photos: Path) -> Recipe:
     )
 
 
+@pytest.fixture
+def distilled(recipe: Recipe) -> Recipe:
+    return replace(recipe, beta=0.01, gamma=0.2, alpha=0.4, scales=1, distill=("up3", "up4"), teacher_steps=8)
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def interrupt_after(steps: int, patch: pytest.MonkeyPatch) -> None:
+    original: Callable[..., Any] = training._step
+    calls: list[int] = []
+
+    def interrupted(*args: object) -> Any:
+        calls.append(1)
+        if len(calls) > steps:
+            raise KeyboardInterrupt
+        return original(*args)
+
+    patch.setattr(training, "_step", interrupted)
+
+
 def test_a_toy_network_learns_end_to_end(recipe: Recipe, tmp_path: Path) -> None:
     output = tmp_path / "toy.safetensors"
-    train(replace(recipe, steps=120, checkpoint_every=20, ema=0.9), output)
-    rows = [json.loads(line) for line in (tmp_path / "toy.safetensors.run" / "log.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == list(range(20, 121, 20))
+    train(replace(recipe, steps=100, checkpoint_every=20, ema=0.9), output)
+    rows = rows_of(tmp_path / RUN)
+    assert [row["step"] for row in rows] == list(range(20, 101, 20))
     assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
-    assert rows[-1]["psnr"] > 8
+    assert min(rows[-1]["psnr_clean"], rows[-1]["psnr_noisy"], rows[-1]["psnr_clean_whole"]) > 8
+    assert 0 < rows[-1]["data_share"] < 1
     card = load(output).card
     assert (card.name, card.architecture, card.licence) == ("toy", TOY, "MIT")
-    assert card.training["recipe"]["steps"] == 120
+    assert card.training["recipe"]["steps"] == 100
     assert len(card.photos) == 3
+    facts = json.loads((tmp_path / RUN / "run.json").read_text())
+    assert facts["recipe"]["seed"] == 0
+    assert set(facts) == {"command", "processes", "versions", "recipe"}
+    assert list((tmp_path / RUN / "tensorboard").iterdir())
 
 
-def test_stopping_and_going_on_equals_never_stopping(recipe: Recipe, tmp_path: Path) -> None:
-    whole = train(recipe, tmp_path / "whole.safetensors")
+@pytest.mark.parametrize("stop", [5, 11])
+def test_stopping_and_going_on_equals_never_stopping(distilled: Recipe, tmp_path: Path, stop: int) -> None:
+    whole = train(distilled, tmp_path / "whole.safetensors")
     output = tmp_path / "halves.safetensors"
-
     with pytest.MonkeyPatch.context() as patch:
-        import lwisp.training as module
-
-        original, calls = module._step, []
-
-        def interrupted(*args: object) -> float:
-            calls.append(1)
-            if len(calls) == 8:
-                raise KeyboardInterrupt
-            return original(*args)  # type: ignore[arg-type]
-
-        patch.setattr(module, "_step", interrupted)
+        interrupt_after(stop, patch)  # in the teacher's 8 steps, or the student's 12
         with pytest.raises(KeyboardInterrupt):
-            train(recipe, output)
+            train(distilled, output)
     assert not output.exists()
-    resumed = train(recipe, output)
+    resumed = train(distilled, output)
     for name, value in whole.network.state_dict().items():
         assert torch.equal(resumed.network.state_dict()[name], value)
     assert (tmp_path / "whole.safetensors").read_bytes() == output.read_bytes()
+
+
+def test_a_process_killed_at_any_moment_leaves_a_run_that_goes_on(recipe: Recipe, tmp_path: Path) -> None:
+    toml = tmp_path / "toy.toml"
+    toml.write_text(
+        f'name = "toy"\nlicence = "MIT"\nroot = "{recipe.root}"\nsteps = 1000\nbatch = 2\ncrop = 32\nalpha = 0\n'
+        'precision = "fp32"\ncheckpoint_every = 1\nvalidate_every = 10000\narchitecture = { width = 4 }\n'
+    )
+    output = tmp_path / "toy.safetensors"
+    state = tmp_path / RUN / "state.pt"
+    steps = [0]
+    for _ in range(2):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lwisp", "train", str(toml), "-o", str(output)], stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and (not state.exists() or _step_of(state) <= steps[-1]):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        steps.append(_step_of(state))
+    assert steps[0] < steps[1] < steps[2]
+    assert not output.exists()
+
+
+def _step_of(state: Path) -> int:
+    return int(torch.load(state, weights_only=True)["step"])
+
+
+def test_teacher_and_student_are_trained_one_after_the_other(distilled: Recipe, tmp_path: Path) -> None:
+    weights = train(distilled, tmp_path / "toy.safetensors")
+    teacher = load(tmp_path / RUN / "teacher.safetensors")
+    assert teacher.card.architecture == teacher_of(TOY) == replace(TOY, in_channels=3, upsample=False)
+    assert teacher.card.training["task"].startswith("clean targets to themselves")
+    assert [row["step"] for row in rows_of(tmp_path / RUN / "teacher.safetensors.run")] == [4, 8]
+    row = rows_of(tmp_path / RUN)[-1]
+    expected = row["reconstruction"] + 0.4 * row["structure"] + 0.01 * row["distillation"]
+    assert row["loss"] == pytest.approx(expected, rel=1e-5)
+    assert set(weights.card.training["teacher"]) == {"sha256"}
+
+
+def test_a_teacher_given_is_used_and_must_fit(distilled: Recipe, tmp_path: Path) -> None:
+    first = train(distilled, tmp_path / "first.safetensors")
+    path = tmp_path / "first.safetensors.run" / "teacher.safetensors"
+    second = train(replace(distilled, teacher=str(path)), tmp_path / "second.safetensors")
+    assert not (tmp_path / "second.safetensors.run" / "teacher.safetensors").exists()
+    assert all(torch.equal(a, b) for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True))
+    other = replace(distilled, teacher=str(path), architecture=LWISPConfig(width=4, fgam=False))
+    with pytest.raises(lwisp.InputError, match="not the teacher of this architecture"):
+        train(other, tmp_path / "third.safetensors")
+
+
+def test_the_student_imitates_and_the_teacher_stands_still(distilled: Recipe) -> None:
+    torch.manual_seed(0)
+    teacher = LWISP(teacher_of(TOY))
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    objective = Student(LWISP(TOY), teacher, replace(distilled, alpha=0, beta=2.0))
+    planes, target = torch.rand(2, 4, 32, 32), torch.rand(2, 3, 64, 64)
+    loss, parts = objective(planes, target)
+    loss.backward()
+    guide = teacher.blocks(target)
+    own = objective.network.blocks(planes)
+    pooled = guide["up3"].reshape(2, 4, 32, 2, 32, 2).mean((3, 5))
+    by_hand = (own["up3"] - pooled).square().mean() + (own["up4"] - guide["up4"]).square().mean()
+    assert float(parts["distillation"].detach()) == pytest.approx(float(by_hand.detach()), rel=1e-5)
+    by_hand = (objective.network(planes) - target).abs().mean() + 2 * by_hand
+    assert float(loss.detach()) == pytest.approx(float(by_hand.detach()), rel=1e-5)
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+
+
+def test_training_begins_with_other_weights(recipe: Recipe, tmp_path: Path) -> None:
+    first = train(recipe, tmp_path / "first.safetensors")
+    path = str(tmp_path / "first.safetensors")
+    barely = replace(recipe, start=path, steps=1, learning_rate=1e-9)
+    second = train(barely, tmp_path / "second.safetensors")
+    for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-3)  # float16 on disk
+    with pytest.raises(lwisp.InputError, match="weights of another architecture"):
+        train(replace(recipe, start="photo"), tmp_path / "third.safetensors")
+
+
+def test_pictures_that_are_rgb_already_need_the_network_without_upsampling(recipe: Recipe, tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs"
+    for folder in ("input", "target"):
+        shutil.copytree(recipe.root / "train", pairs / folder)
+    plan = replace(recipe, data="pairs", root=pairs)
+    with pytest.raises(lwisp.InputError, match="in_channels = 3 and upsample = false"):
+        train(plan, tmp_path / "toy.safetensors")
+    weights = train(replace(plan, architecture=teacher_of(TOY)), tmp_path / "toy.safetensors")
+    assert weights.network(torch.rand(1, 3, 20, 30)).shape == (1, 3, 20, 30)
+
+
+def test_two_processes_train_as_one(recipe: Recipe, tmp_path: Path) -> None:
+    toml = tmp_path / "toy.toml"
+    toml.write_text(
+        f'name = "toy"\nlicence = "MIT"\nroot = "{recipe.root}"\nsteps = 4\nbatch = 4\ncrop = 32\nalpha = 0\n'
+        'precision = "fp32"\nvalidate_every = 4\narchitecture = { width = 4 }\n'
+    )
+    output = tmp_path / "two.safetensors"
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "lwisp", "train"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
+    done = subprocess.run(
+        [sys.executable, *command, str(toml), "-o", str(output)], capture_output=True, env=environment, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    facts = json.loads((tmp_path / "two.safetensors.run" / "run.json").read_text())
+    assert facts["processes"] == 2
+    one = replace(recipe, steps=4, batch=4, learning_rate=8e-5, warmup=500, validate_every=4)
+    with pytest.MonkeyPatch.context() as patch:
+        halves = Photos(recipe.root, 32, 2)
+
+        def both(_: Photos, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+            first, second = (original(halves, 2 * step + rank) for rank in (0, 1))
+            return torch.cat([first[0], second[0]]), torch.cat([first[1], second[1]])
+
+        original = Photos.__getitem__
+        patch.setattr(Photos, "__getitem__", both)
+        whole = train(one, tmp_path / "one.safetensors")
+    for a, b in zip(whole.network.parameters(), load(output).network.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-3)
 
 
 def test_a_finished_run_is_not_trained_again_and_may_be_made_longer(recipe: Recipe, tmp_path: Path) -> None:
@@ -83,7 +236,7 @@ def test_a_finished_run_is_not_trained_again_and_may_be_made_longer(recipe: Reci
 
 def test_another_recipe_does_not_go_on_from_this_one(recipe: Recipe, tmp_path: Path) -> None:
     train(recipe, tmp_path / "toy.safetensors")
-    with pytest.raises(lwisp.InputError, match="another recipe"):
+    with pytest.raises(lwisp.InputError, match=r"another recipe \(seed\)"):
         train(replace(recipe, seed=9), tmp_path / "toy.safetensors")
 
 
@@ -92,7 +245,7 @@ def test_other_photos_or_fewer_steps_do_not_go_on_from_this_run(recipe: Recipe, 
     train(recipe, output)
     with pytest.raises(lwisp.InputError, match="has 12 steps already"):
         train(replace(recipe, steps=6), output)
-    (recipe.photos / "2.png").unlink()
+    (recipe.root / "train" / "2.png").unlink()
     with pytest.raises(lwisp.InputError, match="other photos"):
         train(recipe, output)
 
@@ -116,56 +269,68 @@ def test_a_file_of_the_users_is_not_trained_over(recipe: Recipe, tmp_path: Path)
         train(recipe, tmp_path)
 
 
-def test_small_validation_photos_are_scored_whole(recipe: Recipe, tmp_path: Path) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    with Image.open(recipe.photos / "0.png") as picture:
-        picture.crop((0, 0, 61, 45)).save(small / "a.png")
-    assert [truth.shape for _, truth in training._validation_set(small)] == [(3, 44, 60)] * 2
-
-
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(recipe: Recipe, tmp_path: Path) -> None:
-    import lwisp.training as module
-
     output = tmp_path / "toy.safetensors"
     train(replace(recipe, steps=4), output)
     state = (tmp_path / "toy.safetensors.run" / "state.pt").read_bytes()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_step", lambda *_: float("nan"))
+        patch.setattr(training, "_step", lambda *_: {"loss": torch.tensor(float("nan"))})
         with pytest.raises(lwisp.InputError, match=r"the loss is nan at step 8; the last good state is in"):
             train(recipe, output)
     assert (tmp_path / "toy.safetensors.run" / "state.pt").read_bytes() == state
 
 
 def test_the_learning_rate_rises_stays_and_falls(recipe: Recipe) -> None:
-    plan = replace(recipe, steps=100, warmup=10, decay=0.5, learning_rate=1.0)
+    plan = replace(recipe, steps=100, warmup=10, decay=0.5, learning_rate=1.0, schedule="linear")
     rates = [learning_rate(plan, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9:51] == [1.0] * 42
     assert rates[75] == pytest.approx(0.5)
     assert rates[-1] == pytest.approx(0.02)
+    curve = [learning_rate(replace(plan, schedule="cosine"), step) for step in range(100)]
+    assert curve[:51] == rates[:51]
+    assert curve[75] == pytest.approx(0.5)
+    assert curve[90] == pytest.approx((1 - 0.8090170) / 2)  # cos(36 degrees)
 
 
 def test_the_recipe_of_the_shipped_weights_is_the_one_on_their_card() -> None:
-    recipe = read_recipe(ROOT / "recipes" / "photo.toml")
+    recipe = read_recipe(ROOT / "recipes" / "photo-refined.toml")
     card = load("photo").card.training["recipe"]
     for key in ("steps", "batch", "crop", "seed", "learning_rate", "warmup", "decay", "clip", "ema"):
         assert card[key] == getattr(recipe, key)
 
 
+def test_every_recipe_of_the_project_reads() -> None:
+    names = {path.stem: read_recipe(path) for path in (ROOT / "recipes").glob("*.toml")}
+    assert set(names) >= {"zurich", "mai21", "sidd", "lol", "photo", "tiny"}
+    assert (names["zurich"].learning_rate, names["zurich"].alpha) == (8e-5, 0.4)
+    assert names["zurich"].distill == ("up2", "up3", "up4")
+
+
+def test_a_gpu_that_is_not_there_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(lwisp.InputError, match="finds no GPU"):
+        train(recipe, tmp_path / "toy.safetensors", device="cuda")
+
+
 def test_wrong_recipes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
-    good = 'name = "x"\nlicence = "MIT"\nphotos = "photos"\n'
+    good = 'name = "x"\nlicence = "MIT"\nalpha = 0\n'
     for text, word in {
         good + "stepz = 3": "stepz",
         good + "steps = 0": "of 1 at least",
-        good + 'precision = "fp8"': "bf16 or fp32",
+        good + 'precision = "fp8"': "bf16",
+        good + 'data = "imagenet"': "zurich",
+        good + 'distill = ["up5"]': "distill out of down1",
+        good + "gamma = 0\nbeta = 0.1\ndistill = []": "blocks to distill",
+        good + "scales = 6": "1 to 5 scales",
+        'name = "x"\nlicence = "MIT"\ncrop = 96': "a crop of 161 px at least for 5 scales",
         good + "ema = 1.0": "ema",
         good + "learning_rate = nan": "positive learning_rate",
         good + "clip = 0.0": "positive clip",
         good + "seed = -1": "a seed of",
         good + "steps = " + "9" * 5000: "not a usable recipe",
-        good + "[architecture]\nin_channels = 3": "from RAW to RGB",
         good + "[architecture]\nwidth = 5": "width",
         "name = ": "not a usable recipe",
         'name = "x"': "licence",

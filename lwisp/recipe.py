@@ -1,0 +1,120 @@
+"""Recipes: everything that decides a training run, read from TOML; defaults are the paper's where it says any."""
+
+import math
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import TypeAdapter
+
+from lwisp import metrics
+from lwisp.checkpoint import InputConvention
+from lwisp.data import Kind
+from lwisp.errors import InputError, one_line
+from lwisp.model import BLOCKS, LWISPConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    name: str
+    licence: str
+    """Licence of the weights."""
+    data: Kind | Literal["synthetic"] = "photos"
+    """What lies in `root`; "synthetic" makes a few pictures of nothing itself, in Zurich's form."""
+    root: Path = Path("data")
+    """Folder of the data, from the current folder."""
+    exclude_licences: tuple[str, ...] = ()
+    """Photographs under these licences (column of LICENCES.tsv) are left out."""
+    convention: InputConvention = field(default_factory=InputConvention)
+    """What the planes are; decided by the data where they are photographs."""
+    augment: bool = True
+    """Flip and transpose crops of aligned pairs; the paper compares without."""
+    architecture: LWISPConfig = field(default_factory=LWISPConfig)
+    start: str | None = None
+    """Weights to begin with: a name or a file."""
+    seed: int = 0
+    steps: int = 40_000
+    batch: int = 16
+    """Crops a step, over all processes."""
+    crop: int = 192
+    """Side of a crop in px of the target; packed planes have half."""
+    learning_rate: float = 8e-5
+    schedule: Literal["linear", "cosine"] = "cosine"
+    warmup: int = 500
+    """Steps of linear rise."""
+    decay: float = 0.9
+    """Share of the steps, at the end, over which the rate falls to zero."""
+    clip: float = 0.5
+    """Largest norm of the gradient."""
+    ema: float = 0.999
+    alpha: float = 0.4
+    """Weight of the structural loss (equations 3 and 5)."""
+    scales: int = 5
+    """Of MS-SSIM; five need crops of 161 px."""
+    beta: float = 0.0
+    """Weight of the distillation loss (equations 3 and 6); with 0 there is no teacher."""
+    distill: tuple[str, ...] = ("up2", "up3", "up4")
+    """Blocks whose outputs the student imitates."""
+    gamma: float = 0.4
+    """Weight of the structural loss for the teacher (equation 7)."""
+    teacher: str | None = None
+    """Weights of a teacher; without them one is trained first."""
+    teacher_steps: int | None = None
+    """As many as the student's if not given."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 where the processor or GPU has it."""
+    workers: int = 0
+    """Processes that make batches; 0: the training process itself."""
+    checkpoint_every: int = 500
+    validate_every: int = 2000
+
+    def __post_init__(self) -> None:
+        least = metrics.smallest_side(self.scales) if 1 <= self.scales <= 5 else 0
+        counts = (self.steps, self.batch, self.checkpoint_every, self.validate_every, self.teacher_steps or 1)
+        for good, expected in (
+            (min(counts) >= 1, "steps, batch, teacher_steps, checkpoint_every and validate_every of 1 at least"),
+            (0 <= self.seed < 2**32, f"a seed of 0 to 2**32 - 1, got {self.seed}"),
+            (0 < self.learning_rate < math.inf, f"a positive learning_rate, got {self.learning_rate}"),
+            (self.clip > 0, f"a positive clip, got {self.clip}"),
+            (min(self.warmup, self.workers) >= 0, "warmup and workers of 0 at least"),
+            (0 <= self.decay <= 1, f"decay in [0, 1], got {self.decay}"),
+            (0 <= self.ema < 1, f"ema in [0, 1), got {self.ema}"),
+            (
+                all(0 <= x < math.inf for x in (self.alpha, self.beta, self.gamma)),
+                "alpha, beta and gamma of 0 at least",
+            ),
+            (least > 0, f"1 to 5 scales, got {self.scales}"),
+            (
+                self.crop >= least or not (self.alpha or self.beta * self.gamma),
+                f"a crop of {least} px at least for {self.scales} scales of MS-SSIM, got {self.crop}; "
+                "enlarge crop or lower scales",
+            ),
+            (set(self.distill) <= set(BLOCKS), f"distill out of {', '.join(BLOCKS)}, got {', '.join(self.distill)}"),
+            (self.distill or not self.beta, "blocks to distill, or beta = 0"),
+        ):
+            if not good:
+                raise ValueError(f"expected {expected}")
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a TOML file; raises `InputError` for unknown fields and values out of range."""
+    try:
+        return TypeAdapter(Recipe).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the recipe: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a usable recipe: {one_line(error)}") from error
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Linear rise over `warmup`, a plateau, and a fall to zero over the last `decay` of the steps."""
+    rise = (step + 1) / max(recipe.warmup, 1)
+    fall = min(1.0, (recipe.steps - step) / max(recipe.decay * recipe.steps, 1))
+    if recipe.schedule == "cosine":
+        fall = (1 - math.cos(math.pi * fall)) / 2
+    return recipe.learning_rate * min(1.0, rise, fall)

@@ -1,0 +1,118 @@
+import csv
+from pathlib import Path
+from statistics import mean
+
+import pytest
+import torch
+from PIL import Image
+
+import lwisp
+from lwisp import reproduce, synthetic
+from lwisp.checkpoint import InputConvention
+from lwisp.model import LWISPConfig
+from lwisp.recipe import Recipe
+from lwisp.reproduce import STUDIES, Study, Variant
+from tests.conftest import TOY
+
+STUDY = Study(
+    "A study of toys",
+    (
+        Variant("backbone", LWISPConfig(width=4, fgam=False, ccb=False), paper=20.92),
+        Variant("all", TOY, ("up3",), paper=21.57),
+    ),
+    ((0, 1),),
+)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    made = synthetic.pictures(3, 0, 448, 448)
+    synthetic.write_zurich(tmp_path / "toys", {"train": made[:2], "test": made[2:]})
+    return Recipe(
+        name="toy",
+        licence="MIT",
+        data="zurich",
+        convention=InputConvention(white_balance="none", color="camera", exposure="none"),
+        steps=3,
+        batch=1,
+        crop=64,
+        scales=2,
+        beta=0.01,
+        precision="fp32",
+        checkpoint_every=1,
+        validate_every=1,
+    )
+
+
+def test_a_study_trains_scores_and_tells(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STUDIES, "toy", STUDY)
+    output, runs = tmp_path / "results", tmp_path / "runs"
+    table = reproduce.reproduce("toy", recipe, tmp_path / "toys", output, seeds=2, runs=runs)
+    text = table.read_text()
+    assert "seeds 0, 1" in text
+    with (output / "toy.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2 * 1  # variants, seeds, pictures
+    for label in ("backbone", "all"):
+        score = mean(float(row["psnr"]) for row in rows if row["variant"] == label)
+        line = next(line for line in text.splitlines() if line.startswith(f"| {label} |"))
+        assert f"| {score:.2f} |" in line
+    assert "| backbone < all | " in text
+    assert " of 2 |" in text
+    with Image.open(output / "toy.png") as plot:
+        assert plot.size > (600, 400)
+    assert len(list(runs.glob("teacher-*.safetensors"))) == 2  # one a seed, for the variant that distills
+
+    before = {path: path.stat().st_mtime_ns for path in runs.glob("*.safetensors")}
+    again = reproduce.reproduce("toy", recipe, tmp_path / "toys", output, seeds=2, runs=runs)
+    assert again.read_text() == text
+    assert {path: path.stat().st_mtime_ns for path in runs.glob("*.safetensors")} == before
+
+
+def test_studies_name_every_row_of_table_5() -> None:
+    rows = STUDIES["table5"].variants
+    assert [(row.architecture.fgam, row.architecture.ccb, bool(row.distill)) for row in rows] == [
+        (False, False, False),
+        (True, False, False),
+        (False, True, False),
+        (True, True, False),
+        (False, True, True),
+        (True, True, True),
+    ]
+    assert [row.paper for row in rows] == [20.92, 21.17, 21.28, 21.36, 21.40, 21.57]
+
+
+def test_what_decides_a_run_decides_its_name(recipe: Recipe) -> None:
+    keys = {
+        reproduce._key(reproduce.plan_of(recipe, variant, seed))
+        for name in ("table5", "distillation")
+        for variant in STUDIES[name].variants
+        for seed in (1, 2)
+    }
+    assert len(keys) == 2 * (6 + 2)  # CCB without distillation, and with up2 to up4, stand in both studies
+
+
+def test_unknown_studies_and_no_seeds_are_refused(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(lwisp.InputError, match="expected one of table5"):
+        reproduce.reproduce("table9", recipe, tmp_path, tmp_path)
+    with pytest.raises(lwisp.InputError, match="at least one seed"):
+        reproduce.reproduce("table5", recipe, tmp_path, tmp_path, seeds=0)
+
+
+def test_a_benchmark_is_made_of_photographs(photos: Path, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        for path in photos.iterdir():
+            Image.open(path).resize((470, 460)).save(tmp_path / "data" / split / path.name)
+    synthetic.synthesize("zurich", tmp_path / "data", tmp_path / "zurich")
+    assert len(list((tmp_path / "zurich" / "train" / "huawei_raw").glob("*.png"))) == 3
+    assert "Synthetic" in (tmp_path / "zurich" / "SYNTHETIC.txt").read_text()
+    with pytest.raises(lwisp.InputError, match="exists already"):
+        synthetic.synthesize("zurich", tmp_path / "data", tmp_path / "zurich")
+
+
+def test_the_phone_is_dark_and_not_balanced() -> None:
+    gray = torch.full((1, 3, 8, 8), 0.5)
+    packed = synthetic.sense(gray, torch.tensor([0.5]), torch.Generator().manual_seed(0)).mean((0, 2, 3))
+    assert float(packed[0] / packed[1]) == pytest.approx(1 / 2.0, rel=0.05)
+    assert float(packed[3] / packed[1]) == pytest.approx(1 / 1.7, rel=0.05)
