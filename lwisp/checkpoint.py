@@ -75,6 +75,8 @@ class Weights:
 
     network: LWISP
     card: Card
+    sha256: str = ""
+    """Of the tensors as they are stored."""
 
 
 def check_takes_raw(card: Card) -> None:
@@ -97,7 +99,7 @@ def load(name_or_path: str | Path) -> Weights:
         network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"{path}: its tensors do not fit its card: {one_line(error)}; fetch it again") from error
-    return Weights(network.eval(), card)
+    return Weights(network.eval(), card, digest_of(tensors))
 
 
 def save(path: Path, network: LWISP, card: Card, dtype: torch.dtype = torch.float16) -> None:

@@ -86,56 +86,116 @@ def develop(
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A recipe in TOML, such as recipes/photo.toml.", readable=False)],
+    recipe_file: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML, such as recipes/photo.toml.", readable=False)
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The safetensors file to write.", readable=False)],
-    photos: Annotated[Path | None, typer.Option(help="Photographs, in place of the recipe's.", readable=False)] = None,
-    validation: Annotated[
-        Path | None, typer.Option(help="Folder of photographs to score on, in place of the recipe's.", readable=False)
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data, in place of the recipe's.", readable=False)
     ] = None,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")] = "auto",
 ) -> None:
     """Train weights by a recipe; the same command goes on where it was stopped."""
-    from lwisp import training
     from lwisp.errors import InputError
+    from lwisp.recipe import read_recipe
 
     try:
-        plan = training.read_recipe(recipe)
+        recipe = read_recipe(recipe_file)
     except InputError as error:
         _stop(str(error), code=2)
+    from lwisp import training
+
     try:
-        training.train(plan, output, photos, validation)
+        training.train(recipe, output, data, device)
     except InputError as error:
         _stop(str(error), code=1)
     typer.echo(f"{output}")
 
 
 @app.command()
+def synthesize(
+    kind: Annotated[Literal["zurich", "mai21", "lol"], typer.Argument(help="The dataset whose form to write.")],
+    photos: Annotated[Path, typer.Argument(help="Folder with photographs in train and val.", readable=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.", readable=False)],
+) -> None:
+    """Make a synthetic benchmark of photographs, in the form of a dataset."""
+    from lwisp import synthetic
+    from lwisp.errors import InputError
+
+    try:
+        synthetic.synthesize(kind, photos, output)
+    except InputError as error:
+        _stop(str(error), code=1)
+    typer.echo(f"{output}")
+
+
+@app.command()
+def reproduce(
+    study: Annotated[Literal["table5", "fgam", "distillation", "beta", "lr"], typer.Argument()],
+    recipe_file: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="Data and budget, as recipes/ablation.toml.", readable=False)
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for table, curves and scores.", readable=False)
+    ],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data, in place of the recipe's.", readable=False)
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of every variant.")] = 2,
+    runs: Annotated[Path, typer.Option(help="Folder to keep the runs in.", readable=False)] = Path("runs"),
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")] = "auto",
+) -> None:
+    """Train and score the variants of one of the paper's ablations; the same command goes on where it was stopped."""
+    from lwisp.errors import InputError
+    from lwisp.recipe import read_recipe
+
+    try:
+        recipe = read_recipe(recipe_file)
+    except InputError as error:
+        _stop(str(error), code=2)
+    from lwisp import reproduce as reproduction
+
+    try:
+        table = reproduction.reproduce(study, recipe, data or recipe.root, output, seeds, runs, device)
+    except InputError as error:
+        _stop(str(error), code=1)
+    typer.echo(table.read_text(encoding="utf-8"))
+
+
+@app.command()
 def evaluate(
     weights: Annotated[str, typer.Argument(help="Name of shipped weights, or a safetensors file.")],
-    data: Annotated[list[Path], typer.Option(help="Folder of photographs; may be repeated.", readable=False)],
+    data: Annotated[list[Path], typer.Option(help="Folder of the data; may be repeated.", readable=False)],
+    protocol: Annotated[str, typer.Option(help="What is scored and how: docs/evaluation.md.")] = "photos/val",
+    against: Annotated[
+        Path | None, typer.Option(help="Folder of another tool's pictures, to be scored beside.", readable=False)
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="JSON file for all scores.", readable=False)
+        Path | None, typer.Option("--output", "-o", help="Folder for rows, report and contact sheet.", readable=False)
     ] = None,
     precision: Annotated[Literal["auto", "fp32", "bf16"], typer.Option()] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the JSON file if it exists.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that exists.")] = False,
     record: Annotated[bool, typer.Option("--record", help="Write the means into the weights' card.")] = False,
 ) -> None:
-    """Score weights on synthetic RAW of photographs, beside a classical chain that knows everything but the noise."""
+    """Score weights by a named protocol, beside a classical chain or another tool's pictures."""
     from lwisp import evaluation
     from lwisp.checkpoint import find, load, record_scores
     from lwisp.errors import InputError
-    from lwisp.files import check_output
+    from lwisp.files import check_output, make_folder
 
     try:
         loaded = load(weights)
         if output is not None:
-            check_output(output, overwrite)
+            make_folder(output)
+            check_output(output / "report.md", overwrite)
     except InputError as error:
         _stop(str(error), code=2)
     try:
-        report = evaluation.evaluate(loaded, data, precision)
+        sheet = None if output is None else output / "sheet.png"
+        report = evaluation.evaluate(loaded, data, protocol, precision, against, sheet)
         typer.echo(evaluation.to_markdown(report))
         if output is not None:
-            evaluation.write_json(output, report, overwrite)
+            evaluation.write_report(output, report, overwrite)
         if record:
             record_scores(find(weights), report.protocol, report.summary())
     except InputError as error:

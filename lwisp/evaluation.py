@@ -1,48 +1,94 @@
-"""How good weights are: synthetic RAW of photographs they have not seen, beside a classical chain.
+"""How good weights, or any other tool's pictures, are: named protocols, every picture a row, means with intervals.
 
-Protocol `photos`: each photo goes through `unprocess.capture` with its place in the list as seed, once clean and once
-with noise; the truth is the photo. The network and the classical chain both get the true gains, matrix and exposure;
-the chain is Menon's demosaicing (2007), then matrix and tone, in float: a bound for tools that do not denoise.
+A protocol says what is developed, what the truth is, and what is done to the result before it is scored. Published
+figures of one dataset mix several; here each has an id, and a report names it with weights, data and command.
 """
 
+import csv
+import io
 import json
 import math
+import sys
 import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
+from torch.nn import functional
 
-from lwisp import color, metrics, mosaic, unprocess
-from lwisp.checkpoint import Weights, check_takes_raw
+from lwisp import color, formats, metrics, mosaic, unprocess
+from lwisp.checkpoint import Weights
 from lwisp.data import find_photos
+from lwisp.datasets import SIDD, LoL, Pairs, Pictures, Zurich, to_tensor
 from lwisp.errors import InputError
-from lwisp.files import write_whole
-from lwisp.image import read_rgb
+from lwisp.files import make_folder, write_whole
+from lwisp.image import SUFFIX_FORMATS, read_rgb, to_integer
 from lwisp.inference import Precision, run
+from lwisp.lpips import lpips
 
-MIN_SIDE = 16  # px; SSIM needs 11
-CASES, CHAINS = ("clean", "noisy"), ("network", "menon")
-DECIMALS = {"psnr": 2, "ssim": 4, "delta_e": 2}
+MIN_SIDE = 162  # px; MS-SSIM needs 161, a mosaic even sides
+RESAMPLES, CONFIDENCE = 2000, 0.95
+DECIMALS = {"psnr": 2, "psnr_fitted": 2, "ssim": 4, "ms_ssim": 4, "lpips": 3, "delta_e": 2}
+TITLES = {
+    "psnr": "PSNR dB",
+    "psnr_fitted": "PSNR dB, colors fitted",
+    "ssim": "SSIM",
+    "ms_ssim": "MS-SSIM",
+    "lpips": "LPIPS",
+    "delta_e": "dE2000",
+}
+BT601_LUMA = torch.tensor([0.299, 0.587, 0.114])
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture to develop: planes (C, h, w) and truth (3, H, W), and for synthetic RAW how it was made."""
+
+    name: str
+    case: str
+    planes: Tensor
+    truth: Tensor
+    capture: unprocess.Capture | None = None
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is scored, and how; `about` is said in every report."""
+
+    about: str
+    items: Callable[[list[Path], Weights], Iterator[Item]]
+    eight_bits: bool = True
+    """Whether results are rounded to 8 bits first, as they would be on disk."""
+    luma: bool = False
+    """Whether only Y of BT.601 is scored, on all three channels alike."""
+    align: bool = False
+    """Whether the truth is moved onto the result by optical flow before it is scored."""
+    classical: bool = False
+    """Whether Menon's chain with perfect knowledge is scored beside."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Scores of one photo developed one way."""
+    """Scores of one picture made one way."""
 
-    photo: str
+    picture: str
     case: str
-    """"clean" or "noisy"."""
+    """"clean" or "noisy" for synthetic RAW, else empty."""
     chain: str
-    """"network" or "menon"."""
+    """"network", "menon", or the folder of another tool's pictures."""
     psnr: float
+    psnr_fitted: float
+    """After one 3x4 fit of its colors to the truth: an oracle, the same for every chain."""
     ssim: float
+    ms_ssim: float
+    lpips: float
     delta_e: float
 
 
@@ -52,50 +98,106 @@ class Report:
 
     protocol: str
     weights: str
+    sha256: str
     precision: str
     folders: tuple[str, ...]
+    command: str
     rows: tuple[Row, ...]
 
     @property
     def data(self) -> str:
         """What was scored, in words."""
-        return f"{len({row.photo for row in self.rows})} photos of {', '.join(self.folders)}"
+        return f"{len({row.picture for row in self.rows})} pictures of {', '.join(self.folders)}"
+
+    @property
+    def groups(self) -> list[tuple[str, str]]:
+        """Case and chain of the rows, in the order they first came."""
+        return list(dict.fromkeys((row.case, row.chain) for row in self.rows))
+
+    def values(self, case: str, chain: str, score: str) -> list[float]:
+        """A score of the pictures; those with infinite PSNR (equal to the truth) do not count in it."""
+        values = [getattr(row, score) for row in self.rows if (row.case, row.chain) == (case, chain)]
+        return [value for value in values if math.isfinite(value)]
+
+    def mean(self, case: str, chain: str, score: str) -> float:
+        """Mean of a score over the pictures."""
+        return float(np.mean(self.values(case, chain, score) or [math.nan]))
+
+    def interval(self, case: str, chain: str, score: str) -> tuple[float, float]:
+        """The 95 % interval of the mean: bootstrap over pictures, percentiles, from a fixed seed."""
+        values = np.array(self.values(case, chain, score) or [math.nan])
+        drawn = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
+        low, high = np.quantile(values[drawn].mean(1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        return float(low), float(high)
 
     def summary(self) -> dict[str, Any]:
-        """The means, rounded as they are printed, with what they were measured on."""
+        """The means, rounded as they are printed, with what they were measured on: for the card."""
         means = {
-            f"{case}, {chain}": {name: round(self.mean(case, chain, name), digits) for name, digits in DECIMALS.items()}
-            for case in CASES
-            for chain in CHAINS
+            ", ".join(filter(None, group)): {
+                name: round(self.mean(*group, name), digits) for name, digits in DECIMALS.items()
+            }
+            for group in self.groups
         }
         return {"data": self.data, "precision": self.precision, **means}
 
-    def mean(self, case: str, chain: str, score: str) -> float:
-        """Mean of a score over the photos; those with infinite PSNR (all black, say) do not count."""
-        values = [getattr(row, score) for row in self.rows if (row.case, row.chain) == (case, chain)]
-        return float(np.mean([value for value in values if math.isfinite(value)] or [math.nan]))
 
+def evaluate(
+    weights: Weights,
+    folders: list[Path],
+    protocol: str = "photos/val",
+    precision: Precision = "auto",
+    against: Path | None = None,
+    sheet: Path | None = None,
+) -> Report:
+    """Score weights by a protocol on the data in some folders; progress on stderr.
 
-def evaluate(weights: Weights, folders: list[Path], precision: Precision = "auto") -> Report:
-    """Score weights on all photographs of some folders by the protocol `photos`; progress on stderr."""
-    check_takes_raw(weights.card)
-    paths = [path for folder in folders for path in find_photos(folder)]
-    menon = _menon()
-    rows = []
+    With `against`, a folder of pictures made by another tool is scored beside: `NAME.png` (or .jpg, .tif), in a folder
+    of the case's name where the protocol has cases. With `sheet`, a PNG shows the best, the median and the worst
+    picture of the weights with truth and error. Raises `InputError`.
+    """
+    if protocol not in PROTOCOLS:
+        raise InputError(f"unknown protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    plan = PROTOCOLS[protocol]
+    menon = _menon() if plan.classical else None
+    rows, shown = [], []
     console = Console(stderr=True)
-    for seed, path in enumerate(track(paths, "evaluating", transient=True, console=console)):
-        picture = torch.from_numpy(read_rgb(path)).permute(2, 0, 1) / 255
-        height, width = (side // 2 * 2 for side in picture.shape[-2:])
+    for item in track(plan.items(folders, weights), "evaluating", transient=True, console=console):
+        height, width = item.truth.shape[-2:]
         if min(height, width) < MIN_SIDE:
-            raise InputError(f"{path}: {height}x{width} px, expected {MIN_SIDE} px a side at least")
-        truth = picture[:, :height, :width]
-        for case in CASES:
-            raw = unprocess.capture(truth, seed, noisy=case == "noisy")
-            pictures = {"network": run(weights.network, raw.planes[0], precision), "menon": classical(raw, menon)}
-            for chain, rgb in pictures.items():
-                scores = {name: getattr(metrics, name)(rgb, truth) for name in DECIMALS}
-                rows.append(Row(f"{path.parent.name}/{path.name}", case, chain, **scores))
-    return Report("photos", weights.card.name, precision, tuple(folder.name for folder in folders), tuple(rows))
+            raise InputError(f"{item.name}: {height}x{width} px, expected {MIN_SIDE} px a side at least")
+        pictures = {"network": run(weights.network, item.planes, precision)}
+        if menon is not None and item.capture is not None:
+            pictures["menon"] = classical(item.capture, menon)
+        if against is not None:
+            pictures[against.name] = _read_other(against, item)
+        for chain, rgb in pictures.items():
+            ready, truth = _prepare(plan, rgb, item.truth)
+            rows.append(Row(item.name, item.case, chain, **score(ready, truth)))
+            if sheet is not None and chain == "network":
+                shown.append((rows[-1], _small(ready), _small(truth)))
+    if sheet is not None:
+        _write_sheet(sheet, shown)
+    return Report(
+        protocol,
+        weights.card.name,
+        weights.sha256,
+        precision,
+        tuple(folder.name for folder in folders),
+        " ".join(["lwisp", *sys.argv[1:]]),
+        tuple(rows),
+    )
+
+
+def score(rgb: Tensor, truth: Tensor) -> dict[str, float]:
+    """Every score of one picture (3, H, W) in [0, 1] against the truth."""
+    return {
+        "psnr": metrics.psnr(rgb, truth),
+        "psnr_fitted": metrics.psnr(metrics.fit_colors(rgb, truth), truth),
+        "ssim": metrics.ssim(rgb, truth),
+        "ms_ssim": metrics.ms_ssim(rgb, truth),
+        "lpips": lpips(rgb, truth),
+        "delta_e": metrics.delta_e(rgb, truth),
+    }
 
 
 def classical(raw: unprocess.Capture, demosaic: Callable[..., Any]) -> Tensor:
@@ -106,29 +208,181 @@ def classical(raw: unprocess.Capture, demosaic: Callable[..., Any]) -> Tensor:
     return color.render(color.apply_matrix(raw.camera.cam2rgb[0], rgb) / raw.exposure)
 
 
+def move(truth: Tensor, onto: Tensor) -> Tensor:
+    """The truth (3, H, W) moved onto another picture of the scene by dense optical flow on their luma."""
+    try:
+        from skimage.registration import optical_flow_ilk
+    except ImportError as error:
+        raise InputError("optical flow needs scikit-image: pip install 'lwisp[evaluate]'") from error
+    first, second = (_standardize((BT601_LUMA[:, None, None] * picture).sum(0)).numpy() for picture in (onto, truth))
+    flow = torch.from_numpy(np.stack(optical_flow_ilk(first, second, radius=11)).astype(np.float32))  # (2, H, W) px
+    height, width = truth.shape[-2:]
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    places = torch.stack([2 * (columns + flow[1]) / (width - 1) - 1, 2 * (rows + flow[0]) / (height - 1) - 1], -1)
+    moved = functional.grid_sample(truth[None], places[None], "bicubic", "reflection", align_corners=True)
+    return moved[0].clamp(0, 1)
+
+
 def to_markdown(report: Report) -> str:
-    """The means as a table."""
+    """The means with their 95 % intervals as a table, and everything that the figures depend on."""
     lines = [
-        f"Protocol `{report.protocol}`, weights {report.weights} ({report.precision}), {report.data}.",
+        f"Protocol `{report.protocol}`: {PROTOCOLS[report.protocol].about}",
         "",
-        "| RAW | chain | PSNR dB | SSIM | dE2000 |",
-        "|---|---|---|---|---|",
+        f"Weights {report.weights} (SHA-256 of the tensors {report.sha256[:16]}), {report.precision}, {report.data}. "
+        f"In brackets 95 % intervals of the means (bootstrap over pictures). Command: `{report.command}`",
+        "",
+        f"| data | chain | {' | '.join(TITLES.values())} |",
+        f"|---|---|{'---|' * len(TITLES)}",
     ]
-    for case in CASES:
-        for chain in CHAINS:
-            scores = " | ".join(f"{report.mean(case, chain, name):.{digits}f}" for name, digits in DECIMALS.items())
-            lines.append(f"| {case} | {chain} | {scores} |")
+    for case, chain in report.groups:
+        cells = []
+        for name, digits in DECIMALS.items():
+            low, high = report.interval(case, chain, name)
+            cells.append(f"{report.mean(case, chain, name):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
+        lines.append(f"| {case or 'all'} | {chain} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def write_json(path: Path, report: Report, overwrite: bool = False) -> None:
-    """Write every row of a report to a JSON file; an infinite PSNR becomes null."""
-    content = asdict(report)
+def write_report(folder: Path, report: Report, overwrite: bool = False) -> None:
+    """Write `rows.csv`, `report.json` and `report.md` into a folder; an infinite PSNR is `inf` in CSV, null in JSON."""
+    make_folder(folder)
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow([field.name for field in fields(Row)])
+    for row in report.rows:
+        table.writerow([f"{value:.6f}" if isinstance(value, float) else value for value in asdict(row).values()])
+    content = {**asdict(report), "means": report.summary()}
     content["rows"] = [
-        {key: None if value == math.inf else value for key, value in row.items()} for row in content["rows"]
+        {key: None if value == math.inf else value for key, value in asdict(row).items()} for row in report.rows
     ]
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    _write_text(folder / "rows.csv", text.getvalue(), overwrite)
+    _write_text(folder / "report.json", json.dumps(content, indent=1, allow_nan=False) + "\n", overwrite)
+    _write_text(folder / "report.md", to_markdown(report) + "\n", overwrite)
+
+
+def _write_text(path: Path, text: str, overwrite: bool) -> None:
     write_whole(path, lambda file: file.write(text.encode()), overwrite)
+
+
+def _prepare(plan: Protocol, rgb: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    if plan.eight_bits:
+        rgb = torch.from_numpy(to_integer(rgb.numpy(), 8)) / 255
+    if plan.align:
+        truth = move(truth, rgb)
+    if plan.luma:
+        rgb, truth = ((BT601_LUMA[:, None, None] * x).sum(0).clamp(0, 1).expand(3, -1, -1) for x in (rgb, truth))
+    return rgb, truth
+
+
+def _photos(folders: list[Path], weights: Weights) -> Iterator[Item]:
+    _check_takes(weights, "raw")
+    for seed, path in enumerate([path for folder in folders for path in find_photos(folder)]):
+        picture = to_tensor(read_rgb(path))
+        height, width = (side // 2 * 2 for side in picture.shape[-2:])
+        truth = picture[:, :height, :width]
+        for case in ("clean", "noisy"):
+            raw = unprocess.capture(truth, seed, noisy=case == "noisy")
+            yield Item(f"{path.parent.name}/{path.name}", case, raw.planes[0], truth, raw)
+
+
+def _zurich(folders: list[Path], weights: Weights) -> Iterator[Item]:
+    for root in folders:
+        yield from _pictures(Zurich(root, "test", weights.card.convention), weights)
+
+
+def _lol(folders: list[Path], weights: Weights) -> Iterator[Item]:
+    for root in folders:
+        yield from _pictures(LoL(root, "eval15"), weights)
+
+
+def _pairs(folders: list[Path], weights: Weights) -> Iterator[Item]:
+    for root in folders:
+        yield from _pictures(Pairs(root, "all", weights.card.convention), weights)
+
+
+def _sidd(folders: list[Path], weights: Weights) -> Iterator[Item]:
+    _check_takes(weights, "rgb")
+    for root in folders:
+        noisy, clean = (SIDD.blocks(root / f"Validation{kind}BlocksSrgb.mat") for kind in ("Noisy", "Gt"))
+        for scene, block in np.ndindex(*SIDD.BLOCKS[:2]):
+            yield Item(f"{scene:02d}_{block:02d}", "", to_tensor(noisy[scene, block]), to_tensor(clean[scene, block]))
+
+
+def _pictures(pictures: Pictures, weights: Weights) -> Iterator[Item]:
+    _check_takes(weights, pictures.takes)
+    for index, name in enumerate(pictures.names):
+        values, truth = pictures.read(index)
+        yield Item(name, "", mosaic.pack(values[0]) if pictures.takes == "raw" else values, truth)
+
+
+def _check_takes(weights: Weights, takes: str) -> None:
+    if weights.card.architecture.develops_raw != (takes == "raw"):
+        words = {True: "weights from RAW to RGB", False: "weights from RGB to RGB"}
+        raise InputError(f"weights {weights.card.name!r} do not fit this protocol; expected {words[takes == 'raw']}")
+
+
+PROTOCOLS = {
+    "photos/val": Protocol(
+        "photographs as seeded synthetic RAW (`unprocess.capture`, the place in the list is the seed), without and "
+        "with noise; the truth is the photograph; nothing is rounded. Menon's demosaicing (2007) with the true gains, "
+        "matrix and exposure, in float, is a bound for tools that do not denoise.",
+        _photos,
+        eight_bits=False,
+        classical=True,
+    ),
+    "zurich/original": Protocol(
+        "Zurich's test pairs as they are, results rounded to 8 bits; phone and camera do not quite see the same.",
+        _zurich,
+    ),
+    "zurich/aligned-result": Protocol(
+        "as zurich/original, but the truth is moved onto each result by optical flow. Warning: it can move the truth "
+        "to where the result is wrong, and every result gets a truth of its own.",
+        _zurich,
+        align=True,
+    ),
+    "zurich/y": Protocol("as zurich/original, on luma (BT.601) only.", _zurich, luma=True),
+    "sidd/validation": Protocol("SIDD's 1,280 validation blocks in sRGB, results rounded to 8 bits.", _sidd),
+    "lol/eval15": Protocol("LoL's eval15, results rounded to 8 bits, brightness as it comes out.", _lol),
+    "pairs": Protocol("all pairs of the folders `input` and `target`, results rounded to 8 bits.", _pairs),
+}
+"""By id."""
+
+
+def _read_other(folder: Path, item: Item) -> Tensor:
+    stem = Path(item.name).stem
+    place = folder / item.case if item.case else folder
+    found = [place / f"{stem}{suffix}" for suffix in SUFFIX_FORMATS if (place / f"{stem}{suffix}").is_file()]
+    if not found:
+        raise InputError(f"{place}: no picture {stem}.png (or .jpg, .tif) to score")
+    formats.check_files(found[:1], "rgb", (item.truth.shape[-2], item.truth.shape[-1]))
+    return to_tensor(read_rgb(found[0]))
+
+
+def _standardize(luma: Tensor) -> Tensor:
+    return (luma - luma.mean()) / luma.std().clamp(min=1e-6)
+
+
+def _small(picture: Tensor, side: int = 320) -> Tensor:
+    """Scaled down so that the longer side has `side` px at most."""
+    factor = max(1.0, max(picture.shape[-2:]) / side)
+    size = [max(1, round(length / factor)) for length in picture.shape[-2:]]
+    return functional.interpolate(picture[None], size, mode="bilinear", antialias=True)[0]
+
+
+def _write_sheet(path: Path, shown: list[tuple[Row, Tensor, Tensor]]) -> None:
+    """The best, the median and the worst by PSNR: result, truth, four times the error."""
+    ordered = sorted(shown, key=lambda entry: -entry[0].psnr)
+    chosen = [("best", ordered[0]), ("median", ordered[len(ordered) // 2]), ("worst", ordered[-1])]
+    height = sum(entry[1].shape[1] + 20 for _, entry in chosen)
+    page = Image.new("RGB", (3 * max(entry[1].shape[2] for _, entry in chosen), height), "white")
+    draw, top = ImageDraw.Draw(page), 0
+    for word, (row, rgb, truth) in chosen:
+        label = f"{word}: {row.picture} {row.case} {row.psnr:.2f} dB - result, truth, 4 x error"
+        draw.text((4, top + 4), label, fill="black")
+        panels = torch.cat([rgb, truth, (4 * (rgb - truth).abs()).clamp(0, 1)], -1)
+        page.paste(Image.fromarray(to_integer(panels.permute(1, 2, 0).numpy(), 8)), (0, top + 20))
+        top += panels.shape[1] + 20
+    write_whole(path, lambda file: page.save(file, "PNG"))
 
 
 def _menon() -> Callable[..., Any]:

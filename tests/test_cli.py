@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from lwisp.checkpoint import load
 from lwisp.cli import app
-from tests.conftest import WriteDng
+from tests.conftest import ROOT, WriteDng
 
 MOSAIC = np.random.default_rng(0).integers(64, 4000, (40, 60), dtype=np.uint16)
 
@@ -101,25 +102,44 @@ def test_no_permission_is_one_clear_error(write_dng: WriteDng, toy_file: Path, t
 def test_train_and_evaluate_run_from_the_command_line(photos: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "toy.toml"
     recipe.write_text(
-        f'name = "toy"\nlicence = "MIT"\nphotos = "{photos}"\nsteps = 2\nbatch = 1\ncrop = 32\n'
-        "[architecture]\nwidth = 4\n"
+        'name = "toy"\nlicence = "MIT"\nsteps = 2\nbatch = 1\ncrop = 32\nalpha = 0\n[architecture]\nwidth = 4\n'
     )
+    shutil.copytree(photos, tmp_path / "data" / "train")
     output = tmp_path / "toy.safetensors"
-    assert call("train", recipe, "--output", output).exit_code == 0
-    result = call("evaluate", output, "--data", photos, "--output", tmp_path / "rows.json")
+    result = call("train", recipe, "--data", tmp_path / "data", "--output", output)
+    assert result.exit_code == 0, result.output
+    result = call("evaluate", output, "--data", photos, "--output", tmp_path / "report")
     assert result.exit_code == 0, result.output
     assert "| noisy | network |" in result.stdout
     assert call("evaluate", output, "--data", tmp_path / "none").exit_code == 1
     assert call("train", tmp_path / "none.toml", "--output", output).exit_code == 2
-    assert call("evaluate", output, "--data", photos, "--output", tmp_path / "rows.json").exit_code == 2
+    names = {path.name for path in (tmp_path / "report").iterdir()}
+    assert names == {"report.md", "report.json", "rows.csv", "sheet.png"}
+    assert call("evaluate", output, "--data", photos, "--output", tmp_path / "report").exit_code == 2
+
+
+def test_data_that_are_not_there_stop_training_before_it_begins(tmp_path: Path) -> None:
+    zurich = ROOT / "recipes" / "zurich.toml"
+    for data, words in {
+        tmp_path / "none": "no such folder; --data names where the data lie",
+        tmp_path: "expected a folder with .png",
+    }.items():
+        result = call("train", zurich, "--data", data, "--output", tmp_path / "new.safetensors")
+        assert (result.exit_code, words in result.stderr) == (1, True), result.stderr
+        assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+    result = call("reproduce", "table5", zurich, "--data", tmp_path / "none", "--output", tmp_path / "results")
+    assert (result.exit_code, "no such folder" in result.stderr) == (1, True)
+    result = call("synthesize", "zurich", tmp_path, "--output", tmp_path / "new")
+    assert (result.exit_code, "expected a folder of photographs" in result.stderr) == (1, True)
 
 
 def test_scores_are_recorded_on_the_card_and_shown(toy_file: Path, photos: Path) -> None:
     before = load(toy_file)
     assert call("evaluate", toy_file, "--data", photos, "--record").exit_code == 0
     after = load(toy_file)
-    assert set(after.card.scores) == {"photos"}
-    assert after.card.scores["photos"]["data"] == "3 photos of photos"
+    assert set(after.card.scores) == {"photos/val"}
+    assert after.card.scores["photos/val"]["data"] == "3 pictures of photos"
     for name, value in before.network.state_dict().items():
         assert torch.equal(after.network.state_dict()[name], value)
     shown = call("weights", "show", toy_file).stdout

@@ -1,30 +1,162 @@
+import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
+from scipy.stats import bootstrap
 
 import lwisp
-from lwisp import evaluation
-from lwisp.checkpoint import Weights
+from lwisp import evaluation, metrics, synthetic
+from lwisp.checkpoint import Card, InputConvention, Weights
+from lwisp.datasets import AS_SENSED, SIDD
+from lwisp.model import LWISP, LWISPConfig
+
+
+@pytest.fixture
+def zurich(tmp_path: Path) -> Path:
+    made = synthetic.pictures(2, 0, 448, 448)
+    synthetic.write_zurich(tmp_path / "zurich", {"train": made[:1], "test": made})
+    return tmp_path / "zurich"
+
+
+@pytest.fixture
+def sensed(toy: Weights) -> Weights:
+    return replace(toy, card=replace(toy.card, convention=AS_SENSED))
+
+
+@pytest.fixture
+def denoiser() -> Weights:
+    torch.manual_seed(0)
+    config = LWISPConfig(width=4, in_channels=3, upsample=False)
+    return Weights(LWISP(config).eval(), Card("denoiser", config, InputConvention(), "MIT"))
 
 
 def test_weights_are_scored_beside_the_classical_chain(toy: Weights, photos: Path, tmp_path: Path) -> None:
-    report = evaluation.evaluate(toy, [photos], "fp32")
+    report = evaluation.evaluate(toy, [photos], precision="fp32", sheet=tmp_path / "sheet.png")
     assert len(report.rows) == 3 * 2 * 2
     assert report.mean("clean", "menon", "psnr") > 20
     assert report.mean("clean", "menon", "psnr") > report.mean("noisy", "menon", "psnr")
     assert report.mean("clean", "menon", "psnr") > report.mean("clean", "network", "psnr")  # it has not been trained
-    assert "| clean | menon |" in evaluation.to_markdown(report)
-    evaluation.write_json(tmp_path / "rows.json", report)
-    assert len(json.loads((tmp_path / "rows.json").read_text())["rows"]) == 12
+    assert all(row.psnr_fitted >= row.psnr - 0.01 for row in report.rows)  # clipping costs the fit a little
+    assert report.mean("clean", "menon", "lpips") < report.mean("noisy", "menon", "lpips")
+    assert report.mean("clean", "menon", "ms_ssim") > report.mean("noisy", "menon", "ms_ssim")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width == 3 * 192
+    assert evaluation.evaluate(toy, [photos], precision="fp32").rows == report.rows
+
+
+def test_a_report_says_what_it_was_made_with(toy_file: Path, photos: Path, tmp_path: Path) -> None:
+    weights = lwisp.load(toy_file)
+    report = evaluation.evaluate(weights, [photos], precision="fp32")
+    evaluation.write_report(tmp_path / "report", report)
+    with (tmp_path / "report" / "rows.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    content = json.loads((tmp_path / "report" / "report.json").read_text())
+    page = (tmp_path / "report" / "report.md").read_text()
+    noisy = [float(row["psnr"]) for row in rows if (row["case"], row["chain"]) == ("noisy", "network")]
+    assert content["means"]["noisy, network"]["psnr"] == pytest.approx(np.mean(noisy), abs=0.006)
+    assert f"| noisy | network | {np.mean(noisy):.2f} [" in page
+    assert weights.sha256[:16] in page
+    assert (len(rows), len(content["rows"]), content["sha256"]) == (12, 12, weights.sha256)
     with pytest.raises(lwisp.InputError, match="exists already"):
-        evaluation.write_json(tmp_path / "rows.json", report)
+        evaluation.write_report(tmp_path / "report", report)
+
+
+def test_the_interval_is_the_bootstrap_of_scipy(toy: Weights, photos: Path) -> None:
+    report = evaluation.evaluate(toy, [photos], precision="fp32")
+    rng = np.random.default_rng(5)
+    drawn = [replace(report.rows[0], psnr=float(value)) for value in rng.normal(30, 3, 40)]
+    many = replace(report, rows=tuple(drawn))
+    values = many.values("clean", "network", "psnr")
+    expected = bootstrap((values,), np.mean, n_resamples=5000, method="percentile", rng=np.random.default_rng(1))
+    assert many.interval("clean", "network", "psnr") == pytest.approx(tuple(expected.confidence_interval), abs=0.06)
+
+
+def test_equal_pictures_do_not_spoil_the_means(toy: Weights, photos: Path) -> None:
+    report = evaluation.evaluate(toy, [photos], precision="fp32")
+    one = replace(report.rows[0], psnr=30.0)
+    mixed = replace(report, rows=(one, replace(one, psnr=float("inf"))))
+    assert mixed.mean("clean", "network", "psnr") == 30.0
 
 
 def test_the_shipped_weights_beat_the_classical_chain_under_noise(photos: Path) -> None:
-    report = evaluation.evaluate(lwisp.load("photo"), [photos], "fp32")
+    report = evaluation.evaluate(lwisp.load("photo"), [photos], precision="fp32")
     assert report.mean("noisy", "network", "psnr") > report.mean("noisy", "menon", "psnr") + 1
 
 
-def test_the_same_call_gives_the_same_rows(toy: Weights, photos: Path) -> None:
-    assert evaluation.evaluate(toy, [photos], "fp32") == evaluation.evaluate(toy, [photos], "fp32")
+def test_zurich_is_scored_as_its_pictures_would_lie_on_disk(sensed: Weights, zurich: Path) -> None:
+    report = evaluation.evaluate(sensed, [zurich], "zurich/original", "fp32")
+    assert [row.picture for row in report.rows] == ["0", "1"]
+    mosaic = np.array(Image.open(zurich / "test" / "huawei_raw" / "0.png")).astype(np.float32)
+    levels = (mosaic - 63) / (1023 - 63)
+    packed = np.stack([levels[0::2, 0::2], levels[0::2, 1::2], levels[1::2, 0::2], levels[1::2, 1::2]])
+    with torch.inference_mode():
+        rgb = (sensed.network(torch.from_numpy(packed)[None])[0] * 255).round() / 255
+    truth = torch.from_numpy(np.array(Image.open(zurich / "test" / "canon" / "0.jpg"))).permute(2, 0, 1) / 255
+    assert report.rows[0].psnr == pytest.approx(metrics.psnr(rgb, truth), abs=1e-3)
+    luma = evaluation.evaluate(sensed, [zurich], "zurich/y", "fp32").rows[0].psnr
+    weights = np.array([0.299, 0.587, 0.114])
+    error = np.tensordot(weights, (rgb - truth).numpy(), 1)
+    assert luma == pytest.approx(-10 * np.log10(np.mean(error**2)), abs=1e-3)
+
+
+def test_aligning_moves_the_truth_back_where_the_result_is() -> None:
+    picture = synthetic.pictures(1, 3, 240, 260)[0] / 255
+    picture = torch.nn.functional.avg_pool2d(picture[None], 5, 1, 2)[0]
+    result, truth = picture[:, 10:210, 10:230], picture[:, 13:213, 8:228]  # 3 px down, 2 px left of it
+    inside = (slice(None), slice(20, -20), slice(20, -20))
+    before = metrics.psnr(truth[inside], result[inside])
+    after = metrics.psnr(evaluation.move(truth, result)[inside], result[inside])
+    assert after > before + 6
+
+
+def test_another_tools_pictures_are_scored_beside(sensed: Weights, zurich: Path, tmp_path: Path) -> None:
+    other = tmp_path / "tool"
+    other.mkdir()
+    for name in ("0", "1"):
+        with Image.open(zurich / "test" / "canon" / f"{name}.jpg") as picture:
+            picture.save(other / f"{name}.png")
+    report = evaluation.evaluate(sensed, [zurich], "zurich/original", "fp32", against=other)
+    assert [row.psnr for row in report.rows if row.chain == "tool"] == [float("inf")] * 2
+    Image.new("RGB", (440, 448)).save(other / "1.png")
+    with pytest.raises(lwisp.InputError, match=r"1\.png: expected 448x448"):
+        evaluation.evaluate(sensed, [zurich], "zurich/original", "fp32", against=other)
+    (other / "1.png").unlink()
+    with pytest.raises(lwisp.InputError, match=r"no picture 1\.png"):
+        evaluation.evaluate(sensed, [zurich], "zurich/original", "fp32", against=other)
+
+
+def test_protocols_from_rgb_to_rgb(denoiser: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = synthetic.pictures(3, 1, 170, 180)
+    synthetic.write_lol(tmp_path / "lol", {"our485": made[:1], "eval15": made})
+    report = evaluation.evaluate(denoiser, [tmp_path / "lol"], "lol/eval15", "fp32")
+    assert [row.picture for row in report.rows] == ["1", "2", "3"]
+
+    monkeypatch.setattr(SIDD, "BLOCKS", (1, 2, 256, 256))
+    blocks = np.random.default_rng(0).integers(0, 256, (1, 2, 256, 256, 3), dtype=np.uint8)
+    for kind in ("Noisy", "Gt"):
+        savemat(tmp_path / f"Validation{kind}BlocksSrgb.mat", {f"Validation{kind}BlocksSrgb": blocks})
+    rows = evaluation.evaluate(denoiser, [tmp_path], "sidd/validation", "fp32").rows
+    assert [row.picture for row in rows] == ["00_00", "00_01"]
+
+    for folder in ("input", "target"):
+        (tmp_path / "pairs" / folder).mkdir(parents=True)
+        for index, picture in enumerate(made):
+            Image.fromarray(picture.permute(1, 2, 0).numpy()).save(tmp_path / "pairs" / folder / f"{index}.png")
+    assert len(evaluation.evaluate(denoiser, [tmp_path / "pairs"], "pairs", "fp32").rows) == 3
+
+
+def test_what_does_not_fit_is_refused(toy: Weights, denoiser: Weights, photos: Path) -> None:
+    with pytest.raises(lwisp.InputError, match="unknown protocol 'zurich'; expected one of photos/val"):
+        evaluation.evaluate(toy, [photos], "zurich")
+    with pytest.raises(lwisp.InputError, match="expected weights from RAW to RGB"):
+        evaluation.evaluate(denoiser, [photos])
+    with Image.open(photos / "1.png") as picture:
+        picture.crop((0, 0, 190, 160)).save(photos / "1.png")
+    with pytest.raises(lwisp.InputError, match=r"1\.png: 160x190 px, expected 162 px a side"):
+        evaluation.evaluate(toy, [photos], precision="fp32")
