@@ -1,5 +1,6 @@
 """What the README shows, runs."""
 
+import json
 import re
 import shlex
 import shutil
@@ -43,6 +44,19 @@ def test_the_commands_of_the_readme_run(here: Path) -> None:
         assert result.exit_code == 0, result.output
     assert {"photo.jpg", "photo.png", "finished"} <= {path.name for path in here.iterdir()}
     assert [path.name for path in (here / "finished").iterdir()] == ["photo.tif"]
+
+
+def test_the_tiny_recipe_of_the_readme_trains_teacher_and_student(here: Path) -> None:
+    commands = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
+    (tiny,) = [command[1:] for command in commands if "recipes/tiny.toml" in command]
+    shutil.copytree(ROOT / "recipes", here / "recipes")
+    result = CliRunner().invoke(app, tiny)
+    assert result.exit_code == 0, result.output
+    run = here / "tiny.safetensors.run"
+    for folder in (run, run / "teacher.safetensors.run"):
+        rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        assert rows[-1]["loss"] < rows[0]["loss"]
+    assert rows[-1]["psnr"] > 15  # the teacher has seen the answer
 
 
 def test_every_make_target_of_the_readme_exists() -> None:
