@@ -79,10 +79,11 @@ class Weights:
     """Of the tensors as they are stored."""
 
 
-def check_takes_raw(card: Card) -> None:
-    """Raise `InputError` where weights are not for RAW in and RGB out."""
-    if not card.architecture.develops_raw:
-        raise InputError(f"weights {card.name!r} do not develop RAW files; expected a network from RAW to RGB")
+def check_takes(card: Card, takes: Literal["raw", "rgb"]) -> None:
+    """Raise `InputError` where weights are not for RAW in and RGB out, or not for RGB in and out."""
+    if card.architecture.develops_raw != (takes == "raw"):
+        expected = "from RAW to RGB of twice the planes' size" if takes == "raw" else "from RGB to RGB of the same size"
+        raise InputError(f"weights {card.name!r} do not fit; expected a network {expected}")
 
 
 def load(name_or_path: str | Path) -> Weights:

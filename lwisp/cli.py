@@ -8,6 +8,11 @@ import typer
 
 if TYPE_CHECKING:
     from lwisp.raw import RawImage
+    from lwisp.recipe import Recipe
+
+Precision = Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bf16 where the processor has it.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of the data, in place of the recipe's.", readable=False)]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,9 +37,7 @@ def develop(
     ] = None,
     weights: Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")] = "photo",
     exposure: Annotated[float, typer.Option(help="EV on top of the exposure rule, -5 to 5.")] = 0.0,
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bf16 where the processor has it.")
-    ] = "auto",
+    precision: Precision = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures that exist.")] = False,
     cfa: Annotated[
         Literal["RGGB", "BGGR", "GRBG", "GBRG"] | None,
@@ -47,7 +50,7 @@ def develop(
     from rich.console import Console
     from rich.progress import Progress
 
-    from lwisp.checkpoint import check_takes_raw, load
+    from lwisp.checkpoint import check_takes, load
     from lwisp.errors import InputError
     from lwisp.pipeline import check_exposure, develop_files, plan
     from lwisp.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_mosaic, read_raw
@@ -64,7 +67,7 @@ def develop(
         jobs = plan(sources, output, format, RAW_SUFFIXES if cfa is None else MOSAIC_SUFFIXES)
         check_exposure(exposure)
         loaded = load(weights)
-        check_takes_raw(loaded.card)
+        check_takes(loaded.card, "raw")
     except InputError as error:
         _stop(str(error), code=2)
     console, failures = Console(stderr=True), []
@@ -90,20 +93,13 @@ def train(
         Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML, such as recipes/photo.toml.", readable=False)
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The safetensors file to write.", readable=False)],
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of the data, in place of the recipe's.", readable=False)
-    ] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")] = "auto",
+    data: Data = None,
+    device: Device = "auto",
 ) -> None:
     """Train weights by a recipe; the same command goes on where it was stopped."""
-    from lwisp.errors import InputError
-    from lwisp.recipe import read_recipe
-
-    try:
-        recipe = read_recipe(recipe_file)
-    except InputError as error:
-        _stop(str(error), code=2)
+    recipe = _read_recipe(recipe_file)
     from lwisp import training
+    from lwisp.errors import InputError
 
     try:
         training.train(recipe, output, data, device)
@@ -138,22 +134,15 @@ def reproduce(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for table, curves and scores.", readable=False)
     ],
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of the data, in place of the recipe's.", readable=False)
-    ] = None,
+    data: Data = None,
     seeds: Annotated[int, typer.Option(help="Runs of every variant.")] = 2,
     runs: Annotated[Path, typer.Option(help="Folder to keep the runs in.", readable=False)] = Path("runs"),
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Train and score the variants of one of the paper's ablations; the same command goes on where it was stopped."""
-    from lwisp.errors import InputError
-    from lwisp.recipe import read_recipe
-
-    try:
-        recipe = read_recipe(recipe_file)
-    except InputError as error:
-        _stop(str(error), code=2)
+    recipe = _read_recipe(recipe_file)
     from lwisp import reproduce as reproduction
+    from lwisp.errors import InputError
 
     try:
         table = reproduction.reproduce(study, recipe, data or recipe.root, output, seeds, runs, device)
@@ -173,7 +162,7 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for rows, report and contact sheet.", readable=False)
     ] = None,
-    precision: Annotated[Literal["auto", "fp32", "bf16"], typer.Option()] = "auto",
+    precision: Precision = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that exists.")] = False,
     record: Annotated[bool, typer.Option("--record", help="Write the means into the weights' card.")] = False,
 ) -> None:
@@ -218,6 +207,16 @@ def show(weights: Annotated[str, typer.Argument(help="Name of shipped weights, o
 
     try:
         typer.echo(describe(weights), nl=False)
+    except InputError as error:
+        _stop(str(error), code=2)
+
+
+def _read_recipe(path: Path) -> "Recipe":
+    from lwisp.errors import InputError
+    from lwisp.recipe import read_recipe
+
+    try:
+        return read_recipe(path)
     except InputError as error:
         _stop(str(error), code=2)
 

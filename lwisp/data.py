@@ -5,7 +5,7 @@ resumes where it stopped.
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from lwisp import color, formats, mosaic, unprocess
 from lwisp.checkpoint import InputConvention, Photo
-from lwisp.datasets import MAI21, SIDD, SUFFIXES, LoL, Pairs, Pictures, Takes, Zurich, to_float, to_tensor
+from lwisp.datasets import MAI21, SIDD, SUFFIXES, LoL, Pairs, Pictures, Takes, Zurich, read_picture, to_float
 from lwisp.errors import InputError
 from lwisp.files import is_regular
 from lwisp.image import check_picture, read_rgb
@@ -30,12 +30,15 @@ MAX_CASES = 24  # pictures that a run is validated on; `evaluate` takes them all
 
 @dataclass(frozen=True)
 class Case:
-    """One picture to score: planes (1, C, h, w) for the network, target (1, 3, H, W), and what kind of case it is."""
+    """One picture to score: planes (C, h, w) for the network and target (3, H, W)."""
 
     name: str
     kind: str
+    """"clean" or "noisy" for synthetic RAW, else empty."""
     planes: Tensor
     target: Tensor
+    capture: unprocess.Capture | None = None
+    """How synthetic RAW was made."""
 
 
 class Data(Protocol):
@@ -72,12 +75,11 @@ class Crops:
         self.notes = tuple(dict.fromkeys((*train.notes, *held_out.notes)))
         if not train.names:
             raise InputError("nothing to train on: every picture is held out; add pictures of other scenes")
-        if crop < 32 or crop % 2:
-            raise InputError(f"expected an even crop of at least 32 px, got {crop}")
+        _check_crop(crop)
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         """The batch of a step."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        generator = _generator(self.seed, step)
         chosen = torch.randint(len(self.names), (self.batch,), generator=generator)
         crops = []
         for index in chosen.tolist():
@@ -95,10 +97,7 @@ class Crops:
 
     def cases(self, side: int | None = None, limit: int | None = MAX_CASES) -> Iterator[Case]:
         """So many of the held-out pictures, evenly spread, whole or, with `side`, their middles."""
-        for name in formats.sample(self.held_out.names, limit or len(self.held_out.names)):
-            picture, target = map(to_float, _middle(self.held_out.read(self.held_out.names.index(name)), side))
-            planes = mosaic.pack(picture[0]) if self.takes == "raw" else picture
-            yield Case(name, "", planes[None], target[None])
+        return pair_cases(self.held_out, side, limit)
 
 
 def cut(picture: Tensor, target: Tensor, crop: int, generator: Generator, augment: bool) -> tuple[Tensor, Tensor]:
@@ -179,8 +178,7 @@ class Photos:
     def __init__(
         self, root: Path, crop: int = 128, batch: int = 16, seed: int = 0, exclude_licences: tuple[str, ...] = ()
     ) -> None:
-        if crop < 32 or crop % 2:
-            raise InputError(f"expected an even crop of at least 32 px, got {crop}")
+        _check_crop(crop)
         self.root, self.crop, self.batch, self.seed = root, crop, batch, seed
         photos = find_photos(root / "train", exclude_licences)
         self.credits = tuple(photos.values())
@@ -196,7 +194,7 @@ class Photos:
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         """The batch of a step: planes and target, float32."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        generator = _generator(self.seed, step)
         chosen = torch.randint(len(self.pictures), (self.batch,), generator=generator)
         crops = torch.stack([self._crop(self.pictures[index], generator) for index in chosen.tolist()])
         return unprocess.simulate(self._canonical(crops), self.frames[chosen], generator)
@@ -208,13 +206,8 @@ class Photos:
         """The photographs of `val`, each as a synthetic RAW without and with noise."""
         if not (self.root / "val").is_dir():
             return
-        photos = {path.name: (seed, path) for seed, path in enumerate(find_photos(self.root / "val"))}
-        for seed, path in map(photos.__getitem__, formats.sample(list(photos), limit or len(photos))):
-            picture = to_tensor(read_rgb(path))
-            height, width = (size // 2 * 2 for size in picture.shape[-2:])
-            _, truth = _middle((picture[:1, :height, :width], picture[:, :height, :width]), side)
-            for kind in ("clean", "noisy"):
-                yield Case(path.name, kind, unprocess.capture(truth, seed, kind == "noisy").planes, truth[None])
+        photos = list(enumerate(find_photos(self.root / "val")))
+        yield from photo_cases(formats.sample(photos, limit or len(photos)), side)
 
     def _canonical(self, picture: Tensor) -> Tensor:
         return color.apply_matrix(color.SRGB_TO_CANONICAL, self.linear[picture.int()])
@@ -238,6 +231,23 @@ class Photos:
             crop = small.round().clamp(0, 255).to(torch.uint8)
         dims = [dim for dim, chance in ((-1, draw[4]), (-2, draw[5])) if chance < 0.5]
         return crop.flip(dims).transpose(-1, -2) if draw[6] < 0.5 else crop.flip(dims)
+
+
+def pair_cases(pictures: Pictures, side: int | None = None, limit: int | None = None) -> Iterator[Case]:
+    """So many of the pairs, evenly spread, whole or, with `side`, their middles."""
+    for index in formats.sample(range(len(pictures.names)), limit or len(pictures.names)):
+        picture, target = map(to_float, _middle(pictures.read(index), side))
+        yield Case(pictures.names[index], "", mosaic.pack(picture[0]) if pictures.takes == "raw" else picture, target)
+
+
+def photo_cases(photos: Iterable[tuple[int, Path]], side: int | None = None) -> Iterator[Case]:
+    """Photographs, each with its seed, as synthetic RAW without and with noise, whole or, with `side`, the middle."""
+    for seed, path in photos:
+        picture = read_picture(path)
+        _, truth = _middle((picture, picture), side)
+        for kind in ("clean", "noisy"):
+            capture = unprocess.capture(truth, seed, kind == "noisy")
+            yield Case(f"{path.parent.name}/{path.name}", kind, capture.planes[0], truth, capture)
 
 
 def find_photos(folder: Path, exclude_licences: tuple[str, ...] = ()) -> dict[Path, Photo]:
@@ -281,6 +291,15 @@ def _read_licences(table: Path) -> dict[Path, Photo]:
         }
     except (KeyError, TypeError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table}: expected the columns file, licence, author, source, tab-separated") from error
+
+
+def _check_crop(crop: int) -> None:
+    if crop < 32 or crop % 2:
+        raise InputError(f"expected an even crop of at least 32 px, got {crop}")
+
+
+def _generator(seed: int, step: int) -> Generator:
+    return torch.Generator().manual_seed(seed * 1_000_003 + step)
 
 
 def _middle(pair: tuple[Tensor, Tensor], side: int | None) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ noisy crops and take results in the form their servers want.
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from lwisp import formats, mosaic
 from lwisp.checkpoint import InputConvention
 from lwisp.errors import InputError
-from lwisp.files import write_whole
+from lwisp.files import write_text, write_whole
 from lwisp.image import orient, read_rgb
 from lwisp.pipeline import prepare
 from lwisp.raw import RAW_SUFFIXES, read_mosaic, read_raw
@@ -106,7 +106,7 @@ class Zurich:
         source, target = self.pairs[self.names[index]]
         black = self.black_level if self.convention.black_level == "subtract" else 0.0
         values = torch.from_numpy(_read_dn(source).astype(np.float32))[None]
-        return (values - black) / (self.white_level - black), _read_target(target)
+        return (values - black) / (self.white_level - black), read_picture(target)
 
 
 class MAI21(Zurich):
@@ -174,7 +174,7 @@ class SIDD:
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
         """Noisy and clean, (3, H, W) sRGB as uint8, or (1, H, W) RGGB mosaic."""
-        read = _read_picture if self.takes == "rgb" else _read_x
+        read: Callable[[Path], NDArray[Any]] = read_rgb if self.takes == "rgb" else _read_x
         noisy, clean = [formats.remember(path, read, self.cache) for path in self.pairs[self.names[index]]]
         if noisy.shape != clean.shape:
             raise InputError(f"{self.names[index]}: noisy {noisy.shape} and clean {clean.shape} differ in size")
@@ -201,8 +201,7 @@ class SIDD:
         """Denoised blocks, in the benchmark's order and type, as the CSV its server takes: ID, BLOCK (base64)."""
         flat = blocks.reshape(-1, *blocks.shape[2:])
         rows = [f"{index},{base64.b64encode(block.tobytes()).decode()}" for index, block in enumerate(flat)]
-        text = "\n".join(["ID,BLOCK", *rows, ""])
-        write_whole(path, lambda file: file.write(text.encode()), overwrite)
+        write_text(path, "\n".join(["ID,BLOCK", *rows, ""]), overwrite)
 
 
 class DND:
@@ -340,10 +339,6 @@ def _read_dn(path: Path) -> NDArray[np.uint16]:
     return read_mosaic(path, "RGGB", 0, 65535, (1.0, 1.0, 1.0)).mosaic
 
 
-def _read_picture(path: Path) -> NDArray[np.uint8]:
-    return read_rgb(path)
-
-
 def _read_x(path: Path) -> NDArray[np.float32]:
     return formats.read_mat(path, "x").astype(np.float32)
 
@@ -358,12 +353,13 @@ def to_tensor(picture: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1) / 255
 
 
-def _read_target(path: Path) -> Tensor:
+def read_picture(path: Path) -> Tensor:
+    """A finished picture -> (3, H, W) float32 sRGB in [0, 1]."""
     return to_tensor(read_rgb(path))
 
 
 def _read_same_size(source: Path, target: Path) -> tuple[Tensor, Tensor]:
-    first, second = _read_target(source), _read_target(target)
+    first, second = read_picture(source), read_picture(target)
     if first.shape != second.shape:
         raise InputError(
             f"{source}: {tuple(first.shape[1:])} px, its target {tuple(second.shape[1:])}; expected one size"

@@ -4,14 +4,12 @@ A protocol says what is developed, what the truth is, and what is done to the re
 figures of one dataset mix several; here each has an id, and a report names it with weights, data and command.
 """
 
-import csv
-import io
 import json
 import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +22,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from lwisp import color, formats, metrics, mosaic, unprocess
-from lwisp.checkpoint import Weights
-from lwisp.data import find_photos
-from lwisp.datasets import SIDD, LoL, Pairs, Pictures, Zurich, to_tensor
+from lwisp.checkpoint import Weights, check_takes
+from lwisp.data import Case, find_photos, pair_cases, photo_cases
+from lwisp.datasets import SIDD, LoL, Pairs, Pictures, Zurich, read_picture, to_tensor
 from lwisp.errors import InputError
-from lwisp.files import make_folder, write_whole
-from lwisp.image import SUFFIX_FORMATS, read_rgb, to_integer
+from lwisp.files import make_folder, write_csv, write_text, write_whole
+from lwisp.image import SUFFIX_FORMATS, to_integer
 from lwisp.inference import Precision, run
 from lwisp.lpips import lpips
 
@@ -48,22 +46,11 @@ BT601_LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
-class Item:
-    """One picture to develop: planes (C, h, w) and truth (3, H, W), and for synthetic RAW how it was made."""
-
-    name: str
-    case: str
-    planes: Tensor
-    truth: Tensor
-    capture: unprocess.Capture | None = None
-
-
-@dataclass(frozen=True)
 class Protocol:
     """What is scored, and how; `about` is said in every report."""
 
     about: str
-    items: Callable[[list[Path], Weights], Iterator[Item]]
+    cases: Callable[[list[Path], Weights], Iterator[Case]]
     eight_bits: bool = True
     """Whether results are rounded to 8 bits first, as they would be on disk."""
     luma: bool = False
@@ -161,18 +148,18 @@ def evaluate(
     menon = _menon() if plan.classical else None
     rows, shown = [], []
     console = Console(stderr=True)
-    for item in track(plan.items(folders, weights), "evaluating", transient=True, console=console):
-        height, width = item.truth.shape[-2:]
+    for case in track(plan.cases(folders, weights), "evaluating", transient=True, console=console):
+        height, width = case.target.shape[-2:]
         if min(height, width) < MIN_SIDE:
-            raise InputError(f"{item.name}: {height}x{width} px, expected {MIN_SIDE} px a side at least")
-        pictures = {"network": run(weights.network, item.planes, precision)}
-        if menon is not None and item.capture is not None:
-            pictures["menon"] = classical(item.capture, menon)
+            raise InputError(f"{case.name}: {height}x{width} px, expected {MIN_SIDE} px a side at least")
+        pictures = {"network": run(weights.network, case.planes, precision)}
+        if menon is not None and case.capture is not None:
+            pictures["menon"] = classical(case.capture, menon)
         if against is not None:
-            pictures[against.name] = _read_other(against, item)
+            pictures[against.name] = _read_other(against, case)
         for chain, rgb in pictures.items():
-            ready, truth = _prepare(plan, rgb, item.truth)
-            rows.append(Row(item.name, item.case, chain, **score(ready, truth)))
+            ready, truth = _prepare(plan, rgb, case.target)
+            rows.append(Row(case.name, case.kind, chain, **score(ready, truth)))
             if sheet is not None and chain == "network":
                 shown.append((rows[-1], _small(ready), _small(truth)))
     if sheet is not None:
@@ -246,22 +233,13 @@ def to_markdown(report: Report) -> str:
 def write_report(folder: Path, report: Report, overwrite: bool = False) -> None:
     """Write `rows.csv`, `report.json` and `report.md` into a folder; an infinite PSNR is `inf` in CSV, null in JSON."""
     make_folder(folder)
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([field.name for field in fields(Row)])
-    for row in report.rows:
-        table.writerow([f"{value:.6f}" if isinstance(value, float) else value for value in asdict(row).values()])
     content = {**asdict(report), "means": report.summary()}
     content["rows"] = [
         {key: None if value == math.inf else value for key, value in asdict(row).items()} for row in report.rows
     ]
-    _write_text(folder / "rows.csv", text.getvalue(), overwrite)
-    _write_text(folder / "report.json", json.dumps(content, indent=1, allow_nan=False) + "\n", overwrite)
-    _write_text(folder / "report.md", to_markdown(report) + "\n", overwrite)
-
-
-def _write_text(path: Path, text: str, overwrite: bool) -> None:
-    write_whole(path, lambda file: file.write(text.encode()), overwrite)
+    write_csv(folder / "rows.csv", report.rows, overwrite)
+    write_text(folder / "report.json", json.dumps(content, indent=1, allow_nan=False) + "\n", overwrite)
+    write_text(folder / "report.md", to_markdown(report) + "\n", overwrite)
 
 
 def _prepare(plan: Protocol, rgb: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -274,51 +252,37 @@ def _prepare(plan: Protocol, rgb: Tensor, truth: Tensor) -> tuple[Tensor, Tensor
     return rgb, truth
 
 
-def _photos(folders: list[Path], weights: Weights) -> Iterator[Item]:
-    _check_takes(weights, "raw")
-    for seed, path in enumerate([path for folder in folders for path in find_photos(folder)]):
-        picture = to_tensor(read_rgb(path))
-        height, width = (side // 2 * 2 for side in picture.shape[-2:])
-        truth = picture[:, :height, :width]
-        for case in ("clean", "noisy"):
-            raw = unprocess.capture(truth, seed, noisy=case == "noisy")
-            yield Item(f"{path.parent.name}/{path.name}", case, raw.planes[0], truth, raw)
+def _photos(folders: list[Path], weights: Weights) -> Iterator[Case]:
+    check_takes(weights.card, "raw")
+    return photo_cases(enumerate(path for folder in folders for path in find_photos(folder)))
 
 
-def _zurich(folders: list[Path], weights: Weights) -> Iterator[Item]:
+def _zurich(folders: list[Path], weights: Weights) -> Iterator[Case]:
     for root in folders:
         yield from _pictures(Zurich(root, "test", weights.card.convention), weights)
 
 
-def _lol(folders: list[Path], weights: Weights) -> Iterator[Item]:
+def _lol(folders: list[Path], weights: Weights) -> Iterator[Case]:
     for root in folders:
         yield from _pictures(LoL(root, "eval15"), weights)
 
 
-def _pairs(folders: list[Path], weights: Weights) -> Iterator[Item]:
+def _pairs(folders: list[Path], weights: Weights) -> Iterator[Case]:
     for root in folders:
         yield from _pictures(Pairs(root, "all", weights.card.convention), weights)
 
 
-def _sidd(folders: list[Path], weights: Weights) -> Iterator[Item]:
-    _check_takes(weights, "rgb")
+def _sidd(folders: list[Path], weights: Weights) -> Iterator[Case]:
+    check_takes(weights.card, "rgb")
     for root in folders:
         noisy, clean = (SIDD.blocks(root / f"Validation{kind}BlocksSrgb.mat") for kind in ("Noisy", "Gt"))
         for scene, block in np.ndindex(*SIDD.BLOCKS[:2]):
-            yield Item(f"{scene:02d}_{block:02d}", "", to_tensor(noisy[scene, block]), to_tensor(clean[scene, block]))
+            yield Case(f"{scene:02d}_{block:02d}", "", to_tensor(noisy[scene, block]), to_tensor(clean[scene, block]))
 
 
-def _pictures(pictures: Pictures, weights: Weights) -> Iterator[Item]:
-    _check_takes(weights, pictures.takes)
-    for index, name in enumerate(pictures.names):
-        values, truth = pictures.read(index)
-        yield Item(name, "", mosaic.pack(values[0]) if pictures.takes == "raw" else values, truth)
-
-
-def _check_takes(weights: Weights, takes: str) -> None:
-    if weights.card.architecture.develops_raw != (takes == "raw"):
-        words = {True: "weights from RAW to RGB", False: "weights from RGB to RGB"}
-        raise InputError(f"weights {weights.card.name!r} do not fit this protocol; expected {words[takes == 'raw']}")
+def _pictures(pictures: Pictures, weights: Weights) -> Iterator[Case]:
+    check_takes(weights.card, pictures.takes)
+    return pair_cases(pictures)
 
 
 PROTOCOLS = {
@@ -348,14 +312,14 @@ PROTOCOLS = {
 """By id."""
 
 
-def _read_other(folder: Path, item: Item) -> Tensor:
-    stem = Path(item.name).stem
-    place = folder / item.case if item.case else folder
+def _read_other(folder: Path, case: Case) -> Tensor:
+    stem = Path(case.name).stem
+    place = folder / case.kind if case.kind else folder
     found = [place / f"{stem}{suffix}" for suffix in SUFFIX_FORMATS if (place / f"{stem}{suffix}").is_file()]
     if not found:
         raise InputError(f"{place}: no picture {stem}.png (or .jpg, .tif) to score")
-    formats.check_files(found[:1], "rgb", (item.truth.shape[-2], item.truth.shape[-1]))
-    return to_tensor(read_rgb(found[0]))
+    formats.check_files(found[:1], "rgb", (case.target.shape[-2], case.target.shape[-1]))
+    return read_picture(found[0])
 
 
 def _standardize(luma: Tensor) -> Tensor:

@@ -1,14 +1,20 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import csv
+import io
 import os
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from lwisp.errors import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error)
 """What Pillow and `struct` raise over damaged files."""
@@ -33,6 +39,21 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], overwrite: bool
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str, overwrite: bool = True) -> None:
+    """`write_whole` of a text in UTF-8."""
+    write_whole(path, lambda file: file.write(text.encode()), overwrite)
+
+
+def write_csv(path: Path, rows: "Sequence[DataclassInstance]", overwrite: bool = True) -> None:
+    """`write_whole` of a table: a row each, with the fields' names above; numbers with six decimals."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(asdict(rows[0]))
+    for row in rows:
+        table.writerow([f"{value:.6f}" if isinstance(value, float) else value for value in asdict(row).values()])
+    write_text(path, text.getvalue(), overwrite)
 
 
 def check_output(path: Path, overwrite: bool = True) -> None:

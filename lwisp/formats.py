@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from lwisp.files import DAMAGED, write_whole
 from lwisp.mosaic import CFAS
 
 Kind = Literal["mosaic", "rgb"]
+T = TypeVar("T")
 
 MODES = {"mosaic": ("I;16", "I;16B", "I;16L", "I"), "rgb": ("RGB",)}
 WORDS = {"mosaic": "a grayscale mosaic of 16 bits", "rgb": "an RGB picture of 8 bits a channel"}
@@ -100,9 +101,9 @@ def _is_whole(path: Path, picture: Image.Image) -> bool:
     return picture.format == "JPEG"
 
 
-def sample(names: Sequence[str], count: int = 16) -> list[str]:
-    """So many of the names, evenly spread."""
-    return [names[index] for index in np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)]
+def sample(items: Sequence[T], count: int = 16) -> list[T]:
+    """So many of them, evenly spread."""
+    return [items[index] for index in np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)]
 
 
 def check_cfa(path: Path, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:

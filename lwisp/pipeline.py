@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lwisp import color, mosaic
-from lwisp.checkpoint import InputConvention, Weights, check_takes_raw
+from lwisp.checkpoint import InputConvention, Weights, check_takes
 from lwisp.errors import InputError
 from lwisp.files import check_output, make_folder
 from lwisp.image import SUFFIX_FORMATS, SUFFIXES, Format, orient, write_rgb
@@ -27,7 +27,7 @@ def develop(
 
     `exposure` in EV comes on top of the exposure rule. The same RAW, weights and precision give the same pixels.
     """
-    check_takes_raw(weights.card)
+    check_takes(weights.card, "raw")
     check_exposure(exposure)
     planes, (top, left) = prepare(raw, weights.card.convention, exposure)
     rgb = run(weights.network, planes, precision)  # (3, H, W), padded where the mosaic had to be

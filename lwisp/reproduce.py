@@ -3,12 +3,10 @@
 Runs are kept by what decides them, so studies share them, and an interrupted study goes on where it stopped.
 """
 
-import csv
 import hashlib
-import io
 import json
 import statistics
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from lwisp import metrics
 from lwisp.checkpoint import Weights, load
 from lwisp.data import Case, Data, open_data
 from lwisp.errors import InputError
-from lwisp.files import make_folder, write_whole
+from lwisp.files import make_folder, write_csv, write_text, write_whole
 from lwisp.inference import run
 from lwisp.model import LWISP, LWISPConfig, count_params
 from lwisp.recipe import Recipe
@@ -147,10 +145,9 @@ def reproduce(
             points = [json.loads(line) for line in log]
             curve = [(point["step"], point["psnr"]) for point in points if "psnr" in point]
             curves.setdefault(variant.label, []).append(curve)
-    _write_csv(output / f"{name}.csv", rows)
+    write_csv(output / f"{name}.csv", rows)
     _plot(output / f"{name}.png", study.title, curves)
-    text = to_markdown(name, study, rows, recipe, data)
-    write_whole(output / f"{name}.md", lambda file: file.write(text.encode()))
+    write_text(output / f"{name}.md", to_markdown(name, study, rows, recipe, data))
     return output / f"{name}.md"
 
 
@@ -188,9 +185,8 @@ def _key(plan: Recipe) -> str:
 
 
 def _score(label: str, seed: int, weights: Weights, case: Case) -> Row:
-    rgb = run(weights.network, case.planes[0], "fp32")
-    target = case.target[0]
-    return Row(label, seed, case.name, metrics.psnr(rgb, target), metrics.ms_ssim(rgb, target))
+    rgb = run(weights.network, case.planes, "fp32")
+    return Row(label, seed, case.name, metrics.psnr(rgb, case.target), metrics.ms_ssim(rgb, case.target))
 
 
 def to_markdown(name: str, study: Study, rows: list[Row], recipe: Recipe, data: Data) -> str:
@@ -240,14 +236,6 @@ def to_markdown(name: str, study: Study, rows: list[Row], recipe: Recipe, data: 
         )
     lines += ["", f"![validation curves]({name}.png)", "", f"Every picture: [{name}.csv]({name}.csv).", ""]
     return "\n".join(lines)
-
-
-def _write_csv(path: Path, rows: list[Row]) -> None:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([field.name for field in fields(Row)])
-    table.writerows([row.variant, row.seed, row.picture, f"{row.psnr:.4f}", f"{row.ms_ssim:.6f}"] for row in rows)
-    write_whole(path, lambda file: file.write(text.getvalue().encode()))
 
 
 def _plot(path: Path, title: str, curves: dict[str, list[list[tuple[int, float]]]]) -> None:

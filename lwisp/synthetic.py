@@ -17,7 +17,7 @@ from lwisp import color, mosaic, unprocess
 from lwisp.data import find_photos
 from lwisp.datasets import SIDD
 from lwisp.errors import InputError
-from lwisp.files import make_folder, write_whole
+from lwisp.files import make_folder, write_text, write_whole
 from lwisp.image import read_rgb
 
 Kind = Literal["zurich", "mai21", "lol"]
@@ -177,7 +177,7 @@ def write_dnd(folder: Path, count: int = 50, boxes: int = 20, side: int = 16, se
 
 def _begin(folder: Path) -> None:
     make_folder(folder)
-    write_whole(folder / "SYNTHETIC.txt", lambda file: file.write(NOTE.encode()))
+    write_text(folder / "SYNTHETIC.txt", NOTE)
 
 
 def _write_picture(path: Path, values: NDArray[Any]) -> None:

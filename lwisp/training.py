@@ -28,7 +28,7 @@ from lwisp import losses, metrics, synthetic
 from lwisp.checkpoint import Card, Weights, digest_of, load, save
 from lwisp.data import Case, Data, open_data
 from lwisp.errors import InputError
-from lwisp.files import check_output, make_folder, write_whole
+from lwisp.files import check_output, make_folder, write_text, write_whole
 from lwisp.inference import channels_last, has_bf16
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.recipe import Recipe, learning_rate
@@ -116,7 +116,7 @@ class Student(nn.Module):
 
     def judge(self, case: Case) -> tuple[Tensor, Tensor]:
         """What is compared in validation: what the network makes of a case, and the truth."""
-        return self.network(case.planes), case.target
+        return self.network(case.planes[None])[0], case.target
 
 
 class Teacher(nn.Module):
@@ -134,7 +134,7 @@ class Teacher(nn.Module):
 
     def judge(self, case: Case) -> tuple[Tensor, Tensor]:
         """What is compared in validation: the clean picture, mapped to itself."""
-        return self.network(case.target), case.target
+        return self.network(case.target[None])[0], case.target
 
 
 def teacher_of(architecture: LWISPConfig) -> LWISPConfig:
@@ -320,8 +320,8 @@ def _validate(
         rgb, target = objective.judge(case)
         name = f"psnr_{case.kind}" if case.kind else "psnr"
         if name not in scores:
-            log.show(f"{name} {case.name}", torch.cat([rgb[0], target[0]], -1), step)
-        scores.setdefault(name, []).append(metrics.psnr(rgb[0], target[0]))
+            log.show(f"{name} {case.name}", torch.cat([rgb, target], -1), step)
+        scores.setdefault(name, []).append(metrics.psnr(rgb, target))
     network.load_state_dict(current)
     return {name: sum(values) / len(values) for name, values in scores.items()}
 
@@ -440,8 +440,7 @@ def _start_fabric(recipe: Recipe, device: Device) -> "Fabric":
 
 def _write_facts(run: Path, recipe: Recipe, processes: int) -> None:
     facts = {"command": sys.argv, "processes": processes, "versions": _versions(), "recipe": _plain(recipe)}
-    text = json.dumps(facts, indent=1) + "\n"
-    write_whole(run / "run.json", lambda file: file.write(text.encode()))
+    write_text(run / "run.json", json.dumps(facts, indent=1) + "\n")
 
 
 def _versions() -> dict[str, str]:

@@ -224,15 +224,15 @@ def test_cases_are_the_held_out_pictures_whole_or_their_middles() -> None:
     crops = Crops(Drawn("raw", (40, 40)), Drawn("raw", (41, 50), (44, 36)), crop=32, batch=1)
     cases = list(crops.cases())
     assert [(case.name, case.kind, tuple(case.target.shape)) for case in cases] == [
-        ("0", "", (1, 3, 40, 50)),
-        ("1", "", (1, 3, 44, 36)),
+        ("0", "", (3, 40, 50)),
+        ("1", "", (3, 44, 36)),
     ]
     mosaic, target = coded(44, 36)
-    assert torch.equal(cases[1].target[0], target)
-    assert torch.equal(cases[1].planes[0, 2], mosaic[0, 1::2, 0::2])
+    assert torch.equal(cases[1].target, target)
+    assert torch.equal(cases[1].planes[2], mosaic[0, 1::2, 0::2])
     middle = list(crops.cases(side=16))[1]
-    assert torch.equal(middle.target[0], target[:, 14:30, 10:26])
-    assert torch.equal(middle.planes[0, 3], mosaic[0, 15:30:2, 11:26:2])
+    assert torch.equal(middle.target, target[:, 14:30, 10:26])
+    assert torch.equal(middle.planes[3], mosaic[0, 15:30:2, 11:26:2])
 
 
 def test_so_many_cases_are_evenly_spread() -> None:
@@ -252,13 +252,13 @@ def test_photos_are_validated_on_their_neighbor_folder(root: Path) -> None:
     Image.fromarray(odd).save(root / "val" / "a.png")
     Image.fromarray(np.full((64, 64, 3), 188, np.uint8)).save(root / "val" / "b.png")
     cases = list(photos.cases())
-    assert [(case.name, case.kind) for case in cases] == list(product(("a.png", "b.png"), ("clean", "noisy")))
+    assert [(case.name, case.kind) for case in cases] == list(product(("val/a.png", "val/b.png"), ("clean", "noisy")))
     expected = odd[:126, :158].transpose(2, 0, 1).astype(np.float32) / 255
     for case in cases[:2]:
-        assert np.allclose(case.target[0], expected, atol=1e-6)
-        assert case.planes.shape == (1, 4, 63, 79)
+        assert np.allclose(case.target, expected, atol=1e-6)
+        assert case.planes.shape == (4, 63, 79)
     middle = next(photos.cases(side=32))
-    assert np.allclose(middle.target[0], expected[:, 46:78, 62:94], atol=1e-6)
+    assert np.allclose(middle.target, expected[:, 46:78, 62:94], atol=1e-6)
     assert len(list(photos.cases(limit=1))) == 2
     gray, noisy = (case.planes for case in cases[2:])
     assert float(gray.max() - gray.min()) < 1e-3  # gray is gray behind any camera

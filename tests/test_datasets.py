@@ -374,7 +374,7 @@ def test_the_cache_decodes_once_and_gives_the_same(sidd: Path, monkeypatch: pyte
     def refuse(path: Path) -> Picture:
         raise AssertionError(f"{path} is decoded again")
 
-    monkeypatch.setattr("lwisp.datasets._read_picture", refuse)
+    monkeypatch.setattr("lwisp.datasets.read_rgb", refuse)
     assert torch.equal(SIDD(sidd, cache=cache).read(2)[0], expected[2][0])
     with pytest.raises(AssertionError, match="decoded again"):
         pairs.read(3)

@@ -154,7 +154,7 @@ def test_protocols_from_rgb_to_rgb(denoiser: Weights, tmp_path: Path, monkeypatc
 def test_what_does_not_fit_is_refused(toy: Weights, denoiser: Weights, photos: Path) -> None:
     with pytest.raises(lwisp.InputError, match="unknown protocol 'zurich'; expected one of photos/val"):
         evaluation.evaluate(toy, [photos], "zurich")
-    with pytest.raises(lwisp.InputError, match="expected weights from RAW to RGB"):
+    with pytest.raises(lwisp.InputError, match="expected a network from RAW to RGB"):
         evaluation.evaluate(denoiser, [photos])
     with Image.open(photos / "1.png") as picture:
         picture.crop((0, 0, 190, 160)).save(photos / "1.png")

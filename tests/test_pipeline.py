@@ -112,7 +112,7 @@ def test_the_convention_decides_what_is_done_to_the_planes(sample: RawImage) -> 
 
 def test_a_network_that_does_not_take_raw_is_refused(sample: RawImage) -> None:
     teacher = Weights(LWISP(TEACHER), Card("teacher", TEACHER, InputConvention(), "MIT"))
-    with pytest.raises(lwisp.InputError, match="do not develop RAW"):
+    with pytest.raises(lwisp.InputError, match="expected a network from RAW"):
         lwisp.develop(teacher, sample)
 
 
