@@ -174,12 +174,17 @@ def evaluate(
 
     try:
         loaded = load(weights)
-        if output is not None:
+        if protocol in evaluation.SUBMISSIONS and (output is None or len(data) != 1):
+            raise InputError(f"{protocol} gives results for a server; name one --data and --output, their folder")
+        if output is not None and protocol not in evaluation.SUBMISSIONS:
             make_folder(output)
             check_output(output / "report.md", overwrite)
     except InputError as error:
         _stop(str(error), code=2)
     try:
+        if protocol in evaluation.SUBMISSIONS and output is not None:
+            evaluation.submit(loaded, data[0], protocol, output, precision, overwrite)
+            return
         sheet = None if output is None else output / "sheet.png"
         report = evaluation.evaluate(loaded, data, protocol, precision, against, sheet)
         typer.echo(evaluation.to_markdown(report))

@@ -232,6 +232,9 @@ class DND:
         noisy = torch.from_numpy(formats.read_mat(self.files[image], self.key).astype(np.float32))
         noisy = noisy.movedim(-1, 0) if noisy.ndim == 3 else noisy[None]
         boxes, flips = self.info[image]
+        height, width = noisy.shape[1:]
+        if not all(bottom <= height and right <= width for _, _, bottom, right in boxes):
+            raise InputError(f"{self.files[image]}: {height}x{width} px, smaller than its boxes in info.mat")
         return [noisy[:, top:bottom, left:right].flip(self._flips(flips)) for top, left, bottom, right in boxes]
 
     def _flips(self, pattern: tuple[int, ...]) -> tuple[int, ...]:
@@ -246,7 +249,12 @@ class DND:
             upright = crop.flip(self._flips(self.info[image][1])).clamp(0, 1).movedim(0, -1).squeeze(-1)
             cells[index] = upright.numpy().astype(np.float32)
         content = {"Idenoised": cells, "israw": self.takes == "raw", "eval_version": "1.0"}
-        write_whole(folder / f"{image + 1:04d}.mat", lambda file: savemat(file, content))
+        write_whole(self.result_file(folder, image), lambda file: savemat(file, content))
+
+    @staticmethod
+    def result_file(folder: Path, image: int) -> Path:
+        """Where the results of an image lie that is counted from 0."""
+        return folder / f"{image + 1:04d}.mat"
 
 
 class LoL:
@@ -323,7 +331,7 @@ def held_out(groups: Sequence[str]) -> set[str]:
 def _count_notes(what: str, count: int, published: int | None) -> tuple[str, ...]:
     if published in (None, count):
         return ()
-    return (f"{what}: {count:,} pairs, the published set has {published:,}",)
+    return (f"{what}: {count:,} {'pair' if count == 1 else 'pairs'}, the published set has {published:,}",)
 
 
 def _check_one_camera(convention: InputConvention) -> None:
@@ -376,8 +384,10 @@ def _read_dnd_info(path: Path, count: int) -> list[tuple[list[tuple[int, int, in
             info = file["info"]
             content: list[tuple[list[tuple[int, int, int, int]], tuple[int, ...]]] = []
             for index in range(count):
-                boxes = np.asarray(file[info["boundingboxes"][0][index]]).T.astype(int)  # (20, 4), counted from 1
+                boxes = np.asarray(file[info["boundingboxes"][0][index]]).T  # (20, 4), counted from 1
                 pattern = np.asarray(file[info["camera"][0][index]]["pattern"]).astype(int)
+                if boxes.shape != (DND.BOXES, 4) or not (boxes >= 1).all() or not (boxes[:, :2] <= boxes[:, 2:]).all():
+                    raise ValueError(f"expected {DND.BOXES} boxes for image {index + 1}")
                 rows = [(int(y) - 1, int(x) - 1, int(bottom), int(right)) for y, x, bottom, right in boxes.tolist()]
                 content.append((rows, tuple(map(int, pattern.ravel()))))
     except (OSError, KeyError, ValueError, TypeError, IndexError) as error:

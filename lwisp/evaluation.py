@@ -11,10 +11,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.progress import track
@@ -24,9 +25,9 @@ from torch.nn import functional
 from lwisp import color, formats, metrics, mosaic, unprocess
 from lwisp.checkpoint import Weights, check_takes
 from lwisp.data import Case, find_photos, pair_cases, photo_cases
-from lwisp.datasets import SIDD, LoL, Pairs, Pictures, Zurich, read_picture, to_tensor
+from lwisp.datasets import DND, SIDD, LoL, Pairs, Pictures, Zurich, read_picture, to_tensor
 from lwisp.errors import InputError
-from lwisp.files import make_folder, write_csv, write_text, write_whole
+from lwisp.files import check_output, make_folder, write_csv, write_text, write_whole
 from lwisp.image import SUFFIX_FORMATS, to_integer
 from lwisp.inference import Precision, run
 from lwisp.lpips import lpips
@@ -55,8 +56,8 @@ class Protocol:
     """Whether results are rounded to 8 bits first, as they would be on disk."""
     luma: bool = False
     """Whether only Y of BT.601 is scored, on all three channels alike."""
-    align: bool = False
-    """Whether the truth is moved onto the result by optical flow before it is scored."""
+    align: Literal["nothing", "raw", "result"] = "nothing"
+    """What the truth is moved onto by optical flow before it is scored."""
     classical: bool = False
     """Whether Menon's chain with perfect knowledge is scored beside."""
 
@@ -143,7 +144,7 @@ def evaluate(
     picture of the weights with truth and error. Raises `InputError`.
     """
     if protocol not in PROTOCOLS:
-        raise InputError(f"unknown protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+        raise InputError(f"unknown protocol {protocol!r}; expected one of {', '.join((*PROTOCOLS, *SUBMISSIONS))}")
     plan = PROTOCOLS[protocol]
     menon = _menon() if plan.classical else None
     rows, shown = [], []
@@ -157,8 +158,9 @@ def evaluate(
             pictures["menon"] = classical(case.capture, menon)
         if against is not None:
             pictures[against.name] = _read_other(against, case)
+        target = move(case.target, _see(case.planes, case.target)) if plan.align == "raw" else case.target
         for chain, rgb in pictures.items():
-            ready, truth = _prepare(plan, rgb, case.target)
+            ready, truth = _prepare(plan, rgb, target)
             rows.append(Row(case.name, case.kind, chain, **score(ready, truth)))
             if sheet is not None and chain == "network":
                 shown.append((rows[-1], _small(ready), _small(truth)))
@@ -173,6 +175,49 @@ def evaluate(
         " ".join(["lwisp", *sys.argv[1:]]),
         tuple(rows),
     )
+
+
+def submit(
+    weights: Weights,
+    root: Path,
+    protocol: str,
+    output: Path,
+    precision: Precision = "auto",
+    overwrite: bool = False,
+) -> None:
+    """Denoise what only a server can score and write results in the server's form; progress on stderr.
+
+    "sidd/benchmark" writes the table `SubmitSrgb.csv` to the folder `output`, "dnd" 50 files `NNNN.mat`. Raises
+    `InputError`.
+    """
+    if protocol not in SUBMISSIONS:
+        raise InputError(f"unknown protocol {protocol!r}; expected one of {', '.join(SUBMISSIONS)}")
+    check_takes(weights.card, "rgb")
+    SUBMISSIONS[protocol](lambda planes: run(weights.network, planes, precision), root, output, overwrite)
+
+
+def _submit_sidd(denoise: Callable[[Tensor], Tensor], root: Path, output: Path, overwrite: bool) -> None:
+    target = output / "SubmitSrgb.csv"
+    make_folder(output)
+    check_output(target, overwrite)
+    noisy = SIDD.blocks(root / "BenchmarkNoisyBlocksSrgb.mat")
+    results = np.empty_like(noisy)
+    for place in track(list(np.ndindex(*SIDD.BLOCKS[:2])), "denoising", transient=True, console=Console(stderr=True)):
+        results[place] = to_integer(denoise(to_tensor(noisy[place])).permute(1, 2, 0).numpy(), 8)
+    SIDD.write_submission(target, results, overwrite)
+
+
+def _submit_dnd(denoise: Callable[[Tensor], Tensor], root: Path, output: Path, overwrite: bool) -> None:
+    dataset = DND(root)
+    make_folder(output)
+    for image in range(dataset.COUNT):
+        check_output(dataset.result_file(output, image), overwrite)
+    for image in track(range(dataset.COUNT), "denoising", transient=True, console=Console(stderr=True)):
+        dataset.write_results(output, image, [denoise(crop.clamp(0, 1)) for crop in dataset.crops(image)])
+
+
+SUBMISSIONS = {"sidd/benchmark": _submit_sidd, "dnd": _submit_dnd}
+"""What is denoised for a server, by id of the protocol."""
 
 
 def score(rgb: Tensor, truth: Tensor) -> dict[str, float]:
@@ -196,13 +241,13 @@ def classical(raw: unprocess.Capture, demosaic: Callable[..., Any]) -> Tensor:
 
 
 def move(truth: Tensor, onto: Tensor) -> Tensor:
-    """The truth (3, H, W) moved onto another picture of the scene by dense optical flow on their luma."""
+    """The truth (3, H, W) moved onto another picture of the scene by dense optical flow on their structure."""
     try:
-        from skimage.registration import optical_flow_ilk
+        from skimage.registration import optical_flow_tvl1
     except ImportError as error:
         raise InputError("optical flow needs scikit-image: pip install 'lwisp[evaluate]'") from error
-    first, second = (_standardize((BT601_LUMA[:, None, None] * picture).sum(0)).numpy() for picture in (onto, truth))
-    flow = torch.from_numpy(np.stack(optical_flow_ilk(first, second, radius=11)).astype(np.float32))  # (2, H, W) px
+    flow = optical_flow_tvl1(_structure(onto), _structure(truth), attachment=1, num_warp=3)  # (2, H, W) px
+    flow = torch.from_numpy(flow.astype(np.float32))
     height, width = truth.shape[-2:]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     places = torch.stack([2 * (columns + flow[1]) / (width - 1) - 1, 2 * (rows + flow[0]) / (height - 1) - 1], -1)
@@ -245,11 +290,18 @@ def write_report(folder: Path, report: Report, overwrite: bool = False) -> None:
 def _prepare(plan: Protocol, rgb: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     if plan.eight_bits:
         rgb = torch.from_numpy(to_integer(rgb.numpy(), 8)) / 255
-    if plan.align:
+    if plan.align == "result":
         truth = move(truth, rgb)
     if plan.luma:
         rgb, truth = ((BT601_LUMA[:, None, None] * x).sum(0).clamp(0, 1).expand(3, -1, -1) for x in (rgb, truth))
     return rgb, truth
+
+
+def _see(packed: Tensor, truth: Tensor) -> Tensor:
+    """Packed planes (4, h, w) as a coarse picture (3, 2h, 2w) in the truth's colors: what optical flow can follow."""
+    red, green_r, green_b, blue = color.srgb_encode(packed.clamp(0, 1))
+    cells = torch.stack([red, (green_r + green_b) / 2, blue])
+    return metrics.fit_colors(functional.interpolate(cells[None], scale_factor=2, mode="bilinear")[0], truth)
 
 
 def _photos(folders: list[Path], weights: Weights) -> Iterator[Case]:
@@ -298,11 +350,16 @@ PROTOCOLS = {
         "Zurich's test pairs as they are, results rounded to 8 bits; phone and camera do not quite see the same.",
         _zurich,
     ),
+    "zurich/aligned-raw": Protocol(
+        "as zurich/original, but the truth is moved onto the RAW by optical flow, once for all results.",
+        _zurich,
+        align="raw",
+    ),
     "zurich/aligned-result": Protocol(
         "as zurich/original, but the truth is moved onto each result by optical flow. Warning: it can move the truth "
         "to where the result is wrong, and every result gets a truth of its own.",
         _zurich,
-        align=True,
+        align="result",
     ),
     "zurich/y": Protocol("as zurich/original, on luma (BT.601) only.", _zurich, luma=True),
     "sidd/validation": Protocol("SIDD's 1,280 validation blocks in sRGB, results rounded to 8 bits.", _sidd),
@@ -322,8 +379,13 @@ def _read_other(folder: Path, case: Case) -> Tensor:
     return read_picture(found[0])
 
 
-def _standardize(luma: Tensor) -> Tensor:
-    return (luma - luma.mean()) / luma.std().clamp(min=1e-6)
+def _structure(picture: Tensor) -> NDArray[np.float32]:
+    """(3, H, W) -> luma (H, W) without noise, brightness and contrast of its surroundings: what flow can compare."""
+    from skimage.filters import gaussian
+
+    luma = gaussian((BT601_LUMA[:, None, None] * picture).sum(0).numpy(), 1.5)
+    detail = luma - gaussian(luma, 12)
+    return detail / (np.sqrt(gaussian(detail**2, 12)) + 0.05)  # type: ignore[no-any-return]
 
 
 def _small(picture: Tensor, side: int = 320) -> Tensor:

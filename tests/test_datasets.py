@@ -124,7 +124,7 @@ def test_the_planes_of_zurich_are_red_green_green_blue(zurich: Path) -> None:
 
 def test_zurich_says_when_the_count_is_not_the_published_one(zurich: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_counted(Zurich(zurich, "train").notes, zurich, "train", "2 pairs", "46,839")
-    assert_counted(Zurich(zurich, "test").notes, zurich, "test", "1 pairs", "1,204")
+    assert_counted(Zurich(zurich, "test").notes, zurich, "test", "1 pair", "1,204")
     monkeypatch.setitem(Zurich.COUNTS, "train", 2)
     assert Zurich(zurich, "train").notes == ()
 
@@ -248,7 +248,7 @@ def test_mai21_beyond_twelve_bits_is_refused(tmp_path: Path) -> None:
 
 def test_mai21_says_when_the_count_is_not_the_published_one(tmp_path: Path) -> None:
     write_mai21(tmp_path, 63, 1023)
-    assert_counted(MAI21(tmp_path, "train").notes, tmp_path, "train", "1 pairs", "24,161")
+    assert_counted(MAI21(tmp_path, "train").notes, tmp_path, "train", "1 pair", "24,161")
     assert MAI21(tmp_path, "test").notes == ()
 
 
@@ -534,6 +534,15 @@ def test_a_damaged_info_of_dnd_is_named(dnd: Path) -> None:
     with h5py.File(path, "a") as file:
         file["#refs#/camera1/pattern"][...] = [[3, 2], [2, 1]]
     assert "image 2 has the unknown Bayer pattern (3, 2, 2, 1)" in refusal(path, DND, dnd)
+    for corner in (np.nan, 0, 30):  # top of the second box: nowhere, before the first row, below its bottom
+        path.write_bytes(content)
+        with h5py.File(path, "a") as file:
+            file["#refs#/box0"][0, 1] = corner
+        assert "expected 20 boxes for image 1" in refusal(path, DND, dnd)
+    path.write_bytes(content)
+    with h5py.File(path, "a") as file:
+        file["#refs#/box2"][2, 1] = 40
+    assert "smaller than its boxes" in refusal(dnd / "images_srgb" / "0003.mat", DND(dnd).crops, 2)
     path.unlink()
     assert "No such file" in refusal(path, DND, dnd)
 

@@ -1,3 +1,4 @@
+import base64
 import csv
 import json
 from dataclasses import replace
@@ -6,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from scipy.io import savemat
+from PIL import Image, ImageChops, ImageFilter
+from scipy.io import loadmat, savemat
 from scipy.stats import bootstrap
 
 import lwisp
 from lwisp import evaluation, metrics, synthetic
 from lwisp.checkpoint import Card, InputConvention, Weights
-from lwisp.datasets import AS_SENSED, SIDD
+from lwisp.datasets import AS_SENSED, DND, SIDD, to_tensor
+from lwisp.image import to_integer
 from lwisp.model import LWISP, LWISPConfig
 
 
@@ -115,6 +117,21 @@ def test_aligning_moves_the_truth_back_where_the_result_is() -> None:
     assert after > before + 6
 
 
+def test_truth_is_aligned_to_the_raw_once_for_all_results(sensed: Weights, zurich: Path, tmp_path: Path) -> None:
+    other = tmp_path / "shifted"
+    other.mkdir()
+    for name in ("0", "1"):  # phone and camera do not quite see the same, and the other tool keeps to the phone
+        with Image.open(zurich / "test" / "canon" / f"{name}.jpg") as picture:
+            truth = picture.filter(ImageFilter.GaussianBlur(3))
+        truth.save(other / f"{name}.png")
+        ImageChops.offset(truth, 2, 3).save(zurich / "test" / "canon" / f"{name}.jpg", quality=95)
+    scores = {
+        protocol: evaluation.evaluate(sensed, [zurich], protocol, "fp32", against=other).mean("", "shifted", "psnr")
+        for protocol in ("zurich/original", "zurich/aligned-raw")
+    }
+    assert scores["zurich/aligned-raw"] > scores["zurich/original"] + 2
+
+
 def test_another_tools_pictures_are_scored_beside(sensed: Weights, zurich: Path, tmp_path: Path) -> None:
     other = tmp_path / "tool"
     other.mkdir()
@@ -151,11 +168,47 @@ def test_protocols_from_rgb_to_rgb(denoiser: Weights, tmp_path: Path, monkeypatc
     assert len(evaluation.evaluate(denoiser, [tmp_path / "pairs"], "pairs", "fp32").rows) == 3
 
 
+def test_results_for_sidds_server_are_the_denoised_blocks(
+    denoiser: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SIDD, "BLOCKS", (1, 2, 40, 40))
+    blocks = np.random.default_rng(0).integers(0, 256, (1, 2, 40, 40, 3), dtype=np.uint8)
+    savemat(tmp_path / "BenchmarkNoisyBlocksSrgb.mat", {"BenchmarkNoisyBlocksSrgb": blocks})
+    evaluation.submit(denoiser, tmp_path, "sidd/benchmark", tmp_path / "out", "fp32")
+    with (tmp_path / "out" / "SubmitSrgb.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["ID"] for row in rows] == ["0", "1"]
+    found = np.frombuffer(base64.b64decode(rows[1]["BLOCK"]), np.uint8).reshape(40, 40, 3)
+    with torch.inference_mode():
+        expected = denoiser.network(to_tensor(blocks[0, 1])[None])[0].permute(1, 2, 0).numpy()
+    assert np.array_equal(found, to_integer(expected, 8))
+    with pytest.raises(lwisp.InputError, match="exists already"):
+        evaluation.submit(denoiser, tmp_path, "sidd/benchmark", tmp_path / "out", "fp32")
+
+
+def test_results_for_dnds_server_are_the_denoised_crops(
+    denoiser: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DND, "COUNT", 2)
+    synthetic.write_dnd(tmp_path, count=2)
+    evaluation.submit(denoiser, tmp_path, "dnd", tmp_path / "out", "fp32")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0001.mat", "0002.mat"]
+    with torch.inference_mode():
+        expected = denoiser.network(DND(tmp_path).crops(1)[4][None])[0].permute(1, 2, 0).numpy()
+    assert np.allclose(loadmat(tmp_path / "out" / "0002.mat")["Idenoised"][0, 4], expected, atol=1e-5)
+    with pytest.raises(lwisp.InputError, match="exists already"):
+        evaluation.submit(denoiser, tmp_path, "dnd", tmp_path / "out", "fp32")
+
+
 def test_what_does_not_fit_is_refused(toy: Weights, denoiser: Weights, photos: Path) -> None:
     with pytest.raises(lwisp.InputError, match="unknown protocol 'zurich'; expected one of photos/val"):
         evaluation.evaluate(toy, [photos], "zurich")
     with pytest.raises(lwisp.InputError, match="expected a network from RAW to RGB"):
         evaluation.evaluate(denoiser, [photos])
+    with pytest.raises(lwisp.InputError, match="expected a network from RGB to RGB"):
+        evaluation.submit(toy, photos, "dnd", photos / "out")
+    with pytest.raises(lwisp.InputError, match="expected one of sidd/benchmark, dnd"):
+        evaluation.submit(denoiser, photos, "photos/val", photos / "out")
     with Image.open(photos / "1.png") as picture:
         picture.crop((0, 0, 190, 160)).save(photos / "1.png")
     with pytest.raises(lwisp.InputError, match=r"1\.png: 160x190 px, expected 162 px a side"):
