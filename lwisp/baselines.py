@@ -1,123 +1,173 @@
-"""Networks that the paper compares with, by their published descriptions: packed RAW in, RGB of twice the size out."""
+"""The networks that the paper compares with (Tables 1 to 3), all with one contract: packed RAW in, RGB out.
 
-import torch
+Each is a class of its own in `restoration`, `translation` or `isps`, written from the published description. `NETWORKS`
+says where each comes from, what its source prints of its size and where it departs; docs/networks.md has the counts.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
 from torch import Tensor, nn
 
+from lwisp.isps import AWNet, CameraNet, PyNET
+from lwisp.model import pad_to_multiple
+from lwisp.restoration import DPED, SRCNN, NAFNet, SRResNet
+from lwisp.translation import SPADE, Pix2Pix, UNet
 
-class PyNET(nn.Module):
-    """PyNET (Ignatov et al., CVPR Workshops 2020): an inverted pyramid of five levels, the coarsest worked on first.
+Name = Literal["srcnn", "srgan", "dped", "unet", "pix2pix", "spade", "nafnet", "pynet", "awnet", "cameranet"]
 
-    Every level works on the features of its scale together with what the level below hands up, in blocks of parallel
-    kernels of 3 to 9 px. (B, 4, h, w) -> (B, 3, 2h, 2w) in [0, 1]; h and w multiples of 16, 32 at least.
 
-    47,554,738 parameters and 342.698 G operations at packed 224x224, as the LW-ISP paper's Table 3 prints them: with
-    instance normalization on level 1 too, an option that is off in the authors' own training code.
+@dataclass(frozen=True)
+class Network:
+    """What there is to know of a network beside its code."""
+
+    title: str
+    build: type[nn.Module]
+    source: str
+    published: str
+    """What is printed of its number of parameters, and where."""
+    departs: str
+    """Where it departs from its source."""
+    multiple: int = 1
+    """h and w of the planes must be multiples of it."""
+    minimum: int = 2
+    """And not smaller than it: instance normalization needs two values."""
+
+
+SHUFFLED = "works at the planes' size, its last convolution making 12 planes that are shuffled to the picture"
+
+NETWORKS: dict[Name, Network] = {
+    "srcnn": Network(
+        "SRCNN",
+        SRCNN,
+        "Dong, Loy, He, Tang, Image Super-Resolution Using Deep Convolutional Networks, TPAMI 2016",
+        "57,184 for one channel, without biases (the paper, 9-5-5)",
+        "takes four planes, not demosaiced but enlarged by 2 one by one, where the source takes one enlarged channel; "
+        "its borders are repeated instead of lost",
+    ),
+    "srgan": Network(
+        "SRGAN's generator (SRResNet)",
+        SRResNet,
+        "Ledig et al., Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network, CVPR 2017",
+        "1.5 M for RGB enlarged by 4 (Lim et al., EDSR, CVPR Workshops 2017)",
+        "enlarges by 2, not by 4, so that one PixelShuffle is left; takes four planes",
+    ),
+    "dped": Network(
+        "DPED's generator",
+        DPED,
+        "Ignatov et al., DSLR-Quality Photos on Mobile Devices with Deep Convolutional Networks, ICCV 2017",
+        "none",
+        SHUFFLED,
+    ),
+    "unet": Network(
+        "U-Net",
+        UNet,
+        "Ronneberger, Fischer, Brox, U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015",
+        "none",
+        SHUFFLED + "; its convolutions keep the size, with zeros at the borders; no dropout",
+        multiple=16,
+        minimum=32,
+    ),
+    "pix2pix": Network(
+        "Pix2Pix",
+        Pix2Pix,
+        "Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017",
+        "54.408 M from one channel to one (printed by the authors' PyTorch code)",
+        SHUFFLED + "; normalizes each picture by itself, which is the source's rule for a batch of one, "
+        "and drops out in training only",
+        multiple=256,
+        minimum=256,
+    ),
+    "spade": Network(
+        "SPADE's generator",
+        SPADE,
+        "Park, Liu, Wang, Zhu, Semantic Image Synthesis with Spatially-Adaptive Normalization, CVPR 2019",
+        "97,480,899 (Table 3 of LW-ISP), which is its size for the 184 label channels of COCO-Stuff",
+        "the four planes stand where the map of labels stands, and are averaged, not sampled, to each size; "
+        "plain batch normalization for the synchronized one",
+        multiple=16,
+        minimum=32,
+    ),
+    "nafnet": Network(
+        "NAFNet, width 32",
+        NAFNet,
+        "Chen, Chu, Zhang, Sun, Simple Baselines for Image Restoration, ECCV 2022",
+        "29.16 M for RGB (the authors, of the SIDD network)",
+        SHUFFLED + "; the input is not added to the output, which is no RAW",
+        multiple=16,
+        minimum=32,
+    ),
+    "pynet": Network(
+        "PyNET",
+        PyNET,
+        "Ignatov, Van Gool, Timofte, Replacing Mobile Camera ISP with a Single Deep Learning Model, "
+        "CVPR Workshops 2020",
+        "47,554,738 (Table 3 of LW-ISP)",
+        "instance normalization on level 1 too, an option that is off in the authors' training code, but on in Table 3",
+        multiple=16,
+        minimum=32,
+    ),
+    "awnet": Network(
+        "AWNet, the branch for RAW",
+        AWNet,
+        "Dai, Liu, Li, Chen, AWNet: Attentive Wavelet Network for Image ISP, ECCV Workshops 2020",
+        "55.70 M (Table 2 of LW-ISP)",
+        "without the four convolutions of the authors' code that no pass uses, 3,134,400 of its 50,657,204 parameters, "
+        "and without the second network, for demosaiced input, whose picture the source combines with this one's",
+        multiple=16,
+        minimum=32,
+    ),
+    "cameranet": Network(
+        "CameraNet",
+        CameraNet,
+        "Liang, Cai, Cao, Zhang, CameraNet: A Two-Stage Framework for Effective Camera ISP Learning, TIP 2021",
+        "26.53 M (Table 2 of LW-ISP)",
+        "the part that sees the whole frame is in both U-Nets, as the 26.53 M demand, where the authors' code switches "
+        "it off in the first; both can learn from the finished picture, without the linear target of the source",
+        multiple=16,
+        minimum=144,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class BaselineConfig:
+    """Which network a `Baseline` is; it stands on a card of weights where `LWISPConfig` stands for ours."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # a card or recipe with an unknown field is refused
+
+    network: Name
+
+    def __post_init__(self) -> None:
+        if self.network not in get_args(Name):
+            raise ValueError(f"expected network to be one of {get_args(Name)}, got {self.network!r}")
+
+    @property
+    def develops_raw(self) -> bool:
+        """All of them go from packed RAW planes to RGB."""
+        return True
+
+    @property
+    def scale(self) -> int:
+        """Output pixels per input pixel, along each side."""
+        return 2
+
+
+class Baseline(nn.Module):
+    """A network of `NETWORKS`: planes (B, 4, h, w) in [0, 1] -> RGB (B, 3, 2h, 2w), any h and w from 1 up.
+
+    `forward` reflects the planes at the bottom and right to what the network needs and crops the result. The picture is
+    held to [0, 1] in evaluation only: networks that end without a sigmoid would learn nothing beyond the limits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: BaselineConfig) -> None:
         super().__init__()
-        widths = (32, 64, 128, 256, 512)
-        self.down = nn.ModuleList(
-            Kernels(inputs, width, 3, normalized=level > 0)
-            for level, (inputs, width) in enumerate(zip((4, *widths), widths, strict=False))
-        )
-        self.pool = nn.MaxPool2d(2)
-        self.level5 = nn.Sequential(*(Kernels(512, 512, 3) for _ in range(3)))
-        self.level4 = _blocks((512, 256, 3), (256, 256, 3), (256, 256, 3), (256, 256, 3), (512, 256, 3))
-        self.level3 = _blocks((256, 128, 5), (256, 128, 5), (256, 128, 5), (256, 128, 5), (512, 128, 3))
-        self.level2 = _blocks((128, 64, 5), *[(192, 64, 7)] * 4, (256, 64, 5), (192, 64, 3))
-        self.level1 = _blocks((96, 32, 7), (96, 32, 9), *[(128, 32, 9)] * 3, (128, 32, 7), (128, 32, 5))
-        self.level1.insert(0, Kernels(64, 32, 5, normalized=False))
-        self.level1.append(Kernels(128, 32, 3, normalized=False))
-        self.up, self.up_again = (nn.ModuleList(_up(width, width // 2) for width in widths[:0:-1]) for _ in range(2))
-        self.out = nn.ModuleList(_convolution(width, 3, 3) for width in widths[::-1])
-        self.last_up = _up(32, 16)
-        self.last_out = _convolution(16, 3, 3)
+        self.config = config
+        self.network = NETWORKS[config.network].build()
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.pictures(x)[-1]
-
-    def pictures(self, x: Tensor, level: int = 0) -> list[Tensor]:
-        """The pictures of the levels, from 5 (the coarsest, h/16) to `level`: 1 has the size h, 0 has 2h.
-
-        They are trained one after the other. The authors' network makes all of them in every pass, as the operations of
-        Table 3 include them (84 M of 342.698 G).
-        """
-        if level not in range(6):
-            raise ValueError(f"expected a level of 0 to 5, got {level}")
-        skips = []
-        for index, down in enumerate(self.down):
-            x = down(x if index == 0 else self.pool(x))
-            skips.append(x)
-        x = self.level5(x)
-        made = [torch.sigmoid(self.out[0](x))]
-        for number, work in enumerate((self._work4, self._work3, self._work2, self._work1)[: 5 - max(level, 1)]):
-            x = work(skips[3 - number], self.up[number](x), self.up_again[number](x))
-            made.append(torch.sigmoid(self.out[number + 1](x)))
-        return made if level else [*made, torch.sigmoid(self.last_out(self.last_up(x)))]
-
-    def _work4(self, skip: Tensor, below: Tensor, again: Tensor) -> Tensor:
-        enter, first, second, leave, join = self.level4
-        x = enter(torch.cat([skip, below], 1))
-        x = first(x) + x
-        x = second(x) + x
-        return join(torch.cat([leave(x), again], 1))  # type: ignore[no-any-return]
-
-    def _work3(self, skip: Tensor, below: Tensor, again: Tensor) -> Tensor:
-        *steps, leave, join = self.level3
-        x = torch.cat([skip, below], 1)
-        for step in steps:
-            x = step(x) + x
-        return join(torch.cat([leave(x), skip, again], 1))  # type: ignore[no-any-return]
-
-    def _work2(self, skip: Tensor, below: Tensor, again: Tensor) -> Tensor:
-        enter, *steps, leave, after, join = self.level2
-        x = torch.cat([enter(torch.cat([skip, below], 1)), skip], 1)
-        for step in steps:
-            x = step(x) + x
-        x = after(torch.cat([leave(x), skip], 1))
-        return join(torch.cat([x, again], 1))  # type: ignore[no-any-return]
-
-    def _work1(self, skip: Tensor, below: Tensor, again: Tensor) -> Tensor:
-        enter, first, second, *steps, leave, after, join = self.level1
-        x = torch.cat([enter(torch.cat([skip, below], 1)), skip], 1)
-        x = second(first(x))
-        for step in steps:
-            x = step(x) + x
-        x = after(torch.cat([leave(x), skip], 1))
-        return join(torch.cat([x, again, skip], 1))  # type: ignore[no-any-return]
-
-
-class Kernels(nn.Module):
-    """Two convolutions after each other, of each kernel size from 3 up to `largest`, side by side.
-
-    (B, inputs, h, w) -> (B, width * sizes, h, w).
-    """
-
-    def __init__(self, inputs: int, width: int, largest: int, normalized: bool = True) -> None:
-        super().__init__()
-        self.branches = nn.ModuleList(
-            nn.Sequential(*_layer(inputs, width, size, normalized), *_layer(width, width, size, normalized))
-            for size in range(3, largest + 1, 2)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([branch(x) for branch in self.branches], 1)
-
-
-def _blocks(*sizes: tuple[int, int, int]) -> nn.ModuleList:
-    return nn.ModuleList(Kernels(*size) for size in sizes)
-
-
-def _layer(inputs: int, width: int, size: int, normalized: bool) -> list[nn.Module]:
-    norm = [nn.InstanceNorm2d(width, affine=True)] if normalized else []
-    return [_convolution(inputs, width, size), *norm, nn.LeakyReLU(0.2)]
-
-
-def _convolution(inputs: int, width: int, size: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, width, size, padding=size // 2, padding_mode="reflect")
-
-
-def _up(inputs: int, width: int) -> nn.Sequential:
-    grow = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
-    return nn.Sequential(grow, _convolution(inputs, width, 3), nn.LeakyReLU(0.2))
+    def forward(self, planes: Tensor) -> Tensor:
+        height, width = planes.shape[-2:]
+        needs = NETWORKS[self.config.network]
+        rgb: Tensor = self.network(pad_to_multiple(planes, needs.multiple, needs.minimum))
+        rgb = rgb[..., : 2 * height, : 2 * width]
+        return rgb if self.training else rgb.clamp(0, 1)

@@ -1,4 +1,4 @@
-"""The paper's losses, equations 3 to 7, in the order of section 3.4.
+"""The paper's losses, equations 3 to 7, in the order of section 3.4; then Pix2Pix's, for the network of Table 1.
 
 Pictures are display-referred RGB (B, 3, H, W) in [0, 1]; every loss is a mean, so that its size does not depend on the
 crop's. `alpha`, `beta` and `gamma` are the paper's weights.
@@ -47,3 +47,18 @@ def overall(structural: Tensor, reconstructed: Tensor, distilled: Tensor, alpha:
 def teaching(rgb: Tensor, target: Tensor, gamma: float, scales: int = 5) -> Tensor:
     """Equation 7, the teacher's loss: the mean squared error + gamma L_s."""
     return (rgb - target).square().mean() + gamma * structure(rgb, target, scales)
+
+
+def adversarial(judged: Tensor) -> Tensor:
+    """Pix2Pix, the generator's share: -log D of its picture, from the discriminator's logits."""
+    return functional.softplus(-judged).mean()
+
+
+def discrimination(judged_target: Tensor, judged_rgb: Tensor) -> Tensor:
+    """Pix2Pix, the discriminator's loss: half of -log D(target) - log(1 - D(rgb)), from its logits."""
+    return (functional.softplus(-judged_target).mean() + functional.softplus(judged_rgb).mean()) / 2
+
+
+def translation(rgb: Tensor, target: Tensor, judged: Tensor, weight: float = 100) -> Tensor:
+    """Pix2Pix, the generator's loss: adversarial + weight * L1, this of pictures in [-1, 1] as in its source."""
+    return adversarial(judged) + weight * 2 * reconstruction(rgb, target)

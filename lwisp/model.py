@@ -216,11 +216,11 @@ class LWISP(nn.Module):
         return outputs
 
 
-def pad_to_multiple(x: Tensor) -> Tensor:
-    """Reflect (..., h, w) at the bottom and right up to `SIZE_MULTIPLE`, `SIZE_MINIMUM` at least; h, w >= 1."""
+def pad_to_multiple(x: Tensor, multiple: int = SIZE_MULTIPLE, minimum: int = SIZE_MINIMUM) -> Tensor:
+    """Reflect (..., h, w) at the bottom and right up to multiples of `multiple`, `minimum` at least; h, w >= 1."""
     for dim in (-2, -1):
         size = x.shape[dim]
-        target = max(-(-size // SIZE_MULTIPLE) * SIZE_MULTIPLE, SIZE_MINIMUM)
+        target = max(-(-size // multiple) * multiple, minimum)
         if target != size:
             period = max(2 * (size - 1), 1)  # reflecting a triangle wave serves sides shorter than the padding too
             index = torch.arange(target, device=x.device) % period

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from lwisp.baselines import PyNET
 from lwisp.benchmark import count_macs
+from lwisp.isps import PyNET
 from lwisp.model import LWISP, TEACHER, LWISPConfig, count_params
+from lwisp.translation import SPADE
 
 STUDENT = LWISPConfig()
 NO_CCB = LWISPConfig(ccb=False)
@@ -52,6 +53,15 @@ def test_pynet_has_the_counts_of_table_3_which_proves_the_convention() -> None:
     assert f"{count_macs(pynet, (1, 4, 1440, 1984)) / 1e12:.3f}" == "19.513"
     assert f"{count_macs(pynet, (1, 4, 960, 960)) / 1e12:.2f}" == "6.29"  # printed: 5.72
     assert round(count_macs(pynet, (1, 4, 224, 224)) / count_macs(LWISP(STUDENT), (1, 4, 224, 224))) == 81
+
+
+def test_the_row_of_spade_is_that_of_label_maps_of_256_px() -> None:
+    with torch.device("meta"):
+        spade = SPADE(inputs=184)  # the label channels of COCO-Stuff, which no RAW has
+    assert count_params(spade) == 97_480_899
+    operations = count_macs(spade, (1, 184, 128, 128))  # a picture of 256x256
+    assert operations == pytest.approx(191.31e9, rel=3e-4)  # printed for 224x224
+    assert f"{191.31e9 * 1440 * 1984 / 224**2 / 1e12:.2f}" == "10.89"  # so the large size is scaled from the wrong one
 
 
 def test_pynet_makes_a_picture_of_every_level() -> None:

@@ -1,0 +1,156 @@
+"""The networks of Tables 1 to 3: exact counts, one contract, and that they can learn."""
+
+from collections.abc import Callable
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from lwisp.baselines import NETWORKS, Baseline, BaselineConfig, Name
+from lwisp.benchmark import count_macs
+from lwisp.isps import AWNet, CameraNet, PyNET, inverse_wavelet, wavelet
+from lwisp.model import LWISPConfig, count_params
+from lwisp.restoration import DPED, SRCNN, LayerNorm2d, NAFNet, SRResNet
+from lwisp.translation import PatchGAN, Pix2Pix, UNet
+
+COUNTS: dict[Name, tuple[int, int, int]] = {  # parameters, operations and multiply-adds at packed 224x224
+    "srcnn": (74_435, 15_147_331_584, 14_919_532_544),
+    "srgan": (1_406_933, 72_934_830_080, 72_600_256_512),
+    "dped": (453_324, 22_694_604_800, 22_658_678_784),
+    "unet": (31_033_036, 41_905_991_680, 36_942_381_056),
+    "pix2pix": (54_433_420, 19_367_897_088, 6_366_953_472),
+    "spade": (92_089_539, 419_152_491_520, 418_488_111_104),
+    "nafnet": (29_162_604, 12_570_920_192, 12_429_905_920),
+    "pynet": (47_554_738, 342_697_764_668, 342_215_272_448),
+    "awnet": (47_522_804, 66_237_173_812, 66_084_421_632),
+    "cameranet": (26_527_640, 29_519_280_128, 26_990_608_384),
+}
+
+
+@pytest.fixture(scope="module", params=get_args(Name))
+def network(request: pytest.FixtureRequest) -> Baseline:
+    """Each network in turn, in which nothing is zero: NAFNet's scales begin there and would hold gradients back."""
+    torch.manual_seed(0)
+    made = Baseline(BaselineConfig(request.param))
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.1 * (not parameter.any()))
+    return made
+
+
+def planes(height: int, width: int) -> Tensor:
+    return torch.rand(1, 4, height, width, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", get_args(Name))
+def test_parameters_and_operations_are_exact(name: Name) -> None:
+    with torch.device("meta"):
+        made = Baseline(BaselineConfig(name)).eval()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():  # torch's own count, two for a multiply-add
+            made(torch.empty(1, 4, 224, 224))
+    assert (count_params(made), count_macs(made, (1, 4, 224, 224)), counter.get_total_flops() // 2) == COUNTS[name]
+
+
+@pytest.mark.parametrize(("height", "width"), [(33, 18), (1, 2)])
+def test_any_size_comes_out_twice_as_large_within_its_range(network: Baseline, height: int, width: int) -> None:
+    network.eval()
+    with torch.no_grad():
+        rgb = network(planes(height, width))
+        assert torch.equal(rgb, network(planes(height, width)))
+    assert rgb.shape == (1, 3, 2 * height, 2 * width)
+    assert 0 <= float(rgb.min()) < float(rgb.max()) <= 1
+
+
+def test_gradients_reach_every_weight(network: Baseline) -> None:
+    network.train()
+    inner = network.network
+    x = planes(32, 32)
+    if isinstance(inner, PyNET | AWNet):  # some layers serve the coarser pictures alone
+        loss = torch.stack([(picture - 2).abs().mean() for picture in inner.pictures(x)]).sum()
+    else:
+        loss = (network(x) - 2).abs().mean()
+    loss.backward()  # type: ignore[no-untyped-call]
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool(parameter.grad.isfinite().all()), name
+        if parameter.dim() > 1:  # a bias before a normalization has none
+            assert bool(parameter.grad.any()), name
+    network.zero_grad()
+
+
+def test_every_network_says_where_it_comes_from_and_where_it_departs() -> None:
+    assert set(NETWORKS) == set(get_args(Name))
+    for facts in NETWORKS.values():
+        assert facts.title and facts.source[-4:].isdigit() and facts.published and facts.departs
+
+
+def test_the_config_is_told_from_ours_and_refuses_what_it_does_not_know() -> None:
+    config = BaselineConfig("unet")
+    assert (config.develops_raw, config.scale) == (LWISPConfig().develops_raw, LWISPConfig().scale)
+    with pytest.raises(ValueError, match="expected network to be one of"):
+        BaselineConfig("resnet")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("build", "params"),
+    [
+        (lambda: SRCNN(1, 1), 57_184 + 64 + 32 + 1),  # the paper counts no biases
+        (lambda: SRResNet(3, 3, doublings=2), 1_549_462),  # 1.5 M
+        (lambda: DPED(3, 3), 401_475),
+        (lambda: UNet(1, 2), 31_030_658),
+        (lambda: Pix2Pix(1, 1), 54_407_809),  # 54.408 M
+        (lambda: NAFNet(3, 3), 29_159_715),  # 29.16 M
+        (CameraNet, 26_527_640),  # 26.53 M
+        (lambda: PatchGAN(2), 2_764_609),  # 2.765 M
+    ],
+)
+def test_with_its_sources_own_channels_each_has_the_published_size(build: Callable[[], nn.Module], params: int) -> None:
+    with torch.device("meta"):
+        assert count_params(build()) == params
+
+
+def test_the_haar_wavelet_of_four_pixels_is_right_and_comes_back() -> None:
+    bands = wavelet(torch.tensor([[[[1.0, 2.0], [3.0, 7.0]]]]))
+    assert bands.flatten().tolist() == [6.5, 2.5, 3.5, 1.5]  # sum, right - left, bottom - top, diagonals; halved
+    x = planes(6, 8)
+    assert torch.allclose(inverse_wavelet(wavelet(x)), x, atol=1e-6)
+    assert float(wavelet(x).square().sum()) == pytest.approx(float(x.square().sum()), rel=1e-5)
+
+
+def test_layer_normalization_sees_the_channels_of_one_pixel() -> None:
+    x = planes(3, 5)
+    expected = (x - x.mean(1, keepdim=True)) / (x.var(1, unbiased=False, keepdim=True) + 1e-6).sqrt()
+    assert torch.allclose(LayerNorm2d(4, eps=1e-6)(x), expected, atol=1e-5)
+
+
+def test_a_patch_of_the_discriminator_sees_70_pixels() -> None:
+    torch.manual_seed(0)
+    judge = PatchGAN()
+    judge.layers = nn.Sequential(*(layer for layer in judge.layers if not isinstance(layer, nn.InstanceNorm2d)))
+    rgb = torch.rand(1, 3, 128, 128, requires_grad=True)
+    logits = judge(planes(64, 64), rgb)
+    assert logits.shape == (1, 1, 14, 14)
+    logits[0, 0, 7, 7].backward()
+    assert rgb.grad is not None
+    rows = rgb.grad.abs().sum((0, 1, 3)).nonzero().flatten()
+    assert int(rows[-1] - rows[0]) + 1 == 70
+
+
+def test_a_baseline_without_a_sigmoid_is_held_to_its_range_in_evaluation_only() -> None:
+    made = Baseline(BaselineConfig("srcnn"))
+    nn.init.constant_(made.network[-1].bias, 5)  # type: ignore[index]
+    assert float(made.train()(planes(4, 4)).detach().min()) > 4
+    assert float(made.eval()(planes(4, 4)).detach().min()) == 1
+
+
+def test_cameranet_restores_a_linear_picture_and_pools_as_its_source_does() -> None:
+    torch.manual_seed(0)
+    camera = CameraNet()
+    x = planes(6, 8)
+    same = functional.max_pool2d(functional.pad(x, (0, 1, 0, 1), value=-torch.inf), 3, 2)  # TensorFlow's "SAME"
+    assert torch.equal(camera.restore.pool(x), same)
+    with torch.no_grad():
+        assert camera.restored(planes(32, 48)).shape == (1, 3, 64, 96)
