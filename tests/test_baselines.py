@@ -15,6 +15,7 @@ from lwisp.isps import AWNet, CameraNet, PyNET, inverse_wavelet, wavelet
 from lwisp.model import LWISPConfig, count_params
 from lwisp.restoration import DPED, SRCNN, LayerNorm2d, NAFNet, SRResNet
 from lwisp.translation import PatchGAN, Pix2Pix, UNet
+from tests.conftest import ROOT
 
 COUNTS: dict[Name, tuple[int, int, int]] = {  # parameters, operations and multiply-adds at packed 224x224
     "srcnn": (74_435, 15_147_331_584, 14_919_532_544),
@@ -154,3 +155,12 @@ def test_cameranet_restores_a_linear_picture_and_pools_as_its_source_does() -> N
     assert torch.equal(camera.restore.pool(x), same)
     with torch.no_grad():
         assert camera.restored(planes(32, 48)).shape == (1, 3, 64, 96)
+
+
+def test_the_page_of_the_networks_has_these_counts_and_words() -> None:
+    page = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
+    for name, (params, operations, macs) in COUNTS.items():
+        facts = NETWORKS[name]
+        departs = facts.departs[0].upper() + facts.departs[1:]
+        counts = f"{params:,} | {facts.published} | {operations / 1e9:.3f} G | {macs / 1e9:.3f} G"
+        assert f"| `{name}`: {facts.title} | {facts.source} | {counts} | {departs}. |" in page
