@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, get_args
 from torch import Tensor, nn
 
 from lwisp.isps import AWNet, CameraNet, PyNET
-from lwisp.model import pad_to_multiple
+from lwisp.model import LWISP, LWISPConfig, pad_to_multiple
 from lwisp.restoration import DPED, SRCNN, NAFNet, SRResNet
 from lwisp.translation import SPADE, Pix2Pix, UNet
 
@@ -171,3 +171,12 @@ class Baseline(nn.Module):
         rgb: Tensor = self.network(pad_to_multiple(planes, needs.multiple, needs.minimum))
         rgb = rgb[..., : 2 * height, : 2 * width]
         return rgb if self.training else rgb.clamp(0, 1)
+
+
+Architecture = LWISPConfig | BaselineConfig
+"""What decides the structure of a network; it stands on cards and in recipes."""
+
+
+def build(architecture: Architecture) -> LWISP | Baseline:
+    """The network of that structure, with random weights."""
+    return LWISP(architecture) if isinstance(architecture, LWISPConfig) else Baseline(architecture)

@@ -19,9 +19,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
+from lwisp.baselines import Architecture, Baseline, build
 from lwisp.errors import InputError, one_line
 from lwisp.files import is_regular, make_folder, write_whole
-from lwisp.model import LWISP, LWISPConfig
+from lwisp.model import LWISP
 
 CARD_KEY = "lwisp"
 
@@ -58,7 +59,7 @@ class Card:
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     name: str
-    architecture: LWISPConfig
+    architecture: Architecture
     convention: InputConvention
     licence: str
     photos: tuple[Photo, ...] = ()
@@ -73,7 +74,7 @@ class Card:
 class Weights:
     """A network with its card, ready for `develop`."""
 
-    network: LWISP
+    network: LWISP | Baseline
     card: Card
     sha256: str = ""
     """Of the tensors as they are stored."""
@@ -96,18 +97,19 @@ def load(name_or_path: str | Path) -> Weights:
     tensors, card = _read(path)
     try:
         with torch.device("meta"):  # a hostile card cannot make this large
-            network = LWISP(card.architecture)
+            network = build(card.architecture)
         network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"{path}: its tensors do not fit its card: {one_line(error)}; fetch it again") from error
     return Weights(network.eval(), card, digest_of(tensors))
 
 
-def save(path: Path, network: LWISP, card: Card, dtype: torch.dtype = torch.float16) -> None:
+def save(path: Path, network: LWISP | Baseline, card: Card, dtype: torch.dtype = torch.float16) -> None:
     """Write network and card to a safetensors file, to a temporary name first; the same input gives the same bytes."""
     tensors = {
         name: tensor.detach().to("cpu", dtype, memory_format=torch.contiguous_format)
         for name, tensor in network.state_dict().items()
+        if tensor.is_floating_point()  # batch normalization also counts batches, which no pass uses
     }
     _write(path, tensors, card)
 

@@ -3,21 +3,23 @@
 import copy
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from lwisp.baselines import Baseline
 from lwisp.errors import InputError
 from lwisp.model import LWISP
 
 Precision = Literal["auto", "fp32", "bf16"]
+N = TypeVar("N", bound=nn.Module)
 
 BYTES_PER_PIXEL = {"fp32": 330, "bf16": 200}
-"""Peak memory of a whole picture, per output pixel, above the process's own; measured at 12 MP, rounded up."""
+"""Peak memory of a whole picture in LW-ISP, per output pixel, above the process's own; at 12 MP, rounded up."""
 
 
-def run(network: LWISP, planes: Tensor, precision: Precision = "auto") -> Tensor:
+def run(network: LWISP | Baseline, planes: Tensor, precision: Precision = "auto") -> Tensor:
     """Planes (4, h, w) -> RGB (3, H, W) in [0, 1], float32, the whole picture at once.
 
     "auto" takes bf16 where the processor computes in it, fp32 elsewhere. The output layer stays in fp32, which
@@ -34,14 +36,15 @@ def run(network: LWISP, planes: Tensor, precision: Precision = "auto") -> Tensor
         )
     if precision == "bf16":
         network = copy.deepcopy(network).bfloat16()
-        network.out.float()
+        if isinstance(network, LWISP):
+            network.out.float()
     network = channels_last(network)
     with torch.inference_mode():
-        batch = planes[None].to(network.head[0].weight.dtype).contiguous(memory_format=torch.channels_last)  # type: ignore[arg-type]
-        return network(batch)[0]  # type: ignore[no-any-return]
+        batch = planes[None].to(next(network.parameters()).dtype).contiguous(memory_format=torch.channels_last)
+        return network(batch)[0].float()  # type: ignore[no-any-return]
 
 
-def channels_last(network: LWISP) -> LWISP:
+def channels_last(network: N) -> N:
     """The network with its weights laid out as the processor's convolutions like them best; changed in place."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 

@@ -57,8 +57,3 @@ def adversarial(judged: Tensor) -> Tensor:
 def discrimination(judged_target: Tensor, judged_rgb: Tensor) -> Tensor:
     """Pix2Pix, the discriminator's loss: half of -log D(target) - log(1 - D(rgb)), from its logits."""
     return (functional.softplus(-judged_target).mean() + functional.softplus(judged_rgb).mean()) / 2
-
-
-def translation(rgb: Tensor, target: Tensor, judged: Tensor, weight: float = 100) -> Tensor:
-    """Pix2Pix, the generator's loss: adversarial + weight * L1, this of pictures in [-1, 1] as in its source."""
-    return adversarial(judged) + weight * 2 * reconstruction(rgb, target)

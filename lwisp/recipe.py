@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import TypeAdapter
 
 from lwisp import metrics
+from lwisp.baselines import Architecture, BaselineConfig
 from lwisp.checkpoint import InputConvention
 from lwisp.data import Kind
 from lwisp.errors import InputError, one_line
@@ -34,7 +35,8 @@ class Recipe:
     """What the planes are; decided by the data where they are photographs."""
     augment: bool = True
     """Flip and transpose crops of aligned pairs; the paper compares without."""
-    architecture: LWISPConfig = field(default_factory=LWISPConfig)
+    architecture: Architecture = field(default_factory=LWISPConfig)
+    """LW-ISP and its variants, or `{ network = "unet" }` and the like (docs/networks.md)."""
     start: str | None = None
     """Weights to begin with: a name or a file."""
     seed: int = 0
@@ -62,6 +64,11 @@ class Recipe:
     """Blocks whose outputs the student imitates."""
     gamma: float = 0.4
     """Weight of the structural loss for the teacher (equation 7)."""
+    adversarial: float = 0.0
+    """Weight of Pix2Pix's adversarial loss; its own ratio to L1 is 0.005. With 0 there is no discriminator."""
+    by_level: bool = False
+    """PyNET only: train its levels one after the other, the coarsest first, an equal part of the steps each.
+    Levels too small for MS-SSIM learn by L1 alone."""
     teacher: str | None = None
     """Weights of a teacher; without them one is trained first."""
     teacher_steps: int | None = None
@@ -85,8 +92,13 @@ class Recipe:
             (0 <= self.decay <= 1, f"decay in [0, 1], got {self.decay}"),
             (0 <= self.ema < 1, f"ema in [0, 1), got {self.ema}"),
             (
-                all(0 <= x < math.inf for x in (self.alpha, self.beta, self.gamma)),
-                "alpha, beta and gamma of 0 at least",
+                all(0 <= x < math.inf for x in (self.alpha, self.beta, self.gamma, self.adversarial)),
+                "alpha, beta, gamma and adversarial of 0 at least",
+            ),
+            (not self.beta or isinstance(self.architecture, LWISPConfig), "beta = 0 for other networks than LW-ISP"),
+            (
+                not self.by_level or (self.architecture == BaselineConfig("pynet") and not self.adversarial),
+                'by_level with architecture = { network = "pynet" } and without adversarial only',
             ),
             (least > 0, f"1 to 5 scales, got {self.scales}"),
             (

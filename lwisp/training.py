@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import pickle
+import statistics
 import struct
 import sys
 import time
@@ -22,16 +23,21 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from lwisp import losses, metrics, synthetic
+from lwisp.baselines import Architecture, Baseline, build
 from lwisp.checkpoint import Card, Weights, digest_of, load, save
 from lwisp.data import Case, Data, open_data
 from lwisp.errors import InputError
 from lwisp.files import check_output, make_folder, write_text, write_whole
 from lwisp.inference import channels_last, has_bf16
-from lwisp.model import LWISP, LWISPConfig
+from lwisp.isps import PyNET
+from lwisp.model import LWISP, LWISPConfig, pad_to_multiple
 from lwisp.recipe import Recipe, learning_rate
+from lwisp.translation import PatchGAN
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -54,14 +60,14 @@ def train(recipe: Recipe, output: Path, root: Path | None = None, device: Device
     its share of each batch. Raises `InputError`.
     """
     recipe, fabric, data = _begin(recipe, output, root, device)
-    if recipe.architecture.scale != (2 if data.takes == "raw" else 1):
+    if recipe.architecture.develops_raw != (data.takes == "raw"):
         raise InputError(
             f"{recipe.data} data go from {data.takes} to RGB; expected an architecture with "
             + ("in_channels = 4 and upsample = true" if data.takes == "raw" else "in_channels = 3 and upsample = false")
         )
     teacher = _get_teacher(fabric, recipe, data, output) if recipe.beta else None
     torch.manual_seed(recipe.seed)
-    network = LWISP(recipe.architecture)
+    network = build(recipe.architecture)
     if recipe.start:
         _begin_with(network, recipe.start)
     _fit(fabric, recipe, data, Student(channels_last(network), teacher, recipe), run_folder(output))
@@ -85,16 +91,20 @@ def run_folder(output: Path) -> Path:
 class Student(nn.Module):
     """The objective of equation 3: batch -> loss and its parts. `teacher` is held still."""
 
-    def __init__(self, network: LWISP, teacher: LWISP | None, recipe: Recipe) -> None:
+    def __init__(self, network: LWISP | Baseline, teacher: LWISP | None, recipe: Recipe) -> None:
         super().__init__()
         self.network, self.teacher, self.recipe = network, teacher, recipe
+        self.critic = channels_last(PatchGAN()) if recipe.adversarial else None
         if teacher is not None:
             teacher.requires_grad_(False).eval()
 
-    def forward(self, planes: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, planes: Tensor, target: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         recipe = self.recipe
         planes = planes.to(memory_format=torch.channels_last)
-        if self.teacher is None:
+        if recipe.by_level:
+            rgb = self._level(planes, step)
+            target = functional.interpolate(target, rgb.shape[-2:], mode="area")
+        elif self.teacher is None or not isinstance(self.network, LWISP):  # only LW-ISP imitates
             rgb = self.network(planes)
         else:
             blocks = self.network.blocks(planes, (*recipe.distill, "up4"))
@@ -106,27 +116,50 @@ class Student(nn.Module):
             parts = {"reconstruction": losses.reconstruction(rgb, target)}
             nothing = torch.zeros_like(parts["reconstruction"])
             structural = distilled = nothing
-            if recipe.alpha:
+            tiny = recipe.by_level and min(rgb.shape[-2:]) < metrics.smallest_side(recipe.scales)
+            if recipe.alpha and not tiny:
                 parts["structure"] = structural = losses.structure(rgb, target, recipe.scales)
             if self.teacher is not None:
                 own, guide = ({name: x[name].float() for name in recipe.distill} for x in (blocks, guide))
                 parts["distillation"] = distilled = losses.distillation(own, guide, recipe.distill)
             loss = losses.overall(structural, parts["reconstruction"], distilled, recipe.alpha, recipe.beta)
+        if self.critic is not None:
+            with torch.autocast(target.device.type, enabled=False):
+                parts |= _play(self.critic, planes, rgb, target)
+            loss = loss + recipe.adversarial * parts["adversarial"] + parts["discrimination"]
         return loss, parts
+
+    def _level(self, planes: Tensor, step: int) -> Tensor:
+        """The picture of the level that is trained at this step."""
+        assert isinstance(self.network, Baseline)
+        assert isinstance(self.network.network, PyNET)
+        level = max(5 - 6 * step // self.recipe.steps, 0)
+        return self.network.network.pictures(pad_to_multiple(planes), level)[-1]
 
     def judge(self, case: Case) -> tuple[Tensor, Tensor]:
         """What is compared in validation: what the network makes of a case, and the truth."""
         return self.network(case.planes[None])[0], case.target
 
 
+def _play(critic: PatchGAN, planes: Tensor, rgb: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Both sides of Pix2Pix's game: what the network has to gain does not move the critic, nor the other way."""
+    held = {name: value.detach() for name, value in critic.named_parameters()}
+    return {
+        "adversarial": losses.adversarial(functional_call(critic, held, (planes, rgb))),
+        "discrimination": losses.discrimination(critic(planes, target), critic(planes, rgb.detach())),
+    }
+
+
 class Teacher(nn.Module):
     """The objective of equation 7: only the target counts, J -> J."""
+
+    critic = None
 
     def __init__(self, network: LWISP, recipe: Recipe) -> None:
         super().__init__()
         self.network, self.recipe = network, recipe
 
-    def forward(self, planes: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, planes: Tensor, target: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         rgb = self.network(target.to(memory_format=torch.channels_last))
         with torch.autocast(target.device.type, enabled=False):
             loss = losses.teaching(rgb.float(), target, self.recipe.gamma, self.recipe.scales)
@@ -137,9 +170,29 @@ class Teacher(nn.Module):
         return self.network(case.target[None])[0], case.target
 
 
-def teacher_of(architecture: LWISPConfig) -> LWISPConfig:
+def teacher_of(architecture: Architecture) -> LWISPConfig:
     """The teacher of a network (section 3.3): the same structure, clean RGB in, no last upsampling."""
+    if not isinstance(architecture, LWISPConfig):
+        raise InputError("only LW-ISP has a teacher; drop beta from the recipe")
     return replace(architecture, in_channels=3, upsample=False)
+
+
+def step_seconds(recipe: Recipe, rounds: int = 3) -> float:
+    """Median seconds of one training step of the recipe's network here, on random planes, without its teacher."""
+    objective = Student(channels_last(build(recipe.architecture).train()), None, recipe)
+    optimizer = torch.optim.AdamW(objective.parameters(), betas=BETAS, fused=True)
+    planes = torch.rand(recipe.batch, 4, recipe.crop // 2, recipe.crop // 2)
+    target = torch.rand(recipe.batch, 3, recipe.crop, recipe.crop)
+    seconds = []
+    for _ in range(rounds + 1):
+        began = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=_precision(recipe, "cpu") == "bf16"):
+            loss, _ = objective(planes, target, recipe.steps - 1)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[1:])
 
 
 def _begin(recipe: Recipe, output: Path, root: Path | None, device: Device) -> tuple[Recipe, "Fabric", Data]:
@@ -168,9 +221,10 @@ def _get_teacher(fabric: "Fabric", recipe: Recipe, data: Data, output: Path) -> 
         _teach(fabric, recipe, data, path)
         fabric.barrier()
     weights = load(path)
-    if weights.card.architecture != teacher_of(recipe.architecture):
+    network = weights.network
+    if not isinstance(network, LWISP) or network.config != teacher_of(recipe.architecture):
         raise InputError(f"{path}: not the teacher of this architecture; drop `teacher` to have one trained")
-    return channels_last(weights.network)
+    return channels_last(network)
 
 
 def _teach(fabric: "Fabric", recipe: Recipe, data: Data, output: Path) -> Weights:
@@ -187,7 +241,7 @@ def _teach(fabric: "Fabric", recipe: Recipe, data: Data, output: Path) -> Weight
 
 
 def _finish(
-    fabric: "Fabric", network: LWISP, recipe: Recipe, data: Data, facts: dict[str, Any], output: Path
+    fabric: "Fabric", network: LWISP | Baseline, recipe: Recipe, data: Data, facts: dict[str, Any], output: Path
 ) -> Weights:
     card = Card(recipe.name, recipe.architecture, data.convention, recipe.licence, data.credits, facts)
     if fabric.is_global_zero:
@@ -195,7 +249,7 @@ def _finish(
     return Weights(network.cpu().eval(), card)
 
 
-def _begin_with(network: LWISP, name: str) -> None:
+def _begin_with(network: LWISP | Baseline, name: str) -> None:
     weights = load(name)
     if weights.card.architecture != network.config:
         raise InputError(f"start = {name!r}: weights of another architecture; train from scratch or name others")
@@ -211,6 +265,8 @@ def _open(recipe: Recipe, run: Path, fabric: "Fabric") -> Data:
             made = synthetic.pictures(8, recipe.seed, 448, 448)
             synthetic.write_zurich(root, {"train": made[:6], "test": made[6:]})
         fabric.barrier()
+    if recipe.by_level and fabric.world_size > 1:
+        raise InputError("by_level trains in one process only; drop it, or torchrun")
     batch, rest = divmod(recipe.batch, fabric.world_size)
     if rest:
         raise InputError(f"a batch of {recipe.batch} does not part evenly over {fabric.world_size} processes")
@@ -224,11 +280,12 @@ def _open(recipe: Recipe, run: Path, fabric: "Fabric") -> Data:
 
 def _fit(fabric: "Fabric", recipe: Recipe, data: Data, objective: Student | Teacher, run: Path) -> None:
     """Train the objective's network to the end and leave its average in it; goes on from the state in `run`."""
-    network = objective.network
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, betas=BETAS, fused=True)
+    network = objective.network.train()
+    learned = [value for value in objective.parameters() if value.requires_grad]  # the critic's too
+    optimizer = torch.optim.AdamW(learned, lr=recipe.learning_rate, betas=BETAS, fused=True)
     wrapped, optimizer = fabric.setup(objective, optimizer)
     average = {name: value.clone() for name, value in network.state_dict().items()}
-    state = State(recipe, data.names, network, average, optimizer)
+    state = State(recipe, data.names, network, average, optimizer, objective.critic)
     start = state.resume(run / "state.pt")
 
     held_out = [_to(case, fabric) for case in data.cases(CASE_SIDE)]
@@ -241,7 +298,7 @@ def _fit(fabric: "Fabric", recipe: Recipe, data: Data, objective: Student | Teac
         multiprocessing_context="forkserver" if recipe.workers else None,  # LibRaw's threads do not outlive a fork
         pin_memory=fabric.device.type == "cuda",
     )
-    sums: dict[str, Tensor] = {}
+    sums: dict[str, Any] = {}
     began, waited, count = time.monotonic(), 0.0, 0
     with _progress(fabric.is_global_zero) as progress, _Log(run, fabric.is_global_zero) as log:
         task = progress.add_task(recipe.name, total=recipe.steps, completed=start, note="")
@@ -251,9 +308,10 @@ def _fit(fabric: "Fabric", recipe: Recipe, data: Data, objective: Student | Teac
             planes, target = (fabric.to_device(part) for part in _next(batches))
             waited += time.monotonic() - asked
             rate = learning_rate(recipe, done - 1)
-            parts = _step(fabric, wrapped, optimizer, planes, target, rate, recipe.clip)
+            torch.manual_seed(recipe.seed * 1_000_003 + done)  # so that dropout draws the same after a stop
+            parts = _step(fabric, wrapped, optimizer, planes, target, done - 1, rate, recipe.clip)
             _average(average, network, recipe.ema if recipe.start else min(recipe.ema, done / (9 + done)))
-            sums = {name: sums[name] + value if sums else value for name, value in parts.items()}
+            sums = {name: sums.get(name, 0.0) + value for name, value in parts.items()}
             count += 1
             last = done == recipe.steps
             if done % recipe.checkpoint_every == 0 or last:
@@ -282,12 +340,13 @@ def _step(
     optimizer: torch.optim.Optimizer,
     planes: Tensor,
     target: Tensor,
+    step: int,
     rate: float,
     clip: float,
 ) -> dict[str, Tensor]:
     for group in optimizer.param_groups:
         group["lr"] = rate
-    loss, parts = objective(planes, target)
+    loss, parts = objective(planes, target, step)
     optimizer.zero_grad()
     fabric.backward(loss)
     fabric.clip_gradients(objective, optimizer, max_norm=clip, error_if_nonfinite=False)
@@ -303,8 +362,9 @@ def _next(batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _average(average: dict[str, Tensor], network: LWISP, ema: float) -> None:
-    torch._foreach_lerp_(list(average.values()), list(network.state_dict().values()), 1 - ema)
+def _average(average: dict[str, Tensor], network: nn.Module, ema: float) -> None:
+    current = {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
+    torch._foreach_lerp_([average[name] for name in current], list(current.values()), 1 - ema)
 
 
 @torch.no_grad()
@@ -315,6 +375,7 @@ def _validate(
     network, current = objective.network, objective.network.state_dict()
     current = {name: value.clone() for name, value in current.items()}
     network.load_state_dict(average)
+    network.eval()
     scores: dict[str, list[float]] = {}
     for case in cases:
         rgb, target = objective.judge(case)
@@ -323,6 +384,7 @@ def _validate(
             log.show(f"{name} {case.name}", torch.cat([rgb, target], -1), step)
         scores.setdefault(name, []).append(metrics.psnr(rgb, target))
     network.load_state_dict(current)
+    network.train()
     return {name: sum(values) / len(values) for name, values in scores.items()}
 
 
@@ -336,9 +398,10 @@ class State:
 
     recipe: Recipe
     names: tuple[str, ...]
-    network: LWISP
+    network: nn.Module
     average: dict[str, Tensor]
     optimizer: torch.optim.Optimizer
+    critic: nn.Module | None = None
 
     def resume(self, path: Path) -> int:
         """Take up the state in a file, if there is one; gives the step to go on with. Raises `InputError`."""
@@ -358,6 +421,8 @@ class State:
         if step > self.recipe.steps:
             raise InputError(f"{path}: has {step} steps already, the recipe only {self.recipe.steps}")
         self.network.load_state_dict(state["network"])
+        if self.critic is not None:
+            self.critic.load_state_dict(state["critic"])
         self.optimizer.load_state_dict(state["optimizer"])
         for name, value in state["average"].items():
             self.average[name].copy_(value)
@@ -372,6 +437,7 @@ class State:
             "network": self.network.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
+            "critic": None if self.critic is None else self.critic.state_dict(),
         }
         write_whole(path, lambda file: torch.save(content, file))
 

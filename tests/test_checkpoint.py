@@ -7,7 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import lwisp
-from lwisp.checkpoint import Weights, describe, load, names, save
+from lwisp.baselines import Baseline, BaselineConfig
+from lwisp.checkpoint import Card, InputConvention, Weights, describe, load, names, save
+from lwisp.inference import run
 from lwisp.model import LWISPConfig
 from tests.conftest import ROOT
 
@@ -22,6 +24,28 @@ def test_weights_come_back_with_their_card(dtype: torch.dtype, toy: Weights, tmp
     for name, value in toy.network.state_dict().items():
         assert torch.equal(loaded.network.state_dict()[name], value.to(dtype).float())
     assert [file.name for file in path.parent.iterdir()] == ["toy.safetensors"]
+
+
+def test_other_networks_come_back_too(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = Baseline(BaselineConfig("srgan"))  # with batch normalization
+    network(torch.rand(2, 4, 16, 16))
+    card = Card("other", network.config, InputConvention(), "MIT")
+    save(tmp_path / "other.safetensors", network, card, torch.float32)
+    loaded = load(tmp_path / "other.safetensors")
+    assert loaded.card == card
+    planes = torch.rand(4, 9, 12)
+    with torch.inference_mode():
+        expected = network.eval()(planes[None])[0]
+    assert torch.allclose(run(loaded.network, planes, "fp32"), expected, atol=1e-5)
+    assert run(loaded.network, planes, "bf16").dtype == torch.float32
+    save_file(
+        load_file(tmp_path / "other.safetensors"),
+        tmp_path / "none.safetensors",
+        {"lwisp": _header(tmp_path / "other.safetensors").replace("srgan", "vgg")},
+    )
+    with pytest.raises(lwisp.InputError, match="its card does not fit"):
+        load(tmp_path / "none.safetensors")
 
 
 def test_the_same_weights_give_the_same_bytes(toy: Weights, tmp_path: Path) -> None:
@@ -90,7 +114,7 @@ def test_files_without_a_fitting_card_are_refused(toy_file: Path) -> None:
 
 def test_tensors_that_are_no_finite_numbers_are_refused(toy: Weights, tmp_path: Path) -> None:
     with torch.no_grad():
-        toy.network.out.weight.fill_(torch.nan)
+        next(toy.network.parameters()).fill_(torch.nan)
     save(tmp_path / "nan.safetensors", toy.network, toy.card)
     with pytest.raises(lwisp.InputError, match="finite numbers"):
         load(tmp_path / "nan.safetensors")

@@ -68,9 +68,3 @@ def test_the_adversarial_losses_are_logarithms_of_the_odds() -> None:
     assert float(losses.discrimination(judged[1:], judged[:1])) == pytest.approx(-math.log(1 / 4))
     assert float(losses.adversarial(torch.tensor([1e4]))) == 0  # and no overflow
     assert float(losses.adversarial(torch.tensor([-1e4]))) == pytest.approx(1e4)
-
-
-def test_pix2pix_weighs_l1_of_pictures_between_minus_one_and_one() -> None:
-    rgb, target = picture(0.0, 0.5, 1.0), picture(0.1, 0.5, 0.4)
-    loss = losses.translation(rgb, target, judged=torch.zeros(1))
-    assert float(loss) == pytest.approx(math.log(2) + 100 * (0.2 + 0 + 1.2) / 3)

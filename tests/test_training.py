@@ -15,6 +15,7 @@ import torch
 
 import lwisp
 from lwisp import training
+from lwisp.baselines import Baseline, BaselineConfig
 from lwisp.checkpoint import load
 from lwisp.data import Photos
 from lwisp.model import LWISP, LWISPConfig
@@ -102,6 +103,58 @@ def test_stopping_and_going_on_equals_never_stopping(distilled: Recipe, tmp_path
     assert (tmp_path / "whole.safetensors").read_bytes() == output.read_bytes()
 
 
+@pytest.mark.parametrize("other", [{"adversarial": 0.005}, {"architecture": BaselineConfig("srgan")}], ids=str)
+def test_so_it_is_with_a_discriminator_and_with_other_networks(
+    other: dict[str, Any], recipe: Recipe, tmp_path: Path
+) -> None:
+    recipe = replace(recipe, **other)
+    train(recipe, tmp_path / "whole.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_after(6, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, tmp_path / "halves.safetensors")
+    weights = train(recipe, tmp_path / "halves.safetensors")
+    assert (tmp_path / "whole.safetensors").read_bytes() == (tmp_path / "halves.safetensors").read_bytes()
+    assert load(tmp_path / "whole.safetensors").card.architecture == weights.card.architecture == recipe.architecture
+    row = rows_of(tmp_path / "whole.safetensors.run")[0]
+    expected = row["reconstruction"]
+    if "adversarial" in other:
+        expected += 0.005 * row["adversarial"] + row["discrimination"]
+        assert 0.1 < row["discrimination"] < 1.5
+    assert row["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_network_and_discriminator_learn_from_their_own_side_only(recipe: Recipe) -> None:
+    objective = Student(LWISP(TOY), None, replace(recipe, adversarial=1.0))
+    assert objective.critic is not None
+    planes, target = torch.rand(2, 4, 32, 32), torch.rand(2, 3, 64, 64)
+    _, parts = objective(planes, target, 0)
+    parts["adversarial"].backward(retain_graph=True)
+    assert all(parameter.grad is None for parameter in objective.critic.parameters())
+    assert any(
+        float(parameter.grad.abs().max()) > 0
+        for parameter in objective.network.parameters()
+        if parameter.grad is not None
+    )
+    objective.zero_grad()
+    parts["discrimination"].backward()
+    assert all(parameter.grad is None for parameter in objective.network.parameters())
+    assert all(parameter.grad is not None for parameter in objective.critic.parameters())
+
+
+def test_the_levels_of_pynet_are_trained_from_the_coarsest_to_the_picture(recipe: Recipe) -> None:
+    plan = replace(recipe, steps=60, architecture=BaselineConfig("pynet"), by_level=True)
+    network = Baseline(BaselineConfig("pynet"))
+    objective = Student(network, None, plan)
+    levels = ("level5", "level4", "level3", "level2", "level1", "last_out")
+    planes, target = torch.rand(1, 4, 32, 32), torch.rand(1, 3, 64, 64)
+    for step, expected in ((9, 1), (10, 2), (59, 6)):
+        objective.zero_grad()
+        objective(planes, target, step)[0].backward()
+        moved = {name.split(".")[1] for name, value in network.named_parameters() if value.grad is not None}
+        assert [name for name in levels if name in moved] == list(levels[:expected])
+
+
 def test_a_process_killed_at_any_moment_leaves_a_run_that_goes_on(recipe: Recipe, tmp_path: Path) -> None:
     toml = tmp_path / "toy.toml"
     toml.write_text(
@@ -156,12 +209,13 @@ def test_the_student_imitates_and_the_teacher_stands_still(distilled: Recipe) ->
     torch.manual_seed(0)
     teacher = LWISP(teacher_of(TOY))
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    objective = Student(LWISP(TOY), teacher, replace(distilled, alpha=0, beta=2.0))
+    student = LWISP(TOY)
+    objective = Student(student, teacher, replace(distilled, alpha=0, beta=2.0))
     planes, target = torch.rand(2, 4, 32, 32), torch.rand(2, 3, 64, 64)
-    loss, parts = objective(planes, target)
+    loss, parts = objective(planes, target, 0)
     loss.backward()
     guide = teacher.blocks(target)
-    own = objective.network.blocks(planes)
+    own = student.blocks(planes)
     pooled = guide["up3"].reshape(2, 4, 32, 2, 32, 2).mean((3, 5))
     by_hand = (own["up3"] - pooled).square().mean() + (own["up4"] - guide["up4"]).square().mean()
     assert float(parts["distillation"].detach()) == pytest.approx(float(by_hand.detach()), rel=1e-5)
