@@ -1,5 +1,6 @@
 """The command line: verbs translate strings and call one public function each."""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -127,25 +128,36 @@ def synthesize(
 
 @app.command()
 def reproduce(
-    study: Annotated[Literal["table5", "fgam", "distillation", "beta", "lr"], typer.Argument()],
-    recipe_file: Annotated[
-        Path, typer.Argument(metavar="RECIPE", help="Data and budget, as recipes/ablation.toml.", readable=False)
+    study: Annotated[
+        Literal["table1", "table1-clock", "table3", "table5", "fgam", "distillation", "beta", "lr"], typer.Argument()
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for table, curves and scores.", readable=False)
     ],
+    recipe_file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[RECIPE]", help="Data and budget, as recipes/ablation.toml; table3 takes none.", readable=False
+        ),
+    ] = None,
     data: Data = None,
     seeds: Annotated[int, typer.Option(help="Runs of every variant.")] = 2,
     runs: Annotated[Path, typer.Option(help="Folder to keep the runs in.", readable=False)] = Path("runs"),
     device: Device = "auto",
+    hours: Annotated[float, typer.Option(help="A run that would take longer gets the steps that fit.")] = math.inf,
 ) -> None:
-    """Train and score the variants of one of the paper's ablations; the same command goes on where it was stopped."""
+    """Train and score the rows of one of the paper's tables; the same command goes on where it was stopped."""
+    if study == "table3":
+        _write_table3(output)
+        return
+    if recipe_file is None:
+        _stop(f"{study} trains networks; name a RECIPE, as recipes/ablation.toml", code=2)
     recipe = _read_recipe(recipe_file)
     from lwisp import reproduce as reproduction
     from lwisp.errors import InputError
 
     try:
-        table = reproduction.reproduce(study, recipe, data or recipe.root, output, seeds, runs, device)
+        table = reproduction.reproduce(study, recipe, data or recipe.root, output, seeds, runs, device, hours)
     except InputError as error:
         _stop(str(error), code=1)
     typer.echo(table.read_text(encoding="utf-8"))
@@ -214,6 +226,20 @@ def show(weights: Annotated[str, typer.Argument(help="Name of shipped weights, o
         typer.echo(describe(weights), nl=False)
     except InputError as error:
         _stop(str(error), code=2)
+
+
+def _write_table3(folder: Path) -> None:
+    from lwisp.benchmark import table3
+    from lwisp.errors import InputError
+    from lwisp.files import make_folder, write_text
+
+    try:
+        make_folder(folder)
+        page = table3()
+        write_text(folder / "table3.md", page)
+    except InputError as error:
+        _stop(str(error), code=1)
+    typer.echo(page)
 
 
 def _read_recipe(path: Path) -> "Recipe":

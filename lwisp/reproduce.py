@@ -1,29 +1,39 @@
-"""The paper's ablations: every variant under one budget on one benchmark; a table, curves and per-picture scores.
+"""The paper's comparisons: every variant under one budget on one benchmark; a table, curves and per-picture scores.
 
 Runs are kept by what decides them, so studies share them, and an interrupted study goes on where it stopped.
 """
 
 import hashlib
 import json
+import math
 import statistics
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
-from lwisp import metrics
+from lwisp import benchmark, evaluation
+from lwisp.baselines import NETWORKS, Architecture, BaselineConfig, Name, build
 from lwisp.checkpoint import Weights, load
 from lwisp.data import Case, Data, open_data
 from lwisp.errors import InputError
 from lwisp.files import make_folder, write_csv, write_text, write_whole
 from lwisp.inference import run
-from lwisp.model import LWISP, LWISPConfig, count_params
+from lwisp.model import LWISPConfig, count_params
 from lwisp.recipe import Recipe
-from lwisp.training import Device, run_folder, train, train_teacher
+from lwisp.training import Device, run_folder, step_seconds, train, train_teacher
 
 UP = ("up2", "up3", "up4")
+COST_SIZE = (224, 224)  # packed planes, as in Table 3
+SCORES = {score: digits for score, digits in evaluation.DECIMALS.items() if score not in ("psnr", "ssim")}
+PRINTED: dict[Name, float] = {
+    "srcnn": 18.56, "srgan": 20.06, "dped": 20.67, "unet": 20.81, "pix2pix": 20.93, "spade": 20.96, "nafnet": 21.12,
+    "pynet": 21.19, "awnet": 21.40, "cameranet": 21.35,
+}  # fmt: skip
+"""PSNR on Zurich in dB, as Tables 1 and 2 print it."""
 DEFAULT_BETA = 0.01  # where the recipe does not distill, but a variant does
 
 
@@ -32,7 +42,7 @@ class Variant:
     """One row: what it changes in the recipe, and what the paper prints for it on Zurich, in dB."""
 
     label: str
-    architecture: LWISPConfig = field(default_factory=LWISPConfig)
+    architecture: Architecture = field(default_factory=LWISPConfig)
     distill: tuple[str, ...] = ()
     paper: float | None = None
     changes: dict[str, Any] = field(default_factory=dict)
@@ -40,13 +50,25 @@ class Variant:
 
 @dataclass(frozen=True)
 class Study:
-    """A table of the paper's section 4; `order` are pairs of rows, of which the paper has the first behind."""
+    """A table of the paper's section 4."""
 
     title: str
     variants: tuple[Variant, ...]
     order: tuple[tuple[int, int], ...] = ()
+    """Pairs of rows, of which the paper has the first behind."""
+    clock: bool = False
+    """Whether variants have the time that the first takes for the recipe's steps, instead of its steps."""
+    latency: bool = False
 
 
+NETWORKS_OF_TABLE_1 = (
+    Variant("LW-ISP", paper=21.57),
+    *(
+        Variant(network.title, BaselineConfig(name), paper=paper)
+        for name, paper in PRINTED.items()
+        for network in [NETWORKS[name]]
+    ),
+)
 BACKBONE, CCB = LWISPConfig(fgam=False, ccb=False), LWISPConfig(fgam=False)
 STUDIES = {
     "table5": Study(
@@ -60,6 +82,10 @@ STUDIES = {
             Variant("+ FGAM + CCB + distillation", distill=UP, paper=21.57),
         ),
         ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3), (2, 4), (3, 5), (4, 5)),
+    ),
+    "table1": Study("Tables 1 and 2: other networks, equal steps", NETWORKS_OF_TABLE_1, latency=True),
+    "table1-clock": Study(
+        "Tables 1 and 2: other networks, equal time on one machine", NETWORKS_OF_TABLE_1, clock=True, latency=True
     ),
     "fgam": Study(
         "Section 4.3: the attention map added or multiplied, on the backbone",
@@ -105,7 +131,11 @@ class Row:
     seed: int
     picture: str
     psnr: float
+    psnr_fitted: float
+    ssim: float
     ms_ssim: float
+    lpips: float
+    delta_e: float
 
 
 def reproduce(
@@ -116,11 +146,13 @@ def reproduce(
     seeds: int = 2,
     runs: Path = Path("runs"),
     device: Device = "auto",
+    hours: float = math.inf,
 ) -> Path:
     """Train and score every variant of a study and write `NAME.md`, `.csv` and `.png` to the folder `output`.
 
     The recipe gives data and budget; of every variant `seeds` runs are trained, from the recipe's seed on, and kept in
-    the folder `runs`. Gives the path of the table. Raises `InputError`.
+    the folder `runs`. A run that would take more than `hours` here is given the steps that fit, and the table says so.
+    Gives the path of the table. Raises `InputError`.
     """
     if name not in STUDIES:
         raise InputError(f"unknown study {name!r}; expected one of {', '.join(STUDIES)}")
@@ -136,9 +168,10 @@ def reproduce(
     make_folder(runs)
     rows: list[Row] = []
     curves: dict[str, list[list[tuple[int, float]]]] = {}
+    steps = _budget(study, recipe, runs, hours)
     for seed in range(recipe.seed, recipe.seed + seeds):
         for variant in study.variants:
-            plan = plan_of(recipe, variant, seed)
+            plan = plan_of(replace(recipe, steps=steps[variant.label]), variant, seed)
             weights = _run(plan, runs, f"{variant.label}, seed {seed}", device)
             rows += [_score(variant.label, seed, weights, case) for case in pictures]
             log = (run_folder(_file(plan, runs)) / "log.jsonl").read_text(encoding="utf-8").splitlines()
@@ -147,7 +180,13 @@ def reproduce(
             curves.setdefault(variant.label, []).append(curve)
     write_csv(output / f"{name}.csv", rows)
     _plot(output / f"{name}.png", study.title, curves)
-    write_text(output / f"{name}.md", to_markdown(name, study, rows, recipe, data))
+    costs = [_cost(variant) for variant in study.variants]
+    if study.latency:
+        networks = [build(variant.architecture) for variant in study.variants]
+        seconds = benchmark.measure_latency(networks, (1, 4, *COST_SIZE))
+        costs = [replace(cost, seconds=value) for cost, value in zip(costs, seconds, strict=True)]
+        _plot_costs(output / f"{name}-costs.png", study, rows, costs)
+    write_text(output / f"{name}.md", to_markdown(name, study, rows, recipe, data, steps, costs))
     return output / f"{name}.md"
 
 
@@ -179,17 +218,53 @@ def _file(plan: Recipe, runs: Path) -> Path:
 
 
 def _key(plan: Recipe) -> str:
-    """A name for what decides a run."""
-    content = json.dumps(asdict(replace(plan, root=Path(), teacher=None)), default=str, sort_keys=True)
+    """A name for what decides a run: what is as the defaults have it does not count, so new fields change nothing."""
+    given, default = (asdict(replace(x, root=Path(), teacher=None)) for x in (plan, Recipe(plan.name, plan.licence)))
+    content = json.dumps({key: given[key] for key in given if given[key] != default[key]}, default=str, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def _score(label: str, seed: int, weights: Weights, case: Case) -> Row:
     rgb = run(weights.network, case.planes, "fp32")
-    return Row(label, seed, case.name, metrics.psnr(rgb, case.target), metrics.ms_ssim(rgb, case.target))
+    return Row(label, seed, case.name, **evaluation.score(rgb, case.target))
 
 
-def to_markdown(name: str, study: Study, rows: list[Row], recipe: Recipe, data: Data) -> str:
+def _budget(study: Study, recipe: Recipe, runs: Path, hours: float) -> dict[str, int]:
+    """Steps of each variant. The seconds a step takes are measured once and kept in `runs`, as the runs are."""
+    if not study.clock and hours == math.inf:
+        return {variant.label: recipe.steps for variant in study.variants}
+    known = runs / f"seconds-{_key(replace(recipe, steps=1, seed=0))}.json"
+    seconds: dict[str, float] = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
+    steps = {}
+    for variant in study.variants:
+        if variant.label not in seconds:
+            seconds[variant.label] = step_seconds(plan_of(recipe, variant, recipe.seed))
+            write_text(known, json.dumps(seconds, indent=1) + "\n")
+        budget = hours * 3600
+        if study.clock:
+            budget = min(budget, recipe.steps * seconds[study.variants[0].label])
+        steps[variant.label] = min(recipe.steps, max(1, round(budget / seconds[variant.label])))
+    return steps
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one picture of `COST_SIZE` costs a variant."""
+
+    params: int
+    macs: int
+    seconds: float | None = None
+
+
+def _cost(variant: Variant) -> Cost:
+    with torch.device("meta"):
+        network = build(variant.architecture)
+    return Cost(count_params(network), benchmark.count_macs(network, (1, 4, *COST_SIZE)))
+
+
+def to_markdown(
+    name: str, study: Study, rows: list[Row], recipe: Recipe, data: Data, steps: dict[str, int], costs: list[Cost]
+) -> str:
     """The table, with the spread over seeds, whether the paper's order holds, and how it was made."""
     seeds = sorted({row.seed for row in rows})
     means = {
@@ -207,20 +282,22 @@ def to_markdown(name: str, study: Study, rows: list[Row], recipe: Recipe, data: 
         f"test pictures, whole. Budget: {recipe.steps} steps of {recipe.batch} crops of {recipe.crop} px, "
         f"learning rate {recipe.learning_rate:g} ({recipe.schedule}), alpha {recipe.alpha:g}, beta {recipe.beta:g}, "
         f"seeds {', '.join(map(str, seeds))}. "
-        "PSNR in dB, MS-SSIM over five scales, fp32. "
-        "The last column is what the paper prints for Zurich, not measured here.",
+        "PSNR in dB, MS-SSIM over five scales, fp32. Operations of packed 224x224 under the paper's convention. "
+        "The last column is what the paper prints for Zurich, in dB, not measured here.",
         "",
-        "| variant | params | PSNR | by seed | to the first row | MS-SSIM | paper, Zurich |",
-        "|---|---|---|---|---|---|---|",
+        *_header(study),
     ]
-    for variant in study.variants:
+    for variant, cost in zip(study.variants, costs, strict=True):
         mean = statistics.mean(means[variant.label])
-        similarity = statistics.mean(row.ms_ssim for row in rows if row.variant == variant.label)
-        lines.append(
-            f"| {variant.label} | {count_params(LWISP(variant.architecture)):,} | {mean:.2f} "
-            f"| {', '.join(f'{value:.2f}' for value in means[variant.label])} | {mean - base:+.2f} | {similarity:.4f} "
-            f"| {variant.paper or 'not printed'} |"
-        )
+        scores = [
+            f"{statistics.mean(getattr(row, score) for row in rows if row.variant == variant.label):.{digits}f}"
+            for score, digits in SCORES.items()
+        ]
+        cells = [variant.label, f"{cost.params:,}", f"{cost.macs / 1e9:.3f} G"]
+        cells += [f"{1000 * cost.seconds:.0f}"] if cost.seconds else []
+        cells += [f"{steps[variant.label]:,}", f"{mean:.2f}", ", ".join(f"{x:.2f}" for x in means[variant.label])]
+        cells += [f"{mean - base:+.2f}", *scores, str(variant.paper or "not printed")]
+        lines.append(f"| {' | '.join(cells)} |")
     if len(seeds) > 1:
         spread = max(max(values) - min(values) for values in means.values())
         lines += ["", f"Largest spread between seeds of one variant: {spread:.2f} dB."]
@@ -236,6 +313,33 @@ def to_markdown(name: str, study: Study, rows: list[Row], recipe: Recipe, data: 
         )
     lines += ["", f"![validation curves]({name}.png)", "", f"Every picture: [{name}.csv]({name}.csv).", ""]
     return "\n".join(lines)
+
+
+def _header(study: Study) -> tuple[str, str]:
+    titles = ["variant", "params", "operations", *(["ms at 224x224"] if study.latency else []), "steps", "PSNR"]
+    titles += ["by seed", "to the first row", *(evaluation.TITLES[score] for score in SCORES), "paper, Zurich"]
+    return f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"
+
+
+def _plot_costs(path: Path, study: Study, rows: list[Row], costs: list[Cost]) -> None:
+    """PSNR against operations and against latency, log axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    figure.suptitle(study.title)
+    for axes, title, values in zip(
+        figure.subplots(1, 2, sharey=True),
+        ("operations at packed 224x224, G", "latency at packed 224x224, ms"),
+        ([cost.macs / 1e9 for cost in costs], [1000 * (cost.seconds or 0) for cost in costs]),
+        strict=True,
+    ):
+        for variant, value in zip(study.variants, values, strict=True):
+            mean = statistics.mean(row.psnr for row in rows if row.variant == variant.label)
+            axes.scatter(value, mean)
+            axes.annotate(variant.label, (value, mean), fontsize=8, xytext=(4, 4), textcoords="offset points")
+        axes.set(xscale="log", xlabel=title, ylabel="PSNR, dB")
+        axes.grid(alpha=0.3)
+    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=110))
 
 
 def _plot(path: Path, title: str, curves: dict[str, list[list[tuple[int, float]]]]) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lwisp.benchmark import count_macs
+from lwisp.benchmark import TABLE_3, count_macs, measure_latency, table3
 
 OUT = 6 * 10  # elements of one channel of the input
 
@@ -38,3 +38,20 @@ def test_counting_leaves_the_network_as_it_was() -> None:
     assert network.training
     assert network.running_mean is not None
     assert torch.equal(network.running_mean, torch.zeros(4))
+
+
+def test_table_3_stands_beside_what_the_paper_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lwisp.benchmark.TABLE_3", TABLE_3[2:])  # the others take long
+    lines = table3().splitlines()
+    full = next(line for line in lines if line.startswith("| LW-ISP with FGAM | 1440x1984"))
+    assert full == "| LW-ISP with FGAM | 1440x1984 | 2,014,681 | 2,014,681 | 241.099 G | 211.914 G | 239.209 G |"
+    printed = next(line for line in lines if line.startswith("| LW-ISP, printed as w/o FGAM | 224x224"))
+    assert printed.startswith("| LW-ISP, printed as w/o FGAM | 224x224 | 1,660,777 | 1,660,777 | 3.441 G | 3.441 G |")
+    assert sum("| LW-ISP without FGAM |" in line for line in lines) == 3
+
+
+def test_latency_is_measured_for_each() -> None:
+    slow, fast = nn.Conv2d(4, 256, 7), nn.Conv2d(4, 1, 1)
+    seconds = measure_latency([slow, fast], (1, 4, 64, 64), rounds=2)
+    assert len(seconds) == 2
+    assert min(seconds) > 0

@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
@@ -8,10 +9,12 @@ from PIL import Image
 
 import lwisp
 from lwisp import reproduce, synthetic
+from lwisp.baselines import BaselineConfig
 from lwisp.checkpoint import InputConvention
-from lwisp.model import LWISPConfig
+from lwisp.model import LWISP, LWISPConfig, count_params
 from lwisp.recipe import Recipe
 from lwisp.reproduce import STUDIES, Study, Variant
+from lwisp.training import step_seconds
 from tests.conftest import TOY
 
 STUDY = Study(
@@ -69,15 +72,43 @@ def test_a_study_trains_scores_and_tells(recipe: Recipe, tmp_path: Path, monkeyp
     assert {path: path.stat().st_mtime_ns for path in runs.glob("*.safetensors")} == before
 
 
+def test_networks_are_compared_at_equal_time(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    variants = (Variant("ours", TOY), Variant("SRCNN", BaselineConfig("srcnn"), paper=18.56))
+    monkeypatch.setitem(STUDIES, "toy", Study("Networks", variants, clock=True, latency=True))
+    monkeypatch.setattr(reproduce, "step_seconds", lambda plan: 2.0 if plan.architecture == TOY else 6.0)
+    table = reproduce.reproduce("toy", recipe, tmp_path / "toys", tmp_path / "out", seeds=1, runs=tmp_path / "runs")
+    lines = table.read_text().splitlines()
+    titles = next(line for line in lines if line.startswith("| variant")).split(" | ")
+    rows = [line.split(" | ") for line in lines if line.startswith(("| ours", "| SRCNN"))]
+    assert [row[titles.index("steps")] for row in rows] == ["3", "1"]
+    assert [row[titles.index("params")] for row in rows] == [f"{count_params(LWISP(TOY)):,}", "74,435"]
+    assert float(rows[1][titles.index("ms at 224x224")]) > 0
+    assert rows[1][-1] == "18.56 |"
+    with Image.open(tmp_path / "out" / "toy-costs.png") as plot:
+        assert plot.size > (600, 400)
+
+
+def test_what_takes_too_long_gets_the_steps_that_fit(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reproduce, "step_seconds", lambda plan: 1800.0 if plan.architecture == TOY else 0.1)
+    study = Study("Networks", (Variant("ours", TOY), Variant("other", BaselineConfig("srcnn"))))
+    assert reproduce._budget(study, recipe, tmp_path, hours=1) == {"ours": 2, "other": 3}
+
+
+def test_a_step_is_timed(recipe: Recipe) -> None:
+    assert 0 < step_seconds(replace(recipe, architecture=TOY), rounds=1) < 60
+
+
 def test_studies_name_every_row_of_table_5() -> None:
     rows = STUDIES["table5"].variants
-    assert [(row.architecture.fgam, row.architecture.ccb, bool(row.distill)) for row in rows] == [
-        (False, False, False),
-        (True, False, False),
-        (False, True, False),
-        (True, True, False),
-        (False, True, True),
-        (True, True, True),
+    assert [(row.architecture, bool(row.distill)) for row in rows] == [
+        (LWISPConfig(fgam=False, ccb=False), False),
+        (LWISPConfig(ccb=False), False),
+        (LWISPConfig(fgam=False), False),
+        (LWISPConfig(), False),
+        (LWISPConfig(fgam=False), True),
+        (LWISPConfig(), True),
     ]
     assert [row.paper for row in rows] == [20.92, 21.17, 21.28, 21.36, 21.40, 21.57]
 
