@@ -165,6 +165,11 @@ class SIDD:
             raise InputError(f"{folder}: no pairs */*_NOISY_{word}_*.{suffix} as SIDD Medium has them")
         if takes == "rgb":
             formats.check_files([path for pair in self.pairs.values() for path in pair], "rgb")
+        else:
+            for noisy, clean in self.pairs.values():
+                shapes = [formats.mat_shape(path, "x") for path in (noisy, clean)]
+                if shapes[0] != shapes[1] or len(shapes[0]) != 2:
+                    raise InputError(f"{noisy}: {shapes[0]} and {clean.name} {shapes[1]}; expected mosaics of one size")
         held = held_out(groups)
         chosen = [index for index, group in enumerate(groups) if (group in held) == (scenes == "held-out")]
         self.names = tuple(list(self.pairs)[index] for index in chosen)

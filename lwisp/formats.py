@@ -2,8 +2,9 @@
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar
 
@@ -128,18 +129,40 @@ def check_cfa(path: Path, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
 
 def read_mat(path: Path, key: str) -> NDArray[Any]:
     """One array of a MATLAB file, old format or HDF5 (v7.3), with MATLAB's order of axes."""
+    with _mat(path, key) as file:
+        if file is not None:
+            return np.asarray(file[key][()]).T
+        from scipy.io import loadmat
+
+        with path.open("rb") as source:
+            return np.asarray(loadmat(source, variable_names=[key])[key])
+
+
+def mat_shape(path: Path, key: str) -> tuple[int, ...]:
+    """The shape of one array of a MATLAB file, as `read_mat` would give it; its values are not read."""
+    with _mat(path, key) as file:
+        if file is not None:
+            return tuple(file[key].shape[::-1])
+        from scipy.io import whosmat
+
+        with path.open("rb") as source:
+            return {name: shape for name, shape, _ in whosmat(source)}[key]  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _mat(path: Path, key: str) -> Iterator[Any]:
+    """The HDF5 file, or None for the old format; what goes wrong on the way is an `InputError`."""
     try:
         import h5py
-        from scipy.io import loadmat
         from scipy.io.matlab import MatReadError
     except ImportError as error:
         raise InputError("reading .mat files needs h5py and scipy: pip install 'lwisp[train]'") from error
     try:
         if h5py.is_hdf5(path):
             with h5py.File(path) as file:
-                return np.asarray(file[key][()]).T
-        with path.open("rb") as source:
-            return np.asarray(loadmat(source, variable_names=[key])[key])
+                yield file
+        else:
+            yield None
     except KeyError as error:
         raise InputError(f"{path}: expected an array named {key} in this MATLAB file") from error
     except (*DAMAGED, MatReadError, zlib.error, NotImplementedError) as error:

@@ -391,6 +391,19 @@ def test_raw_of_sidd_comes_out_of_the_cache_too(tmp_path: Path) -> None:
         assert same(pairs.read(0)[1], values[None, 1:7, 1:9])
 
 
+def test_raw_of_sidd_is_looked_at_when_it_is_opened(tmp_path: Path) -> None:
+    noisy, clean = (scene(tmp_path, 1, 1, "GP") / f"0001_{word}_RAW_010.MAT" for word in ("NOISY", "GT"))
+    for path in (noisy, clean):
+        save_hdf5(path, "x", np.zeros((8, 10), np.float32))
+    assert len(SIDD(tmp_path, "raw").names) == 1
+    savemat(clean, {"x": np.zeros((8, 12))}, appendmat=False)  # the old format
+    assert "(8, 10) and 0001_GT_RAW_010.MAT (8, 12); expected mosaics" in refusal(noisy, SIDD, tmp_path, "raw")
+    savemat(clean, {"y": np.zeros((8, 10))}, appendmat=False)
+    assert "expected an array named x" in refusal(clean, SIDD, tmp_path, "raw")
+    cut_short(noisy, 0.5)
+    assert "cannot be read as a MATLAB file" in refusal(noisy, SIDD, tmp_path, "raw")
+
+
 def test_blocks_of_sidd_are_read_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SIDD, "BLOCKS", (3, 2, 6, 8))
     rng = np.random.default_rng(0)
