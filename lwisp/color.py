@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lwisp import mosaic
+
 SRGB_TO_XYZ = torch.tensor(
     [[0.4123908, 0.3575843, 0.1804808], [0.2126390, 0.7151687, 0.0721923], [0.0193308, 0.1191948, 0.9505322]]
 )
@@ -25,12 +27,32 @@ SRGB_TO_CANONICAL = torch.linalg.inv(CANONICAL_TO_SRGB)
 CONTRAST = 0.4  # share of the smoothstep in the tone curve: between a plain sRGB curve and the one of [5]
 SATURATION = (0.88, 0.95)  # share of white at which a photosite begins to count, and counts, as clipped
 NEUTRALITY = (0.5, 0.75)  # darkest over brightest channel at which a clipped color begins to turn, and is, neutral
+
 GRID = 64  # cells a side over which the exposure rule looks at a frame, whatever its size
 WHITE_QUANTILE = 0.99
 MIDDLE = 0.16  # geometric mean luminance under which the exposure rule lifts the middle tones
 MAX_LIFT = 2.0  # how far beyond white it lifts them: 1 EV
 MAX_MIDDLE = 0.5  # geometric mean luminance beyond which it brightens no further: a gray wall is not white
 MAX_GAIN = 16.0
+
+
+def _malvar() -> Tensor:
+    """(4, 3, 6, 6): what estimates R, G, B at each photosite of a cell, from the cell and 2 photosites around it."""
+    green = torch.tensor([[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]])
+    beside = torch.tensor([[0, 0, 1, 0, 0], [0, -2, 0, -2, 0], [-2, 8, 10, 8, -2], [0, -2, 0, -2, 0], [0, 0, 1, 0, 0]])
+    across = torch.tensor([[0, 0, -3, 0, 0], [0, 4, 0, 4, 0], [-3, 0, 12, 0, -3], [0, 4, 0, 4, 0], [0, 0, -3, 0, 0]])
+    own = torch.zeros(5, 5)
+    own[2, 2] = 1
+    green, beside, across = green / 8, beside / 16, across / 16
+    sites = ((own, green, across), (beside, own, beside.T), (beside.T, own, beside), (across, green, own))
+    kernels = torch.zeros(4, 3, 6, 6)
+    for site, colors in enumerate(sites):
+        row, column = divmod(site, 2)
+        kernels[site, :, row : row + 5, column : column + 5] = torch.stack(colors)
+    return kernels
+
+
+MALVAR = _malvar()
 
 
 def canonicalize(packed: Tensor, white_balance: Tensor, cam2rgb: Tensor) -> Tensor:
@@ -59,16 +81,26 @@ def balance(packed: Tensor, white_balance: Tensor) -> Tensor:
 
 
 def mix_planes(packed: Tensor, matrix: Tensor) -> Tensor:
-    """Mix (..., 4, h, w) by a color matrix (..., 3, 3); each green keeps to itself, R and B see their mean.
+    """Mix (..., 4, h, w) by a color matrix (..., 3, 3): every photosite with the other two colors *where it lies*.
 
-    Nothing is lost: the 4x4 mix can be undone.
+    They are estimated by the linear 5x5 filters of Malvar, He and Cutler ("High-quality linear interpolation for
+    demosaicing of Bayer-patterned color images", ICASSP 2004). Mixed with its neighbors' values as they are, half a
+    photosite off, a thin colored thing would look different behind every camera.
     """
-    mix = matrix.new_zeros(*matrix.shape[:-2], 4, 4)
-    mix[..., 0], mix[..., 3] = matrix[..., [0, 1, 1, 2], 0], matrix[..., [0, 1, 1, 2], 2]
-    half = matrix[..., [0, 2], 1] / 2
-    mix[..., [0, 3], 1] = mix[..., [0, 3], 2] = half
-    mix[..., 1, 1] = mix[..., 2, 2] = matrix[..., 1, 1]
-    return apply_matrix(mix, packed)
+    rows = matrix[..., [0, 1, 1, 2], :]  # the row for each photosite's own color
+    kernels = (rows[..., None, None] * MALVAR.to(matrix)).sum(-3)  # (..., 4, 6, 6)
+    photosites = mosaic.unpack(packed)
+    for dim in (-2, -1):
+        photosites = mosaic.reflect(photosites, dim, 2, 2)
+    height, width = photosites.shape[-2:]
+    batch = math.prod(packed.shape[:-3])
+    mixed = functional.conv2d(  # a group a picture, because each has its own matrix
+        photosites.reshape(1, batch, height, width),
+        kernels.expand(*packed.shape[:-3], 4, 6, 6).reshape(4 * batch, 1, 6, 6),
+        stride=2,
+        groups=batch,
+    )
+    return mixed.reshape(packed.shape)
 
 
 def apply_matrix(matrix: Tensor, planes: Tensor) -> Tensor:

@@ -19,13 +19,17 @@ def pad_to_rggb(mosaic: Tensor, cfa: CFA) -> tuple[Tensor, tuple[int, int]]:
     """
     top, left = cfa_offset(cfa)
     for dim, before in ((-2, top), (-1, left)):
-        size = mosaic.shape[dim]
-        if size < 2:
-            raise ValueError(f"expected a mosaic of at least 2x2 photosites, got {tuple(mosaic.shape[-2:])}")
-        index = torch.arange(-before, size + (size + before) % 2, device=mosaic.device).abs()
-        index = torch.where(index < size, index, 2 * (size - 1) - index)
-        mosaic = mosaic.index_select(dim, index)
+        mosaic = reflect(mosaic, dim, before, (mosaic.shape[dim] + before) % 2)
     return mosaic, (top, left)
+
+
+def reflect(mosaic: Tensor, dim: int, before: int, after: int) -> Tensor:
+    """Lengthen a dimension of (..., H, W), at least 2 long, by up to 2 photosites a side, the border left out."""
+    last = mosaic.shape[dim] - 1
+    if last < 1:
+        raise ValueError(f"expected a mosaic of at least 2x2 photosites, got {tuple(mosaic.shape[-2:])}")
+    index = torch.arange(-before, last + 1 + after, device=mosaic.device).abs()
+    return mosaic.index_select(dim, (last - (last - index).abs()).abs())
 
 
 def cfa_offset(cfa: CFA) -> tuple[int, int]:

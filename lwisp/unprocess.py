@@ -123,8 +123,8 @@ def simulate(canonical: Tensor, frame: Tensor, generator: Generator) -> tuple[Te
     exposure = torch.where(over, uniform(count, 0, 1, generator), uniform(count, -2, 0, generator))
     exposure = exposure.exp2()
 
-    seen = expose(frame, camera, exposure).clamp(max=1)[:, [0, 1, 1, 2]]
-    gain = color.exposure_gain(color.canonicalize(seen, camera.white_balance, camera.cam2rgb))
+    seen = color.balance(expose(frame, camera, exposure).clamp(max=1)[:, [0, 1, 1, 2]], camera.white_balance)
+    gain = color.exposure_gain(color.apply_matrix(camera.cam2rgb, seen[:, [0, 1, 3]])[:, [0, 1, 1, 2]])
     shift = uniform(count, -1.5, 2, generator)
     shift = torch.where(over, shift.abs(), shift)  # a darker frame would show what clipping had taken
     gain = gain * torch.where(torch.rand(count, generator=generator) < SHIFTED_SHARE, shift, 0.0).exp2()

@@ -4,8 +4,9 @@ import colour
 import numpy as np
 import pytest
 import torch
+from colour_demosaicing import demosaicing_CFA_Bayer_Malvar2004
 
-from lwisp import color
+from lwisp import color, mosaic
 from lwisp.unprocess import XYZ2CAM
 
 
@@ -57,15 +58,21 @@ def test_white_stays_white_through_any_camera(cam2rgb: torch.Tensor) -> None:
     assert torch.allclose(color.canonicalize(gray, gains, cam2rgb), torch.full((4, 3, 3), 0.18), atol=1e-6)
 
 
-def test_mixing_the_planes_is_the_matrix_with_each_green_apart(cam2rgb: torch.Tensor) -> None:
-    red, green_r, green_b, blue = torch.rand(4, 5, 6)
-    mixed = color.mix_planes(torch.stack([red, green_r, green_b, blue]), cam2rgb)
-    m = cam2rgb
-    green = (green_r + green_b) / 2
-    assert torch.allclose(mixed[0], m[0, 0] * red + m[0, 1] * green + m[0, 2] * blue, atol=1e-6)
-    assert torch.allclose(mixed[1], m[1, 0] * red + m[1, 1] * green_r + m[1, 2] * blue, atol=1e-6)
-    assert torch.allclose(mixed[2], m[1, 0] * red + m[1, 1] * green_b + m[1, 2] * blue, atol=1e-6)
-    assert torch.allclose(mixed[3], m[2, 0] * red + m[2, 1] * green + m[2, 2] * blue, atol=1e-6)
+def test_the_planes_are_mixed_with_malvars_estimates_at_each_photosite(cam2rgb: torch.Tensor) -> None:
+    planes = torch.rand(2, 4, 12, 14)
+    matrices = torch.stack([cam2rgb, torch.eye(3)])
+    mixed = color.mix_planes(planes, matrices)
+    for photosites, matrix, ours in zip(mosaic.unpack(planes), matrices, mixed, strict=True):
+        full = torch.from_numpy(demosaicing_CFA_Bayer_Malvar2004(photosites.numpy())).float().permute(2, 0, 1)
+        colors = color.apply_matrix(matrix, full)  # every color everywhere
+        expected = torch.stack([colors[0, ::2, ::2], colors[1, ::2, 1::2], colors[1, 1::2, ::2], colors[2, 1::2, 1::2]])
+        assert torch.allclose(ours[:, 1:-1, 1:-1], expected[:, 1:-1, 1:-1], atol=1e-5)  # it mirrors the border itself
+    assert torch.allclose(mixed[1], planes[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 2)])
+def test_the_smallest_mosaics_are_mixed_too(size: tuple[int, int], cam2rgb: torch.Tensor) -> None:
+    assert torch.allclose(color.mix_planes(torch.full((4, *size), 0.3), cam2rgb), torch.full((4, *size), 0.3))
 
 
 @pytest.mark.parametrize("gains", [(2.0, 1.0, 1.5), (0.8, 1.0, 2.0), (1.3, 1.0, 1.2)])

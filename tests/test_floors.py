@@ -16,7 +16,7 @@ FLOORS = [
     {"cli", "__init__"},
     {"__main__"},
 ]
-ALLOWED = {("metrics", "color"), ("files", "errors")} | {
+ALLOWED = {("metrics", "color"), ("color", "mosaic"), ("files", "errors")} | {
     ("baselines", network) for network in ("model", "restoration", "translation", "isps")
 }
 
