@@ -1,7 +1,9 @@
-"""Running a network on a whole picture: precision, memory."""
+"""Running a network on a whole picture: back ends, precision, memory."""
 
 import copy
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -12,6 +14,7 @@ from lwisp.baselines import Baseline
 from lwisp.errors import InputError
 from lwisp.model import LWISP
 
+Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
 Precision = Literal["auto", "fp32", "bf16"]
 N = TypeVar("N", bound=nn.Module)
 
@@ -19,29 +22,66 @@ BYTES_PER_PIXEL = {"fp32": 330, "bf16": 200}
 """Peak memory of a whole picture in LW-ISP, per output pixel, above the process's own; at 12 MP, rounded up."""
 
 
-def run(network: LWISP | Baseline, planes: Tensor, precision: Precision = "auto") -> Tensor:
-    """Planes (4, h, w) -> RGB (3, H, W) in [0, 1], float32, the whole picture at once.
+@dataclass(frozen=True)
+class Engine:
+    """A network made ready by `prepare`: planes (C, h, w) float32 -> RGB (3, H, W) float32 in [0, 1]."""
 
-    "auto" takes bf16 where the processor computes in it, fp32 elsewhere. The output layer stays in fp32, which
-    costs less than it saves in error. Raises `InputError` before work begins where memory cannot hold the picture.
+    backend: Literal["torch", "openvino", "onnxruntime"]
+    precision: Literal["fp32", "bf16"]
+    description: str
+    """What was chosen and why, in one line."""
+    forward: Callable[[Tensor], Tensor]
+    """What `__call__` does."""
+
+    def __call__(self, planes: Tensor) -> Tensor:
+        """Raises `InputError` before work begins where memory cannot hold the picture."""
+        return self.forward(planes)
+
+
+def prepare(
+    network: LWISP | Baseline, backend: Backend = "auto", precision: Precision = "auto", memory: float | None = None
+) -> Engine:
+    """Make a network ready to run on pictures, any number of them; the network itself is left as it is.
+
+    "auto" takes the fastest back end that is installed and serves the network, and bf16 where the processor computes
+    in it, fp32 elsewhere. `memory` bounds the whole process, in GB; without it a picture may take what is free.
+    Raises `InputError` for a back end asked for by name that is not installed, or cannot run this network.
     """
+    if backend in ("openvino", "onnxruntime"):
+        raise InputError(f"the back end {backend} is not there yet; use torch")
     if precision == "auto":
         precision = "bf16" if has_bf16() else "fp32"
-    height, width = (side * network.config.scale for side in planes.shape[-2:])
-    needed, free = height * width * BYTES_PER_PIXEL[precision], free_memory()
-    if needed > free:
-        raise InputError(
-            f"a picture of {height}x{width} needs about {needed / 1e9:.1f} GB in {precision}, {free / 1e9:.1f} GB are "
-            "free; free some memory"
-        )
+    network = copy.deepcopy(network)
     if precision == "bf16":
-        network = copy.deepcopy(network).bfloat16()
+        network = network.bfloat16()
         if isinstance(network, LWISP):
-            network.out.float()
+            network.out.float()  # costs less than it saves in error
     network = channels_last(network)
-    with torch.inference_mode():
-        batch = planes[None].to(next(network.parameters()).dtype).contiguous(memory_format=torch.channels_last)
-        return network(batch)[0].float()  # type: ignore[no-any-return]
+
+    def forward(planes: Tensor) -> Tensor:
+        height, width = (side * network.config.scale for side in planes.shape[-2:])
+        needed, free = height * width * BYTES_PER_PIXEL[precision], free_memory()
+        if needed > free:
+            raise InputError(
+                f"a picture of {height}x{width} needs about {needed / 1e9:.1f} GB in {precision}, {free / 1e9:.1f} GB "
+                "are free; free some memory"
+            )
+        with torch.inference_mode():
+            batch = planes[None].to(next(network.parameters()).dtype).contiguous(memory_format=torch.channels_last)
+            return network(batch)[0].float()  # type: ignore[no-any-return]
+
+    return Engine("torch", precision, f"torch in {precision}", forward)
+
+
+def run(
+    network: LWISP | Baseline,
+    planes: Tensor,
+    precision: Precision = "auto",
+    backend: Backend = "auto",
+    memory: float | None = None,
+) -> Tensor:
+    """Planes (C, h, w) -> RGB (3, H, W) in [0, 1], float32: `prepare` and the engine's call in one."""
+    return prepare(network, backend, precision, memory)(planes)
 
 
 def channels_last(network: N) -> N:
