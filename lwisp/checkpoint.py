@@ -17,14 +17,14 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
-from torch import Tensor
+from torch import Tensor, nn
 
+from lwisp import runtimes
 from lwisp.baselines import Architecture, Baseline, build
 from lwisp.errors import InputError, one_line
 from lwisp.files import is_regular, make_folder, write_whole
-from lwisp.model import LWISP
-
-CARD_KEY = "lwisp"
+from lwisp.model import LWISP, LWISPConfig
+from lwisp.runtimes import CARD_KEY, Exported
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Card:
 class Weights:
     """A network with its card, ready for `develop`."""
 
-    network: LWISP | Baseline
+    network: LWISP | Baseline | Exported
     card: Card
     sha256: str = ""
     """Of the tensors as they are stored."""
@@ -88,12 +88,15 @@ def check_takes(card: Card, takes: Literal["raw", "rgb"]) -> None:
 
 
 def load(name_or_path: str | Path) -> Weights:
-    """The shipped weights of that name ("photo"), or those in a safetensors file.
+    """The shipped weights of that name ("photo"), or those in a safetensors file or one that `lwisp export` wrote.
 
-    The network comes in float32, in evaluation mode. Raises `InputError` for an unknown name, a file that is not
-    lwisp weights, a card that does not fit, or tensors that are not those the card was written for.
+    The network comes in float32, in evaluation mode; that of an exported file is run by the file's own engine. Raises
+    `InputError` for an unknown name, a file that is not lwisp weights, a card that does not fit, or tensors that are
+    not those the card was written for.
     """
     path = find(name_or_path)
+    if path.suffix.lower() in runtimes.SUFFIXES:
+        return _load_exported(path)
     tensors, card = _read(path)
     try:
         with torch.device("meta"):  # a hostile card cannot make this large
@@ -104,7 +107,7 @@ def load(name_or_path: str | Path) -> Weights:
     return Weights(network.eval(), card, digest_of(tensors))
 
 
-def save(path: Path, network: LWISP | Baseline, card: Card, dtype: torch.dtype = torch.float16) -> None:
+def save(path: Path, network: nn.Module, card: Card, dtype: torch.dtype = torch.float16) -> None:
     """Write network and card to a safetensors file, to a temporary name first; the same input gives the same bytes."""
     tensors = {
         name: tensor.detach().to("cpu", dtype, memory_format=torch.contiguous_format)
@@ -131,12 +134,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Card]:
         raise InputError(f"{path}: expected weights in a safetensors file: {one_line(error)}") from error
     if header is None:
         raise InputError(f"{path}: a safetensors file without a lwisp card; expected weights written by `lwisp train`")
-    try:
-        content = json.loads(header)
-        digest = content.pop("sha256", None)
-        card = TypeAdapter(Card).validate_python(content)
-    except (ValidationError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: its card does not fit: {one_line(error)}; fetch or train it again") from error
+    card, digest = _parse_header(path, header)
     if not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise InputError(f"{path}: expected tensors of finite numbers; fetch or train it again")
     if digest != digest_of(tensors):
@@ -144,10 +142,34 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Card]:
     return tensors, card
 
 
+def _load_exported(path: Path) -> Weights:
+    program = runtimes.open_program(path)
+    card, digest = _parse_header(path, program.metadata[CARD_KEY])
+    if not isinstance(card.architecture, LWISPConfig):
+        raise InputError(f"{path}: its card does not fit: expected the architecture of an LW-ISP; export it again")
+    network = runtimes.Exported(card.architecture, program)
+    runtimes.check_shapes(path, program, card.architecture)
+    return Weights(network.eval(), card, digest)
+
+
+def _parse_header(path: Path, header: str) -> tuple[Card, str]:
+    """A card, and the SHA-256 of the tensors it was written for; raises `InputError`."""
+    try:
+        content = json.loads(header)
+        digest = content.pop("sha256", "")
+        return TypeAdapter(Card).validate_python(content), str(digest)
+    except (ValidationError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path}: its card does not fit: {one_line(error)}; fetch or train it again") from error
+
+
+def to_header(card: Card, digest: str) -> str:
+    """A card as it stands in a file, with the SHA-256 of the tensors it is written for."""
+    return json.dumps({**asdict(card), "sha256": digest}, sort_keys=True)
+
+
 def _write(path: Path, tensors: dict[str, Tensor], card: Card) -> None:
-    header = json.dumps({**asdict(card), "sha256": digest_of(tensors)}, sort_keys=True)
     make_folder(path.parent)
-    content = to_safetensors(tensors, {CARD_KEY: header})
+    content = to_safetensors(tensors, {CARD_KEY: to_header(card, digest_of(tensors))})
     write_whole(path, lambda file: file.write(content))
 
 

@@ -208,6 +208,44 @@ def evaluate(
         _stop(str(error), code=1)
 
 
+@app.command()
+def export(
+    weights: Annotated[str, typer.Argument(help="Name of shipped weights, or a safetensors file.")],
+    format: Annotated[Literal["onnx", "openvino", "litert", "executorch"], typer.Option(help="docs/export.md.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A file ending in .onnx, .xml, .tflite or .pte.", readable=False)
+    ],
+    precision: Annotated[
+        Literal["fp32", "fp16"], typer.Option(help="What ONNX computes in, and OpenVINO's IR stores.")
+    ] = "fp32",
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="One size of the planes, half the picture's; else any.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+) -> None:
+    """Write weights as a file for another engine, kept only where it gives what torch gives."""
+    from lwisp.checkpoint import load
+    from lwisp.errors import InputError
+    from lwisp.export import check
+    from lwisp.export import export as convert
+
+    try:
+        sides = None if size is None else _parse_size(size)
+        loaded = load(weights)
+        check(loaded, output, format, precision, sides, overwrite)
+    except InputError as error:
+        _stop(str(error), code=2)
+    try:
+        report = convert(loaded, output, format, precision, sides, overwrite)
+    except InputError as error:
+        _stop(str(error), code=1)
+    for path in report.files:
+        typer.echo(f"{path}  {path.stat().st_size:,} bytes")
+    typer.echo(f"planes {report.planes} float32; largest differences from torch, {report.tolerance:.0e} allowed:")
+    for picture, difference in report.errors.items():
+        typer.echo(f"  {difference:.1e}  {picture}")
+
+
 @weights_app.command("list")
 def list_weights() -> None:
     """Names of the shipped weights."""
@@ -250,6 +288,15 @@ def _read_recipe(path: Path) -> "Recipe":
         return read_recipe(path)
     except InputError as error:
         _stop(str(error), code=2)
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    from lwisp.errors import InputError
+
+    height, x, width = text.partition("x")
+    if not (height.isdecimal() and x and width.isdecimal()):
+        raise InputError(f"expected a size of HEIGHTxWIDTH, as 736x992, got {text!r}")
+    return int(height), int(width)
 
 
 def _stop(message: str, code: int) -> NoReturn:

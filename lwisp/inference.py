@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lwisp.baselines import Baseline
 from lwisp.errors import InputError
 from lwisp.model import LWISP
+from lwisp.runtimes import Exported, Runtime
 
 Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -26,7 +27,7 @@ BYTES_PER_PIXEL = {"fp32": 330, "bf16": 200}
 class Engine:
     """A network made ready by `prepare`: planes (C, h, w) float32 -> RGB (3, H, W) float32 in [0, 1]."""
 
-    backend: Literal["torch", "openvino", "onnxruntime"]
+    backend: Literal["torch"] | Runtime
     precision: Literal["fp32", "bf16"]
     description: str
     """What was chosen and why, in one line."""
@@ -39,7 +40,10 @@ class Engine:
 
 
 def prepare(
-    network: LWISP | Baseline, backend: Backend = "auto", precision: Precision = "auto", memory: float | None = None
+    network: LWISP | Baseline | Exported,
+    backend: Backend = "auto",
+    precision: Precision = "auto",
+    memory: float | None = None,
 ) -> Engine:
     """Make a network ready to run on pictures, any number of them; the network itself is left as it is.
 
@@ -47,6 +51,8 @@ def prepare(
     in it, fp32 elsewhere. `memory` bounds the whole process, in GB; without it a picture may take what is free.
     Raises `InputError` for a back end asked for by name that is not installed, or cannot run this network.
     """
+    if isinstance(network, Exported):
+        return _exported_engine(network, backend, precision)
     if backend in ("openvino", "onnxruntime"):
         raise InputError(f"the back end {backend} is not there yet; use torch")
     if precision == "auto":
@@ -74,7 +80,7 @@ def prepare(
 
 
 def run(
-    network: LWISP | Baseline,
+    network: LWISP | Baseline | Exported,
     planes: Tensor,
     precision: Precision = "auto",
     backend: Backend = "auto",
@@ -82,6 +88,24 @@ def run(
 ) -> Tensor:
     """Planes (C, h, w) -> RGB (3, H, W) in [0, 1], float32: `prepare` and the engine's call in one."""
     return prepare(network, backend, precision, memory)(planes)
+
+
+def _exported_engine(network: Exported, backend: Backend, precision: Precision) -> Engine:
+    runtime = network.program.runtime
+    if backend not in ("auto", runtime):
+        raise InputError(f"these weights are a file for {runtime}; leave the back end to it, or export for {backend}")
+    if runtime != "openvino":
+        if precision == "bf16":
+            raise InputError(f"{runtime} computes in the precision of the file; leave out bf16")
+        precision = "fp32"
+    elif precision == "auto":
+        precision = "bf16" if has_bf16() else "fp32"
+
+    def forward(planes: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return network(planes[None].float(), precision)[0]  # type: ignore[no-any-return]
+
+    return Engine(runtime, precision, f"{runtime} in {precision}, which the weights are a file for", forward)
 
 
 def channels_last(network: N) -> N:

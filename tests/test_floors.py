@@ -6,11 +6,12 @@ from tests.conftest import ROOT
 
 FLOORS = [
     {"errors", "files", "mosaic", "color", "model", "metrics", "restoration", "translation", "isps", "baselines"},
+    {"runtimes"},
     {"raw", "image", "unprocess", "checkpoint", "inference", "losses", "formats", "lpips"},
     {"pipeline"},
     {"datasets"},
     {"data"},
-    {"evaluation", "benchmark", "recipe", "synthetic"},
+    {"evaluation", "benchmark", "export", "recipe", "synthetic"},
     {"training"},
     {"reproduce"},
     {"cli", "__init__"},

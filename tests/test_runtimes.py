@@ -1,0 +1,101 @@
+"""Files of other engines that are damaged, hostile or not ours."""
+
+import copy
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+import lwisp
+from lwisp.checkpoint import Card, InputConvention, load, to_header
+from lwisp.inference import prepare
+from lwisp.runtimes import CARD_KEY, SEAL_KEY, seal
+from tests.conftest import TOY, refusal
+
+
+def write(path: Path, card: str | None, channels: int = 4, sealed: bool = True, place: str | None = None) -> Path:
+    """An ONNX file of one convolution of ones, with a card or without, its tensor at another place if named."""
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [3, channels, 1, 1], [1.0] * 3 * channels)
+    if place is not None:
+        weight.ClearField("float_data")
+        weight.data_location = TensorProto.EXTERNAL
+        weight.external_data.add(key="location", value=place)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["planes", "w"], ["rgb"])],
+        "g",
+        [helper.make_tensor_value_info("planes", TensorProto.FLOAT, [1, channels, "h", "w"])],
+        [helper.make_tensor_value_info("rgb", TensorProto.FLOAT, [1, 3, "h", "w"])],
+        [weight],
+    )
+    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
+    tail = onnx.ModelProto()
+    if card is not None:
+        helper.set_model_props(tail, {CARD_KEY: card, SEAL_KEY: seal(content if sealed else content + b" ")})
+    path.write_bytes(content + tail.SerializeToString())
+    return path
+
+
+CARD = to_header(Card("toy", TOY, InputConvention(), "MIT"), "")
+
+
+def test_what_is_no_export_of_ours_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "x.onnx"
+    assert load(write(path, CARD)).card.name == "toy"  # the material itself is sound
+    assert "without a lwisp card" in refusal(path, load, write(path, None))
+    assert "card does not fit" in refusal(path, load, write(path, "[1"))
+    assert "card does not fit" in refusal(path, load, write(path, CARD.replace('"width": 4', '"width": 4, "depth": 9')))
+    assert "SHA-256 differs" in refusal(path, load, write(path, CARD, sealed=False))
+    assert "expected planes of (1, 4, h, w), got (1, 3, None, None)" in refusal(
+        path, load, write(path, CARD, channels=3)
+    )
+    for content in (b"", b"not a network", write(path, CARD).read_bytes()[:90]):
+        path.write_bytes(content)
+        assert "damaged, or no network" in refusal(path, load, path)
+
+
+def test_a_network_of_another_kind_on_the_card_is_refused(tmp_path: Path) -> None:
+    architecture = '{"network": "unet"}'
+    start = CARD.index('"architecture": ') + len('"architecture": ')
+    card = CARD[:start] + architecture + CARD[CARD.index("}", start) + 1 :]
+    assert "expected the architecture of an LW-ISP" in refusal(
+        tmp_path / "x.onnx", load, write(tmp_path / "x.onnx", card)
+    )
+
+
+def test_tensors_in_other_files_are_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tensors.bin").write_bytes(bytes(3 * 4 * 4))
+    for place in ("tensors.bin", "./tensors.bin", f"../..{tmp_path}/tensors.bin", str(tmp_path / "tensors.bin")):
+        path = write(tmp_path / "x.onnx", CARD, place=place)
+        assert "damaged, or no network" in refusal(path, load, path)
+
+
+def test_an_engine_that_is_not_installed_is_named_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "x.onnx", CARD)
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    assert "onnxruntime is not installed; pip install 'lwisp[export]'" in refusal(path, load, path)
+
+
+def test_the_engine_of_a_file_is_the_only_one_that_runs_it(tmp_path: Path) -> None:
+    network = load(write(tmp_path / "x.onnx", CARD)).network
+    engine = prepare(network)
+    assert (engine.backend, engine.precision) == ("onnxruntime", "fp32")
+    planes = torch.rand(4, 32, 48)
+    assert torch.allclose(engine(planes), planes.sum(0).expand(3, -1, -1), atol=1e-6)
+    assert copy.copy(engine).backend == "onnxruntime"
+    with pytest.raises(lwisp.InputError, match="are a file for onnxruntime"):
+        prepare(network, "openvino")
+    with pytest.raises(lwisp.InputError, match="leave out bf16"):
+        prepare(network, precision="bf16")
+
+
+def test_an_ir_without_its_tensors_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.xml"
+    path.write_text("<net")
+    assert "expected x.bin" in refusal(path, load, path)
+    path.with_suffix(".bin").write_bytes(b"")
+    assert "damaged, or no network" in refusal(path, load, path)
