@@ -3,7 +3,8 @@
 import copy
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -69,14 +70,20 @@ def measure_latency(networks: Sequence[nn.Module], shape: tuple[int, ...], round
     generator = torch.Generator().manual_seed(0)
     planes = torch.rand(shape, generator=generator).contiguous(memory_format=torch.channels_last)
     ready = [channels_last(network.eval()) for network in networks]
-    seconds: list[list[float]] = [[] for _ in ready]
     with torch.inference_mode():
-        for _ in range(rounds + 1):
-            for network, times in zip(ready, seconds, strict=True):
-                began = time.perf_counter()
-                network(planes)
-                times.append(time.perf_counter() - began)
-    return [statistics.median(times[1:]) for times in seconds]
+        seconds = time_in_turn([partial(network, planes) for network in ready], rounds)
+    return [statistics.median(times) for times in seconds]
+
+
+def time_in_turn(calls: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
+    """Seconds of every call in every round, one after another in each, after a round to warm up."""
+    seconds: list[list[float]] = [[] for _ in calls]
+    for _ in range(rounds + 1):
+        for call, times in zip(calls, seconds, strict=True):
+            began = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - began)
+    return [times[1:] for times in seconds]
 
 
 TABLE_3_SIZES = ((224, 224), (960, 960), (1440, 1984))

@@ -209,6 +209,51 @@ def evaluate(
 
 
 @app.command()
+def bench(
+    weights: Annotated[str, typer.Argument(help="Name of shipped weights, or a weights file.")] = "photo",
+    size: Annotated[str, typer.Option(metavar="HxW", help="Of the planes, half the picture's.")] = "736x992",
+    engines: Annotated[
+        str, typer.Option(help="Of eager, auto, torch-, openvino- and onnxruntime-, with fp32 or bf16.")
+    ] = "eager,auto",
+    against: Annotated[str, typer.Option(help="Peers, as pynet,nafnet,unet (docs/networks.md).")] = "",
+    rounds: Annotated[int, typer.Option(help="Rounds, after one to warm up.")] = 5,
+    end_to_end: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A RAW to develop, beside rawpy, darktable, RawTherapee.", readable=False),
+    ] = None,
+    sizes: Annotated[str, typer.Option(help="Megapixels of whole files, as 1,12,100.")] = "",
+    threads: Annotated[str, typer.Option(help="Numbers of threads, as 1,2,4.")] = "",
+    memory: Annotated[float | None, typer.Option(help="GB that a whole file's process may take.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for bench.md, bench.json, scaling.png.", readable=False),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that exists.")] = False,
+) -> None:
+    """Measure time and memory, in turn with peers and other tools."""
+    from lwisp import bench as benches
+    from lwisp.errors import InputError
+    from lwisp.files import check_output, make_folder
+
+    try:
+        areas, counts = [float(part) for part in _split(sizes)], [int(part) for part in _split(threads)]
+    except ValueError as error:
+        _stop(f"expected numbers with commas between: {error}", code=2)
+    try:
+        if output is not None:
+            make_folder(output)
+            check_output(output / "bench.md", overwrite)
+        report = benches.bench(
+            weights, _parse_size(size), _split(engines), _split(against), rounds, end_to_end, areas, counts, memory
+        )
+        typer.echo(benches.to_markdown(report), nl=False)
+        if output is not None:
+            benches.write_report(output, report, overwrite)
+    except InputError as error:
+        _stop(str(error), code=2)
+
+
+@app.command()
 def export(
     weights: Annotated[str, typer.Argument(help="Name of shipped weights, or a safetensors file.")],
     format: Annotated[Literal["onnx", "openvino", "litert", "executorch"], typer.Option(help="docs/export.md.")],
@@ -288,6 +333,10 @@ def _read_recipe(path: Path) -> "Recipe":
         return read_recipe(path)
     except InputError as error:
         _stop(str(error), code=2)
+
+
+def _split(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
 
 
 def _parse_size(text: str) -> tuple[int, int]:

@@ -38,6 +38,7 @@ INSTALLS: dict[str, str] = {
     "onnxruntime": "pip install 'lwisp[export]'",
     "onnxscript": "pip install 'lwisp[export]'",
     "openvino": "pip install 'lwisp[export]'",
+    "matplotlib": "pip install matplotlib",
     "flatbuffers": ENVIRONMENT.format("litert"),
     "ai_edge_litert": ENVIRONMENT.format("litert"),
     "litert_torch": ENVIRONMENT.format("litert"),

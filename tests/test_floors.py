@@ -12,7 +12,7 @@ FLOORS = [
     {"datasets"},
     {"data"},
     {"evaluation", "benchmark", "export", "recipe", "synthetic"},
-    {"training"},
+    {"bench", "training"},
     {"reproduce"},
     {"cli", "__init__"},
     {"__main__"},
