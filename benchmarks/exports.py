@@ -7,6 +7,7 @@ Every file that this environment has the engine for, made from `photo`, on plane
 
 import argparse
 import statistics
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -30,14 +31,15 @@ def main() -> None:
         with torch.inference_mode():
             network(planes[None])
 
-    calls = {"torch, plain": plain, "torch back end, fp32": partial(prepare(network, "torch", "fp32"), planes)}
+    calls: dict[str, Callable[[], object]] = {
+        "torch, plain": plain,
+        "torch back end, fp32": partial(prepare(network, "torch", "fp32"), planes),
+    }
     calls |= {file: partial(prepare(lwisp.load(file).network, precision="fp32"), planes) for file in arguments.files}
     seconds = dict(zip(calls, time_in_turn(list(calls.values()), arguments.rounds), strict=True))
     for name, times in seconds.items():
         ratios = [first / own for first, own in zip(seconds["torch, plain"], times, strict=True)]
-        print(
-            f"{name:30} {statistics.median(times):.3f} s  {statistics.median(ratios):5.2f} times as fast as plain torch"
-        )
+        print(f"{name:30} {statistics.median(times):.3f} s  {statistics.median(ratios):5.2f} times as fast as plain")
 
 
 if __name__ == "__main__":
