@@ -85,7 +85,7 @@ class Engine:
         picture: NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.uint16],
         offset: tuple[int, int] = (0, 0),
     ) -> None:
-        """Fill a picture (H, W, 3), float32 in [0, 1] or integers over their range, that lies at `offset` in the frame's.
+        """Fill a picture (H, W, 3) that lies at `offset` in the frame's, in float32 or integers over their range.
 
         Raises `InputError` before work begins where memory cannot hold it.
         """
@@ -135,7 +135,7 @@ class Engine:
         if needed <= free:
             return None
         size = f"a picture of {height * self.network.config.scale}x{width * self.network.config.scale}"
-        if stages.can_tile(self.network):
+        if isinstance(self.network, LWISP) and stages.can_tile(self.network):
             kept = height * width * stages.STORED * self.network.config.width // 16
             kept *= 2 if self.precision == "bf16" else 4
             for window in WINDOWS:
@@ -151,8 +151,8 @@ class Engine:
     def _call(self, name: str, *inputs: Tensor) -> Tensor:
         module = self._modules[name]
         if self.backend == "torch":
-            last = self.precision == "bf16" and torch.bfloat16 or torch.float32
-            placed = [tensor.to(self.device, last).contiguous(memory_format=_layout(tensor)) for tensor in inputs]
+            dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+            placed = [tensor.to(self.device, dtype).contiguous(memory_format=_layout(tensor)) for tensor in inputs]
             return module(*placed).to("cpu")  # type: ignore[no-any-return]
         key = (name, *(tuple(tensor.shape) for tensor in inputs))
         if key not in self._compiled:
@@ -199,7 +199,9 @@ def prepare(
             chosen = "openvino"
     else:
         if not backends.is_installed(backend):
-            raise InputError(f"the back end {backend} is not installed; pip install 'lwisp[{backend}]', or take another")
+            raise InputError(
+                f"the back end {backend} is not installed; pip install 'lwisp[{backend}]', or take another"
+            )
         if backend != "torch" and not isinstance(network, LWISP):
             raise InputError(f"{backend} runs LW-ISP only, not {network.config.network}; take --backend torch")
         chosen = backend
@@ -259,27 +261,30 @@ def _write(
     scale: int,
 ) -> None:
     """Put the core of a window's output, as `Tail` or `PackedTail` gives it, where it belongs in the picture."""
-    target = torch.from_numpy(picture)
     top, left = offset
     begin, end = max(columns.first * scale, left), min(columns.last * scale, left + picture.shape[1])
     for first in range(rows.first, rows.last, BLOCK):
         last = min(first + BLOCK, rows.last)
-        block = _pixels(output, first - origin[0], last - origin[0], scale)
-        if target.dtype != torch.float32:
-            limit = torch.iinfo(target.dtype).max
-            block = (block.float() * limit).add_(0.5).clamp_(0, limit)
+        block = _pixels(output, first - origin[0], last - origin[0], scale).float()
+        if picture.dtype != np.float32:
+            kind = torch.uint8 if picture.dtype == np.uint8 else torch.uint16
+            limit = torch.iinfo(kind).max
+            block = (block * limit).add_(0.5).clamp_(0, limit).to(kind)
         start, stop = max(first * scale, top), min(last * scale, top + picture.shape[0])
         if start < stop and begin < end:
-            inside = block[start - first * scale : stop - first * scale, begin - origin[1] * scale : end - origin[1] * scale]
-            target[start - top : stop - top, begin - left : end - left] = inside
+            inside = block[
+                start - first * scale : stop - first * scale, begin - origin[1] * scale : end - origin[1] * scale
+            ]
+            picture[start - top : stop - top, begin - left : end - left] = inside.numpy()
 
 
 def _pixels(output: Tensor, first: int, last: int, scale: int) -> Tensor:
     """Rows of the planes out of the output of a window -> their pixels (rows * scale, columns * scale, 3)."""
     if output.shape[1] == 3:
-        return output[0, :, first * scale : last * scale].permute(1, 2, 0)
-    cells = output[0, first:last].unflatten(-1, (2, 2, 3))  # (rows, columns, 2, 2, 3)
-    return cells.transpose(1, 2).reshape(2 * (last - first), -1, 3)
+        pixels: Tensor = output[0, :, first * scale : last * scale].permute(1, 2, 0)
+        return pixels
+    cells = output[0, first:last].reshape(last - first, -1, 2, 2, 3)  # (rows, columns, 2, 2, 3)
+    return cells.transpose(1, 2).reshape(2 * (last - first), -1, 3)  # (2 rows, 2 columns, 3)
 
 
 def _layout(tensor: Tensor) -> torch.memory_format:
@@ -294,7 +299,7 @@ def channels_last(network: N) -> N:
 def has_bf16() -> bool:
     """Whether this processor, or the GPU, computes in bf16; without instructions for it it is slower than fp32."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
 

@@ -23,10 +23,20 @@ Read = Callable[[slice, slice], Tensor]
 Write = Callable[[Tensor, int, int, "Span", "Span"], None]
 """Takes the output of a window, the window's first row and column, and the rows and columns that are its core."""
 
-SCALES = {"descend0": 2, "descend1": 4, "descend2": 8, "descend3": 16, "bottom": 16, "low": 4, "high": 1}
-"""The stages in their order; of the frame's planes, how many lie along a side of one value of their output."""
-HALOS = {"descend0": 16, "descend1": 16, "descend2": 16, "descend3": 32, "bottom": 48, "low": 64, "high": 32}
-"""Planes' pixels of halo: what the stage looks at around a value, rounded up to multiples of 16."""
+INPUTS: dict[str, tuple[str, ...]] = {
+    "p0": ("planes",),
+    "p1": ("p0",),
+    "p2": ("p1",),
+    "p3": ("p2",),
+    "bottom": ("p3",),
+    "low": ("p1", "p2"),
+    "high": ("planes", "p1", "low"),
+}
+"""The stages in their order, named for what they give (p0 to p3: the four poolings), and what of this each is given."""
+SCALES = {"planes": 1, "p0": 2, "p1": 4, "p2": 8, "p3": 16, "bottom": 16, "low": 4, "high": 1}
+"""Of the frame's planes, how many pixels lie along a side of one value."""
+HALOS = {"p0": 16, "p1": 16, "p2": 16, "p3": 32, "bottom": 48, "low": 64, "high": 32}
+"""Planes' pixels of halo: how far the stage looks around a value, rounded up to multiples of 16."""
 STORED = 7
 """Values that are kept between stages at one time, per pixel of the planes: p1, p2 and `low`, of width 16."""
 
@@ -62,10 +72,10 @@ def can_tile(network: nn.Module) -> bool:
 
 
 def split(network: LWISP, tail: nn.Module) -> dict[str, nn.Module]:
-    """The stages as modules that share the network's own, and "whole", which is all of it; `run_tiles` has the inputs."""
+    """The stages by name, and "whole", which is all of it, as modules that share the network's own."""
     return {
         "whole": Whole(network, tail),
-        **{f"descend{level}": Descend(network, level) for level in range(4)},
+        **{f"p{level}": Descend(network, level) for level in range(4)},
         "bottom": Bottom(network),
         "low": Low(network),
         "high": High(network, tail),
@@ -96,7 +106,7 @@ class Tail(nn.Module):
 
 
 class PackedTail(nn.Module):
-    """The same values as `Tail` gives, as cells (1, h, w, 12) of 2x2 pixels of RGB: its convolutions at the planes' size.
+    """What `Tail` gives as cells (1, h, w, 12) of 2x2 pixels of RGB, its convolutions done at the planes' size.
 
     A 3x3 convolution of 16 channels at 2h x 2w is one of 64 channels at h x w with three weights in four zero. That is
     four times the operations, but the matrix units like its width, and the shuffle of 16 channels falls away.
@@ -106,16 +116,16 @@ class PackedTail(nn.Module):
     def __init__(self, network: LWISP) -> None:
         super().__init__()
         assert isinstance(network.last_up, nn.Sequential)
-        first, self.act, _, second = network.last_up[:4]
-        assert isinstance(first, nn.Conv2d) and isinstance(second, nn.Conv2d)
-        self.first, self.second, self.out = first, _packed(second), _packed(network.out)
+        self.first, self.activation, second = (network.last_up[index] for index in (0, 1, 3))
+        assert isinstance(second, nn.Conv2d)
+        self.second, self.out = _packed(second), _packed(network.out)
         order = torch.arange(12).view(3, 4).T.reshape(-1)  # RGB of one pixel side by side
         self.out.weight.data, bias = self.out.weight.data[order], self.out.bias
         assert bias is not None
         bias.data = bias.data[order]
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.act(self.second(_repeat_border(self.act(self.first(x)))))
+        x = self.activation(self.second(_repeat_border(self.activation(self.first(x)))))
         return torch.sigmoid(self.out(_repeat_border(x))).permute(0, 2, 3, 1)
 
 
@@ -148,12 +158,11 @@ class Descend(nn.Module):
 
     def __init__(self, network: LWISP, level: int) -> None:
         super().__init__()
-        self.head = network.head if level == 0 else None
-        self.attention = network.down[level - 1][1] if level else None
-        self.stage, self.pool = network.stages[level], network.down[level][0]
+        self.entry = _attention(network, level - 1) if level else network.head
+        self.stage, self.pool = network.stages[level], _pool(network, level)
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
-        x = self.head(x) if gate is None else attend(self.attention, x, gate)
+        x = self.entry(x) if gate is None else attend(self.entry, x, gate)
         return self.pool(self.stage(x))  # type: ignore[no-any-return]
 
 
@@ -162,7 +171,7 @@ class Bottom(nn.Module):
 
     def __init__(self, network: LWISP) -> None:
         super().__init__()
-        self.attention, self.bottom = network.down[3][1], network.bottom
+        self.attention, self.bottom = _attention(network, 3), network.bottom
 
     def forward(self, p3: Tensor, gate3: Tensor) -> Tensor:
         return self.bottom(attend(self.attention, p3, gate3))  # type: ignore[no-any-return]
@@ -173,7 +182,7 @@ class Low(nn.Module):
 
     def __init__(self, network: LWISP) -> None:
         super().__init__()
-        self.attention = nn.ModuleList([network.down[1][1], network.down[2][1]])
+        self.attention = nn.ModuleList([_attention(network, 1), _attention(network, 2)])
         self.stage = nn.ModuleList([network.stages[2], network.stages[3]])
         self.blend, self.up, self.fuse = network.blend, network.up[0], network.fuse[0]
 
@@ -195,14 +204,14 @@ class High(nn.Module):
         network = self.network
         first = network.head(planes)
         s0 = network.stages[0](first)
-        s1 = network.stages[1](attend(network.down[0][1], network.down[0][0](s0), gate0))
-        s2 = network.stages[2](attend(network.down[1][1], p1, gate1))
+        s1 = network.stages[1](attend(_attention(network, 0), _pool(network, 0)(s0), gate0))
+        s2 = network.stages[2](attend(_attention(network, 1), p1, gate1))
         decoder = network.fuse[1](network.up[1](low, s2, s1))
         decoder = network.fuse[2](network.up[2](decoder, s1, s0))
         return self.tail(first * decoder)  # type: ignore[no-any-return]
 
 
-def attend(attention: nn.Module | None, x: Tensor, channel_map: Tensor) -> Tensor:
+def attend(attention: nn.Module, x: Tensor, channel_map: Tensor) -> Tensor:
     """A FGAM whose channel map (1, C, 1, 1) is known already."""
     assert isinstance(attention, FGAM)
     spatial_map = attention.spatial(torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1))
@@ -222,72 +231,61 @@ def run_tiles(
 ) -> None:
     """The whole network by windows of the frame, of planes of `size` (h, w), multiples of 16.
 
-    `call(name, *inputs)` runs a stage. `network`, in float32, gives the maps and the global vector; averages are sums in
-    float64, always in the same order. What is kept between stages has this dtype.
+    `call(name, *inputs)` runs a stage. `network`, in float32, gives the maps and the global vector; averages are sums
+    in float64, always in the same order. What is kept between stages has this dtype.
     """
     height, width = size
+    kept: dict[str, Tensor] = {}
 
-    def windows(name: str) -> Iterator[tuple[Span, Span]]:
-        side = window if SCALES[name] < 4 else 2 * window  # deeper stages take less memory
-        rows, columns = spans(height, side, HALOS[name]), spans(width, side, HALOS[name])
-        return ((row, column) for row in rows for column in columns)
+    def outputs(name: str, *vectors: Tensor) -> Iterator[tuple[Span, Span, Tensor]]:
+        side = window if "planes" in INPUTS[name] else 2 * window  # deeper stages take less memory
+        rows_of, columns_of = spans(height, side, HALOS[name]), spans(width, side, HALOS[name])
+        for rows, columns in itertools.product(rows_of, columns_of):
+            inputs = [
+                read(slice(rows.start, rows.stop), slice(columns.start, columns.stop))
+                if source == "planes"
+                else _at(kept[source], SCALES[source], rows.start, rows.stop, columns.start, columns.stop)
+                for source in INPUTS[name]
+            ]
+            yield rows, columns, call(name, *inputs, *vectors)
 
-    def gather(name: str, keep: bool, inputs: Callable[[Span, Span], tuple[Tensor, ...]]) -> tuple[Tensor, Tensor]:
-        """Run a stage over the frame: its output, where it is kept, and its means over the frame (1, C)."""
-        scale = SCALES[name]
-        total, kept = torch.zeros(()), torch.empty(0)
-        for rows, columns in windows(name):
-            core = _crop(call(name, *inputs(rows, columns)), rows, columns, scale)
-            if keep and not kept.numel():
-                kept = torch.empty((1, core.shape[1], height // scale, width // scale), dtype=dtype)
-            if keep:
-                _at(kept, rows.first, rows.last, columns.first, columns.last, scale).copy_(core)
+    def gather(name: str, *vectors: Tensor) -> Tensor:
+        """Run a stage over the frame and keep what it gives; its means over the frame (1, C)."""
+        scale, total = SCALES[name], torch.zeros(())
+        for rows, columns, output in outputs(name, *vectors):
+            if name not in kept:
+                kept[name] = torch.empty((1, output.shape[1], height // scale, width // scale), dtype=dtype)
+            top, left = rows.start, columns.start
+            core = _at(output, scale, rows.first - top, rows.last - top, columns.first - left, columns.last - left)
+            _at(kept[name], scale, rows.first, rows.last, columns.first, columns.last).copy_(core)
             total = total + core.sum((-2, -1), dtype=torch.float64)
-        return kept, (total * (scale * scale / (height * width))).float()
-
-    def part(kept: Tensor, scale: int, rows: Span, columns: Span) -> Tensor:
-        return _at(kept, rows.start, rows.stop, columns.start, columns.stop, scale)
+        return (total * (scale * scale / (height * width))).float()
 
     def gate(level: int, means: Tensor) -> Tensor:
-        channel_map: Tensor = network.down[level][1].channel[1:](means[..., None, None])  # type: ignore[index,union-attr,operator]
-        return channel_map
+        return _attention(network, level).channel[1:](means[..., None, None])  # type: ignore[no-any-return]
 
-    def planes(rows: Span, columns: Span) -> Tensor:
-        return read(slice(rows.start, rows.stop), slice(columns.start, columns.stop))
-
-    p0, means = gather("descend0", True, lambda rows, columns: (planes(rows, columns),))
-    gate0 = gate(0, means)
-    p1, means = gather("descend1", True, lambda rows, columns: (part(p0, 2, rows, columns), gate0))
-    del p0
-    gate1 = gate(1, means)
-    p2, means = gather("descend2", True, lambda rows, columns: (part(p1, 4, rows, columns), gate1))
-    gate2 = gate(2, means)
-    p3, means = gather("descend3", True, lambda rows, columns: (part(p2, 8, rows, columns), gate2))
-    gate3 = gate(3, means)
-    _, means = gather("bottom", False, lambda rows, columns: (part(p3, 16, rows, columns), gate3))
-    del p3
-    world = network.world(means)
-    low, _ = gather(
-        "low",
-        True,
-        lambda rows, columns: (part(p1, 4, rows, columns), part(p2, 8, rows, columns), gate1, gate2, world),
-    )
-    del p2
-    for rows, columns in windows("high"):
-        inputs = (planes(rows, columns), part(p1, 4, rows, columns), part(low, 4, rows, columns), gate0, gate1)
-        write(call("high", *inputs), rows.start, columns.start, rows, columns)
+    gate0 = gate(0, gather("p0"))
+    gate1 = gate(1, gather("p1", gate0))
+    del kept["p0"]
+    gate2 = gate(2, gather("p2", gate1))
+    gate3 = gate(3, gather("p3", gate2))
+    world = network.world(gather("bottom", gate3))
+    del kept["p3"], kept["bottom"]
+    gather("low", gate1, gate2, world)
+    del kept["p2"]
+    for rows, columns, output in outputs("high", gate0, gate1):
+        write(output, rows.start, columns.start, rows, columns)
 
 
-def _at(kept: Tensor, top: int, bottom: int, left: int, right: int, scale: int) -> Tensor:
-    return kept[..., top // scale : bottom // scale, left // scale : right // scale]
+def _attention(network: LWISP, level: int) -> FGAM:
+    attention = network.down[level].get_submodule("1")
+    assert isinstance(attention, FGAM)
+    return attention
 
 
-def _crop(output: Tensor, rows: Span, columns: Span, scale: int) -> Tensor:
-    return _at(
-        output,
-        rows.first - rows.start,
-        rows.last - rows.start,
-        columns.first - columns.start,
-        columns.last - columns.start,
-        scale,
-    )
+def _pool(network: LWISP, level: int) -> nn.Module:
+    return network.down[level].get_submodule("0")
+
+
+def _at(values: Tensor, scale: int, top: int, bottom: int, left: int, right: int) -> Tensor:
+    return values[..., top // scale : bottom // scale, left // scale : right // scale]
