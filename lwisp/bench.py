@@ -36,9 +36,10 @@ from lwisp.checkpoint import Weights, load
 from lwisp.errors import InputError, one_line
 from lwisp.export import MURAL, MURAL_BALANCE
 from lwisp.files import make_folder, write_text, write_whole
-from lwisp.inference import prepare
+from lwisp.image import write_rgb
+from lwisp.inference import Engine, prepare
 from lwisp.model import LWISP, count_params
-from lwisp.pipeline import Job, develop_files
+from lwisp.pipeline import develop_with
 from lwisp.raw import RawImage, read_mosaic, read_raw
 from lwisp.runtimes import Exported, need
 
@@ -252,7 +253,7 @@ def _tools(weights: Weights, source: Path, rounds: int) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="lwisp-") as name:
         folder = Path(name)
         runs: dict[tuple[str, str], Callable[[], object]] = {
-            ("lwisp", "in process"): partial(_develop, weights, source, folder / "lwisp.jpg"),
+            ("lwisp", "in process"): partial(_develop, prepare(weights.network), weights, source, folder / "lwisp.jpg"),
             ("rawpy default", "in process"): partial(_rawpy, source, folder / "rawpy.jpg"),
         }
         failures = {}
@@ -283,10 +284,13 @@ def _commands(source: Path, output: Path) -> dict[str, list[str]]:
     return {tool: arguments for tool, arguments in commands.items() if shutil.which(arguments[0])}
 
 
-def _develop(weights: Weights, source: Path, output: Path, read: Callable[[Path], RawImage] = read_raw) -> None:
-    (outcome,) = develop_files(weights, [Job(source, output, "jpg")], overwrite=True, read=read)
-    if outcome.error:
-        raise InputError(outcome.error)
+def _develop(
+    engine: Engine, weights: Weights, source: Path, output: Path, read: Callable[[Path], RawImage] = read_raw
+) -> None:
+    """What `develop_files` does for each of many files."""
+    raw = read(source)
+    picture = develop_with(engine, weights.card.convention, raw, 0.0, np.uint8)
+    write_rgb(output, picture, "jpg", raw.exif)
 
 
 def _rawpy(source: Path, output: Path) -> None:
@@ -332,7 +336,7 @@ def _develop_alone(
     weights = load(name_or_path)
     read = partial(read_mosaic, cfa="RGGB", black_level=0, white_level=16383, white_balance=MURAL_BALANCE)
     began = time.perf_counter()
-    _develop(weights, source, output, read)
+    _develop(prepare(weights.network, memory=memory), weights, source, output, read)
     return time.perf_counter() - began, _peak_memory_mib()
 
 

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from lwisp.recipe import Recipe
 
 Precision = Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bf16 where the processor has it.")]
+Backend = Annotated[
+    Literal["auto", "torch", "openvino", "onnxruntime"],
+    typer.Option(help="What runs the network; auto: OpenVINO where it is installed, else torch."),
+]
+Memory = Annotated[float | None, typer.Option(help="Bound on the memory of the whole process, in GB.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the data, in place of the recipe's.", readable=False)]
 
@@ -39,6 +44,8 @@ def develop(
     weights: Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")] = "photo",
     exposure: Annotated[float, typer.Option(help="EV on top of the exposure rule, -5 to 5.")] = 0.0,
     precision: Precision = "auto",
+    backend: Backend = "auto",
+    memory: Memory = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures that exist.")] = False,
     cfa: Annotated[
         Literal["RGGB", "BGGR", "GRBG", "GBRG"] | None,
@@ -51,9 +58,9 @@ def develop(
     from rich.console import Console
     from rich.progress import Progress
 
-    from lwisp.checkpoint import check_takes, load
+    from lwisp.checkpoint import load
     from lwisp.errors import InputError
-    from lwisp.pipeline import check_exposure, develop_files, plan
+    from lwisp.pipeline import develop_files, plan
     from lwisp.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_mosaic, read_raw
 
     if len({value is None for value in (cfa, black_level, white_level)}) > 1:
@@ -66,19 +73,20 @@ def develop(
 
     try:
         jobs = plan(sources, output, format, RAW_SUFFIXES if cfa is None else MOSAIC_SUFFIXES)
-        check_exposure(exposure)
-        loaded = load(weights)
-        check_takes(loaded.card, "raw")
+        outcomes = develop_files(load(weights), jobs, exposure, precision, overwrite, read, backend, memory)
     except InputError as error:
         _stop(str(error), code=2)
     console, failures = Console(stderr=True), []
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         say = partial(console.print, markup=False, emoji=False, highlight=False, soft_wrap=True)
-        outcomes = develop_files(loaded, jobs, exposure, precision, overwrite, read)
+        engine = ""
         for outcome in progress.track(outcomes, total=len(jobs), description="developing"):
             if outcome.error:
                 failures.append(outcome)
                 continue
+            if outcome.engine != engine:
+                engine = outcome.engine
+                say(f"developing with {engine}")
             say(f"{outcome.source} -> {outcome.output}")
             for note in outcome.notes:
                 say(f"  {outcome.source.name}: {note}")

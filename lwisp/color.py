@@ -87,20 +87,25 @@ def mix_planes(packed: Tensor, matrix: Tensor) -> Tensor:
     demosaicing of Bayer-patterned color images", ICASSP 2004). Mixed with its neighbors' values as they are, half a
     photosite off, a thin colored thing would look different behind every camera.
     """
-    rows = matrix[..., [0, 1, 1, 2], :]  # the row for each photosite's own color
-    kernels = (rows[..., None, None] * MALVAR.to(matrix)).sum(-3)  # (..., 4, 6, 6)
     photosites = mosaic.unpack(packed)
     for dim in (-2, -1):
         photosites = mosaic.reflect(photosites, dim, 2, 2)
+    return mix_photosites(photosites, matrix)
+
+
+def mix_photosites(photosites: Tensor, matrix: Tensor) -> Tensor:
+    """`mix_planes` of a mosaic (..., 2h + 4, 2w + 4) that has two photosites around what is mixed: (..., 4, h, w)."""
+    rows = matrix[..., [0, 1, 1, 2], :]  # the row for each photosite's own color
+    kernels = (rows[..., None, None] * MALVAR.to(matrix)).sum(-3)  # (..., 4, 6, 6)
     height, width = photosites.shape[-2:]
-    batch = math.prod(packed.shape[:-3])
+    batch = math.prod(photosites.shape[:-2])
     mixed = functional.conv2d(  # a group a picture, because each has its own matrix
         photosites.reshape(1, batch, height, width),
-        kernels.expand(*packed.shape[:-3], 4, 6, 6).reshape(4 * batch, 1, 6, 6),
+        kernels.expand(*photosites.shape[:-2], 4, 6, 6).reshape(4 * batch, 1, 6, 6),
         stride=2,
         groups=batch,
     )
-    return mixed.reshape(packed.shape)
+    return mixed.reshape(*photosites.shape[:-2], 4, height // 2 - 2, width // 2 - 2)
 
 
 def apply_matrix(matrix: Tensor, planes: Tensor) -> Tensor:
@@ -115,7 +120,12 @@ def exposure_gain(canonical: Tensor) -> Tensor:
     still dark (geometric mean luminance under 0.16), half of what they lack in stops is added, 1 EV at most; where
     they would become bright (over 0.5), less is given. Never below 1 (clipped light stays white), never above 16.
     """
-    red, green_r, green_b, blue = functional.adaptive_avg_pool2d(canonical, GRID).unbind(-3)
+    return grid_gain(functional.adaptive_avg_pool2d(canonical, GRID))
+
+
+def grid_gain(grid: Tensor) -> Tensor:
+    """`exposure_gain` of a frame's means over 64x64 cells (..., 4, 64, 64)."""
+    red, green_r, green_b, blue = grid.unbind(-3)
     rgb = torch.stack([red, (green_r + green_b) / 2, blue], -3).flatten(-2)  # (..., 3, 4096)
     white = torch.quantile(rgb.amax(-2), WHITE_QUANTILE, -1).clamp(1 / MAX_GAIN, 1)
     luminance = (CANONICAL_TO_XYZ[1][:, None] * rgb).sum(-2)

@@ -20,6 +20,7 @@ from lwisp.files import DAMAGED, write_whole
 Format = Literal["jpg", "png", "png16", "tiff"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 SUFFIX_FORMATS: dict[str, Format] = {".jpg": "jpg", ".jpeg": "jpg", ".png": "png", ".tif": "tiff", ".tiff": "tiff"}
+BITS: dict[Format, Literal[8, 16]] = {"jpg": 8, "png": 8, "png16": 16, "tiff": 16}
 SUFFIXES: dict[Format, str] = {"jpg": ".jpg", "png": ".png", "png16": ".png", "tiff": ".tif"}
 
 UNREADABLE = (*DAMAGED, Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -61,11 +62,12 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 
 
 def write_rgb(
-    path: Path, rgb: NDArray[np.float32], format: Format, exif: Image.Exif | None = None, overwrite: bool = False
+    path: Path, rgb: NDArray[Any], format: Format, exif: Image.Exif | None = None, overwrite: bool = False
 ) -> None:
-    """Write (H, W, 3) sRGB in [0, 1] with its profile and those tags of `exif` that belong to a finished picture.
+    """Write (H, W, 3) sRGB with its profile and those tags of `exif` that belong to a finished picture.
 
-    Raises `InputError` if the file exists and `overwrite` is not set, or if it cannot be written.
+    The picture is float32 in [0, 1], or already the unsigned integers of the format (`BITS`) over their range. Raises
+    `InputError` if the file exists and `overwrite` is not set, or if it cannot be written.
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ValueError(f"expected a picture (H, W, 3), got {rgb.shape}")
@@ -84,9 +86,21 @@ def orient(rgb: NDArray[Any], orientation: int) -> NDArray[Any]:
     return np.ascontiguousarray(rgb.swapaxes(0, 1) if orientation >= 5 else rgb)
 
 
-def to_integer(rgb: NDArray[np.float32], bits: Literal[8, 16]) -> NDArray[Any]:
-    """[0, 1] -> 0 to 255 (uint8) or 0 to 65535 (uint16), rounded, clipped."""
+def unorient(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """An upright picture (H, W, ...) as the sensor saw it, which `orient` would turn upright; a view, to be filled."""
+    view = upright.swapaxes(0, 1) if orientation >= 5 else upright
+    if orientation in (2, 3, 7, 8):
+        view = view[:, ::-1]
+    return view[::-1] if orientation in (3, 4, 6, 7) else view
+
+
+def to_integer(rgb: NDArray[Any], bits: Literal[8, 16]) -> NDArray[Any]:
+    """[0, 1] -> 0 to 255 (uint8) or 0 to 65535 (uint16), rounded, clipped; these integers stay as they are."""
     top = 2**bits - 1
+    if rgb.dtype == f"uint{bits}":
+        return rgb
+    if not np.issubdtype(rgb.dtype, np.floating):
+        raise ValueError(f"expected a picture of floats or uint{bits}, got {rgb.dtype}")
     scaled = rgb * np.float32(top)
     np.add(scaled, np.float32(0.5), out=scaled)
     return np.clip(scaled, 0, top, out=scaled).astype(np.uint8 if bits == 8 else np.uint16)
@@ -100,41 +114,47 @@ def srgb_profile() -> bytes:
     return bytes(profile)
 
 
-def _write_jpeg(file: BinaryIO, rgb: NDArray[np.float32], tags: Image.Exif) -> None:
+def _write_jpeg(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif) -> None:
     picture = Image.fromarray(to_integer(rgb, 8))
     picture.save(file, "JPEG", quality=95, subsampling=0, icc_profile=srgb_profile(), exif=tags)
 
 
-def _write_png8(file: BinaryIO, rgb: NDArray[np.float32], tags: Image.Exif) -> None:
+def _write_png8(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif) -> None:
     picture = Image.fromarray(to_integer(rgb, 8))
     picture.save(file, "PNG", compress_level=3, icc_profile=srgb_profile(), exif=tags)
 
 
-def _write_png16(file: BinaryIO, rgb: NDArray[np.float32], tags: Image.Exif) -> None:
+def _write_png16(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif) -> None:
     """PNG of 16 bits a channel, which Pillow does not write: each row as its difference from the row above."""
     height, width = rgb.shape[:2]
-    rows = to_integer(rgb, 16).astype(">u2").reshape(height, width * 3).view(np.uint8)
-    filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
-    filtered[:, 0] = 2  # PNG's filter "up"
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     file.write(b"\x89PNG\r\n\x1a\n")
-    for kind, content in (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)),
-        (b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile())),
-        (b"eXIf", tags.tobytes().removeprefix(b"Exif\0\0")),
-        (b"IDAT", zlib.compress(filtered.tobytes(), 1)),
-        (b"IEND", b""),
-    ):
-        file.write(struct.pack(">I", len(content)) + kind + content)
-        file.write(struct.pack(">I", zlib.crc32(kind + content)))
+    _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
+    _write_chunk(file, b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile()))
+    _write_chunk(file, b"eXIf", tags.tobytes().removeprefix(b"Exif\0\0"))
+    deflate = zlib.compressobj(1)
+    above = np.zeros((1, width * 6), np.uint8)
+    for top in range(0, height, STRIP_ROWS):
+        rows = to_integer(rgb[top : top + STRIP_ROWS], 16).astype(">u2").reshape(-1, width * 3).view(np.uint8)
+        filtered = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
+        filtered[:, 0] = 2  # PNG's filter "up"
+        np.subtract(rows, np.concatenate([above, rows[:-1]]), out=filtered[:, 1:])
+        above = rows[-1:]
+        _write_chunk(file, b"IDAT", deflate.compress(filtered.tobytes()))
+    _write_chunk(file, b"IDAT", deflate.flush())
+    _write_chunk(file, b"IEND", b"")
 
 
-def _write_tiff(file: BinaryIO, rgb: NDArray[np.float32], tags: Image.Exif) -> None:
+def _write_chunk(file: BinaryIO, kind: bytes, content: bytes) -> None:
+    file.write(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)))
+
+
+def _write_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif) -> None:
     """TIFF of 16 bits a channel, which Pillow does not write either: deflated strips of differences from the left."""
-    samples = to_integer(rgb, 16).astype("<u2")
-    samples[:, 1:] -= samples[:, :-1].copy()
-    strips = [zlib.compress(samples[top : top + STRIP_ROWS].tobytes(), 1) for top in range(0, len(rgb), STRIP_ROWS)]
+    strips = []
+    for top in range(0, len(rgb), STRIP_ROWS):
+        samples = to_integer(rgb[top : top + STRIP_ROWS], 16).astype("<u2")  # a copy
+        samples[:, 1:] -= samples[:, :-1].copy()
+        strips.append(zlib.compress(samples.tobytes(), 1))
     directory = TiffImagePlugin.ImageFileDirectory_v2()
     directory.tagtype[273] = directory.tagtype[279] = 4  # 32 bits, however small the picture
     for tag, value in {
@@ -158,7 +178,7 @@ def _write_tiff(file: BinaryIO, rgb: NDArray[np.float32], tags: Image.Exif) -> N
         file.write(strip)
 
 
-WRITERS: dict[Format, Callable[[BinaryIO, NDArray[np.float32], Image.Exif], None]] = {
+WRITERS: dict[Format, Callable[[BinaryIO, NDArray[Any], Image.Exif], None]] = {
     "jpg": _write_jpeg,
     "png": _write_png8,
     "png16": _write_png16,

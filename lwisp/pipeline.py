@@ -1,39 +1,60 @@
 """Developing: `develop` turns one RAW into a picture, `develop_files` does so for files and folders on disk."""
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
-from lwisp import color, mosaic
+from lwisp import color, inference, mosaic
 from lwisp.checkpoint import InputConvention, Weights, check_takes
 from lwisp.errors import InputError
 from lwisp.files import check_output, make_folder
-from lwisp.image import SUFFIX_FORMATS, SUFFIXES, Format, orient, write_rgb
-from lwisp.inference import Precision, run
+from lwisp.image import BITS, SUFFIX_FORMATS, SUFFIXES, Format, unorient, write_rgb
+from lwisp.inference import Backend, Engine, Precision
 from lwisp.raw import RAW_SUFFIXES, RawImage, read_raw
 
 MAX_EXPOSURE = 5  # EV
 
 
 def develop(
-    weights: Weights, raw: RawImage, exposure: float = 0.0, precision: Precision = "auto"
+    weights: Weights,
+    raw: RawImage,
+    exposure: float = 0.0,
+    precision: Precision = "auto",
+    backend: Backend = "auto",
+    memory: float | None = None,
 ) -> NDArray[np.float32]:
     """Develop a RAW: (H, W, 3) display-referred sRGB in [0, 1], upright, the size of the visible area.
 
-    `exposure` in EV comes on top of the exposure rule. The same RAW, weights and precision give the same pixels.
+    `exposure` in EV comes on top of the exposure rule; `backend`, `precision` and `memory` as in `inference.prepare`.
+    The same RAW, weights, back end and precision give the same pixels.
     """
     check_takes(weights.card, "raw")
     check_exposure(exposure)
-    planes, (top, left) = prepare(raw, weights.card.convention, exposure)
-    rgb = run(weights.network, planes, precision)  # (3, H, W), padded where the mosaic had to be
+    engine = inference.prepare(weights.network, backend, precision, memory)
+    picture: NDArray[np.float32] = develop_with(engine, weights.card.convention, raw, exposure, np.float32)
+    return picture
+
+
+def develop_with(
+    engine: Engine,
+    convention: InputConvention,
+    raw: RawImage,
+    exposure: float,
+    dtype: type[np.float32] | type[np.uint8] | type[np.uint16],
+) -> NDArray[Any]:
+    """`develop` by an engine that is ready, into a picture of this type; integers reach over their whole range."""
     height, width = raw.mosaic.shape
-    picture = rgb[:, top : top + height, left : left + width].permute(1, 2, 0).numpy()
-    return orient(picture, raw.orientation)
+    picture = np.empty((width, height, 3) if raw.orientation >= 5 else (height, width, 3), dtype)
+    engine.develop(Planes(raw, convention, exposure), unorient(picture, raw.orientation), mosaic.cfa_offset(raw.cfa))
+    return picture
 
 
 def check_exposure(exposure: float) -> None:
@@ -44,16 +65,72 @@ def check_exposure(exposure: float) -> None:
 
 def prepare(raw: RawImage, convention: InputConvention, exposure: float = 0.0) -> tuple[Tensor, tuple[int, int]]:
     """The planes (4, h, w) that weights of this convention expect, and where the RAW's first photosite lies."""
-    padded, offset = mosaic.pad_to_rggb(torch.from_numpy(raw.mosaic.astype(np.float32)), raw.cfa)
-    black = torch.tensor(raw.black_level if convention.black_level == "subtract" else (0.0,) * 4)
-    planes = mosaic.normalize_levels(mosaic.pack(padded), black, torch.tensor(raw.white_level))
-    if convention.white_balance == "as-shot":
-        planes = color.balance(planes, torch.tensor(raw.white_balance))
-    if convention.color == "canonical":
-        planes = color.mix_planes(planes, torch.from_numpy(raw.cam2rgb))
-    if convention.exposure == "auto":
-        planes = planes * color.exposure_gain(planes)
-    return planes * 2.0**exposure, offset
+    planes = Planes(raw, convention, exposure)
+    return planes.read(slice(0, planes.shape[1]), slice(0, planes.shape[2])), mosaic.cfa_offset(raw.cfa)
+
+
+class Planes:
+    """The planes (4, h, w) that weights expect of a RAW, made where they are read; the mosaic stays in 16 bits."""
+
+    def __init__(self, raw: RawImage, convention: InputConvention, exposure: float = 0.0) -> None:
+        self.raw, self.convention = raw, convention
+        top, left = mosaic.cfa_offset(raw.cfa)
+        height, width = raw.mosaic.shape
+        self.shape = (4, (height + top + 1) // 2, (width + left + 1) // 2)
+        self._exposure: float = 2.0**exposure
+        self._gain: float | None = None if convention.exposure == "auto" else 1.0
+
+    def read(self, rows: slice, columns: slice) -> Tensor:
+        """(4, rows, columns) float32."""
+        planes = self._mixed(rows, columns)
+        if self._gain is None:
+            self._gain = float(color.grid_gain(self._grid(planes)))
+        return planes.mul_(self._gain * self._exposure)
+
+    def _grid(self, planes: Tensor) -> Tensor:
+        """Means over the cells that the exposure rule looks at, (4, 64, 64), a row of cells after the other."""
+        height, width = self.shape[1:]
+        bands = []
+        for row in range(color.GRID):
+            band = slice(row * height // color.GRID, -(-(row + 1) * height // color.GRID))
+            cells = planes[:, band] if planes.shape == self.shape else self._mixed(band, slice(0, width))
+            bands.append(functional.adaptive_avg_pool2d(cells, (1, color.GRID)))
+        return torch.cat(bands, 1)
+
+    def _mixed(self, rows: slice, columns: slice) -> Tensor:
+        """Planes without the exposure's gain: a cell more on every side is read where they are mixed."""
+        raw, convention = self.raw, self.convention
+        margin = 1 if convention.color == "canonical" else 0
+        wanted = (rows, columns)
+        inner = [
+            slice(max(part.start - margin, 0), min(part.stop + margin, side))
+            for part, side in zip(wanted, self.shape[1:], strict=True)
+        ]
+        black = torch.tensor(raw.black_level if convention.black_level == "subtract" else (0.0,) * 4)
+        packed = mosaic.pack(torch.from_numpy(self._photosites(*inner)))
+        planes = mosaic.normalize_levels(packed, black, torch.tensor(raw.white_level))
+        if convention.white_balance == "as-shot":
+            planes = color.balance(planes, torch.tensor(raw.white_balance))
+        if convention.color == "canonical":
+            photosites = mosaic.unpack(planes)
+            for dim, part, had in zip((-2, -1), wanted, inner, strict=True):
+                lacks = (2 * (had.start - part.start + 1), 2 * (part.stop + 1 - had.stop))
+                photosites = mosaic.reflect(photosites, dim, *lacks)
+            planes = color.mix_photosites(photosites, torch.from_numpy(raw.cam2rgb))
+        return planes
+
+    def _photosites(self, rows: slice, columns: slice) -> NDArray[np.float32]:
+        """The mosaic of these cells, lengthened by a row or column to RGGB and even sides, in DN."""
+        found: NDArray[Any] = self.raw.mosaic
+        for axis, (cells, before) in enumerate(zip((rows, columns), mosaic.cfa_offset(self.raw.cfa), strict=True)):
+            last = self.raw.mosaic.shape[axis] - 1
+            index = np.abs(np.arange(2 * cells.start, 2 * cells.stop) - before)
+            index = last - np.abs(last - index)
+            if index[-1] - index[0] == len(index) - 1:
+                found = found[(slice(None),) * axis + (slice(index[0], index[-1] + 1),)]
+            else:
+                found = found.take(index, axis)
+        return found.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -64,6 +141,8 @@ class Outcome:
     output: Path
     error: str = ""
     notes: tuple[str, ...] = ()
+    engine: str = ""
+    """What the network ran on, in one line."""
 
 
 @dataclass(frozen=True)
@@ -119,26 +198,82 @@ def develop_files(
     precision: Precision = "auto",
     overwrite: bool = False,
     read: Callable[[Path], RawImage] = read_raw,
+    backend: Backend = "auto",
+    memory: float | None = None,
 ) -> Iterator[Outcome]:
-    """Develop the jobs that `plan` made, one after another; a file that cannot be used does not stop the rest.
+    """Develop the jobs that `plan` made, in their order; a file that cannot be used does not stop the rest.
 
-    No picture is replaced without `overwrite`, and never one that another job has just made.
+    While one is developed the next is read and the last is written, unless `memory` is bounded. No picture is replaced
+    without `overwrite`, and never one that another job has just made. Raises `InputError` as `develop` does for what
+    is wrong with all of them.
     """
+    check_takes(weights.card, "raw")
+    check_exposure(exposure)
+    engine = inference.prepare(weights.network, backend, precision, memory)
+    return _develop_files(engine, weights.card.convention, list(jobs), exposure, overwrite, read)
+
+
+def _develop_files(
+    engine: Engine,
+    convention: InputConvention,
+    jobs: list[Job],
+    exposure: float,
+    overwrite: bool,
+    read: Callable[[Path], RawImage],
+) -> Iterator[Outcome]:
     written: dict[Path, Path] = {}
-    for job in jobs:
-        try:
-            if job.output in written:
-                raise InputError(f"{job.output} was just made from {written[job.output]}; develop this one by itself")
-            if job.output.exists() and job.output.samefile(job.source):
-                raise InputError(f"{job.output} is the RAW itself; --output names another place")
-            make_folder(job.output.parent)
-            check_output(job.output, overwrite)
-            raw = read(job.source)
-            picture = develop(weights, raw, exposure, precision)
-            write_rgb(job.output, picture, job.format, raw.exif, overwrite)
-            written[job.output] = job.source
-            yield Outcome(job.source, job.output, notes=raw.notes)
-        except InputError as error:
-            yield Outcome(job.source, job.output, error=str(error))
-        except OSError as error:
-            yield Outcome(job.source, job.output, error=f"{job.source}: {error.strerror or error}")
+
+    def begin(job: Job) -> RawImage:
+        if job.output in written:
+            raise InputError(f"{job.output} was just made from {written[job.output]}; develop this one by itself")
+        if job.output.exists() and job.output.samefile(job.source):
+            raise InputError(f"{job.output} is the RAW itself; --output names another place")
+        make_folder(job.output.parent)
+        check_output(job.output, overwrite)
+        return read(job.source)
+
+    def finish(job: Job, raw: RawImage, picture: NDArray[Any]) -> Outcome:
+        write_rgb(job.output, picture, job.format, raw.exif, overwrite)
+        written[job.output] = job.source
+        return Outcome(job.source, job.output, notes=raw.notes, engine=engine.description)
+
+    outputs = [job.output for job in jobs]
+    reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+    reading: Future[RawImage] | None = None
+    writing: Future[Outcome] | None = None
+    try:
+        for index, job in enumerate(jobs):
+            if writing is not None and (engine.memory is not None or job.output in outputs[:index]):
+                yield _outcome(jobs[index - 1], writing)
+                writing = None
+            reading = reading or reader.submit(begin, job)
+            coming = None
+            try:
+                raw = reading.result()
+                if engine.memory is None and index + 1 < len(jobs) and outputs[index + 1] not in outputs[: index + 1]:
+                    coming = reader.submit(begin, jobs[index + 1])
+                picture = develop_with(
+                    engine, convention, raw, exposure, np.uint8 if BITS[job.format] == 8 else np.uint16
+                )
+                following = writer.submit(finish, job, raw, picture)
+            except (InputError, OSError) as error:
+                following = Future()
+                following.set_exception(error)
+            reading = coming
+            if writing is not None:
+                yield _outcome(jobs[index - 1], writing)
+            writing = following
+        if writing is not None:
+            yield _outcome(jobs[-1], writing)
+    finally:  # also where the user stops it: what is being written is finished, nothing else is begun
+        for pool in (reader, writer):
+            pool.shutdown(cancel_futures=True)
+
+
+def _outcome(job: Job, result: Future[Outcome]) -> Outcome:
+    try:
+        return result.result()
+    except InputError as error:
+        return Outcome(job.source, job.output, error=str(error))
+    except OSError as error:
+        return Outcome(job.source, job.output, error=f"{job.source}: {error.strerror or error}")

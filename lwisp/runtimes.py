@@ -35,9 +35,9 @@ ENVIRONMENT = """\
 they need an environment of their own: python -m venv {0} && {0}/bin/pip install 'lwisp[{0}]', then {0}/bin/lwisp"""
 INSTALLS: dict[str, str] = {
     "onnx": "pip install 'lwisp[export]'",
-    "onnxruntime": "pip install 'lwisp[export]'",
+    "onnxruntime": "pip install 'lwisp[onnxruntime]'",
     "onnxscript": "pip install 'lwisp[export]'",
-    "openvino": "pip install 'lwisp[export]'",
+    "openvino": "pip install 'lwisp[openvino]'",
     "matplotlib": "pip install matplotlib",
     "flatbuffers": ENVIRONMENT.format("litert"),
     "ai_edge_litert": ENVIRONMENT.format("litert"),
@@ -93,7 +93,13 @@ class Exported(nn.Module):
         if precision not in self._runs:
             self._runs[precision] = self.program.ready(precision)
         rgb = torch.from_numpy(self._runs[precision](padded.contiguous().numpy()))
-        return rgb[..., : height * self.config.scale, : width * self.config.scale]
+        scale = self.config.scale
+        expected = (1, 3, padded.shape[2] * scale, padded.shape[3] * scale)
+        if rgb.shape != expected:
+            raise InputError(
+                f"expected RGB of {expected} from the weights' file, got {tuple(rgb.shape)}; export it again"
+            )
+        return rgb[..., : height * scale, : width * scale]
 
 
 def open_program(path: Path) -> Program:

@@ -7,7 +7,9 @@ from tests.conftest import ROOT
 FLOORS = [
     {"errors", "files", "mosaic", "color", "model", "metrics", "restoration", "translation", "isps", "baselines"},
     {"runtimes"},
-    {"raw", "image", "unprocess", "checkpoint", "inference", "losses", "formats", "lpips"},
+    {"raw", "image", "unprocess", "checkpoint", "stages", "losses", "formats", "lpips"},
+    {"backends"},
+    {"inference"},
     {"pipeline"},
     {"datasets"},
     {"data"},

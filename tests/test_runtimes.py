@@ -1,6 +1,5 @@
 """Files of other engines that are damaged, hostile or not ours."""
 
-import copy
 from pathlib import Path
 
 import onnx
@@ -10,7 +9,8 @@ from onnx import TensorProto, helper
 
 import lwisp
 from lwisp.checkpoint import Card, InputConvention, load, to_header
-from lwisp.inference import prepare
+from lwisp.inference import prepare, run
+from lwisp.model import LWISPConfig
 from lwisp.runtimes import CARD_KEY, SEAL_KEY, seal
 from tests.conftest import TOY, refusal
 
@@ -37,7 +37,7 @@ def write(path: Path, card: str | None, channels: int = 4, sealed: bool = True, 
     return path
 
 
-CARD = to_header(Card("toy", TOY, InputConvention(), "MIT"), "")
+CARD = to_header(Card("toy", LWISPConfig(4, 4, upsample=False), InputConvention(), "MIT"), "")
 
 
 def test_what_is_no_export_of_ours_is_refused_in_one_sentence(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_an_engine_that_is_not_installed_is_named_with_what_to_install(
 ) -> None:
     path = write(tmp_path / "x.onnx", CARD)
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    assert "onnxruntime is not installed; pip install 'lwisp[export]'" in refusal(path, load, path)
+    assert "onnxruntime is not installed; pip install 'lwisp[onnxruntime]'" in refusal(path, load, path)
 
 
 def test_the_engine_of_a_file_is_the_only_one_that_runs_it(tmp_path: Path) -> None:
@@ -86,11 +86,17 @@ def test_the_engine_of_a_file_is_the_only_one_that_runs_it(tmp_path: Path) -> No
     assert (engine.backend, engine.precision) == ("onnxruntime", "fp32")
     planes = torch.rand(4, 32, 48)
     assert torch.allclose(engine(planes), planes.sum(0).expand(3, -1, -1), atol=1e-6)
-    assert copy.copy(engine).backend == "onnxruntime"
-    with pytest.raises(lwisp.InputError, match="are a file for onnxruntime"):
+    assert engine.description == "onnxruntime in fp32 on 1 thread, which the weights are a file for"
+    with pytest.raises(lwisp.InputError, match="are a file for onnxruntime, not for openvino"):
         prepare(network, "openvino")
-    with pytest.raises(lwisp.InputError, match="leave out bf16"):
+    with pytest.raises(lwisp.InputError, match="the file's own precision"):
         prepare(network, precision="bf16")
+
+
+def test_a_file_that_gives_another_picture_than_its_card_says_is_refused(tmp_path: Path) -> None:
+    card = to_header(Card("toy", TOY, InputConvention(), "MIT"), "")
+    with pytest.raises(lwisp.InputError, match=r"expected RGB of \(1, 3, 64, 96\) .*, got \(1, 3, 32, 48\)"):
+        run(load(write(tmp_path / "x.onnx", card)).network, torch.rand(4, 30, 48))
 
 
 def test_an_ir_without_its_tensors_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,165 @@
+"""Modules made ready to run: by torch, by OpenVINO, by ONNX Runtime; what these compile is kept in the user's cache.
+
+A compiled module is a function of tensors, float32 in and out, for batches of one. OpenVINO compiles for one shape of
+its inputs, since its kernels for shapes not known beforehand took 1.3 times as long (docs/log.md).
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import platform
+import warnings
+from collections.abc import Callable
+from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from lwisp.checkpoint import digest_of
+from lwisp.errors import InputError
+from lwisp.files import write_whole
+
+Name = Literal["torch", "openvino", "onnxruntime"]
+NAMES: tuple[Name, ...] = get_args(Name)
+Compiled = Callable[..., Tensor]
+KEPT = 64
+"""Files in the cache, some MB each; the oldest beyond go."""
+
+
+class CompileError(Exception):
+    """A back end that is installed could not make a module ready."""
+
+
+def is_installed(backend: Name) -> bool:
+    """Whether this back end can be had; nothing is imported."""
+    return backend == "torch" or find_spec(backend) is not None
+
+
+def compile_module(backend: Name, module: nn.Module, inputs: tuple[Tensor, ...], bf16: bool) -> Compiled:
+    """Make a module of float32 weights ready for inputs of these shapes.
+
+    The tensor that a compiled module gives may be overwritten by its next call. Raises `CompileError`.
+    """
+    try:
+        with torch.inference_mode(), warnings.catch_warnings(action="ignore"):  # tracing warns of every `if`
+            return _openvino(module, inputs, bf16) if backend == "openvino" else _onnxruntime(module, inputs)
+    except (RuntimeError, ImportError) as error:  # what both raise over what they cannot do
+        raise CompileError(f"{backend}: {error}") from error
+
+
+def _openvino(module: nn.Module, inputs: tuple[Tensor, ...], bf16: bool) -> Compiled:
+    import openvino
+
+    core = openvino.Core()
+    config = {
+        "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    shapes = [list(tensor.shape) for tensor in inputs]
+    device = core.get_property("CPU", "FULL_DEVICE_NAME")
+    path = _cached("openvino", module, shapes, config, device)
+    compiled, content = None, _read_cached(path)
+    if content is not None:
+        with contextlib.suppress(RuntimeError):  # of another build after all: compile again
+            compiled = core.import_model(io.BytesIO(content), "CPU", config)
+    if compiled is None:
+        small = _small(shapes)
+        model = openvino.convert_model(module, example_input=small if len(small) > 1 else small[0], input=shapes)
+        compiled = core.compile_model(model, "CPU", config)
+        _write_cached(path, compiled.export_model().getvalue())
+    request = compiled.create_infer_request()
+
+    def call(*tensors: Tensor) -> Tensor:
+        arrays = {index: tensor.float().contiguous().numpy() for index, tensor in enumerate(tensors)}
+        return torch.from_numpy(request.infer(arrays, share_inputs=True, share_outputs=True)[0])
+
+    return call
+
+
+def _onnxruntime(module: nn.Module, inputs: tuple[Tensor, ...]) -> Compiled:
+    import onnxruntime
+
+    shapes = [list(tensor.shape) for tensor in inputs]
+    path = _cached("onnxruntime", module)
+    content = _read_cached(path)
+    if content is None:
+        buffer = io.BytesIO()
+        small = _small(shapes)
+        names = [f"input{index}" for index in range(len(small))]
+        axes = {name: {2: "h", 3: "w"} for name, tensor in zip(names, small, strict=True) if tensor.shape[2:] > (1, 1)}
+        torch.onnx.export(  # the older exporter: 0.4 s where the newer takes 8
+            module,
+            small,
+            buffer,  # type: ignore[arg-type]
+            input_names=names,
+            dynamic_axes=axes,
+            opset_version=17,
+            dynamo=False,
+        )
+        content = buffer.getvalue()
+        _write_cached(path, content)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+
+    def call(*tensors: Tensor) -> Tensor:
+        arrays = {name: tensor.float().contiguous().numpy() for name, tensor in zip(names, tensors, strict=True)}
+        return torch.from_numpy(session.run(None, arrays)[0])
+
+    return call
+
+
+def _small(shapes: list[list[int]]) -> tuple[Tensor, ...]:
+    """Inputs for tracing, whose heights and widths stand to one another as those of the shapes do."""
+    height, width = (max(shape[side] for shape in shapes if len(shape) == 4) for side in (2, 3))
+    return tuple(
+        torch.zeros(*shape[:2], 64 * shape[2] // height, 64 * shape[3] // width)
+        if len(shape) == 4 and shape[2:] != [1, 1]
+        else torch.zeros(shape)
+        for shape in shapes
+    )
+
+
+def _cached(backend: str, module: nn.Module, *facts: Any) -> Path:
+    """Where the compiled form of a module lies: a name made of all that decides it."""
+    digest = hashlib.sha256(digest_of(module.state_dict()).encode())
+    digest.update(repr(module).encode())
+    for source in ("model.py", "stages.py", "backends.py"):
+        digest.update((resources.files("lwisp") / source).read_bytes())
+    versions = [version("torch"), version("lwisp")]
+    with contextlib.suppress(PackageNotFoundError):
+        versions.append(version(backend))
+    digest.update(repr((versions, platform.machine(), facts)).encode())
+    return cache_folder() / f"{backend}-{digest.hexdigest()[:32]}"
+
+
+def cache_folder() -> Path:
+    """Where compiled modules are kept: `lwisp` in `XDG_CACHE_HOME` or ~/.cache; may be deleted at any time."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lwisp"
+
+
+def _read_cached(path: Path) -> bytes | None:
+    """What was kept, if it is whole: it begins with the SHA-256 of the rest."""
+    with contextlib.suppress(OSError):
+        content = path.read_bytes()
+        if hashlib.sha256(content[32:]).digest() == content[:32]:
+            os.utime(path)
+            return content[32:]
+    return None
+
+
+def _write_cached(path: Path, content: bytes) -> None:
+    """Keep it, and no more than `KEPT` others; without a folder to write to, it is compiled again next time."""
+    with contextlib.suppress(OSError, InputError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, lambda file: file.write(hashlib.sha256(content).digest() + content))
+        ages = sorted((file.stat().st_mtime, file) for file in path.parent.glob("o*-*"))
+        for _, file in ages[:-KEPT]:
+            file.unlink(missing_ok=True)

@@ -1,0 +1,291 @@
+"""LW-ISP in stages, so that tiles give what the whole picture gives; and its tail at the planes' size.
+
+The network averages over the frame in five places: the channel attention of its four FGAMs and the global vector. Each
+stage ends before such an average; it is gathered over all tiles before the next stage begins. Inside a stage every
+value depends on a neighborhood only, so a window with a halo gives the values of its core exactly: at a window's side
+inside the picture the convolutions reflect what is not there, but no further than the halo, which is thrown away, and
+at the picture's own border a window ends where the picture ends.
+"""
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lwisp.model import FGAM, LWISP
+
+Read = Callable[[slice, slice], Tensor]
+"""Rows and columns of the frame, padded to multiples of 16 -> planes (1, C, rows, columns)."""
+Write = Callable[[Tensor, int, int, "Span", "Span"], None]
+"""Takes the output of a window, the window's first row and column, and the rows and columns that are its core."""
+
+INPUTS: dict[str, tuple[str, ...]] = {
+    "p0": ("planes",),
+    "p1": ("p0",),
+    "p2": ("p1",),
+    "p3": ("p2",),
+    "bottom": ("p3",),
+    "low": ("p1", "p2"),
+    "high": ("planes", "p1", "low"),
+}
+"""The stages in their order, named for what they give (p0 to p3: the four poolings), and what of this each is given."""
+SCALES = {"planes": 1, "p0": 2, "p1": 4, "p2": 8, "p3": 16, "bottom": 16, "low": 4, "high": 1}
+"""Of the frame's planes, how many pixels lie along a side of one value."""
+HALOS = {"p0": 16, "p1": 16, "p2": 16, "p3": 32, "bottom": 48, "low": 64, "high": 32}
+"""Planes' pixels of halo: how far the stage looks around a value, rounded up to multiples of 16."""
+STORED = 7
+"""Values that are kept between stages at one time, per pixel of the planes: p1, p2 and `low`, of width 16."""
+
+
+class Span(NamedTuple):
+    """A window along one side of the frame, and its core: what it alone is responsible for."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+def spans(side: int, window: int, halo: int) -> list[Span]:
+    """Windows of one size whose cores cover a side without overlap; all in multiples of 16."""
+    if window >= side:
+        return [Span(0, side, 0, side)]
+    if window <= 2 * halo:
+        raise ValueError(f"expected windows longer than two halos of {halo}, got {window}")
+    found, done = [], 0
+    while done < side:
+        start = min(max(done - halo, 0), side - window)
+        stop = start + window
+        last = side if stop == side else stop - halo
+        found.append(Span(start, stop, done, last))
+        done = last
+    return found
+
+
+def can_tile(network: nn.Module) -> bool:
+    """Whether the stages below are those of this network: LW-ISP with both of its blocks, from RAW."""
+    return isinstance(network, LWISP) and network.config.fgam and network.config.ccb and network.config.upsample
+
+
+def split(network: LWISP, tail: nn.Module) -> dict[str, nn.Module]:
+    """The stages by name, and "whole", which is all of it, as modules that share the network's own."""
+    return {
+        "whole": Whole(network, tail),
+        **{f"p{level}": Descend(network, level) for level in range(4)},
+        "bottom": Bottom(network),
+        "low": Low(network),
+        "high": High(network, tail),
+    }
+
+
+class Whole(nn.Module):
+    """Planes (1, 4, h, w), h and w multiples of 16 -> what the tail gives."""
+
+    def __init__(self, network: LWISP, tail: nn.Module) -> None:
+        super().__init__()
+        self.body, self.tail = copy.copy(network), tail
+        self.body._modules = {**network._modules, "last_up": nn.Identity()}  # the network itself keeps its own
+
+    def forward(self, planes: Tensor) -> Tensor:
+        return self.tail(self.body.blocks(planes, ("up4",))["up4"])  # type: ignore[no-any-return]
+
+
+class Tail(nn.Module):
+    """The features that the last up block begins with (1, 16, h, w) -> RGB (1, 3, 2h, 2w), as the network does it."""
+
+    def __init__(self, network: LWISP) -> None:
+        super().__init__()
+        self.last_up, self.out = network.last_up, network.out
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(self.out(self.last_up(x).to(self.out.weight.dtype)))
+
+
+class PackedTail(nn.Module):
+    """What `Tail` gives as cells (1, h, w, 12) of 2x2 pixels of RGB, its convolutions done at the planes' size.
+
+    A 3x3 convolution of 16 channels at 2h x 2w is one of 64 channels at h x w with three weights in four zero. That is
+    four times the operations, but the matrix units like its width, and the shuffle of 16 channels falls away.
+    Reflecting by one pixel at 2h x 2w is repeating the border at h x w, where the zeros hide what is wrong with it.
+    """
+
+    def __init__(self, network: LWISP) -> None:
+        super().__init__()
+        assert isinstance(network.last_up, nn.Sequential)
+        self.first, self.activation, second = (network.last_up[index] for index in (0, 1, 3))
+        assert isinstance(second, nn.Conv2d)
+        self.second, self.out = _packed(second), _packed(network.out)
+        order = torch.arange(12).view(3, 4).T.reshape(-1)  # RGB of one pixel side by side
+        self.out.weight.data, bias = self.out.weight.data[order], self.out.bias
+        assert bias is not None
+        bias.data = bias.data[order]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.activation(self.second(_repeat_border(self.activation(self.first(x)))))
+        return torch.sigmoid(self.out(_repeat_border(x))).permute(0, 2, 3, 1)
+
+
+def can_pack_tail(network: LWISP) -> bool:
+    """Whether `PackedTail` serves this network."""
+    return network.config.ccb and network.config.upsample and network.config.padding == "reflect"
+
+
+def _packed(convolution: nn.Conv2d) -> nn.Conv2d:
+    """A 3x3 convolution at twice the size as one without padding on the channels that a PixelShuffle would spread."""
+    weight, bias = convolution.weight.data, convolution.bias
+    assert bias is not None
+    out, channels = weight.shape[:2]
+    spread = weight.new_zeros(out, 2, 2, channels, 2, 2, 3, 3)
+    for row, column, top, left in itertools.product((0, 1), (0, 1), range(3), range(3)):
+        (down, phase_row), (right, phase_column) = divmod(row + top - 1, 2), divmod(column + left - 1, 2)
+        spread[:, row, column, :, phase_row, phase_column, down + 1, right + 1] = weight[:, :, top, left]
+    packed = nn.Conv2d(4 * channels, 4 * out, 3)
+    packed.weight.data = spread.reshape(4 * out, 4 * channels, 3, 3)
+    packed.bias.data = bias.data.repeat_interleave(4)  # type: ignore[union-attr]
+    return packed
+
+
+def _repeat_border(x: Tensor) -> Tensor:
+    return functional.pad(x, (1, 1, 1, 1), mode="replicate")
+
+
+class Descend(nn.Module):
+    """(1, 4, h, w) planes, or what a pooling gave with its FGAM's channel map -> what the next pooling gives."""
+
+    def __init__(self, network: LWISP, level: int) -> None:
+        super().__init__()
+        self.entry = _attention(network, level - 1) if level else network.head
+        self.stage, self.pool = network.stages[level], _pool(network, level)
+
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        x = self.entry(x) if gate is None else attend(self.entry, x, gate)
+        return self.pool(self.stage(x))  # type: ignore[no-any-return]
+
+
+class Bottom(nn.Module):
+    """What the last pooling gave -> (1, 256, h/16, w/16), whose means become the global vector."""
+
+    def __init__(self, network: LWISP) -> None:
+        super().__init__()
+        self.attention, self.bottom = _attention(network, 3), network.bottom
+
+    def forward(self, p3: Tensor, gate3: Tensor) -> Tensor:
+        return self.bottom(attend(self.attention, p3, gate3))  # type: ignore[no-any-return]
+
+
+class Low(nn.Module):
+    """What the second and third pooling gave, their maps, the global vector (1, 128) -> decoder (1, 64, h/4, w/4)."""
+
+    def __init__(self, network: LWISP) -> None:
+        super().__init__()
+        self.attention = nn.ModuleList([_attention(network, 1), _attention(network, 2)])
+        self.stage = nn.ModuleList([network.stages[2], network.stages[3]])
+        self.blend, self.up, self.fuse = network.blend, network.up[0], network.fuse[0]
+
+    def forward(self, p1: Tensor, p2: Tensor, gate1: Tensor, gate2: Tensor, world: Tensor) -> Tensor:
+        s2 = self.stage[0](attend(self.attention[0], p1, gate1))
+        s3 = self.stage[1](attend(self.attention[1], p2, gate2))
+        decoder = self.blend(torch.cat([s3, world[..., None, None].expand_as(s3)], 1))
+        return self.fuse(self.up(decoder, s3, s2))  # type: ignore[no-any-return]
+
+
+class High(nn.Module):
+    """Planes, what the second pooling gave, the decoder at h/4, maps -> what the tail gives."""
+
+    def __init__(self, network: LWISP, tail: nn.Module) -> None:
+        super().__init__()
+        self.network, self.tail = network, tail
+
+    def forward(self, planes: Tensor, p1: Tensor, low: Tensor, gate0: Tensor, gate1: Tensor) -> Tensor:
+        network = self.network
+        first = network.head(planes)
+        s0 = network.stages[0](first)
+        s1 = network.stages[1](attend(_attention(network, 0), _pool(network, 0)(s0), gate0))
+        s2 = network.stages[2](attend(_attention(network, 1), p1, gate1))
+        decoder = network.fuse[1](network.up[1](low, s2, s1))
+        decoder = network.fuse[2](network.up[2](decoder, s1, s0))
+        return self.tail(first * decoder)  # type: ignore[no-any-return]
+
+
+def attend(attention: nn.Module, x: Tensor, channel_map: Tensor) -> Tensor:
+    """A FGAM whose channel map (1, C, 1, 1) is known already."""
+    assert isinstance(attention, FGAM)
+    spatial_map = attention.spatial(torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1))
+    if attention.multiply:
+        channel_map, spatial_map = x * channel_map, x * spatial_map
+    return torch.cat([x + channel_map, x + spatial_map], 1)
+
+
+def run_tiles(
+    network: LWISP,
+    call: Callable[..., Tensor],
+    read: Read,
+    write: Write,
+    size: tuple[int, int],
+    window: int,
+    dtype: torch.dtype,
+) -> None:
+    """The whole network by windows of the frame, of planes of `size` (h, w), multiples of 16.
+
+    `call(name, *inputs)` runs a stage. `network`, in float32, gives the maps and the global vector; averages are sums
+    in float64, always in the same order. What is kept between stages has this dtype.
+    """
+    height, width = size
+    kept: dict[str, Tensor] = {}
+
+    def outputs(name: str, *vectors: Tensor) -> Iterator[tuple[Span, Span, Tensor]]:
+        side = window if "planes" in INPUTS[name] else 2 * window  # deeper stages take less memory
+        rows_of, columns_of = spans(height, side, HALOS[name]), spans(width, side, HALOS[name])
+        for rows, columns in itertools.product(rows_of, columns_of):
+            inputs = [
+                read(slice(rows.start, rows.stop), slice(columns.start, columns.stop))
+                if source == "planes"
+                else _at(kept[source], SCALES[source], rows.start, rows.stop, columns.start, columns.stop)
+                for source in INPUTS[name]
+            ]
+            yield rows, columns, call(name, *inputs, *vectors)
+
+    def gather(name: str, *vectors: Tensor) -> Tensor:
+        """Run a stage over the frame and keep what it gives; its means over the frame (1, C)."""
+        scale, total = SCALES[name], torch.zeros(())
+        for rows, columns, output in outputs(name, *vectors):
+            if name not in kept:
+                kept[name] = torch.empty((1, output.shape[1], height // scale, width // scale), dtype=dtype)
+            top, left = rows.start, columns.start
+            core = _at(output, scale, rows.first - top, rows.last - top, columns.first - left, columns.last - left)
+            _at(kept[name], scale, rows.first, rows.last, columns.first, columns.last).copy_(core)
+            total = total + core.sum((-2, -1), dtype=torch.float64)
+        return (total * (scale * scale / (height * width))).float()
+
+    def gate(level: int, means: Tensor) -> Tensor:
+        return _attention(network, level).channel[1:](means[..., None, None])  # type: ignore[no-any-return]
+
+    gate0 = gate(0, gather("p0"))
+    gate1 = gate(1, gather("p1", gate0))
+    del kept["p0"]
+    gate2 = gate(2, gather("p2", gate1))
+    gate3 = gate(3, gather("p3", gate2))
+    world = network.world(gather("bottom", gate3))
+    del kept["p3"], kept["bottom"]
+    gather("low", gate1, gate2, world)
+    del kept["p2"]
+    for rows, columns, output in outputs("high", gate0, gate1):
+        write(output, rows.start, columns.start, rows, columns)
+
+
+def _attention(network: LWISP, level: int) -> FGAM:
+    attention = network.down[level].get_submodule("1")
+    assert isinstance(attention, FGAM)
+    return attention
+
+
+def _pool(network: LWISP, level: int) -> nn.Module:
+    return network.down[level].get_submodule("0")
+
+
+def _at(values: Tensor, scale: int, top: int, bottom: int, left: int, right: int) -> Tensor:
+    return values[..., top // scale : bottom // scale, left // scale : right // scale]
