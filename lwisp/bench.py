@@ -290,7 +290,7 @@ def _develop(
     """What `develop_files` does for each of many files."""
     raw = read(source)
     picture = develop_with(engine, weights.card.convention, raw, 0.0, np.uint8)
-    write_rgb(output, picture, "jpg", raw.exif)
+    write_rgb(output, picture, "jpg", raw.exif, overwrite=True)
 
 
 def _rawpy(source: Path, output: Path) -> None:
