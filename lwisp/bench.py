@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -30,7 +31,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lwisp.baselines import Baseline, BaselineConfig, Name, build
+from lwisp.baselines import NETWORKS, Baseline, BaselineConfig, Name, build
 from lwisp.benchmark import count_multiply_adds, time_in_turn
 from lwisp.checkpoint import Weights, load
 from lwisp.errors import InputError, one_line
@@ -38,7 +39,7 @@ from lwisp.export import MURAL, MURAL_BALANCE
 from lwisp.files import make_folder, write_text, write_whole
 from lwisp.image import write_rgb
 from lwisp.inference import Engine, prepare
-from lwisp.model import LWISP, count_params
+from lwisp.model import LWISP, count_params, pad_to_multiple
 from lwisp.pipeline import develop_with
 from lwisp.raw import RawImage, read_mosaic, read_raw
 from lwisp.runtimes import Exported, need
@@ -199,15 +200,24 @@ def _ready(network: LWISP | Baseline | Exported, engine: str, size: tuple[int, i
 
 
 def _in_openvino(network: Baseline, precision: str, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
-    openvino = need("openvino")
-    model = openvino.convert_model(network, example_input=torch.zeros(1, 4, *size), input=[1, 4, *size])
+    """A peer compiled for planes of that size, padded and cropped around it."""
+    openvino, needs = need("openvino"), NETWORKS[network.config.network]
+    padded = pad_to_multiple(torch.empty(1, 4, *size), needs.multiple, needs.minimum).shape
+    with torch.inference_mode(), warnings.catch_warnings(action="ignore"):  # tracing warns of every `if`
+        side = max(64, needs.minimum)
+        model = openvino.convert_model(network.network, example_input=torch.zeros(1, 4, side, side), input=list(padded))
     hints = {
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
     compiled = openvino.compile_model(model, "CPU", hints)
-    return lambda planes: torch.from_numpy(compiled(planes[None].numpy())[0][0])
+
+    def run(planes: Tensor) -> Tensor:
+        rgb = torch.from_numpy(compiled(pad_to_multiple(planes[None], needs.multiple, needs.minimum).numpy())[0])
+        return rgb[0, :, : 2 * size[0], : 2 * size[1]].clamp(0, 1)
+
+    return run
 
 
 def _planes(size: tuple[int, int]) -> Tensor:

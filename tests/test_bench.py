@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import lwisp
@@ -62,6 +63,12 @@ def test_a_bench_measures_networks_tools_and_growth(
         assert picture.width == 1320
     again = call(*arguments, "-o", folder)
     assert (again.exit_code, "exists already" in again.stderr) == (2, True)
+
+
+def test_a_peer_gives_the_same_picture_in_openvino() -> None:
+    network, planes = benches._network("photo", "unet"), benches._planes((30, 50))
+    got = benches._ready(network, "openvino-fp32", (30, 50))(planes)
+    assert torch.allclose(got, benches._ready(network, "eager", (30, 50))(planes), rtol=0, atol=1e-4)
 
 
 def test_what_cannot_be_measured_is_refused_before_anything_is(toy_file: Path, tmp_path: Path) -> None:
