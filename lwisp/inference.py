@@ -4,7 +4,7 @@ import copy
 import os
 import resource
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from lwisp import backends, stages
 from lwisp.baselines import NETWORKS, Baseline
 from lwisp.errors import InputError, one_line
 from lwisp.model import LWISP, SIZE_MINIMUM, SIZE_MULTIPLE
-from lwisp.runtimes import Exported, Runtime
+from lwisp.runtimes import Exported
 from lwisp.stages import Span
 
 Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
@@ -32,6 +32,8 @@ BYTES_PER_PIXEL = {
     ("executorch", "fp32"): 420,
 }
 """Peak memory of a whole picture in LW-ISP, per output pixel, above the process's own; at 12 MP, rounded up."""
+RESERVE = 250_000_000
+"""Bytes of a bound that are left for compiling and for what allocators keep back."""
 WINDOWS = (1024, 768, 512, 384, 256)
 """Sides of the windows that a picture is run in where it does not fit as a whole, in planes' pixels."""
 BLOCK = 64
@@ -55,17 +57,17 @@ class Engine:
     def __init__(
         self,
         network: LWISP | Baseline | Exported,
-        backend: backends.Name | Runtime,
+        backend: backends.Name,
         bf16: bool,
         memory: float | None,
         may_change: bool,
     ) -> None:
         self.network = network
-        self.backend: backends.Name | Runtime = backend
+        self.backend: backends.Name = backend
         self.precision: Literal["fp32", "bf16"] = "bf16" if bf16 else "fp32"
         self.memory, self.may_change, self.because = memory, may_change, ""
         self._windows: dict[tuple[int, ...], int | None] = {}
-        self._compiled: dict[tuple[object, ...], backends.Compiled] = {}
+        self._compiled: tuple[tuple[object, ...], backends.Compiled] | None = None
         self._make_modules()
 
     @property
@@ -108,7 +110,7 @@ class Engine:
                 self._windows.clear()
                 self._make_modules()
 
-    def _develop(self, frame: Frame, picture: NDArray[np.generic], offset: tuple[int, int]) -> None:
+    def _develop(self, frame: Frame, picture: NDArray[Any], offset: tuple[int, int]) -> None:
         needs = self.network
         multiple, minimum = SIZE_MULTIPLE, SIZE_MINIMUM
         if isinstance(needs, Baseline):
@@ -133,10 +135,10 @@ class Engine:
                 dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
                 stages.run_tiles(self.network, self._call, read, write, (height, width), window, dtype)
 
-    def _choose_window(self, height: int, width: int, picture: NDArray[np.generic]) -> int | None:
+    def _choose_window(self, height: int, width: int, picture: NDArray[Any]) -> int | None:
         """Which side of windows memory has room for; None for the picture as a whole."""
         used = resident_memory()
-        free = free_memory() if self.memory is None else self.memory * 1e9 - used
+        free = free_memory() if self.memory is None else self.memory * 1e9 - used - RESERVE
         free -= picture.nbytes
         each = BYTES_PER_PIXEL[self.backend, self.precision] * self.network.config.scale**2
         needed = height * width * each
@@ -150,7 +152,7 @@ class Engine:
                 needed = kept + min(window, height) * min(window, width) * each
                 if needed <= free:
                     return window
-        total = needed + picture.nbytes + (0 if self.memory is None else used)
+        total = needed + picture.nbytes + (0 if self.memory is None else used + RESERVE)
         least = f"{size} needs about {total / 1e9:.1f} GB in {self.precision}"
         if self.memory is None:
             raise InputError(f"{least}, {free_memory() / 1e9:.1f} GB are free; free some memory")
@@ -163,15 +165,14 @@ class Engine:
             placed = [tensor.to(self.device, dtype).contiguous(memory_format=_layout(tensor)) for tensor in inputs]
             return module(*placed).to("cpu")  # type: ignore[no-any-return]
         key = (name, *(tuple(tensor.shape) for tensor in inputs))
-        if key not in self._compiled:
-            if name == "whole":  # one shape at a time: each holds the memory of a whole picture
-                self._compiled.clear()
-            self._compiled[key] = backends.compile_module(self.backend, module, inputs, self.precision == "bf16")  # type: ignore[arg-type]
-        return self._compiled[key](*inputs)
+        if self._compiled is None or self._compiled[0] != key:
+            self._compiled = None  # one at a time: each holds the memory that it needs to run
+            self._compiled = key, backends.compile_module(self.backend, module, inputs, self.precision == "bf16")
+        return self._compiled[1](*inputs)
 
     def _make_modules(self) -> None:
         """What `_call` runs, by name."""
-        network, self._compiled = self.network, {}
+        network, self._compiled = self.network, None
         bf16 = self.precision == "bf16"
         self.device = "cuda" if self.backend == "torch" and torch.cuda.is_available() else "cpu"
         if self.backend == "torch":
@@ -253,7 +254,7 @@ def _exported_engine(network: Exported, backend: Backend, precision: Precision, 
     if precision == "bf16" and runtime != "openvino":
         raise InputError(f"{runtime} computes in the file's own precision; take --precision auto")
     bf16 = runtime == "openvino" and (precision == "bf16" or (precision == "auto" and has_bf16()))
-    return _ExportedEngine(network, runtime, bf16, memory, may_change=False)
+    return _ExportedEngine(network, runtime, bf16, memory, may_change=False)  # type: ignore[arg-type]
 
 
 class _Whole:
@@ -287,7 +288,7 @@ def _read_reflected(frame: Frame, rows: slice, columns: slice) -> Tensor:
 
 def _write(
     output: Tensor,
-    picture: NDArray[np.generic],
+    picture: NDArray[Any],
     offset: tuple[int, int],
     origin: tuple[int, int],
     rows: Span,
@@ -299,26 +300,29 @@ def _write(
     begin, end = max(columns.first * scale, left), min(columns.last * scale, left + picture.shape[1])
     for first in range(rows.first, rows.last, BLOCK):
         last = min(first + BLOCK, rows.last)
-        block = _pixels(output, first - origin[0], last - origin[0], scale).float()
-        if picture.dtype != np.float32:
-            kind = torch.uint8 if picture.dtype == np.uint8 else torch.uint16
-            limit = torch.iinfo(kind).max
-            block = (block * limit).add_(0.5).clamp_(0, limit).to(kind)
         start, stop = max(first * scale, top), min(last * scale, top + picture.shape[0])
-        if start < stop and begin < end:
-            inside = block[
-                start - first * scale : stop - first * scale, begin - origin[1] * scale : end - origin[1] * scale
-            ]
-            picture[start - top : stop - top, begin - left : end - left] = inside.numpy()
+        if start >= stop or begin >= end:
+            continue
+        block = _pixels(output, first - origin[0], last - origin[0], scale, picture.dtype)
+        picture[start - top : stop - top, begin - left : end - left] = block[
+            start - first * scale : stop - first * scale, begin - origin[1] * scale : end - origin[1] * scale
+        ]
 
 
-def _pixels(output: Tensor, first: int, last: int, scale: int) -> Tensor:
-    """Rows of the planes out of the output of a window -> their pixels (rows * scale, columns * scale, 3)."""
-    if output.shape[1] == 3:
-        pixels: Tensor = output[0, :, first * scale : last * scale].permute(1, 2, 0)
-        return pixels
-    cells = output[0, first:last].reshape(last - first, -1, 2, 2, 3)  # (rows, columns, 2, 2, 3)
-    return cells.transpose(1, 2).reshape(2 * (last - first), -1, 3)  # (2 rows, 2 columns, 3)
+def _pixels(output: Tensor, first: int, last: int, scale: int, dtype: np.dtype[np.generic]) -> NDArray[Any]:
+    """Rows of the planes out of a window's output -> their pixels (rows * scale, columns * scale, 3) of that type."""
+    packed = output.shape[1] != 3  # (1, h, w, 12) of `PackedTail`, not (1, 3, H, W)
+    values = (output[0, first:last] if packed else output[0, :, first * scale : last * scale]).float()
+    if dtype != np.float32:
+        kind = torch.uint8 if dtype == np.uint8 else torch.uint16
+        limit = torch.iinfo(kind).max
+        values = (values * limit).add_(0.5).clamp_(0, limit).to(kind)
+    if packed:
+        rows, columns, _ = values.shape
+        values = values.view(rows, columns, 2, 2, 3).transpose(1, 2).reshape(2 * rows, 2 * columns, 3)
+    else:
+        values = values.permute(1, 2, 0)
+    return values.numpy()
 
 
 def _layout(tensor: Tensor) -> torch.memory_format:

@@ -21,6 +21,7 @@ from lwisp.inference import Backend, Engine, Precision
 from lwisp.raw import RAW_SUFFIXES, RawImage, read_raw
 
 MAX_EXPOSURE = 5  # EV
+BAND = 64  # rows of cells that are made into planes at once
 
 
 def develop(
@@ -98,7 +99,15 @@ class Planes:
         return torch.cat(bands, 1)
 
     def _mixed(self, rows: slice, columns: slice) -> Tensor:
-        """Planes without the exposure's gain: a cell more on every side is read where they are mixed."""
+        """Planes without the exposure's gain, in bands that stay in the processor's cache on the way."""
+        planes = torch.empty(4, rows.stop - rows.start, columns.stop - columns.start)
+        for top in range(rows.start, rows.stop, BAND):
+            band = slice(top, min(top + BAND, rows.stop))
+            planes[:, band.start - rows.start : band.stop - rows.start] = self._band(band, columns)
+        return planes
+
+    def _band(self, rows: slice, columns: slice) -> Tensor:
+        """The same of a few rows: a cell more on every side is read where they are mixed."""
         raw, convention = self.raw, self.convention
         margin = 1 if convention.color == "canonical" else 0
         wanted = (rows, columns)

@@ -1,0 +1,176 @@
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import lwisp
+from lwisp import backends, inference
+from lwisp.baselines import Baseline, BaselineConfig
+from lwisp.checkpoint import InputConvention, Weights
+from lwisp.inference import Backend, prepare, run
+from lwisp.model import LWISP, LWISPConfig
+from lwisp.pipeline import Planes
+from tests.conftest import ROOT, TOY
+
+BACKENDS = ("torch", "openvino", "onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def network() -> LWISP:
+    torch.manual_seed(0)
+    return LWISP(TOY).eval()
+
+
+def plain(network: LWISP, planes: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return network(planes[None])[0]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("size", [(1, 1), (1, 37), (33, 50)])
+def test_every_back_end_gives_the_network_s_pixels(backend: Backend, size: tuple[int, int], network: LWISP) -> None:
+    if backend != "torch":
+        pytest.importorskip(backend)
+    planes = torch.rand(4, *size)
+    engine = prepare(network, backend, "fp32")
+    rgb = engine(planes)
+    assert rgb.shape == (3, 2 * size[0], 2 * size[1])
+    assert rgb.dtype == torch.float32
+    assert float((rgb - plain(network, planes)).abs().max()) < 1e-5
+    assert torch.equal(engine(planes), rgb)
+    assert (engine.backend, engine.precision) == (backend, "fp32")
+    assert engine.description.startswith(f"{backend} in fp32 on 1 thread")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_windows_do_not_show(
+    backend: Backend, precision: inference.Precision, network: LWISP, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if backend != "torch":
+        pytest.importorskip(backend)
+    if (backend, precision) == ("onnxruntime", "bf16"):
+        pytest.skip("computes in fp32 only")
+    planes = torch.rand(4, 171, 190)
+    whole = run(network, planes, precision, backend)
+    monkeypatch.setattr(inference.Engine, "_choose_window", lambda *_: 96)
+    tiled = run(network, planes, precision, backend)
+    assert float((tiled - whole).abs().max()) < (1e-5 if precision == "fp32" else 0.02)
+    assert torch.equal(run(network, planes, precision, backend), tiled)
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize("name", ["CRW_0101.CRW", "CRW_0117.CRW", "gopro_hero6_mural.dng"])
+def test_bf16_stays_within_55_db_of_fp32_on_real_files(backend: Backend, name: str) -> None:
+    if backend != "torch":
+        pytest.importorskip(backend)
+    frame = Planes(lwisp.read_raw(ROOT / "samples" / name), InputConvention())
+    height, width = frame.shape[1:]
+    planes = frame.read(slice(0, height), slice(0, width))[
+        :, height // 4 : height // 4 + 300, width // 4 : width // 4 + 400
+    ]
+    network = lwisp.load("photo").network
+    exact, fast = (run(network, planes, precision, backend) for precision in ("fp32", "bf16"))
+    assert -10 * float(((exact - fast) ** 2).mean().log10()) > 55
+
+
+def test_integers_are_the_rounded_floats(network: LWISP) -> None:
+    planes = torch.rand(4, 20, 30)
+    frame = inference._Whole(planes)
+    engine = prepare(network, "torch", "fp32")
+    rgb = engine(planes).permute(1, 2, 0).numpy()
+    for kind, top in ((np.uint8, 255), (np.uint16, 65535)):
+        picture = np.zeros((37, 55, 3), kind)
+        engine.develop(frame, picture, (1, 0))
+        assert np.array_equal(picture, np.floor(rgb[1:38, :55] * np.float32(top) + np.float32(0.5)).astype(kind))
+
+
+def test_a_back_end_that_is_not_installed_is_named_or_left_out(network: LWISP, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "is_installed", lambda name: name == "torch")
+    assert prepare(network).backend == "torch"
+    with pytest.raises(lwisp.InputError, match=re.escape("pip install 'lwisp[openvino]'")):
+        prepare(network, "openvino")
+
+
+def test_a_back_end_that_fails_is_left_by_auto_and_named_otherwise(
+    network: LWISP, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+
+    def fail(*_: object) -> None:
+        raise backends.CompileError("openvino: no such processor")
+
+    monkeypatch.setattr(backends, "compile_module", fail)
+    planes = torch.rand(4, 20, 30)
+    engine = prepare(network, precision="fp32")
+    assert engine.backend == "openvino"
+    assert torch.allclose(engine(planes), plain(network, planes), atol=1e-5)
+    assert engine.description.startswith("torch in fp32")
+    assert "because it failed in openvino: no such processor" in engine.description
+    with pytest.raises(lwisp.InputError, match="no such processor; take --backend auto"):
+        run(network, planes, backend="openvino")
+
+
+def test_other_networks_run_on_torch() -> None:
+    torch.manual_seed(0)
+    baseline = Baseline(BaselineConfig("srcnn")).eval()
+    planes = torch.rand(4, 20, 30)
+    engine = prepare(baseline, precision="fp32")
+    assert engine.backend == "torch"
+    with torch.inference_mode():
+        assert torch.allclose(engine(planes), baseline(planes[None])[0], atol=1e-5)
+    with pytest.raises(lwisp.InputError, match="runs LW-ISP only, not srcnn"):
+        prepare(baseline, "onnxruntime")
+
+
+@pytest.mark.parametrize("change", [{"ccb": False}, {"fgam": False}, {"upsample": False, "in_channels": 3}], ids=str)
+def test_ablations_and_the_teacher_run_on_the_default(change: dict[str, bool]) -> None:
+    torch.manual_seed(0)
+    network = LWISP(LWISPConfig(width=4, **change)).eval()  # type: ignore[arg-type]
+    planes = torch.rand(network.config.in_channels, 37, 50)
+    assert float((run(network, planes, "fp32") - plain(network, planes)).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_planes_that_are_not_finite_are_refused(value: float, network: LWISP) -> None:
+    planes = torch.rand(4, 20, 30)
+    planes[2, 3, 4] = value
+    with pytest.raises(lwisp.InputError, match="expected planes of finite numbers"):
+        run(network, planes)
+
+
+@pytest.mark.parametrize("memory", [0.0, -1.0, float("nan"), float("inf")])
+def test_impossible_bounds_are_refused(memory: float, network: LWISP) -> None:
+    with pytest.raises(lwisp.InputError, match="expected a memory bound above 0 GB"):
+        prepare(network, memory=memory)
+
+
+def test_a_bound_too_small_is_said_before_work_begins(network: LWISP) -> None:
+    engine = prepare(network, "torch", "fp32", memory=0.001)
+    with pytest.raises(lwisp.InputError, match=r"needs about \d\.\d GB in fp32, --memory allows 0.001 GB"):
+        engine(torch.rand(4, 20, 30))
+
+
+def test_a_picture_is_run_by_windows_where_it_does_not_fit(network: LWISP, monkeypatch: pytest.MonkeyPatch) -> None:
+    planes = torch.rand(4, 300, 320)
+    engine = prepare(network, "torch", "fp32")
+    bytes_of_picture = 600 * 640 * 12
+    whole = 304 * 320 * 4 * inference.BYTES_PER_PIXEL["torch", "fp32"]
+    monkeypatch.setattr(inference, "free_memory", lambda: bytes_of_picture + whole - 1)
+    assert float((engine(planes) - plain(network, planes)).abs().max()) < 1e-5
+    assert list(engine._windows.values()) == [256]
+
+
+def test_memory_is_plausible() -> None:
+    assert 2**28 < inference.free_memory() < 2**45
+    before = inference.resident_memory()
+    ballast = np.ones(2**27, np.uint8)
+    assert 2**26 < inference.resident_memory() - before < 2**29
+    assert ballast[0] == 1
+
+
+def test_weights_stay_as_they_are(toy: Weights) -> None:
+    before = {name: value.clone() for name, value in toy.network.state_dict().items()}
+    run(toy.network, torch.rand(4, 20, 30), "bf16", "torch")
+    assert all(torch.equal(value, before[name]) for name, value in toy.network.state_dict().items())
