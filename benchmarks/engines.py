@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from lwisp import backends, inference, pipeline
 from lwisp.image import write_rgb
 
 SIZE = (1504, 2000)
+PRECISIONS: tuple[inference.Precision, ...] = ("fp32", "bf16")
 LEVELS = ((16, 2, 31.9), (16, 1, 62.9), (32, 1 / 2, 47.8), (64, 1 / 4, 47.8), (128, 1 / 8, 47.0), (256, 1 / 16, 6.7))
 """Channels, pixels a side for each of the planes', 10^9 multiply-adds at 1472x1980 planes."""
 
@@ -73,14 +75,10 @@ def network_alone(rounds: int) -> None:
 
     actions: dict[str, Callable[[], object]] = {"plain torch fp32": eager}
     for name in backends.NAMES:
-        for precision in ("fp32", "bf16"):
+        for precision in PRECISIONS:
             if backends.is_installed(name) and (name, precision) != ("onnxruntime", "bf16"):
                 engine = inference.prepare(network, name, precision)
-                frame = inference._Whole(planes)
-                picture = np.empty((2 * SIZE[0], 2 * SIZE[1], 3), np.uint8)
-                actions[f"{name} {precision}"] = lambda engine=engine, frame=frame, picture=picture: engine.develop(
-                    frame, picture
-                )
+                actions[f"{name} {precision}"] = partial(engine, planes)
     in_turn(actions, rounds, "plain torch fp32")
     print(f"roofline {roofline():.3f} s")
 

@@ -27,6 +27,8 @@ from lwisp.files import write_whole
 Name = Literal["torch", "openvino", "onnxruntime"]
 NAMES: tuple[Name, ...] = get_args(Name)
 Compiled = Callable[..., Tensor]
+CHOICES = ("multiply", "core_input", "gated")
+"""What modules of LW-ISP do differently without telling it in their `repr`."""
 KEPT = 64
 """Files in the cache, some MB each; the oldest beyond go."""
 
@@ -131,12 +133,13 @@ def _cached(backend: str, module: nn.Module, *facts: Any) -> Path:
     """Where the compiled form of a module lies: a name made of all that decides it."""
     digest = hashlib.sha256(digest_of(module.state_dict()).encode())
     digest.update(repr(module).encode())
+    choices = [(name, value) for part in module.modules() for name, value in vars(part).items() if name in CHOICES]
     for source in ("model.py", "stages.py", "backends.py"):
         digest.update((resources.files("lwisp") / source).read_bytes())
     versions = [version("torch"), version("lwisp")]
     with contextlib.suppress(PackageNotFoundError):
         versions.append(version(backend))
-    digest.update(repr((versions, platform.machine(), facts)).encode())
+    digest.update(repr((choices, versions, platform.machine(), facts)).encode())
     return cache_folder() / f"{backend}-{digest.hexdigest()[:32]}"
 
 

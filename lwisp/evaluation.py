@@ -153,7 +153,7 @@ def evaluate(
         height, width = case.target.shape[-2:]
         if min(height, width) < MIN_SIDE:
             raise InputError(f"{case.name}: {height}x{width} px, expected {MIN_SIDE} px a side at least")
-        pictures = {"network": run(weights.network, case.planes, precision)}
+        pictures = {"network": run(weights.network, case.planes, precision, "torch")}
         if menon is not None and case.capture is not None:
             pictures["menon"] = classical(case.capture, menon)
         if against is not None:
@@ -193,7 +193,7 @@ def submit(
     if protocol not in SUBMISSIONS:
         raise InputError(f"unknown protocol {protocol!r}; expected one of {', '.join(SUBMISSIONS)}")
     check_takes(weights.card, "rgb")
-    SUBMISSIONS[protocol](lambda planes: run(weights.network, planes, precision), root, output, overwrite)
+    SUBMISSIONS[protocol](lambda planes: run(weights.network, planes, precision, "torch"), root, output, overwrite)
 
 
 def _submit_sidd(denoise: Callable[[Tensor], Tensor], root: Path, output: Path, overwrite: bool) -> None:

@@ -3,6 +3,7 @@
 import copy
 import os
 import resource
+import sys
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -36,7 +37,7 @@ RESERVE = 250_000_000
 """Bytes of a bound that are left for compiling and for what allocators keep back."""
 WINDOWS = (1024, 768, 512, 384, 256)
 """Sides of the windows that a picture is run in where it does not fit as a whole, in planes' pixels."""
-BLOCK = 64
+BLOCK = 8
 """Rows of the planes whose pixels are turned into integers at once: few enough to stay in the cache."""
 
 
@@ -111,12 +112,13 @@ class Engine:
                 self._make_modules()
 
     def _develop(self, frame: Frame, picture: NDArray[Any], offset: tuple[int, int]) -> None:
-        needs = self.network
         multiple, minimum = SIZE_MULTIPLE, SIZE_MINIMUM
-        if isinstance(needs, Baseline):
-            multiple, minimum = NETWORKS[needs.config.network].multiple, NETWORKS[needs.config.network].minimum
+        if isinstance(self.network, Baseline):
+            needs = NETWORKS[self.network.config.network]
+            multiple, minimum = needs.multiple, needs.minimum
         height, width = (max(-(-side // multiple) * multiple, minimum) for side in frame.shape[-2:])
         if (height, width) not in self._windows:
+            self._compiled = None  # what another size needed is free again
             self._windows[height, width] = self._choose_window(height, width, picture)
         window = self._windows[height, width]
 
@@ -222,7 +224,7 @@ def prepare(
     if chosen == "onnxruntime" and precision == "bf16":
         raise InputError("onnxruntime computes in fp32 only; take --precision fp32, or another --backend")
     bf16 = precision == "bf16" or (precision == "auto" and chosen != "onnxruntime" and has_bf16())
-    return Engine(network.eval(), chosen, bf16, memory, backend == "auto")
+    return Engine(network, chosen, bf16, memory, backend == "auto")
 
 
 def run(
@@ -356,5 +358,5 @@ def resident_memory() -> int:
     try:
         with Path("/proc/self/statm").open(encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:  # not Linux: what it held at most
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    except OSError:  # not Linux: what it held at most, which macOS gives in bytes
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -225,7 +225,7 @@ def _key(plan: Recipe) -> str:
 
 
 def _score(label: str, seed: int, weights: Weights, case: Case) -> Row:
-    rgb = run(weights.network, case.planes, "fp32")
+    rgb = run(weights.network, case.planes, "fp32", "torch")
     return Row(label, seed, case.name, **evaluation.score(rgb, case.target))
 
 

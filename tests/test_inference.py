@@ -170,6 +170,19 @@ def test_memory_is_plausible() -> None:
     assert ballast[0] == 1
 
 
+def test_networks_of_equal_weights_but_other_choices_are_not_mixed_up() -> None:
+    pytest.importorskip("openvino")
+    torch.manual_seed(0)
+    planes = torch.rand(4, 20, 30)
+    adds = LWISP(TOY)
+    multiplies = LWISP(LWISPConfig(width=4, attention="multiply"))
+    multiplies.load_state_dict(adds.state_dict())
+    pictures = [run(network, planes, "fp32", "openvino") for network in (adds, multiplies)]
+    for network, picture in zip((adds, multiplies), pictures, strict=True):
+        assert torch.allclose(picture, plain(network, planes), atol=1e-5)
+    assert not torch.allclose(*pictures, atol=1e-5)
+
+
 def test_weights_stay_as_they_are(toy: Weights) -> None:
     before = {name: value.clone() for name, value in toy.network.state_dict().items()}
     run(toy.network, torch.rand(4, 20, 30), "bf16", "torch")
