@@ -202,16 +202,23 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
 def describe(name_or_path: str | Path) -> str:
     """The card of weights as a page of Markdown."""
     path = find(name_or_path)
-    tensors, card = _read(path)
-    parameters = sum(tensor.numel() for tensor in tensors.values())
-    kinds = ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}))
+    size = f"{path.stat().st_size:,} bytes"
+    if path.suffix.lower() in runtimes.SUFFIXES:
+        weights = _load_exported(path)
+        card, digest = weights.card, weights.sha256
+        content = f"A file for {runtimes.SUFFIXES[path.suffix.lower()]}, {size}"
+    else:
+        tensors, card = _read(path)
+        digest = digest_of(tensors)
+        kinds = ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}))
+        content = f"{sum(tensor.numel() for tensor in tensors.values()):,} parameters, {kinds}, {size}"
     lines = [
         f"# Weights `{card.name}`",
         "",
-        f"{parameters:,} parameters, {kinds}, {path.stat().st_size:,} bytes. Licence: {card.licence}.",
+        f"{content}. Licence: {card.licence}.",
         "",
         f"- SHA-256 of the file: `{hashlib.sha256(path.read_bytes()).hexdigest()}`",
-        f"- SHA-256 of the tensors: `{digest_of(tensors)}`",
+        f"- SHA-256 of the tensors: `{digest}`",
     ]
     for title, facts in (("Architecture", asdict(card.architecture)), ("Input convention", asdict(card.convention))):
         lines += ["", f"## {title}", "", *(f"- {key}: {value}" for key, value in facts.items())]

@@ -112,6 +112,13 @@ def test_the_card_and_the_preprocessing_are_read_without_lwisp(folder: Path) -> 
     assert str(Path.cwd()) not in str(model)  # where it was made is nobody's business
 
 
+def test_the_card_of_an_export_is_shown(folder: Path) -> None:
+    page = call("weights", "show", folder / "free.onnx").stdout
+    assert "A file for onnxruntime, " in page
+    assert f"- SHA-256 of the tensors: `{'0' * 64}`" in page
+    assert "| a.jpg | CC0 |" in page
+
+
 def test_a_file_runs_in_the_bare_runtime_in_float32(folder: Path) -> None:
     planes = np.random.default_rng(0).random((1, 4, 64, 48), np.float32)
     for name in ("free.onnx", "half.onnx"):
