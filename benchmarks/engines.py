@@ -65,7 +65,7 @@ def roofline() -> float:
 
 
 def network_alone(rounds: int) -> None:
-    """Plain torch fp32, every engine there is, and the roofline."""
+    """Plain torch fp32, every engine there is to pixels of 8 bits, and the roofline."""
     network = lwisp.load("photo").network
     planes = torch.rand(4, *SIZE)
 
@@ -78,7 +78,8 @@ def network_alone(rounds: int) -> None:
         for precision in PRECISIONS:
             if backends.is_installed(name) and (name, precision) != ("onnxruntime", "bf16"):
                 engine = inference.prepare(network, name, precision)
-                actions[f"{name} {precision}"] = partial(engine, planes)
+                picture = np.empty((2 * SIZE[0], 2 * SIZE[1], 3), np.uint8)
+                actions[f"{name} {precision}"] = partial(engine.develop, inference._Whole(planes), picture)
     in_turn(actions, rounds, "plain torch fp32")
     print(f"roofline {roofline():.3f} s")
 

@@ -1,7 +1,7 @@
 """Developing: `develop` turns one RAW into a picture, `develop_files` does so for files and folders on disk."""
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -269,6 +269,10 @@ def _develop_files(
                 following = Future()
                 following.set_exception(error)
             reading = coming
+            if reading is not None:
+                wait(
+                    [reading]
+                )  # LibRaw is kept off stderr by closing it to all, and who gets an outcome may write there
             if writing is not None:
                 yield _outcome(jobs[index - 1], writing)
             writing = following
