@@ -36,7 +36,9 @@ CLEAN_SHARE = 0.2  # of samples without noise, so that a clean RAW keeps its det
 OVEREXPOSED_SHARE = 0.2
 SHIFTED_SHARE = 0.2  # of samples whose exposure a user moved by --exposure
 DEFECT_SHARE = 0.5
-RECOLORED_SHARE = 0.2
+RECOLORED_SHARE = 0.6
+MIXING = 0.4  # standard deviation of how much of one channel another takes
+LEVEL_SHIFT = 0.7  # how far black and white of a channel may move, at most
 
 LOG_SHOT_NOISE = (-9.2103, -4.4228)  # log 1e-4, log 1.2e-2: [5]
 READ_SLOPE, READ_OFFSET, READ_SPREAD = 2.18, 1.20, 0.26  # log read noise as a line of log shot noise: [5]
@@ -147,15 +149,20 @@ def simulate(canonical: Tensor, frame: Tensor, generator: Generator) -> tuple[Te
 
 
 def recolor(canonical: Tensor, frame: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Tint and saturate some samples, beyond what sRGB photographs hold: a sensor sees wider colors than a screen."""
+    """Give some samples colors of their own, crop and frame alike: photographs have few thin colored things.
+
+    Channels are mixed so that gray stays gray, then black and white move in each, both in display-referred values:
+    dark twigs before a sky become green before violet, and detail in luminance becomes detail in color.
+    """
     count = len(canonical)
-    some = (torch.rand(count, generator=generator) < RECOLORED_SHARE)[:, None]
-    tint = torch.where(some, (0.15 * torch.randn(count, 3, generator=generator)).exp(), 1.0)[..., None, None]
-    saturation = torch.where(some, uniform(count, 0.8, 2, generator)[:, None], 1.0)[..., None, None]
+    some = (torch.rand(count, generator=generator) < RECOLORED_SHARE)[:, None, None, None]
+    mix = MIXING * torch.randn(count, 3, 3, generator=generator)
+    mix = torch.eye(3) + mix - mix.mean(-1, keepdim=True)
+    black, fall = LEVEL_SHIFT * torch.rand(2, count, 3, 1, 1, generator=generator) ** 2
 
     def change(light: Tensor) -> Tensor:
-        luminance = (color.CANONICAL_TO_XYZ[1][:, None, None] * light).sum(1, keepdim=True)
-        return torch.lerp(luminance, light, saturation).clamp(min=0) * tint
+        encoded = color.apply_matrix(mix, light.clamp(min=1e-6) ** (1 / 2.2)).clamp(0, 1.2)
+        return torch.where(some, (black + (1 - fall - black) * encoded) ** 2.2, light)
 
     return change(canonical), change(frame)
 
