@@ -119,8 +119,14 @@ def train(
 
 @app.command()
 def synthesize(
-    kind: Annotated[Literal["zurich", "mai21", "lol"], typer.Argument(help="The dataset whose form to write.")],
-    photos: Annotated[Path, typer.Argument(help="Folder with photographs in train and val.", readable=False)],
+    kind: Annotated[
+        Literal["zurich", "mai21", "lol", "dng"],
+        typer.Argument(help="The dataset whose form to write; dng: plain RAW files with their truth, for compare."),
+    ],
+    photos: Annotated[
+        list[Path],
+        typer.Argument(help="Folders with photographs in train and val; for dng in themselves.", readable=False),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.", readable=False)],
 ) -> None:
     """Make a synthetic benchmark of photographs, in the form of a dataset."""
@@ -297,6 +303,38 @@ def export(
     typer.echo(f"planes {report.planes} float32; largest differences from torch, {report.tolerance:.0e} allowed:")
     for picture, difference in report.errors.items():
         typer.echo(f"  {difference:.1e}  {picture}")
+
+
+@app.command()
+def compare(
+    sources: Annotated[list[Path], typer.Argument(metavar="FILE...", help="RAW files, or folders.", readable=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for page and scores.", readable=False)],
+    truth: Annotated[
+        Path | None, typer.Option(help="Folder with what the RAWs show, NAME.png, to be scored by.", readable=False)
+    ] = None,
+    charts: Annotated[
+        Path | None, typer.Option(help="JSON file that says where ColorCheckers lie in the RAWs.", readable=False)
+    ] = None,
+    weights: Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")] = "photo",
+    precision: Precision = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a page that exists.")] = False,
+) -> None:
+    """Set lwisp beside rawpy, darktable, RawTherapee and the camera's own JPEG, on one page."""
+    from lwisp.checkpoint import check_takes, load
+    from lwisp.compare import compare as compare_tools
+    from lwisp.errors import InputError
+
+    try:
+        loaded = load(weights)
+        check_takes(loaded.card, "raw")
+        comparison = compare_tools(loaded, sources, output, truth, charts, precision, overwrite)
+    except InputError as error:
+        _stop(str(error), code=2)
+    typer.echo(f"{output / 'compare.html'}")
+    for failure in comparison.failures:
+        typer.echo(f"lwisp: {failure}", err=True)
+    if comparison.failures:
+        _stop(f"{len(comparison.failures)} of {comparison.count} files failed", code=1)
 
 
 @weights_app.command("list")

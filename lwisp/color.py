@@ -188,6 +188,12 @@ def cam2rgb_from_xyz(xyz2cam: Tensor) -> Tensor:
     return cam2rgb
 
 
+def daylight_gains(xyz2cam: Tensor) -> Tensor:
+    """The gains (..., 3), G = 1, that balance a camera of this matrix (..., 3, 3), XYZ to camera, under D65."""
+    neutral = (xyz2cam @ CANONICAL_TO_XYZ).sum(-1)
+    return neutral[..., 1:2] / neutral
+
+
 def cam2rgb_from_srgb(cam2srgb: Tensor) -> Tensor:
     """Balanced camera -> linear sRGB (..., 3, 3) turned into balanced camera -> canonical."""
     return normalize_rows(SRGB_TO_CANONICAL @ cam2srgb)

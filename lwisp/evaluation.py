@@ -112,11 +112,8 @@ class Report:
         return float(np.mean(self.values(case, chain, score) or [math.nan]))
 
     def interval(self, case: str, chain: str, score: str) -> tuple[float, float]:
-        """The 95 % interval of the mean: bootstrap over pictures, percentiles, from a fixed seed."""
-        values = np.array(self.values(case, chain, score) or [math.nan])
-        drawn = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
-        low, high = np.quantile(values[drawn].mean(1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-        return float(low), float(high)
+        """The 95 % interval of the mean, over pictures."""
+        return interval(self.values(case, chain, score))
 
     def summary(self) -> dict[str, Any]:
         """The means, rounded as they are printed, with what they were measured on: for the card."""
@@ -127,6 +124,13 @@ class Report:
             for group in self.groups
         }
         return {"data": self.data, "precision": self.precision, **means}
+
+
+def interval(values: list[float]) -> tuple[float, float]:
+    """The 95 % interval of the mean of values: bootstrap, percentiles, from a fixed seed."""
+    drawn = np.random.default_rng(0).choice(values or [math.nan], (RESAMPLES, max(1, len(values))))
+    low, high = np.quantile(drawn.mean(1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
 
 
 def evaluate(

@@ -1,7 +1,8 @@
 """Camera files -> `RawImage`: the mosaic as the sensor gave it, with all that is needed to develop it.
 
 LibRaw (through rawpy) decodes; here its answers are checked and put into the project's terms. What cannot be
-developed is refused by name, what a file leaves out is filled in and said aloud in `RawImage.notes`.
+developed is refused by name, what a file leaves out is filled in and said aloud in `RawImage.notes`. `write_dng` is
+the way back, for other tools.
 """
 
 import contextlib
@@ -17,11 +18,11 @@ import numpy as np
 import rawpy
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from lwisp import color
 from lwisp.errors import InputError
-from lwisp.files import DAMAGED, is_regular
+from lwisp.files import DAMAGED, is_regular, write_whole
 from lwisp.mosaic import CFA, CFAS, cfa_offset
 
 RAW_SUFFIXES = frozenset(
@@ -34,6 +35,9 @@ MOSAIC_SUFFIXES = frozenset([".png", ".tif", ".tiff"])
 
 FLIP_TO_ORIENTATION = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 """LibRaw's flip (bit 0 mirrors left-right, 1 top-bottom, 2 transposes, in that order) to EXIF's orientation."""
+
+NOISE_PROFILE = 51041
+"""DNG's tag for shot and read noise: variance = shot * signal + read, of a signal with black 0 and white 1."""
 
 _reading = threading.Lock()
 
@@ -123,6 +127,15 @@ def read_raw(path: str | Path) -> RawImage:
     )
 
 
+def read_orientation(path: Path) -> int:
+    """EXIF's orientation of a RAW, as in `RawImage`, without reading its mosaic. Raises `InputError`."""
+    try:
+        with _quiet_libraw(), rawpy.imread(str(path)) as raw:
+            return FLIP_TO_ORIENTATION.get(raw.sizes.flip, 1)
+    except (OSError, UnicodeEncodeError, rawpy.LibRawError) as error:
+        raise InputError(f"{path}: not a RAW file, or a damaged one ({_reason(error)})") from error
+
+
 def read_mosaic(
     path: str | Path,
     cfa: CFA,
@@ -156,6 +169,54 @@ def read_mosaic(
         notes.append("no white balance given: balanced to gray on average")
         white_balance = _gray_world(mosaic, cfa, black_level)
     return RawImage(mosaic, cfa, (black_level,) * 4, (white_level,) * 4, white_balance, notes=tuple(notes))
+
+
+def write_dng(path: Path, raw: RawImage, noise: tuple[float, float] | None = None) -> None:
+    """Write a RAW as a plain, uncompressed DNG 1.4 that any tool reads; `read_raw` undoes it.
+
+    Its make and model say that it is none of a camera's own, so that no tool takes it for one. Its matrix is
+    `cam2rgb`'s under D65 with the as-shot gains as those of D65. `noise` is shot and read noise for `NOISE_PROFILE`.
+    Raises `InputError` where the levels of the four planes differ in white, or the file cannot be written.
+    """
+    if len(set(raw.white_level)) > 1:
+        raise InputError(f"{path}: a DNG has one white level, got {raw.white_level}")
+    gains = torch.tensor(raw.white_balance, dtype=torch.float64)
+    rgb2cam = torch.linalg.inv(torch.from_numpy(raw.cam2rgb).double())
+    xyz2cam = torch.diag(1 / gains) @ rgb2cam @ torch.linalg.inv(color.CANONICAL_TO_XYZ.double())
+    black = dict(zip(_plane_order(raw.cfa), raw.black_level, strict=True))
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    directory.tagtype |= {254: 4, 273: 4, 279: 4, 50706: 1, 50707: 1, 33422: 1, 50714: 5, 50717: 4, 50721: 10, 50728: 5}
+    directory.tagtype[NOISE_PROFILE] = 12
+    for tag, value in {
+        254: 0,  # the whole picture
+        256: raw.mosaic.shape[1],
+        257: raw.mosaic.shape[0],
+        258: 16,  # bits
+        259: 1,  # uncompressed
+        262: 32803,  # a mosaic
+        271: "lwisp",
+        272: "plain DNG",
+        273: 0,  # from the directory's end, where Pillow counts from
+        274: raw.orientation,
+        277: 1,
+        278: raw.mosaic.shape[0],
+        279: raw.mosaic.nbytes,
+        33421: (2, 2),
+        33422: bytes("RGB".index(letter) for letter in raw.cfa),
+        50706: b"\1\4\0\0",
+        50707: b"\1\1\0\0",
+        50708: "lwisp plain DNG",
+        50713: (2, 2),
+        50714: tuple(black[row, column] for row in (0, 1) for column in (0, 1)),
+        50717: int(raw.white_level[0]),
+        50721: tuple(xyz2cam.flatten().tolist()),
+        50728: tuple((1 / gains).tolist()),
+        50778: 21,  # D65
+        **({NOISE_PROFILE: noise} if noise else {}),
+    }.items():
+        directory[tag] = value
+    content = b"II*\0\x08\0\0\0" + directory.tobytes(8) + np.ascontiguousarray(raw.mosaic.astype("<u2")).tobytes()
+    write_whole(path, lambda file: file.write(content))
 
 
 def _bayer_pattern(path: Path, raw: rawpy.RawPy, exif: Image.Exif) -> CFA:

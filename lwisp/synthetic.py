@@ -1,8 +1,10 @@
 """Small, loadable samples in the form of each dataset, made of pictures: synthetic, never to be taken for the dataset.
 
 Zurich's and MAI21's are photographs behind one fixed "phone" camera (`PHONE`), against the photograph as the "DSLR".
+Plain DNGs are photographs behind a Canon (`CANON`), for any tool to develop and `compare` to score.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,9 +21,10 @@ from lwisp.datasets import SIDD
 from lwisp.errors import InputError
 from lwisp.files import make_folder, write_text, write_whole
 from lwisp.image import read_rgb
+from lwisp.raw import RawImage, write_dng
 
-Kind = Literal["zurich", "mai21", "lol"]
-SPLITS: dict[Kind, tuple[str, str]] = {
+Kind = Literal["zurich", "mai21", "lol", "dng"]
+SPLITS = {
     "zurich": ("train", "test"),
     "mai21": ("train", "val"),
     "lol": ("our485", "eval15"),
@@ -32,21 +35,34 @@ PHONE = unprocess.Camera(
 """The one camera of the synthetic Zurich: a GoPro's matrix under daylight."""
 SHOT_NOISE, READ_NOISE = 2e-3, 2e-6
 EXPOSURE = 0.5  # of the target's, for every scene: a score is not to hang on guessing it (docs/log.md)
+CANON = unprocess.Camera(
+    torch.linalg.inv(color.cam2rgb_from_xyz(unprocess.CANON_30D))[None], color.daylight_gains(unprocess.CANON_30D)[None]
+)
+"""A Canon EOS 30D under D65."""
+CANON_LEVELS = 512, 16383
+"""Black and white in DN."""
+NOISE_LEVELS = {"clean": (0.0, 0.0), "middle": (0.002, 1e-5), "high": (0.012, 3e-4)}
+"""Shot and read noise of the plain DNGs, by folder: none, about ISO 800, about ISO 6400."""
+DNG_SIDE = 512  # px at most; of larger photographs the middle is taken
 NOTE = "Synthetic: made of photographs by lwisp in the form of this dataset. Not the dataset, no figures of it.\n"
 
 
-def synthesize(kind: Kind, photos: Path, output: Path) -> None:
-    """Photographs in `photos/train` and `photos/val` -> a new folder in the form of a dataset, split as they are.
+def synthesize(kind: Kind, photos: Sequence[Path], output: Path) -> None:
+    """Photographs in `train` and `val` of some folders -> a new folder in the form of a dataset, split as they are.
 
-    Raises `InputError` where the folder exists already, or photographs are missing or too small.
+    "dng" is no dataset: the photographs lie in the folders themselves, see `write_dngs`. Raises `InputError` where the
+    new folder exists already, or photographs are missing or too small.
     """
-    if kind not in SPLITS:
+    if kind not in get_args(Kind):
         raise InputError(f"unknown kind {kind!r}; expected one of {', '.join(get_args(Kind))}")
     if output.exists():
         raise InputError(f"{output} exists already; name a new folder")
+    if kind == "dng":
+        write_dngs(output, [path for folder in photos for path in find_photos(folder)])
+        return
     splits = {
-        split: [torch.from_numpy(read_rgb(path)).permute(2, 0, 1) for path in find_photos(photos / folder)]
-        for split, folder in zip(SPLITS[kind], ("train", "val"), strict=True)
+        split: [_read(path) for folder in photos for path in find_photos(folder / part)]
+        for split, part in zip(SPLITS[kind], ("train", "val"), strict=True)
     }
     if kind == "lol":
         write_lol(output, splits)
@@ -172,6 +188,47 @@ def write_dnd(folder: Path, count: int = 50, boxes: int = 20, side: int = 16, se
                 info.create_dataset(name, data=np.array([references], dtype=h5py.ref_dtype))
 
     write_whole(folder / "info.mat", write)
+
+
+def write_dngs(folder: Path, photos: Sequence[Path]) -> None:
+    """Plain DNGs of photographs, in a folder for each of `NOISE_LEVELS`, and in `truth` what they show: `NAME.png`.
+
+    The photograph is taken as plain sRGB of linear light, white at the sensor's full scale; `CANON` sees it, RGGB;
+    noise is added (the place in the list is the seed) and stated in the file. Raises `InputError` for two of one name.
+    """
+    names = [path.stem for path in photos]
+    if len(set(names)) < len(names):
+        raise InputError(f"two photographs are called {max(names, key=names.count)}; rename one of them")
+    _begin(folder)
+    for level in ("truth", *NOISE_LEVELS):
+        make_folder(folder / level)
+    black, white = CANON_LEVELS
+    for seed, path in enumerate(photos):
+        picture = _read(path)
+        height, width = (min(side - side % 2, DNG_SIDE) for side in picture.shape[1:])
+        top, left = (picture.shape[1] - height) // 2, (picture.shape[2] - width) // 2
+        picture = picture[:, top : top + height, left : left + width]
+        _write_picture(folder / "truth" / f"{path.stem}.png", _to_array(picture))
+        light = color.apply_matrix(color.SRGB_TO_CANONICAL, color.srgb_decode(picture[None] / 255))
+        packed = unprocess.take_mosaic(unprocess.expose(light, CANON, torch.ones(1)).clamp(0, 1))
+        generator = torch.Generator().manual_seed(seed)
+        for level, noise in NOISE_LEVELS.items():
+            shot_noise, read_noise = (torch.tensor([value]) for value in noise)
+            noisy = unprocess.add_noise(packed, shot_noise, read_noise, generator)
+            raw = RawImage(
+                _to_mosaic((black + noisy * (white - black)).round().clamp(0, white)),
+                "RGGB",
+                (black,) * 4,
+                (white,) * 4,
+                tuple(CANON.white_balance[0].tolist()),
+                CANON.cam2rgb[0].numpy(),
+            )
+            write_dng(folder / level / f"{path.stem}.dng", raw, noise if any(noise) else None)
+
+
+def _read(path: Path) -> Tensor:
+    """(3, H, W) uint8."""
+    return torch.from_numpy(read_rgb(path)).permute(2, 0, 1)
 
 
 def _begin(folder: Path) -> None:

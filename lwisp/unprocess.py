@@ -28,6 +28,7 @@ XYZ2CAM = (
     / 10000
 )
 """XYZ (D65) to camera, Adobe's matrices as LibRaw's tables print them: facts about real sensors."""
+CANON_30D = XYZ2CAM[2]
 GOPRO_CAM2SRGB = torch.tensor([[1.5330, -0.1789, -0.3542], [-0.2848, 1.6791, -0.3943], [-0.0289, -0.4421, 1.4710]])
 """The matrix that GoPro's HERO6 and HERO7 write into their DNG files."""
 

@@ -162,3 +162,21 @@ def test_no_traceback_reaches_the_user(tmp_path: Path, toy_file: Path) -> None:
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert "not a RAW file" in result.stderr
+
+
+def test_compare_writes_a_page_and_names_what_failed(
+    write_dng: WriteDng, toy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    good, bad = write_dng(MOSAIC), tmp_path / "bad.dng"
+    result = call("compare", good, "--output", tmp_path / "page", "--weights", toy_file)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(tmp_path / "page" / "compare.html")
+    again = call("compare", good, "--output", tmp_path / "page", "--weights", toy_file)
+    assert (again.exit_code, "exists already" in again.stderr) == (2, True)
+    bad.write_text("no RAW")
+    result = call("compare", good, bad, "--output", tmp_path / "page", "--weights", toy_file, "--overwrite")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == "lwisp: 1 of 2 files failed"
+    none = call("compare", good, "--output", tmp_path / "new", "--charts", tmp_path / "none", "--weights", toy_file)
+    assert (none.exit_code, "cannot be read" in none.stderr) == (2, True)

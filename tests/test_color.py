@@ -143,3 +143,10 @@ def test_delta_e_2000_is_colour_sciences() -> None:
 def test_a_matrix_whose_rows_sum_to_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="rows"):
         color.normalize_rows(torch.tensor([[1.0, -1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]))
+
+
+def test_daylight_gains_make_daylight_neutral() -> None:
+    xyz2cam = np.array([[0.6257, -0.0303, -0.1000], [-0.7880, 1.5621, 0.2396], [-0.1714, 0.1904, 0.7046]])
+    seen = xyz2cam @ colour.xy_to_XYZ(colour.CCS_ILLUMINANTS["CIE 1931 2 Degree Standard Observer"]["D65"])
+    gains = color.daylight_gains(torch.from_numpy(xyz2cam).float())
+    assert gains.numpy() * seen == pytest.approx([seen[1]] * 3, rel=1e-3)

@@ -12,7 +12,8 @@ import lwisp
 from lwisp import color
 from lwisp.image import orient
 from lwisp.mosaic import CFA, CFAS
-from lwisp.raw import read_mosaic, read_raw
+from lwisp.raw import NOISE_PROFILE, RawImage, read_mosaic, read_orientation, read_raw
+from lwisp.raw import write_dng as write_dng_of
 from tests.conftest import SAMPLE, XYZ2CAM, WriteDng
 
 RNG = np.random.default_rng(0)
@@ -206,3 +207,36 @@ def test_a_name_that_is_no_text_is_one_clear_error(write_dng: WriteDng, tmp_path
     path.write_bytes(write_dng(MOSAIC).read_bytes())
     with pytest.raises(lwisp.InputError, match="rename it"):
         read_raw(path)
+
+
+@pytest.mark.parametrize("cfa", CFAS)
+def test_a_plain_dng_reads_back_as_what_was_written(cfa: CFA, write_dng: WriteDng, tmp_path: Path) -> None:
+    source = read_raw(write_dng(MOSAIC, cfa, black=(100, 110, 120, 130), white=4000, orientation=5))
+    write_dng_of(tmp_path / "plain.dng", source, (0.002, 1e-5))
+    raw = read_raw(tmp_path / "plain.dng")
+    assert np.array_equal(raw.mosaic, MOSAIC)
+    assert (raw.cfa, raw.black_level, raw.white_level) == (cfa, source.black_level, source.white_level)
+    assert raw.white_balance == pytest.approx(source.white_balance, rel=1e-5)
+    assert np.allclose(raw.cam2rgb, source.cam2rgb, atol=1e-3)
+    assert (raw.orientation, read_orientation(tmp_path / "plain.dng")) == (5, 5)
+    assert (raw.make, raw.model, raw.notes) == ("lwisp", "plain DNG", ())
+    assert raw.exif[NOISE_PROFILE] == (0.002, 1e-5)
+
+
+def test_a_plain_dng_is_a_tiff_whose_matrix_makes_its_white_neutral(write_dng: WriteDng, tmp_path: Path) -> None:
+    write_dng_of(tmp_path / "plain.dng", read_raw(write_dng(MOSAIC)))
+    with tifffile.TiffFile(tmp_path / "plain.dng") as file:
+        assert np.array_equal(file.pages.first.asarray(), MOSAIC)
+        tags = {tag.code: tag.value for tag in file.pages.first.tags}
+    matrix, neutral = (np.array(tags[code]).reshape(-1, 2) for code in (50721, 50728))
+    seen = (matrix[:, 0] / matrix[:, 1]).reshape(3, 3) @ [0.95047, 1, 1.08883]  # D65
+    assert seen / seen[1] == pytest.approx(neutral[:, 0] / neutral[:, 1], rel=1e-3)
+    assert tags[50778] == 21
+    assert NOISE_PROFILE not in tags
+
+
+def test_a_plain_dng_has_one_white_level(tmp_path: Path) -> None:
+    raw = RawImage(MOSAIC, "RGGB", (0.0,) * 4, (4000.0, 4000.0, 4000.0, 3900.0))
+    with pytest.raises(lwisp.InputError, match="one white level"):
+        write_dng_of(tmp_path / "plain.dng", raw)
+    assert list(tmp_path.iterdir()) == []

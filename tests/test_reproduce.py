@@ -135,11 +135,11 @@ def test_a_benchmark_is_made_of_photographs(photos: Path, tmp_path: Path) -> Non
         (tmp_path / "data" / split).mkdir(parents=True)
         for path in photos.iterdir():
             Image.open(path).resize((470, 460)).save(tmp_path / "data" / split / path.name)
-    synthetic.synthesize("zurich", tmp_path / "data", tmp_path / "zurich")
+    synthetic.synthesize("zurich", [tmp_path / "data"], tmp_path / "zurich")
     assert len(list((tmp_path / "zurich" / "train" / "huawei_raw").glob("*.png"))) == 3
     assert "Synthetic" in (tmp_path / "zurich" / "SYNTHETIC.txt").read_text()
     with pytest.raises(lwisp.InputError, match="exists already"):
-        synthetic.synthesize("zurich", tmp_path / "data", tmp_path / "zurich")
+        synthetic.synthesize("zurich", [tmp_path / "data"], tmp_path / "zurich")
 
 
 def test_the_phone_is_dark_and_not_balanced() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 import lwisp
 from lwisp import synthetic
 from lwisp.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Zurich
+from lwisp.raw import NOISE_PROFILE, read_raw
 
 PICTURE = synthetic.pictures(1, 0, 460, 920)[0]  # holds two squares of 448
 
@@ -43,7 +44,7 @@ def test_pictures_of_nothing_are_fixed_by_their_seed() -> None:
 
 def test_a_synthetic_zurich_opens_as_zurich(tmp_path: Path) -> None:
     photos = save_photos(tmp_path / "photos", PICTURE)
-    synthetic.synthesize("zurich", photos, tmp_path / "zurich")
+    synthetic.synthesize("zurich", [photos], tmp_path / "zurich")
     assert "Not the dataset" in (tmp_path / "zurich" / "SYNTHETIC.txt").read_text()
     pairs = Zurich(tmp_path / "zurich", "train", AS_SENSED)
     assert pairs.names == Zurich(tmp_path / "zurich", "test").names == ("0", "1")
@@ -68,7 +69,7 @@ def test_a_synthetic_mai21_opens_as_mai21_of_ten_bits(tmp_path: Path) -> None:
 def test_a_synthetic_lol_opens_as_lol(tmp_path: Path) -> None:
     small = synthetic.pictures(2, 0, 40, 48)
     photos = save_photos(tmp_path / "photos", *small)
-    synthetic.synthesize("lol", photos, tmp_path / "lol")
+    synthetic.synthesize("lol", [photos], tmp_path / "lol")
     for split in ("our485", "eval15"):
         pairs = LoL(tmp_path / "lol", "our485" if split == "our485" else "eval15")
         assert pairs.names == ("1", "2")
@@ -117,12 +118,40 @@ def test_the_same_pictures_give_the_same_files(tmp_path: Path) -> None:
 def test_photos_that_cannot_serve_leave_nothing_behind(tmp_path: Path) -> None:
     photos, output = save_photos(tmp_path / "photos", PICTURE[:, :447]), tmp_path / "output"
     with pytest.raises(lwisp.InputError, match="no picture for train holds a square of 448 px"):
-        synthetic.synthesize("zurich", photos, output)
+        synthetic.synthesize("zurich", [photos], output)
     with pytest.raises(lwisp.InputError, match="unknown kind 'sidd'; expected one of zurich, mai21, lol"):
-        synthetic.synthesize("sidd", photos, output)  # type: ignore[arg-type]
+        synthetic.synthesize("sidd", [photos], output)  # type: ignore[arg-type]
     with pytest.raises(lwisp.InputError, match="expected a folder of photographs"):
-        synthetic.synthesize("lol", tmp_path, output)
+        synthetic.synthesize("lol", [tmp_path], output)
     assert not output.exists()
     output.mkdir()
     with pytest.raises(lwisp.InputError, match="exists already; name a new folder"):
-        synthetic.synthesize("lol", photos, output)
+        synthetic.synthesize("lol", [photos], output)
+
+
+def test_plain_dngs_show_their_truth_at_three_noise_levels(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    gray = np.full((150, 161, 3), 188, np.uint8)  # 0.5 in linear light
+    Image.fromarray(gray).save(photos / "gray.png")
+    Image.fromarray(to_array(PICTURE)).save(photos / "large.png")
+    synthetic.synthesize("dng", [photos], tmp_path / "dngs")
+    assert np.array(Image.open(tmp_path / "dngs" / "truth" / "gray.png")).shape == (150, 160, 3)
+    truth = np.array(Image.open(tmp_path / "dngs" / "truth" / "large.png"))
+    assert np.array_equal(truth, to_array(PICTURE)[:, 204:716])  # the middle
+    for level, (shot_noise, read_noise) in synthetic.NOISE_LEVELS.items():
+        raw = read_raw(tmp_path / "dngs" / level / "gray.dng")
+        signal = (raw.mosaic - 512.0) / (16383 - 512)
+        for (row, column), gain in {(0, 0): raw.white_balance[0], (0, 1): 1, (1, 1): raw.white_balance[2]}.items():
+            plane = signal[row::2, column::2]
+            expected = 0.503 / gain
+            assert plane.mean() == pytest.approx(expected, abs=4e-3)
+            assert plane.std() == pytest.approx((shot_noise * expected + read_noise) ** 0.5, rel=0.05, abs=1e-4)
+        assert raw.exif.get(NOISE_PROFILE) == ((shot_noise, read_noise) if shot_noise else None)
+
+
+def test_plain_dngs_of_two_photos_of_one_name_are_refused(tmp_path: Path) -> None:
+    photos = save_photos(tmp_path / "photos", PICTURE)
+    with pytest.raises(lwisp.InputError, match="two photographs are called 0"):
+        synthetic.synthesize("dng", [photos / "train", photos / "val"], tmp_path / "dngs")
+    assert not (tmp_path / "dngs").exists()

@@ -1,0 +1,34 @@
+import re
+
+import numpy as np
+
+from lwisp.page import Block, Gallery, Panel, Table, to_html, to_markdown, to_picture
+
+RED = np.full((20, 30, 3), (200, 10, 10), np.uint8)
+BLOCKS: list[Block] = [
+    "Two < three.",
+    Table(["tool", "s"], [["a & b", "1.0"]]),
+    Gallery("IMG.dng", [[Panel(RED, "a\n1 s")] * 2]),
+]
+
+
+def test_markdown_has_the_words_and_the_tables() -> None:
+    assert to_markdown("Title", BLOCKS) == "# Title\n\nTwo < three.\n\n| tool | s |\n| --- | --- |\n| a & b | 1.0 |\n"
+
+
+def test_html_is_whole_in_itself_and_shows_text_as_text() -> None:
+    page = to_html("<Title>", BLOCKS)
+    assert "&lt;Title&gt;" in page
+    assert "Two &lt; three." in page
+    assert "<td>a &amp; b</td>" in page
+    sources = re.findall(r'src="([^"]*)"', page)
+    assert len(sources) == 2
+    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    assert "http" not in page
+
+
+def test_the_picture_shows_every_panel() -> None:
+    picture = np.asarray(to_picture(BLOCKS))
+    red = (picture == (200, 10, 10)).all(-1)
+    assert red.sum() == 2 * 20 * 30
+    assert to_picture([]).size[0] > 0
