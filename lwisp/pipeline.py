@@ -270,9 +270,7 @@ def _develop_files(
                 following.set_exception(error)
             reading = coming
             if reading is not None:
-                wait(
-                    [reading]
-                )  # LibRaw is kept off stderr by closing it to all, and who gets an outcome may write there
+                wait([reading])  # while LibRaw reads, stderr is closed to all; who gets an outcome may write there
             if writing is not None:
                 yield _outcome(jobs[index - 1], writing)
             writing = following
