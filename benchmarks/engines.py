@@ -63,10 +63,10 @@ def main(rounds: int) -> None:
                 actions[f"{name} {precision}"] = partial(engine.develop, inference._Whole(planes), picture)
     seconds = dict(zip(actions, time_in_turn(list(actions.values()), rounds), strict=True))
     print(f"{torch.get_num_threads()} threads, {rounds} rounds after one to warm up")
-    for name, times in seconds.items():
+    for label, times in seconds.items():
         ratio = statistics.median(plain / own for plain, own in zip(seconds["plain torch fp32"], times, strict=True))
         spread = f"({min(times):.3f} to {max(times):.3f})"
-        print(f"{name:20} {statistics.median(times):7.3f} s {spread}  {ratio:6.2f} times as fast as plain torch fp32")
+        print(f"{label:20} {statistics.median(times):7.3f} s {spread}  {ratio:6.2f} times as fast as plain torch fp32")
     print(f"roofline {roofline():.3f} s")
 
 
