@@ -137,7 +137,7 @@ def test_so_it_is_with_a_discriminator_and_with_other_networks(
     expected = row["reconstruction"]
     if "adversarial" in other:
         expected += 0.005 * row["adversarial"] + row["discrimination"]
-        assert 0.1 < row["discrimination"] < 1.5
+        assert 0.1 < row["discrimination"] < 3  # 0.69 for a critic that knows nothing
     assert row["loss"] == pytest.approx(expected, rel=1e-5)
 
 
