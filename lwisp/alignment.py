@@ -6,7 +6,9 @@ step by step, say how they lie, and a smooth field through them is what lenses a
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +28,9 @@ COARSE = 128  # px of the reference's long side in the search
 COVERS = np.geomspace(1.03, 0.3, 51)  # shares of the reference's sides that a picture may show: steps of 2.5 %
 STICKS_OUT = 0.04  # of a side, by which it may lie outside
 CANDIDATES = 4  # orientations with their best scale that are looked at closer
-LEVELS = (256, 512, 1024, 4096)  # px of the picture's long side
+LEVELS = (256, 768, 4096)  # px of the picture's long side
 TILE = 64  # px; shifts are measured in windows of twice that, Hann's
+MOST = 16  # windows in a row or column
 SOFTNESS = 0.14  # cycles/px at which the spectrum's weight has fallen to 61 %: a JPEG has lost the finest detail
 NOISE = 0.012  # contrast that counts as none, coded values
 BLOCKS = 4  # a side of a tile: what is compared for having been changed
@@ -54,6 +57,12 @@ class Placement:
         """
         values: NDArray[np.float64] = _terms(rows, columns, self.field.shape[1]) @ self.field.T
         return values
+
+    @property
+    def skew(self) -> float:
+        """Share of the sides by which the content is turned, sheared or seen from elsewhere: no lens does that."""
+        lines = (self.field[0, 2], self.field[1, 1])
+        return float(np.abs([*lines, *self.field[:, 3:6].ravel()]).max())
 
 
 @dataclass(frozen=True)
@@ -100,42 +109,40 @@ def work_size(
     return max(1, round(shape[0] * share)), max(1, round(shape[1] * share))
 
 
-def whole(plane: Plane) -> Box:
+def whole(plane: NDArray[Any]) -> Box:
     """The box that is all of it."""
     return 0.0, 0.0, float(plane.shape[0]), float(plane.shape[1])
 
 
-def view(plane: Plane, box: Box, size: tuple[int, ...]) -> Plane:
+def view(plane: Plane, box: Box, size: Sequence[int]) -> Plane:
     """What a box of a plane shows, (height, width) of `size`, antialiased; outside, the border goes on."""
     top, left, height, width = box
     margin = [math.ceil(2 * side / new) + 2 for side, new in ((height, size[0]), (width, size[1]))]
     starts = [math.floor(start) - edge for start, edge in zip((top, left), margin, strict=True)]
     ends = [math.ceil(end) + edge for end, edge in zip((top + height, left + width), margin, strict=True)]
-    if min(starts) < 0 or ends[0] > plane.shape[0] or ends[1] > plane.shape[1]:
-        rows, columns = (
-            np.arange(start, end).clip(0, side - 1) for start, end, side in zip(starts, ends, plane.shape, strict=True)
-        )
-        part = plane[rows[:, None], columns]
-    else:
-        part = plane[starts[0] : ends[0], starts[1] : ends[1]]
+    for axis, side in enumerate(plane.shape):
+        if (top, left)[axis] >= 0 and (top + height, left + width)[axis] <= side:
+            starts[axis], ends[axis] = max(0, starts[axis]), min(side, ends[axis])
+    rows, columns = (
+        np.arange(start, end).clip(0, side - 1) for start, end, side in zip(starts, ends, plane.shape, strict=True)
+    )
+    inside = all(len(places) == places[-1] - places[0] + 1 for places in (rows, columns))
+    part = plane[starts[0] : ends[0], starts[1] : ends[1]] if inside else plane[rows[:, None], columns]
     inner = (left - starts[1], top - starts[0], left - starts[1] + width, top - starts[0] + height)
     picture = Image.fromarray(np.ascontiguousarray(part)).resize((size[1], size[0]), Image.Resampling.BILINEAR, inner)
     return np.array(picture)
 
 
 def normalize(plane: Tensor, sigma: float) -> Tensor:
-    """(..., H, W) less its surroundings, over their contrast: what is left of a picture whatever its tone curve."""
-    radius = math.ceil(3 * sigma)
-    line = torch.exp(-(torch.arange(-radius, radius + 1).float() ** 2) / (2 * sigma**2))
-    line /= line.sum()
-
-    def blur(x: Tensor) -> Tensor:
-        x = functional.conv2d(functional.pad(x, (0, 0, radius, radius), "replicate"), line[None, None, :, None])
-        return functional.conv2d(functional.pad(x, (radius, radius, 0, 0), "replicate"), line[None, None, None])
-
-    x = plane.reshape(-1, 1, *plane.shape[-2:])
-    x = x - blur(x)
-    return (x / (blur(x * x) + NOISE**2).sqrt()).reshape(plane.shape)
+    """(H, W) less its surroundings, over their contrast: what is left of a picture whatever its tone curve."""
+    blurs = []
+    for side in plane.shape:
+        place = torch.arange(side)
+        near = torch.exp(-((place[:, None] - place) ** 2) / (2 * sigma**2))
+        blurs.append(near / near.sum(1, keepdim=True))
+    plane = plane - blurs[0] @ plane @ blurs[1].T
+    contrast = (blurs[0] @ plane.square() @ blurs[1].T + NOISE**2).sqrt()
+    return plane / contrast
 
 
 def _search(picture: Plane, reference: Plane) -> list[Placement]:
@@ -207,7 +214,7 @@ def _measure(
     """Centers (N, 2) of windows in work px, how far their content lies from the box's (N, 2), and its worth (N,)."""
     picture = view(turned, whole(turned), size)
     shown = view(reference, placement.box, size)
-    counts = [max(1, round(2 * side / window) - 1) for side in size]
+    counts = [min(MOST, max(1, round(2 * side / window) - 1)) for side in size]
     starts = [
         np.linspace(0, max(0, side - window), count).round().astype(int)
         for side, count in zip(size, counts, strict=True)
@@ -375,6 +382,5 @@ def _means(x: Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Te
 
 def _noise(plane: Tensor) -> float:
     """Standard deviation of what is noise: the median over small places of what a Laplacian sees (Immerkaer, 1996)."""
-    kernel = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]])
-    seen = functional.conv2d(plane[None, None], kernel[None, None]).abs()
+    seen = plane.diff(n=2, dim=0).diff(n=2, dim=1).abs()[None]
     return float(functional.avg_pool2d(seen, 8).median()) * math.sqrt(math.pi / 2) / 6

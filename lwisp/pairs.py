@@ -11,19 +11,31 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from lwisp import alignment
-from lwisp.alignment import Plane
+from lwisp import alignment, color, metrics
+from lwisp.alignment import BLOCKS, Box, Plane, view, whole
 from lwisp.errors import InputError, one_line
 from lwisp.image import EXIF_IFD, UNREADABLE, orient, to_srgb
+from lwisp.mosaic import cfa_offset
 from lwisp.raw import RAW_SUFFIXES, RawImage, camera_name, read_preview
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
+HEIF_SUFFIXES = (".heic", ".heif", ".hif")
+"""Looked for where pillow-heif is installed."""
+INTEROPERABILITY_IFD = 0xA005
+ADOBE_GAMMA = 2.19921875
+ADOBE_TO_XYZ = torch.tensor(
+    [[0.5766690, 0.1855582, 0.1882286], [0.2973450, 0.6273636, 0.0752915], [0.0270314, 0.0706889, 0.9913375]]
+)
+"""Adobe RGB (1998), D65."""
 MAX_SECONDS = 2.0  # between the times that a RAW and its JPEG carry
 MAX_STOPS = 0.2  # between their exposure times and apertures
 DEVELOPERS = (
@@ -35,6 +47,14 @@ DETAIL = 0.2  # share of a tile with structure from which on it can be judged
 MATCH = 0.6  # correlation from which on a tile shows the same
 AGREEING = 0.6  # share of the tiles that can be judged which must show the same
 FEWEST = 4  # of them
+SMALLEST = 100  # px a side
+MAX_OUT = 0.02  # of a side that the JPEG may show beyond what LibRaw calls visible
+MAX_SKEW = 0.0015  # of a side: 0 to 0.0002 in cameras' own, 0.006 and up in other shots of the same scene
+MAX_STRETCH = 0.005  # by which one direction may be scaled more than the other
+MIN_COLOR = 0.006  # standard deviation of color, in coded values, under which there is none
+CLIPPED = 0.9  # of white
+FAR = 0.2  # from the one look nearest to all, in coded values, that a block may be: up to 0.15 in cameras' own
+UNEVEN = 0.05  # standard deviation from tile to tile of brightness that it leaves: up to 0.018 in cameras' own
 FLAT = 0.5  # confidence in a tile that has nothing to be judged by
 
 
@@ -104,8 +124,9 @@ def find_pairs(folder: Path) -> tuple[list[Pair], list[Refusal]]:
     pairs: list[Pair] = []
     refusals: list[Refusal] = []
     found = False
+    suffixes = [*(HEIF_SUFFIXES if find_spec("pillow_heif") else ()), *reversed(JPEG_SUFFIXES)]  # the last one wins
     for names, place in _walk(folder, refusals):
-        jpegs = {Path(name).stem: place / name for name in reversed(names) if _suffix(name) in JPEG_SUFFIXES}
+        jpegs = {Path(name).stem: place / name for suffix in suffixes for name in names if _suffix(name) == suffix}
         for name in names:
             if _suffix(name) not in RAW_SUFFIXES:
                 continue
@@ -122,33 +143,42 @@ def find_pairs(folder: Path) -> tuple[list[Pair], list[Refusal]]:
 def align(pair: Pair, raw: RawImage) -> AlignedPair:
     """How a pair's JPEG lies on the mosaic of its RAW, and which of its tiles can be trusted.
 
-    Raises `InputError`, naming the pair, where the JPEG cannot be read, is monochrome, or shows something else.
+    Raises `InputError`, naming the pair, where the JPEG cannot be read, is monochrome, shows something else than the
+    RAW or shows it from elsewhere, or was treated too differently from place to place.
     """
-    picture = read_target(pair, raw)
     name = _name(pair)
-    reference = _green(raw)
-    own: Plane = picture[..., 1] / np.float32(255)
+    picture = read_target(pair, raw)
+    cells = _cells(raw)
+    reference: Plane = np.sqrt(_stretch(cells[1]))  # green: its two photosites have their middle in the cell's
+    share = min(1.0, max(reference.shape) / max(picture.shape))
+    green = picture[..., 1].astype(np.float32) / np.float32(255)
+    own = view(green, whole(green), [round(side * share) for side in green.shape])
     placement = alignment.find_placement(own, reference)
     if placement is None:
-        raise InputError(f"{name} does not show what the RAW shows, or too little of it; is it of another shot?")
-    turned = orient(own, placement.orientation)
-    seen = alignment.agreement(turned, reference, placement)
+        raise InputError(f"{name} does not show what the RAW shows; is it of another shot?")
+    seen = alignment.agreement(orient(own, placement.orientation), reference, placement)
+    target = orient(picture, placement.orientation)
+    blocks = _blocks(target, whole(target), seen)
+    light = _blocks(np.stack(cells, -1), placement.box, seen)
     judged = seen.detail >= DETAIL
     good = (seen.match >= MATCH) & (seen.changed == 0)
     agreeing = int((judged & good).sum())
     if agreeing < max(FEWEST, AGREEING * judged.sum()):
         raise InputError(
-            f"{name} shows the same as the RAW in {agreeing} of {judged.sum()} places only; "
-            "is it of another shot, or edited?"
+            f"{name} agrees with the RAW in {agreeing} of {judged.sum()} places only; is it of another shot, or edited?"
         )
-    target = orient(picture, placement.orientation)
-    box = placement.box
-    return AlignedPair(
-        pair,
-        target,
-        (2 * box[0], 2 * box[1], 2 * box[2], 2 * box[3]),
-        tuple(_tiles(placement, seen, np.where(judged, good * seen.match, FLAT * (seen.changed == 0)), target.shape)),
-    )
+    _check_geometry(name, placement, reference.shape, alignment.work_size(own.shape, reference.shape, placement.box))
+    _check_colors(name, blocks, light)
+    far, uneven = _look_residual(blocks, light, raw)
+    if uneven > UNEVEN:
+        raise InputError(
+            f"{name} is {uneven:.2f} brighter or darker from place to place than one look can tell (up to {UNEVEN} is "
+            "usual); was it merged of several shots?"
+        )
+    confidence = np.where(judged, good * seen.match, FLAT * (seen.changed == 0)) * (far < FAR)
+    tiles = tuple(_tiles(placement, seen, confidence, target.shape))
+    top, left, height, width = (2 * value for value in placement.box)
+    return AlignedPair(pair, target, (top, left, height, width), tiles)
 
 
 def read_target(pair: Pair, raw: RawImage) -> NDArray[np.uint8]:
@@ -157,14 +187,40 @@ def read_target(pair: Pair, raw: RawImage) -> NDArray[np.uint8]:
     if pair.jpeg is None and raw.jpeg is None:
         raise InputError(f"{pair.raw}: no JPEG beside this RAW, and none inside")
     try:
-        with Image.open(pair.jpeg or io.BytesIO(raw.jpeg or b"")) as picture:
+        with _open(pair.jpeg or io.BytesIO(raw.jpeg or b"")) as picture:
             profile = picture.info.get("icc_profile")
+            tags = picture.getexif()
             rgb = picture.convert("RGB")
         if profile:
             rgb = to_srgb(rgb, profile)
     except UNREADABLE as error:
         raise InputError(f"{name} cannot be read: {one_line(error)}") from error
-    return np.array(rgb)
+    if min(rgb.size) < SMALLEST:
+        raise InputError(f"{name} has {rgb.height}x{rgb.width} px only; expected {SMALLEST} a side at least")
+    return _adobe_to_srgb(np.array(rgb)) if not profile and _is_adobe_rgb(tags) else np.array(rgb)
+
+
+def _open(source: Path | io.BytesIO) -> Image.Image:
+    if isinstance(source, Path) and _suffix(source.name) in HEIF_SUFFIXES:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    return Image.open(source)
+
+
+def _is_adobe_rgb(tags: Image.Exif) -> bool:
+    """By the rules of camera files (DCF): cameras say so in a tag and put no profile in."""
+    return tags.get_ifd(INTEROPERABILITY_IFD).get(1) == "R03" or tags.get_ifd(EXIF_IFD).get(40961) == 2
+
+
+def _adobe_to_srgb(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    steps = np.arange(65536, dtype=np.float32) / 65535
+    decode = ((np.arange(256) / 255) ** ADOBE_GAMMA).astype(np.float32)
+    encode = np.rint(color.srgb_encode(torch.from_numpy(steps)).numpy() * 255).astype(np.uint8)
+    matrix = (torch.linalg.inv(color.SRGB_TO_XYZ) @ ADOBE_TO_XYZ).numpy()
+    linear = decode[rgb] @ matrix.T
+    converted: NDArray[np.uint8] = encode[(linear.clip(0, 1) * 65535).astype(np.uint16)]
+    return converted
 
 
 def _walk(folder: Path, refusals: list[Refusal]) -> Iterator[tuple[list[str], Path]]:
@@ -192,7 +248,7 @@ def _pair(path: Path, jpeg: Path | None) -> Pair:
 def _check_same_shot(path: Path, tags: Image.Exif, jpeg: Path) -> None:
     """Raise `InputError` where the tags of a JPEG say that it is of another shot, or not as the camera made it."""
     try:
-        with Image.open(jpeg) as picture:
+        with _open(jpeg) as picture:
             own = picture.getexif()
             photo = own.get_ifd(EXIF_IFD)
     except UNREADABLE as error:
@@ -203,6 +259,10 @@ def _check_same_shot(path: Path, tags: Image.Exif, jpeg: Path) -> None:
     times = [_time(tags, tags.get_ifd(EXIF_IFD)), _time(own, photo)]
     if times[0] and times[1] and abs((times[0] - times[1]).total_seconds()) > MAX_SECONDS:
         raise InputError(f"{jpeg}: taken at {times[1]}, but {path.name} at {times[0]}: it is of another shot")
+    for tag, what, stops in ((33434, "exposure time", 1), (33437, "aperture", 2)):
+        values = [_positive(photo.get(tag)), _positive(tags.get_ifd(EXIF_IFD).get(tag))]
+        if all(values) and abs(math.log2(values[0] / values[1])) * stops > MAX_STOPS:
+            raise InputError(f"{jpeg}: {what} {values[0]:.5g}, but {values[1]:.5g} of {path.name}: another shot")
 
 
 def _time(tags: Image.Exif, photo: dict[int, object]) -> datetime | None:
@@ -214,23 +274,94 @@ def _time(tags: Image.Exif, photo: dict[int, object]) -> datetime | None:
     return None
 
 
+def _positive(value: object) -> float:
+    """A tag's number, or 0 where it is none."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, ZeroDivisionError):
+        return 0.0
+    return number if 0 < number < math.inf else 0.0
+
+
 def _name(pair: Pair) -> str:
     return str(pair.jpeg) if pair.jpeg else f"{pair.raw}: the JPEG inside it"
 
 
-def _green(raw: RawImage) -> Plane:
-    """The mean green of each 2x2 cell, about the square root of light, 0 to 1: (H // 2, W // 2).
-
-    Both greens together have their middle in the cell's, and need neither gains nor matrix.
-    """
+def _cells(raw: RawImage) -> list[Plane]:
+    """Red, green and blue of each 2x2 cell, balanced, linear, black at 0: (H // 2, W // 2) each."""
     height, width = (side // 2 * 2 for side in raw.mosaic.shape)
-    cells = raw.mosaic[:height, :width]
-    first = raw.cfa.index("G")
-    green = cells[::2, first::2].astype(np.float32) + cells[1::2, 1 - first :: 2]
-    green = (green - (raw.black_level[1] + raw.black_level[2])).clip(0)
-    white = float(np.quantile(green[::8, ::8], 0.99))
-    plane: Plane = np.sqrt((green / max(white, 1.0)).clip(0, 1))
-    return plane
+    row, column = cfa_offset(raw.cfa)
+    gains = np.array(raw.white_balance) / min(raw.white_balance)
+    places = (((row, column),), ((row, 1 - column), (1 - row, column)), ((1 - row, 1 - column),))
+    planes = []
+    for positions, numbers, gain in zip(places, ((0,), (1, 2), (3,)), gains, strict=True):
+        parts = [raw.mosaic[y:height:2, x:width:2].astype(np.float32) for y, x in positions]
+        black, white = (sum(levels[number] for number in numbers) for levels in (raw.black_level, raw.white_level))
+        light: Plane = sum(parts[1:], parts[0]) - np.float32(black)
+        light *= gain / (white - black)
+        planes.append(light)
+    return planes
+
+
+def _stretch(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """To [0, 1], its brightest but for a hundredth at 1."""
+    white = max(float(np.quantile(plane[::8, ::8], 0.99)), 1e-4)
+    return (plane / np.float32(white)).clip(0, 1)
+
+
+def _blocks(planes: NDArray[Any], box: Box, seen: alignment.Agreement) -> NDArray[np.float32]:
+    """(h, w, 3), means over blocks (`BLOCKS` a side of a tile) of what lies in the box of planes (H, W, 3)."""
+    (first, last), (left, right) = ((edges[0], edges[-1]) for edges in (seen.rows, seen.columns))
+    part = (box[0] + first * box[2], box[1] + left * box[3], (last - first) * box[2], (right - left) * box[3])
+    size = [BLOCKS * (len(edges) - 1) for edges in (seen.rows, seen.columns)]
+    return np.stack([view(planes[..., channel].astype(np.float32), part, size) for channel in range(3)], -1)
+
+
+def _check_geometry(name: str, placement: alignment.Placement, whole: tuple[int, ...], size: tuple[int, int]) -> None:
+    """Raise `InputError` where no camera would have laid its JPEG so on the RAW; `size` is what was compared, in px."""
+    top, left, height, width = placement.box
+    out = max(-top / whole[0], -left / whole[1], (top + height) / whole[0] - 1, (left + width) / whole[1] - 1)
+    if out > MAX_OUT:
+        raise InputError(f"{name} shows more than the RAW, by {out:.0%} of a side; it is of another shot")
+    stretch = abs(math.log(height / width * size[1] / size[0]))
+    if placement.skew > MAX_SKEW + 0.5 / max(size) or stretch > MAX_STRETCH + 1 / min(size):
+        raise InputError(f"{name} is turned, stretched or seen from elsewhere than the RAW; is it of another shot?")
+
+
+def _check_colors(name: str, blocks: NDArray[np.float32], light: NDArray[np.float32]) -> None:
+    """Raise `InputError` where the JPEG's color is but a function of its brightness, and the RAW's is not."""
+    own, sensed = _color_left(blocks / 255), _color_left(np.sqrt(_stretch(light)))
+    if own < MIN_COLOR and (own < 0.2 * sensed or own < MIN_COLOR / 4):
+        raise InputError(f"{name} is monochrome; a look of colors cannot be learned from it")
+
+
+def _color_left(rgb: NDArray[Any]) -> float:
+    """Standard deviation of color that brightness does not explain, of (..., 3)."""
+    values = rgb.reshape(-1, 3).astype(np.float64)
+    brightness = values.mean(1)
+    colors = values - brightness[:, None]
+    terms = np.stack([brightness**power for power in range(5)], 1)
+    left = colors - terms @ np.linalg.lstsq(terms, colors, rcond=None)[0]
+    return float(left.std())
+
+
+def _look_residual(
+    blocks: NDArray[np.float32], light: NDArray[np.float32], raw: RawImage
+) -> tuple[NDArray[np.float64], float]:
+    """How far tiles (rows, columns) are from the one look that is nearest to all, at the worst block of each; and by
+    how much brightness differs so from tile to tile (standard deviation). Coded values; clipped blocks do not count.
+    """
+    gains = np.array(raw.white_balance) / min(raw.white_balance)
+    clipped = (light / gains).max(-1) > CLIPPED
+    sensed, shown = (
+        torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))
+        for x in (np.sqrt(_stretch(light)), (blocks / np.float32(255)).clip(0, 1))
+    )
+    left = (metrics.fit_look(sensed, shown) - shown).numpy()
+    tiled = (clipped.shape[0] // BLOCKS, BLOCKS, clipped.shape[1] // BLOCKS, BLOCKS)
+    far = np.where(clipped, 0, np.abs(left).mean(0)).reshape(tiled).max((1, 3))
+    lighter = np.where(clipped, 0, left.mean(0)).reshape(tiled).mean((1, 3))
+    return far, float(lighter.std())
 
 
 def _tiles(
