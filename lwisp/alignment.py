@@ -32,9 +32,11 @@ LEVELS = (256, 768, 4096)  # px of the picture's long side
 TILE = 64  # px; shifts are measured in windows of twice that, Hann's
 MOST = 16  # windows in a row or column
 SOFTNESS = 0.14  # cycles/px at which the spectrum's weight has fallen to 61 %: a JPEG has lost the finest detail
+STIFFNESS = 1e-3  # keeps curves away from where no tile says anything
 NOISE = 0.012  # contrast that counts as none, coded values
 BLOCKS = 4  # a side of a tile: what is compared for having been changed
 UNLIKE = 0.3  # correlation below which a block shows something else
+VISIBLE = (0.06, 0.94)  # brightness beyond which a tone curve may swallow structure
 CHANCE = 4.0  # standard deviations of a peak by chance that a real one has to be above
 
 
@@ -292,8 +294,9 @@ def _fit(
     field = np.zeros((2, count))
     for turn in range(25):  # first where most lie, then lines, then curves
         used = start if turn < 5 else terms[:, :3] if turn < 15 else terms
-        root = np.sqrt(weight)[:, None]
-        solution = np.linalg.lstsq(root * used, root * moved, rcond=1e-6)[0]
+        squares = used.T @ (weight[:, None] * used)
+        squares[range(3, len(squares)), range(3, len(squares))] += STIFFNESS * weight.sum()
+        solution = np.linalg.lstsq(squares, used.T @ (weight[:, None] * moved), rcond=1e-9)[0]
         residual = np.hypot(*(moved - used @ solution).T)
         weight = worth / np.maximum(residual, near / 4)
         field[:] = 0
@@ -332,18 +335,19 @@ def agreement(turned: Plane, reference: Plane, placement: Placement) -> Agreemen
     correlation = both / (own * other).sqrt().clamp(min=1e-9)
     noise = [_noise(x) for x in (picture, shown)]
     structured, expected = (x.sqrt() > max(2 * NOISE, 3 * sigma) for x, sigma in zip((own, other), noise, strict=True))
-    light = blocks[0][0]
-    visible = (light > 0.08) & (light < 0.92)  # a tone curve may swallow what lies beyond
-    changed = (correlation < UNLIKE) & (structured | (expected & visible))
+    visible = (blocks[0][0] > VISIBLE[0]) & (blocks[0][0] < VISIBLE[1])
+    expected = expected & visible
+    changed = (correlation < UNLIKE) & (structured | expected)
 
     def tiles(x: Tensor) -> NDArray[np.float64]:
         return functional.avg_pool2d(x[None].double(), BLOCKS)[0].numpy()
 
+    both, own, other = (x * visible for x in (both, own, other))
     match = tiles(both) / np.sqrt(tiles(own) * tiles(other)).clip(1e-9)
     return Agreement(
         rows[::BLOCKS] / size[0],
         columns[::BLOCKS] / size[1],
-        tiles((structured | expected).double()),
+        tiles(((structured & visible) | expected).double()),
         match,
         tiles(changed.double()),
     )

@@ -8,6 +8,7 @@ the same shot.
 import io
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -48,13 +49,14 @@ MATCH = 0.6  # correlation from which on a tile shows the same
 AGREEING = 0.6  # share of the tiles that can be judged which must show the same
 FEWEST = 4  # of them
 SMALLEST = 100  # px a side
+BAR = 12  # of 255, that black bars may have
 MAX_OUT = 0.02  # of a side that the JPEG may show beyond what LibRaw calls visible
 MAX_SKEW = 0.0015  # of a side: 0 to 0.0002 in cameras' own, 0.006 and up in other shots of the same scene
 MAX_STRETCH = 0.005  # by which one direction may be scaled more than the other
 MIN_COLOR = 0.006  # standard deviation of color, in coded values, under which there is none
 CLIPPED = 0.9  # of white
 FAR = 0.2  # from the one look nearest to all, in coded values, that a block may be: up to 0.15 in cameras' own
-UNEVEN = 0.05  # standard deviation from tile to tile of brightness that it leaves: up to 0.018 in cameras' own
+UNEVEN = 0.04  # standard deviation from tile to tile of brightness that it leaves: up to 0.018 in cameras' own
 FLAT = 0.5  # confidence in a tile that has nothing to be judged by
 
 
@@ -156,8 +158,8 @@ def align(pair: Pair, raw: RawImage) -> AlignedPair:
     placement = alignment.find_placement(own, reference)
     if placement is None:
         raise InputError(f"{name} does not show what the RAW shows; is it of another shot?")
-    seen = alignment.agreement(orient(own, placement.orientation), reference, placement)
-    target = orient(picture, placement.orientation)
+    own, target = (orient(x, placement.orientation) for x in (own, picture))
+    seen = alignment.agreement(own, reference, placement)
     blocks = _blocks(target, whole(target), seen)
     light = _blocks(np.stack(cells, -1), placement.box, seen)
     judged = seen.detail >= DETAIL
@@ -187,9 +189,12 @@ def read_target(pair: Pair, raw: RawImage) -> NDArray[np.uint8]:
     if pair.jpeg is None and raw.jpeg is None:
         raise InputError(f"{pair.raw}: no JPEG beside this RAW, and none inside")
     try:
-        with _open(pair.jpeg or io.BytesIO(raw.jpeg or b"")) as picture:
+        with (
+            warnings.catch_warnings(action="ignore"),  # Pillow warns of every damaged tag
+            _open(pair.jpeg or io.BytesIO(raw.jpeg or b"")) as picture,
+        ):
             profile = picture.info.get("icc_profile")
-            tags = picture.getexif()
+            adobe = not profile and _is_adobe_rgb(picture.getexif())
             rgb = picture.convert("RGB")
         if profile:
             rgb = to_srgb(rgb, profile)
@@ -197,7 +202,18 @@ def read_target(pair: Pair, raw: RawImage) -> NDArray[np.uint8]:
         raise InputError(f"{name} cannot be read: {one_line(error)}") from error
     if min(rgb.size) < SMALLEST:
         raise InputError(f"{name} has {rgb.height}x{rgb.width} px only; expected {SMALLEST} a side at least")
-    return _adobe_to_srgb(np.array(rgb)) if not profile and _is_adobe_rgb(tags) else np.array(rgb)
+    shown = _without_bars(np.array(rgb))
+    return _adobe_to_srgb(shown) if adobe else shown
+
+
+def _without_bars(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture less its black bars, which fill small JPEGs of 4:3 beside a picture of 3:2."""
+    for _ in range(2):  # rows, then columns
+        bright = np.nonzero(rgb.max((1, 2)) > BAR)[0]
+        if len(bright) and bright[0] > 1 and len(rgb) - 1 - bright[-1] > 1:
+            rgb = rgb[bright[0] + 1 : bright[-1]]  # the line next to a bar holds some of it
+        rgb = rgb.swapaxes(0, 1)
+    return rgb
 
 
 def _open(source: Path | io.BytesIO) -> Image.Image:
@@ -248,7 +264,7 @@ def _pair(path: Path, jpeg: Path | None) -> Pair:
 def _check_same_shot(path: Path, tags: Image.Exif, jpeg: Path) -> None:
     """Raise `InputError` where the tags of a JPEG say that it is of another shot, or not as the camera made it."""
     try:
-        with _open(jpeg) as picture:
+        with warnings.catch_warnings(action="ignore"), _open(jpeg) as picture:
             own = picture.getexif()
             photo = own.get_ifd(EXIF_IFD)
     except UNREADABLE as error:
@@ -348,8 +364,10 @@ def _color_left(rgb: NDArray[Any]) -> float:
 def _look_residual(
     blocks: NDArray[np.float32], light: NDArray[np.float32], raw: RawImage
 ) -> tuple[NDArray[np.float64], float]:
-    """How far tiles (rows, columns) are from the one look that is nearest to all, at the worst block of each; and by
-    how much brightness differs so from tile to tile (standard deviation). Coded values; clipped blocks do not count.
+    """How far tiles (rows, columns) are from the one look nearest to all, and how unevenly bright it leaves them.
+
+    The first is that of a tile's worst block, the second a standard deviation over tiles, edited places aside. Both in
+    coded values; clipped blocks do not count.
     """
     gains = np.array(raw.white_balance) / min(raw.white_balance)
     clipped = (light / gains).max(-1) > CLIPPED
@@ -361,7 +379,7 @@ def _look_residual(
     tiled = (clipped.shape[0] // BLOCKS, BLOCKS, clipped.shape[1] // BLOCKS, BLOCKS)
     far = np.where(clipped, 0, np.abs(left).mean(0)).reshape(tiled).max((1, 3))
     lighter = np.where(clipped, 0, left.mean(0)).reshape(tiled).mean((1, 3))
-    return far, float(lighter.std())
+    return far, 1.4826 * float(np.median(np.abs(lighter - np.median(lighter))))
 
 
 def _tiles(
