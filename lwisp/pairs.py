@@ -25,6 +25,7 @@ from lwisp import alignment, color, metrics
 from lwisp.alignment import BLOCKS, Box, Plane, view, whole
 from lwisp.errors import InputError, one_line
 from lwisp.image import EXIF_IFD, UNREADABLE, orient, to_srgb
+from lwisp.makernotes import picture_style
 from lwisp.mosaic import cfa_offset
 from lwisp.raw import RAW_SUFFIXES, RawImage, camera_name, read_preview
 
@@ -37,6 +38,8 @@ ADOBE_TO_XYZ = torch.tensor(
     [[0.5766690, 0.1855582, 0.1882286], [0.2973450, 0.6273636, 0.0752915], [0.0270314, 0.0706889, 0.9913375]]
 )
 """Adobe RGB (1998), D65."""
+MERGED = (2, 3, 6, 7)
+"""What EXIF's CustomRendered says of HDR and panoramas (Apple's numbers)."""
 MAX_SECONDS = 2.0  # between the times that a RAW and its JPEG carry
 MAX_STOPS = 0.2  # between their exposure times and apertures
 DEVELOPERS = (
@@ -49,7 +52,7 @@ MATCH = 0.6  # correlation from which on a tile shows the same
 AGREEING = 0.6  # share of the tiles that can be judged which must show the same
 FEWEST = 4  # of them
 SMALLEST = 100  # px a side
-BAR = 12  # of 255, that black bars may have
+BAR = 24  # of 255, that black bars may have beside something bright
 MAX_OUT = 0.02  # of a side that the JPEG may show beyond what LibRaw calls visible
 MAX_SKEW = 0.0015  # of a side: 0 to 0.0002 in cameras' own, 0.006 and up in other shots of the same scene
 MAX_STRETCH = 0.005  # by which one direction may be scaled more than the other
@@ -209,9 +212,9 @@ def read_target(pair: Pair, raw: RawImage) -> NDArray[np.uint8]:
 def _without_bars(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A picture less its black bars, which fill small JPEGs of 4:3 beside a picture of 3:2."""
     for _ in range(2):  # rows, then columns
-        bright = np.nonzero(rgb.max((1, 2)) > BAR)[0]
+        bright = np.nonzero(rgb[..., 1].max(1) > BAR)[0]
         if len(bright) and bright[0] > 1 and len(rgb) - 1 - bright[-1] > 1:
-            rgb = rgb[bright[0] + 1 : bright[-1]]  # the line next to a bar holds some of it
+            rgb = rgb[bright[0] + 2 : bright[-1] - 1]  # lines next to a bar hold some of it
         rgb = rgb.swapaxes(0, 1)
     return rgb
 
@@ -256,17 +259,20 @@ def _pair(path: Path, jpeg: Path | None) -> Pair:
     tags, embedded = read_preview(path)
     if jpeg is None and embedded is None:
         raise InputError(f"{path}: no JPEG beside this RAW, and none inside")
-    if jpeg is not None:
-        _check_same_shot(path, tags, jpeg)
-    return Pair(path, jpeg, camera_name(tags), "")
+    style = _style_of(path, tags, jpeg) if jpeg else ""
+    return Pair(path, jpeg, camera_name(tags), style or picture_style(tags))
 
 
-def _check_same_shot(path: Path, tags: Image.Exif, jpeg: Path) -> None:
-    """Raise `InputError` where the tags of a JPEG say that it is of another shot, or not as the camera made it."""
+def _style_of(path: Path, tags: Image.Exif, jpeg: Path) -> str:
+    """The picture style in the tags of a JPEG beside a RAW of these tags.
+
+    Raises `InputError` where they say that it is of another shot, or not as the camera made it.
+    """
     try:
         with warnings.catch_warnings(action="ignore"), _open(jpeg) as picture:
             own = picture.getexif()
             photo = own.get_ifd(EXIF_IFD)
+            style = picture_style(own)
     except UNREADABLE as error:
         raise InputError(f"{jpeg}: cannot be read: {one_line(error)}") from error
     program = str(own.get(305, ""))
@@ -279,6 +285,9 @@ def _check_same_shot(path: Path, tags: Image.Exif, jpeg: Path) -> None:
         values = [_positive(photo.get(tag)), _positive(tags.get_ifd(EXIF_IFD).get(tag))]
         if all(values) and abs(math.log2(values[0] / values[1])) * stops > MAX_STOPS:
             raise InputError(f"{jpeg}: {what} {values[0]:.5g}, but {values[1]:.5g} of {path.name}: another shot")
+    if photo.get(41985) in MERGED:
+        raise InputError(f"{jpeg}: its tags say that it was merged of several shots; it has no one look to learn")
+    return style
 
 
 def _time(tags: Image.Exif, photo: dict[int, object]) -> datetime | None:
@@ -300,7 +309,7 @@ def _positive(value: object) -> float:
 
 
 def _name(pair: Pair) -> str:
-    return str(pair.jpeg) if pair.jpeg else f"{pair.raw}: the JPEG inside it"
+    return f"{pair.jpeg}: the JPEG" if pair.jpeg else f"{pair.raw}: the JPEG inside"
 
 
 def _cells(raw: RawImage) -> list[Plane]:

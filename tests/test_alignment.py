@@ -18,7 +18,8 @@ def mural() -> Plane:
     raw = read_raw(SAMPLE)
     row, column = divmod(raw.cfa.index("G"), 2)
     green = raw.mosaic[row::2, column::2].astype(np.float32) - raw.black_level[1]
-    return np.sqrt((green / np.quantile(green, 0.99)).clip(0, 1)).astype(np.float32)
+    coded: Plane = np.sqrt((green / np.quantile(green, 0.99)).clip(0, 1)).astype(np.float32)
+    return coded
 
 
 def take(plane: Plane, box: alignment.Box, size: tuple[int, int], warp: float = 0.0) -> Plane:
@@ -29,7 +30,8 @@ def take(plane: Plane, box: alignment.Box, size: tuple[int, int], warp: float = 
     columns = box[1] + box[3] * (u + warp * (u - 0.5) * radius) - 0.5
     soft = ndimage.gaussian_filter(plane, 0.4 * max(box[2] / size[0], 1))
     taken = ndimage.map_coordinates(soft, [rows, columns], order=3, mode="nearest").clip(0, 1)
-    return (0.1 + 0.8 * taken**2 * (3 - 2 * taken)).astype(np.float32)
+    hard: Plane = (0.1 + 0.8 * taken**2 * (3 - 2 * taken)).astype(np.float32)
+    return hard
 
 
 def corners(box: alignment.Box) -> NDArray[np.float64]:

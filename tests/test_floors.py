@@ -18,6 +18,7 @@ FLOORS = [
         "baselines",
         "page",
         "registration",
+        "makernotes",
     },
     {"runtimes"},
     {"raw", "image", "unprocess", "checkpoint", "stages", "losses", "formats", "lpips", "charts"},
