@@ -24,6 +24,7 @@ from PIL import Image
 from lwisp import alignment, color, metrics
 from lwisp.alignment import BLOCKS, Box, Plane, view, whole
 from lwisp.errors import InputError, one_line
+from lwisp.files import is_regular
 from lwisp.image import EXIF_IFD, UNREADABLE, orient, to_srgb
 from lwisp.makernotes import picture_style
 from lwisp.mosaic import cfa_offset
@@ -142,6 +143,8 @@ def find_pairs(folder: Path) -> tuple[list[Pair], list[Refusal]]:
                 pairs.append(_pair(place / name, jpegs.get(Path(name).stem)))
             except InputError as error:
                 refusals.append(Refusal(place / name, str(error)))
+    if not found and refusals:
+        raise InputError(refusals[0].reason)
     if not found:
         raise InputError(f"{folder}: no RAW files in this folder ({', '.join(sorted(RAW_SUFFIXES))})")
     return pairs, refusals
@@ -160,7 +163,7 @@ def align(pair: Pair, raw: RawImage) -> AlignedPair:
     reference = _mix(planes, LUMA)
     share = min(1.0, max(reference.shape) / max(picture.shape))
     luma = np.asarray(Image.fromarray(picture).convert("L")).astype(np.float32) / np.float32(255)
-    own = view(luma, whole(luma), [round(side * share) for side in luma.shape])
+    own = view(luma, whole(luma), [max(1, round(side * share)) for side in luma.shape])
     placement = alignment.find_placement(own, reference)
     if placement is None:
         raise InputError(f"{name} does not show what the RAW shows; is it of another shot?")
@@ -208,9 +211,10 @@ def read_target(pair: Pair, raw: RawImage) -> NDArray[np.uint8]:
             rgb = to_srgb(rgb, profile)
     except UNREADABLE as error:
         raise InputError(f"{name} cannot be read: {one_line(error)}") from error
-    if min(rgb.size) < SMALLEST:
-        raise InputError(f"{name} has {rgb.height}x{rgb.width} px only; expected {SMALLEST} a side at least")
     shown = _without_bars(np.array(rgb))
+    for what, (height, width) in ((name, shown.shape[:2]), (f"{pair.raw}: the RAW", raw.mosaic.shape)):
+        if min(height, width) < SMALLEST:
+            raise InputError(f"{what} has {height}x{width} px only; expected {SMALLEST} a side at least")
     return _adobe_to_srgb(shown) if adobe else shown
 
 
@@ -253,7 +257,8 @@ def _walk(folder: Path, refusals: list[Refusal]) -> Iterator[tuple[list[str], Pa
 
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield sorted(name for name in names if not name.startswith(".")), Path(place)
+        kept = sorted(name for name in names if not name.startswith("."))
+        yield [name for name in kept if is_regular(Path(place, name))], Path(place)
 
 
 def _suffix(name: str) -> str:
