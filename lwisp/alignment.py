@@ -84,18 +84,19 @@ class Agreement:
 
 
 def find_placement(picture: Plane, reference: Plane) -> Placement | None:
-    """Where a picture (h, w) lies in a reference (H, W), or nothing where it seems to lie nowhere in it.
+    """About where a picture (h, w) lies in a reference (H, W), or nothing where it seems to lie nowhere in it.
 
-    It may be turned or mirrored, scaled, cropped down to a third of the sides, and distorted by some percent. What is
-    found is to be judged by `agreement`.
+    It may be turned or mirrored, scaled, and cropped down to a third of the sides. What is found is for `refine` to
+    make exact, and for `agreement` to judge.
     """
-    found = [_refine(picture, reference, guess) for guess in _search(picture, reference)]
+    found = [_settle(picture, reference, guess) for guess in _search(picture, reference)]
     good = [(score, placement) for score, placement in found if placement is not None]
-    if not good:
-        return None
-    placement = max(good, key=lambda pair: pair[0])[1]
+    return max(good, key=lambda pair: pair[0])[1] if good else None
+
+
+def refine(turned: Plane, reference: Plane, placement: Placement) -> Placement:
+    """The same placement to a fraction of a px, distortion of some percent included, of a picture that is turned."""
     for level in LEVELS[1:]:
-        turned = orient(picture, placement.orientation)
         size = work_size(turned.shape, reference.shape, placement.box, level)
         placement = _adjust(turned, reference, placement, size)[0]
         if max(size) < level:
@@ -185,7 +186,7 @@ def _search(picture: Plane, reference: Plane) -> list[Placement]:
     return [placement for worth, placement in ranked if worth > 0.5 * ranked[0][0]]
 
 
-def _refine(picture: Plane, reference: Plane, guess: Placement) -> tuple[float, Placement | None]:
+def _settle(picture: Plane, reference: Plane, guess: Placement) -> tuple[float, Placement | None]:
     """A guess of the search brought nearer at the coarsest level, and how well it fits there."""
     turned = orient(picture, guess.orientation)
     score = 0.0

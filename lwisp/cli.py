@@ -120,12 +120,17 @@ def train(
 @app.command()
 def synthesize(
     kind: Annotated[
-        Literal["zurich", "mai21", "lol", "dng"],
-        typer.Argument(help="The dataset whose form to write; dng: plain RAW files with their truth, for compare."),
+        Literal["zurich", "mai21", "lol", "dng", "camera"],
+        typer.Argument(
+            help="The dataset whose form to write; dng: plain RAW files with their truth, for compare; camera: RAW "
+            "files with JPEGs of a hard look, to learn it."
+        ),
     ],
     photos: Annotated[
         list[Path],
-        typer.Argument(help="Folders with photographs in train and val; for dng in themselves.", readable=False),
+        typer.Argument(
+            help="Folders with photographs in train and val; for dng and camera in themselves.", readable=False
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.", readable=False)],
 ) -> None:

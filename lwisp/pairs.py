@@ -9,7 +9,7 @@ import io
 import math
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
@@ -24,6 +24,7 @@ from PIL import Image
 from lwisp import alignment, color, metrics
 from lwisp.alignment import BLOCKS, Box, Plane, view, whole
 from lwisp.errors import InputError, one_line
+from lwisp.files import is_regular
 from lwisp.image import EXIF_IFD, UNREADABLE, orient, to_srgb
 from lwisp.makernotes import picture_style
 from lwisp.mosaic import cfa_offset
@@ -51,6 +52,8 @@ DETAIL = 0.2  # share of a tile with structure from which on it can be judged
 MATCH = 0.6  # correlation from which on a tile shows the same
 AGREEING = 0.6  # share of the tiles that can be judged which must show the same
 FEWEST = 4  # of them
+LUMA = (0.299, 0.587, 0.114)
+GRID = (32, 48)
 SMALLEST = 100  # px a side
 BAR = 24  # of 255, that black bars may have beside something bright
 MAX_OUT = 0.02  # of a side that the JPEG may show beyond what LibRaw calls visible
@@ -140,6 +143,8 @@ def find_pairs(folder: Path) -> tuple[list[Pair], list[Refusal]]:
                 pairs.append(_pair(place / name, jpegs.get(Path(name).stem)))
             except InputError as error:
                 refusals.append(Refusal(place / name, str(error)))
+    if not found and refusals:
+        raise InputError(refusals[0].reason)
     if not found:
         raise InputError(f"{folder}: no RAW files in this folder ({', '.join(sorted(RAW_SUFFIXES))})")
     return pairs, refusals
@@ -154,14 +159,17 @@ def align(pair: Pair, raw: RawImage) -> AlignedPair:
     name = _name(pair)
     picture = read_target(pair, raw)
     cells = _cells(raw)
-    reference: Plane = np.sqrt(_stretch(cells[1]))  # green: its two photosites have their middle in the cell's
+    planes = [np.sqrt(_stretch(plane)) for plane in cells]
+    reference = _mix(planes, LUMA)
     share = min(1.0, max(reference.shape) / max(picture.shape))
-    green = picture[..., 1].astype(np.float32) / np.float32(255)
-    own = view(green, whole(green), [round(side * share) for side in green.shape])
+    luma = np.asarray(Image.fromarray(picture).convert("L")).astype(np.float32) / np.float32(255)
+    own = view(luma, whole(luma), [max(1, round(side * share)) for side in luma.shape])
     placement = alignment.find_placement(own, reference)
     if placement is None:
         raise InputError(f"{name} does not show what the RAW shows; is it of another shot?")
     own, target = (orient(x, placement.orientation) for x in (own, picture))
+    reference = _mix(planes, _fit_mixture(own, planes, placement.box))
+    placement = alignment.refine(own, reference, placement)
     seen = alignment.agreement(own, reference, placement)
     blocks = _blocks(target, whole(target), seen)
     light = _blocks(np.stack(cells, -1), placement.box, seen)
@@ -203,9 +211,10 @@ def read_target(pair: Pair, raw: RawImage) -> NDArray[np.uint8]:
             rgb = to_srgb(rgb, profile)
     except UNREADABLE as error:
         raise InputError(f"{name} cannot be read: {one_line(error)}") from error
-    if min(rgb.size) < SMALLEST:
-        raise InputError(f"{name} has {rgb.height}x{rgb.width} px only; expected {SMALLEST} a side at least")
     shown = _without_bars(np.array(rgb))
+    for what, (height, width) in ((name, shown.shape[:2]), (f"{pair.raw}: the RAW", raw.mosaic.shape)):
+        if min(height, width) < SMALLEST:
+            raise InputError(f"{what} has {height}x{width} px only; expected {SMALLEST} a side at least")
     return _adobe_to_srgb(shown) if adobe else shown
 
 
@@ -248,7 +257,8 @@ def _walk(folder: Path, refusals: list[Refusal]) -> Iterator[tuple[list[str], Pa
 
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield sorted(name for name in names if not name.startswith(".")), Path(place)
+        kept = sorted(name for name in names if not name.startswith("."))
+        yield [name for name in kept if is_regular(Path(place, name))], Path(place)
 
 
 def _suffix(name: str) -> str:
@@ -324,14 +334,42 @@ def _cells(raw: RawImage) -> list[Plane]:
         black, white = (sum(levels[number] for number in numbers) for levels in (raw.black_level, raw.white_level))
         light: Plane = sum(parts[1:], parts[0]) - np.float32(black)
         light *= gain / (white - black)
+        if len(positions) == 1:  # half a photosite off the cell's middle, where both greens have theirs
+            for axis, place in enumerate(positions[0]):
+                light = _a_quarter_on(light, axis, 1 if place == 0 else -1)
         planes.append(light)
     return planes
+
+
+def _a_quarter_on(plane: Plane, axis: int, step: int) -> Plane:
+    """What lies a quarter of the way to the next (or last, step -1) along an axis; the border stays."""
+    moved = plane.swapaxes(0, axis).copy()
+    own, other = (slice(None, -1), slice(1, None))[::step]
+    moved[own] *= np.float32(0.75)
+    moved[own] += np.float32(0.25) * plane.swapaxes(0, axis)[other]
+    return moved.swapaxes(0, axis)
 
 
 def _stretch(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     """To [0, 1], its brightest but for a hundredth at 1."""
     white = max(float(np.quantile(plane[::8, ::8], 0.99)), 1e-4)
     return (plane / np.float32(white)).clip(0, 1)
+
+
+def _mix(planes: list[Plane], weights: Sequence[float]) -> Plane:
+    mixed: Plane = sum(plane * np.float32(weight) for plane, weight in zip(planes, weights, strict=True))  # type: ignore
+    return mixed
+
+
+def _fit_mixture(own: Plane, planes: list[Plane], box: Box) -> list[float]:
+    """The weights with which red, green and blue come nearest to the JPEG's brightness, seen on a coarse grid.
+
+    A camera's matrix and saturation turn an edge between colors of one brightness into one that is seen, and back.
+    """
+    shown, *sensed = (view(x, part, GRID) for x, part in ((own, whole(own)), *((plane, box) for plane in planes)))
+    terms = np.stack([*(x.ravel() for x in sensed), np.ones(shown.size, np.float32)], 1)
+    weights: list[float] = np.linalg.lstsq(terms, shown.ravel(), rcond=1e-4)[0][:3].tolist()
+    return weights
 
 
 def _blocks(planes: NDArray[Any], box: Box, seen: alignment.Agreement) -> NDArray[np.float32]:

@@ -34,6 +34,11 @@ def take(plane: Plane, box: alignment.Box, size: tuple[int, int], warp: float = 
     return hard
 
 
+def find(picture: Plane, reference: Plane) -> Placement | None:
+    found = alignment.find_placement(picture, reference)
+    return found and alignment.refine(orient(picture, found.orientation), reference, found)
+
+
 def corners(box: alignment.Box) -> NDArray[np.float64]:
     return np.array([box[0], box[1], box[0] + box[2], box[1] + box[3]])
 
@@ -50,7 +55,7 @@ def test_a_view_of_a_ramp_shows_where_it_looks() -> None:
 def test_a_picture_is_found_however_it_is_turned(mural: Plane, orientation: int) -> None:
     box = (14.3, 20.7, 690.0, 920.0)
     shown = np.ascontiguousarray(unorient(take(mural, box, (360, 480)), orientation))
-    found = alignment.find_placement(shown, mural)
+    found = find(shown, mural)
     assert found is not None
     assert found.orientation == orientation
     np.testing.assert_allclose(corners(found.box), corners(box), atol=0.3)
@@ -67,7 +72,7 @@ def test_a_picture_is_found_however_it_is_turned(mural: Plane, orientation: int)
     ],
 )
 def test_scale_and_crop_are_found(mural: Plane, box: alignment.Box, size: tuple[int, int]) -> None:
-    found = alignment.find_placement(take(mural, box, size), mural)
+    found = find(take(mural, box, size), mural)
     assert found is not None
     assert found.orientation == 1
     pixel = max(1.0, box[2] / size[0])
@@ -77,7 +82,7 @@ def test_scale_and_crop_are_found(mural: Plane, box: alignment.Box, size: tuple[
 
 def test_what_a_lens_bends_is_found_as_a_field_of_shifts(mural: Plane) -> None:
     bend, shape = 0.01, (540, 720)
-    found = alignment.find_placement(take(mural, (60.0, 80.0, 600.0, 800.0), shape, bend), mural)
+    found = find(take(mural, (60.0, 80.0, 600.0, 800.0), shape, bend), mural)
     assert found is not None
     v, u = (x.ravel() for x in np.meshgrid(np.linspace(0.1, 0.9, 9), np.linspace(0.1, 0.9, 9), indexing="ij"))
     radius = (2 * v - 1) ** 2 + (2 * u - 1) ** 2
@@ -110,7 +115,7 @@ def test_another_picture_agrees_nowhere(mural: Plane) -> None:
     other = np.ascontiguousarray(mural[::-1, :480]).copy()
     assert np.array_equal(orient(orient(other, 4), 4), other)
     reference = np.ascontiguousarray(mural[:, 480:])
-    found = alignment.find_placement(other, reference)
+    found = find(other, reference)
     if found is not None:
         seen = alignment.agreement(orient(other, found.orientation), reference, found)
         judged = seen.detail > 0.2

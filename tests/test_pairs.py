@@ -1,6 +1,7 @@
 """RAW and JPEG: found together, laid onto each other, and told apart where they do not belong together."""
 
 import io
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -193,6 +194,11 @@ def test_damaged_and_tiny_jpegs_are_refused(boxes: tuple[RawImage, Image.Image])
     assert "cannot be read" in refused(raw, whole[: len(whole) // 2])
     assert "cannot be read" in refused(raw, b"no picture")
     assert "40x53 px only" in refused(raw, jpeg(picture.resize((53, 40))))
+    assert "4x5 px only" in refused(replace(raw, mosaic=raw.mosaic[:4, :5]), whole)
+    for size in ((3000, 101), (101, 3000)):
+        assert "another shot" in refused(raw, jpeg(picture.resize(size)))
+    for level in (0, 500, 1023):  # nothing to be seen
+        assert "another shot" in refused(replace(raw, mosaic=np.full((400, 601), level, np.uint16)), whole)
     broken = bytearray(whole)
     for place in np.random.default_rng(0).integers(len(whole) // 3, len(whole) - 100, 8):
         broken[place] ^= 0x55
@@ -244,6 +250,15 @@ def test_a_folder_without_raw_files_is_refused_and_folders_in_it_are_searched(tm
     shutil.copy(S40, tmp_path / "2021" / ".trash")
     assert "no RAW files" in refusal(tmp_path, find_pairs, tmp_path)
     assert "expected a folder" in refusal(tmp_path / "x", find_pairs, tmp_path / "x")
+    os.mkfifo(tmp_path / "pipe.dng")
     shutil.copy(S40, tmp_path / "2021" / "b.crw")
     found, _ = find_pairs(tmp_path)
     assert [pair.raw for pair in found] == [tmp_path / "2021" / "b.crw"]
+
+
+def test_folders_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(path: str) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", deny)
+    assert "Permission denied" in refusal(tmp_path, find_pairs, tmp_path)
