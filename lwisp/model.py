@@ -172,7 +172,7 @@ class Look(nn.Module):
 
     def unbounded(self, rgb: Tensor) -> Tensor:
         """The same before it is held in [0, 1], where a gradient would end."""
-        return rgb + self.layers(rgb)  # type: ignore[no-any-return]
+        return rgb + self.layers(2 * rgb - 1)  # type: ignore[no-any-return]
 
 
 class LWISP(nn.Module):
