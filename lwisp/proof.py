@@ -104,10 +104,10 @@ def prove(
     with tempfile.TemporaryDirectory(prefix="lwisp-") as temporary:
         bench = Path(temporary)
         made = _run_tools(base, photos, bench)
-        plain = _Rival(shop, bench, made)
+        opened = _Opened()
+        plain = _Rival(shop, made.get(PLAIN, {}), opened)
         for index, photo in enumerate(track(photos, f"{name}: scoring", console=console, transient=True)):
-            raw = read_raw(photo.pair.raw)
-            aligned = align(photo.pair, raw)
+            raw, aligned = opened(photo)
             fitted = looks[photo.sha256]
             without = develop(engine, replace(convention, shading=fitted.shading), raw)
             picture = put_on(fitted.look, without)
@@ -181,12 +181,24 @@ def _laid(path: Path, raw: RawImage, picture: NDArray[np.float32]) -> NDArray[np
     return lay(stored, shift, picture.shape[:2]).astype(np.float32) / np.float32(255)
 
 
+class _Opened:
+    """Photos with their JPEGs laid on, each opened once."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, tuple[RawImage, AlignedPair]] = {}
+
+    def __call__(self, photo: Photo) -> tuple[RawImage, AlignedPair]:
+        if photo.sha256 not in self.found:
+            raw = read_raw(photo.pair.raw)
+            self.found[photo.sha256] = raw, align(photo.pair, raw)
+        return self.found[photo.sha256]
+
+
 class _Rival:
     """The simple way: curves, a matrix and curves after a plain picture, fitted to the photos that the look saw."""
 
-    def __init__(self, shop: Workshop, bench: Path, made: dict[str, dict[str, Path]]) -> None:
-        self.plain = made.get(PLAIN, {})
-        self.shop = shop
+    def __init__(self, shop: Workshop, plain: dict[str, Path], opened: "_Opened") -> None:
+        self.shop, self.plain, self.opened = shop, plain, opened
         self.seen: dict[str, tuple[Tensor, Tensor]] = {}
         self.looks: dict[tuple[str, ...], metrics.GlobalLook] = {}
 
@@ -210,8 +222,7 @@ class _Rival:
 
     def _pixels(self, photo: Photo) -> tuple[Tensor, Tensor]:
         if photo.sha256 not in self.seen:
-            raw = read_raw(photo.pair.raw)
-            aligned = align(photo.pair, raw)
+            raw, aligned = self.opened(photo)
             stored = np.ascontiguousarray(unorient(read_rgb(self.plain[photo.sha256]), raw.orientation))
             plain = on_target(
                 lay(stored, _centered(stored, raw), raw.mosaic.shape).astype(np.float32) / np.float32(255), aligned

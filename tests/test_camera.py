@@ -1,5 +1,6 @@
 """From a folder of pairs to weights that develop picks by itself."""
 
+import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 import lwisp
@@ -14,6 +16,7 @@ from lwisp import camera, checkpoint, look, proof, synthetic, workshop
 from lwisp.checkpoint import LearnedPair
 from lwisp.image import read_rgb
 from lwisp.metrics import delta_e
+from lwisp.pairs import find_pairs
 from lwisp.pipeline import develop_files, plan
 from lwisp.raw import read_raw
 from tests.conftest import SAMPLE
@@ -63,10 +66,7 @@ def test_a_look_is_learned_proven_and_picked_for_its_camera(folder: Path, tmp_pa
     assert card.convention.exposure == "none"
     assert card.camera is not None
     assert (card.camera.name, len(card.camera.pairs)) == (CAMERA, 4)
-    assert (
-        LearnedPair("0.dng", checkpoint.hashlib.sha256((folder / "0.dng").read_bytes()).hexdigest())
-        in card.camera.pairs
-    )
+    assert LearnedPair("0.dng", hashlib.sha256((folder / "0.dng").read_bytes()).hexdigest()) in card.camera.pairs
 
     raw = read_raw(folder / "0.dng")
     chosen = lwisp.pick(raw)
@@ -134,7 +134,7 @@ def test_one_pair_is_too_few_and_said_so(folder: Path, tmp_path: Path) -> None:
 
 
 def test_two_styles_do_not_go_into_one_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found, refusals = camera.find_pairs(folder)
+    found, refusals = find_pairs(folder)
     styles = [replace(pair, style="Vivid" if index > 2 else "Neutral") for index, pair in enumerate(found)]
     monkeypatch.setattr(camera, "find_pairs", lambda _: (styles, refusals))
     with pytest.raises(
@@ -144,12 +144,11 @@ def test_two_styles_do_not_go_into_one_file(folder: Path, tmp_path: Path, monkey
 
 
 def test_detail_is_told_from_softness() -> None:
-    picture = np.random.default_rng(0).random((128, 128, 3), np.float32)
-    soft = np.asarray(
-        Image.fromarray((picture * 255).astype(np.uint8)).resize((64, 64)).resize((128, 128))
-    ) / np.float32(255)
+    picture: NDArray[np.float32] = np.random.default_rng(0).random((128, 128, 3), np.float32)
+    small = Image.fromarray((picture * 255).astype(np.uint8)).resize((64, 64))
+    soft = np.asarray(small.resize((128, 128))).astype(np.float32)
     assert proof.detail(soft) < 0.7 * proof.detail(picture)
-    assert proof.detail(picture * 0.5 + 0.2) == pytest.approx(proof.detail(picture), rel=1e-3)
+    assert proof.detail(picture * np.float32(0.5)) == pytest.approx(proof.detail(picture), rel=1e-3)
 
 
 def test_names_of_files_are_plain() -> None:

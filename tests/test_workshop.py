@@ -76,7 +76,9 @@ def test_a_look_put_on_later_is_that_of_the_network(toy: Weights) -> None:
     raw = RawImage(mosaic, "GRBG", (0.0,) * 4, (4095.0,) * 4, (2.0, 1.0, 1.5), orientation=6)
     torch.manual_seed(1)
     learned = Look(look.CHANNELS)
-    torch.nn.init.normal_(learned.layers[-1].weight, std=0.5)
+    last = learned.layers[-1]
+    assert isinstance(last, torch.nn.Conv2d)
+    torch.nn.init.normal_(last.weight, std=0.5)
     assert isinstance(toy.network, LWISP)
     card = replace(toy.card, convention=replace(toy.card.convention, exposure="none", shading=(0.1, 0.2, 0.3)))
     whole = develop(replace(toy, network=with_look(toy.network, learned), card=card), raw, 0, "fp32", "torch")
