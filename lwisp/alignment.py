@@ -28,8 +28,9 @@ COARSE = 128  # px of the reference's long side in the search
 COVERS = np.geomspace(1.03, 0.3, 51)  # shares of the reference's sides that a picture may show: steps of 2.5 %
 STICKS_OUT = 0.04  # of a side, by which it may lie outside
 CANDIDATES = 4  # orientations with their best scale that are looked at closer
-LEVELS = (256, 768, 4096)  # px of the picture's long side
+LEVELS = (256, 768, 768, 4096)  # px of the picture's long side; what a lens bends is followed to the corners in turns
 TILE = 64  # px; shifts are measured in windows of twice that, Hann's
+SETTLING = 3  # turns at the coarsest level
 MOST = 16  # windows in a row or column
 SOFTNESS = 0.14  # cycles/px at which the spectrum's weight has fallen to 61 %: a JPEG has lost the finest detail
 STIFFNESS = 1e-3  # keeps curves away from where no tile says anything
@@ -66,6 +67,11 @@ class Placement:
         lines = (self.field[0, 2], self.field[1, 1])
         return float(np.abs([*lines, *self.field[:, 3:6].ravel()]).max())
 
+    @property
+    def bend(self) -> float:
+        """Share of the sides by which the content is bent as lenses do, toward the middle or away from it."""
+        return float(np.abs(self.field[:, 6:]).max(initial=0.0))
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -99,8 +105,6 @@ def refine(turned: Plane, reference: Plane, placement: Placement) -> Placement:
     for level in LEVELS[1:]:
         size = work_size(turned.shape, reference.shape, placement.box, level)
         placement = _adjust(turned, reference, placement, size)[0]
-        if max(size) < level:
-            break
     return placement
 
 
@@ -190,7 +194,7 @@ def _settle(picture: Plane, reference: Plane, guess: Placement) -> tuple[float, 
     """A guess of the search brought nearer at the coarsest level, and how well it fits there."""
     turned = orient(picture, guess.orientation)
     score = 0.0
-    for _ in range(3):
+    for _ in range(SETTLING):
         size = work_size(turned.shape, reference.shape, guess.box, LEVELS[0])
         guess, score = _adjust(turned, reference, guess, size)
     return score, guess if score > 0 else None
@@ -216,7 +220,7 @@ def _measure(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Centers (N, 2) of windows in work px, how far their content lies from the box's (N, 2), and its worth (N,)."""
     picture = view(turned, whole(turned), size)
-    shown = view(reference, placement.box, size)
+    shown = _lay(reference, placement, size)  # bent as far as is known, for a window holds one shift
     counts = [min(MOST, max(1, round(2 * side / window) - 1)) for side in size]
     starts = [
         np.linspace(0, max(0, side - window), count).round().astype(int)
@@ -224,14 +228,12 @@ def _measure(
     ]
     tops, lefts = (x.ravel() for x in np.meshgrid(*starts, indexing="ij"))
     centers = np.stack([tops, lefts], 1) + window / 2
-    known = np.rint(placement.shifts(centers[:, 0] / size[0], centers[:, 1] / size[1]) * size).astype(int)
+    rows, columns = (
+        (start[:, None] + np.arange(window)).clip(0, side - 1) for start, side in zip((tops, lefts), size, strict=True)
+    )
     hann = torch.outer(torch.hann_window(window), torch.hann_window(window))
     spectra, contrasts = [], []
-    for plane, offset in ((picture, np.zeros_like(known)), (shown, known)):
-        rows, columns = (
-            ((start - before)[:, None] + np.arange(window)).clip(0, side - 1)
-            for start, before, side in zip((tops, lefts), offset.T, size, strict=True)
-        )
+    for plane in (picture, shown):
         tiles = torch.from_numpy(plane[rows[:, :, None], columns[:, None, :]])
         tiles = (tiles - (tiles * hann).sum((1, 2), keepdim=True) / hann.sum()) * hann
         contrasts.append(tiles.square().mean((1, 2)).sqrt().numpy())
@@ -241,6 +243,7 @@ def _measure(
     chance = CHANCE / math.sqrt(weight)
     flat = np.minimum(*contrasts) < NOISE / 3
     worth = np.where(flat, 0.0, (height - chance).clip(0))
+    known = placement.shifts(centers[:, 0] / size[0], centers[:, 1] / size[1]) * size
     return centers, moved + known, worth
 
 
@@ -356,7 +359,10 @@ def agreement(turned: Plane, reference: Plane, placement: Placement) -> Agreemen
 
 def _lay(reference: Plane, placement: Placement, size: tuple[int, int]) -> Plane:
     """The reference as the picture shows it, shifts included."""
-    shown = torch.from_numpy(view(reference, placement.box, size))
+    seen = view(reference, placement.box, size)
+    if not placement.field.any():
+        return seen
+    shown = torch.from_numpy(seen)
     rows, columns = (np.linspace(0, 1, max(2, side // 16)) for side in size)
     shifts = placement.shifts(*np.meshgrid(rows, columns, indexing="ij"))
     field = functional.interpolate(

@@ -387,7 +387,8 @@ def _check_geometry(name: str, placement: alignment.Placement, whole: tuple[int,
     if out > MAX_OUT:
         raise InputError(f"{name} shows more than the RAW, by {out:.0%} of a side; it is of another shot")
     stretch = abs(math.log(height / width * size[1] / size[0]))
-    if placement.skew > MAX_SKEW + 0.5 / max(size) or stretch > MAX_STRETCH + 1 / min(size):
+    # what bends to the middle of a frame that is no square scales its sides unequally on the whole
+    if placement.skew > MAX_SKEW + 0.5 / max(size) or stretch > MAX_STRETCH + 1 / min(size) + placement.bend:
         raise InputError(f"{name} is turned, stretched or seen from elsewhere than the RAW; is it of another shot?")
 
 
