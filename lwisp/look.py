@@ -18,7 +18,7 @@ from lwisp.model import Look
 CHANNELS = 16  # of the look's hidden layers
 PIXELS = 20_000  # that a look is learned from
 EVEN = 0.5  # how far rare colors count as much as common ones: 0 as often as they are, 1 all alike
-INVENTED = 0.3  # share of colors from all over the cube that follow the simple look
+INVENTED, ENOUGH = 0.3, 4  # share of colors from all over the cube that follow the simple look, up to so many photos
 STEPS, SHADING_STEPS, BATCH, RATE = 1000, 400, 2048, 2e-2
 WARMUP = 50
 
@@ -71,7 +71,7 @@ def fit(photos: Sequence[Samples], shading: bool = False, seed: int = 0) -> Fitt
         terms = _fit_shading(samples, generator, seed)
     rgb = _shade(samples, terms)
     simple = metrics.find_look(rgb[:, None], samples.target[:, None])
-    invented = torch.rand(3, int(INVENTED * PIXELS), generator=generator)
+    invented = torch.rand(3, int(PIXELS * INVENTED * min(1, ENOUGH / len(photos)) ** 2), generator=generator)
     rgb = torch.cat([rgb, invented], 1)
     target = torch.cat([samples.target, simple(invented[:, None])[:, 0]], 1)
     look = _new(seed)

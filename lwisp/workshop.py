@@ -29,7 +29,7 @@ from lwisp.pairs import AlignedPair, Pair, align
 from lwisp.pipeline import Planes
 from lwisp.raw import RawImage, read_raw
 
-VERSION = 1  # of what is kept; another one is made anew
+VERSION = 2  # of what is kept; another one is made anew
 KEPT = 40_000  # pixels that are kept of a photo
 FOLDS = 5  # parts that photos are held out in; up to so many photos are held out one by one
 WORTH = 0.05  # dE2000 on held-out photos that brighter corners have to gain

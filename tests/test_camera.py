@@ -135,7 +135,7 @@ def test_one_pair_is_too_few_and_said_so(folder: Path, tmp_path: Path) -> None:
 
 def test_two_styles_do_not_go_into_one_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, refusals = find_pairs(folder)
-    styles = [replace(pair, style="Vivid" if index > 2 else "Neutral") for index, pair in enumerate(found)]
+    styles = [replace(pair, style="Vivid" if index > 1 else "Neutral") for index, pair in enumerate(found)]
     monkeypatch.setattr(camera, "find_pairs", lambda _: (styles, refusals))
     with pytest.raises(
         lwisp.InputError, match=r"2 cameras or styles \(lwisp plain DNG, Neutral; lwisp plain DNG, Vivid\)"
