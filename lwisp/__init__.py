@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lwisp.checkpoint import load
     from lwisp.errors import InputError
     from lwisp.model import LWISP, LWISPConfig
-    from lwisp.pipeline import develop, develop_files, plan
+    from lwisp.pipeline import develop, develop_files, pick, plan
     from lwisp.raw import RawImage, read_mosaic, read_raw
 
 _HOMES = {
@@ -24,6 +24,7 @@ _HOMES = {
     "develop": "pipeline",
     "develop_files": "pipeline",
     "load": "checkpoint",
+    "pick": "pipeline",
     "plan": "pipeline",
     "read_mosaic": "raw",
     "read_raw": "raw",
@@ -37,6 +38,7 @@ __all__ = [
     "develop",
     "develop_files",
     "load",
+    "pick",
     "plan",
     "read_mosaic",
     "read_raw",

@@ -40,6 +40,8 @@ class InputConvention:
     """Planes mixed into linear Rec. 2020 (for any camera), or left in the camera's own colors (for one)."""
     exposure: Literal["auto", "none"] = "auto"
     """`color.exposure_gain` of the whole frame, or none."""
+    shading: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """What brightens the frame's corners as one camera does: `color.shading_gain`'s terms."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,26 @@ class Photo:
     licence: str = "unknown"
     author: str = ""
     source: str = ""
+
+
+@dataclass(frozen=True)
+class LearnedPair:
+    """A RAW whose camera's own JPEG weights were learned from."""
+
+    file: str
+    sha256: str
+    """Of the RAW file."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Whose look weights have."""
+
+    name: str
+    """Make and model, as `RawImage.camera` has it."""
+    style: str = ""
+    """Picture style, where the files tell."""
+    pairs: tuple[LearnedPair, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +90,8 @@ class Card:
     """Recipe with steps and seed, versions."""
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Means by protocol, with what they were measured on."""
+    camera: Camera | None = None
+    """Of weights that have the look of one camera's own JPEGs."""
 
 
 @dataclass(frozen=True)
@@ -124,22 +148,30 @@ def record_scores(path: Path, protocol: str, scores: dict[str, Any]) -> None:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Card]:
+    card, digest = _parse_header(path, _read_header(path))
     try:
-        with path.open("rb"):  # safetensors calls any file that it may not open missing
-            pass
         with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(CARD_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no __iter__)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: expected weights in a safetensors file: {one_line(error)}") from error
-    if header is None:
-        raise InputError(f"{path}: a safetensors file without a lwisp card; expected weights written by `lwisp train`")
-    card, digest = _parse_header(path, header)
     if not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise InputError(f"{path}: expected tensors of finite numbers; fetch or train it again")
     if digest != digest_of(tensors):
         raise InputError(f"{path}: its tensors are not those of its card (SHA-256 differs); fetch it again")
     return tensors, card
+
+
+def _read_header(path: Path) -> str:
+    try:
+        with path.open("rb"):  # safetensors calls any file that it may not open missing
+            pass
+        with safe_open(path, framework="pt") as file:
+            header: str | None = (file.metadata() or {}).get(CARD_KEY)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: expected weights in a safetensors file: {one_line(error)}") from error
+    if header is None:
+        raise InputError(f"{path}: a safetensors file without a lwisp card; expected weights written by `lwisp train`")
+    return header
 
 
 def _load_exported(path: Path) -> Weights:
@@ -179,15 +211,59 @@ def find(name_or_path: str | Path) -> Path:
         if not is_regular(Path(name_or_path)):
             raise InputError(f"{name_or_path}: no such weights file")
         return Path(name_or_path)
-    path = Path(str(resources.files("lwisp") / "weights" / f"{name_or_path}.safetensors"))
-    if not is_regular(path):
-        raise InputError(f"unknown weights {str(name_or_path)!r}; shipped are: {', '.join(names())}")
-    return path
+    for folder in (_shipped_folder(), user_folder()):
+        path = folder / f"{name_or_path}.safetensors"
+        if is_regular(path):
+            return path
+    raise InputError(f"unknown weights {str(name_or_path)!r}; there are: {', '.join([*names(), *learned_names()])}")
 
 
 def names() -> list[str]:
     """Names of the shipped weights."""
-    return sorted(path.stem for path in Path(str(resources.files("lwisp") / "weights")).glob("*.safetensors"))
+    return sorted(path.stem for path in _shipped_folder().glob("*.safetensors"))
+
+
+def learned_names() -> list[str]:
+    """Names of the weights that the user has had learned."""
+    return sorted(path.stem for path in user_folder().glob("*.safetensors"))
+
+
+def user_folder() -> Path:
+    """Where learned weights are kept: `lwisp/weights` in `XDG_DATA_HOME` or ~/.local/share."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "lwisp" / "weights"
+
+
+def remove(name: str) -> Path:
+    """Delete weights that the user has had learned, by name; the file that is gone. Raises `InputError`."""
+    if name not in learned_names():
+        raise InputError(f"no learned weights {name!r}; there are: {', '.join(learned_names()) or 'none'}")
+    path = user_folder() / f"{name}.safetensors"
+    try:
+        path.unlink()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be deleted: {error.strerror or error}") from error
+    return path
+
+
+def of_camera(camera: str, style: str = "") -> Path | None:
+    """The user's weights with the look of a camera (`RawImage.camera`), those of this picture style if there are any.
+
+    Of several the last one learned. Raises `InputError` for a file among them that is not lwisp weights.
+    """
+    cards = [(path, read_card(path)) for path in user_folder().glob("*.safetensors")]
+    fitting = [(path, card.camera) for path, card in cards if card.camera is not None and card.camera.name == camera]
+    if not fitting:
+        return None
+    return max(fitting, key=lambda pair: (pair[1].style == style, pair[0].stat().st_mtime))[0]
+
+
+def read_card(path: Path) -> Card:
+    """The card of a safetensors file, without its tensors. Raises `InputError`."""
+    return _parse_header(path, _read_header(path))[0]
+
+
+def _shipped_folder() -> Path:
+    return Path(str(resources.files("lwisp") / "weights"))
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
@@ -225,6 +301,9 @@ def describe(name_or_path: str | Path) -> str:
     for protocol, scores in card.scores.items():
         lines += ["", f"## Scores, protocol `{protocol}`", "", *_bullets(scores)]
     lines += ["", "## Training", "", *_bullets(card.training)]
+    if card.camera:
+        lines += ["", f"## Look of {' '.join(filter(None, (card.camera.name, card.camera.style)))}, learned from", ""]
+        lines += [f"- {pair.file}: SHA-256 `{pair.sha256}`" for pair in card.camera.pairs]
     if card.photos:
         lines += ["", "## Data", "", "| file | licence | author | source |", "|---|---|---|---|"]
         lines += [f"| {photo.file} | {photo.licence} | {photo.author} | {photo.source} |" for photo in card.photos]

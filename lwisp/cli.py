@@ -27,7 +27,7 @@ app = typer.Typer(
 )
 
 
-weights_app = typer.Typer(no_args_is_help=True, help="Look at weights.")
+weights_app = typer.Typer(no_args_is_help=True, help="Look at weights, delete learned ones.")
 app.add_typer(weights_app, name="weights")
 
 
@@ -41,7 +41,10 @@ def develop(
         Literal["jpg", "png", "png16", "tiff"] | None,
         typer.Option(help="JPEG, PNG of 8 or 16 bits, TIFF of 16; jpg, or what the output's suffix says."),
     ] = None,
-    weights: Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")] = "photo",
+    weights: Annotated[
+        str,
+        typer.Option(help="A name or a safetensors file; auto: those learned from the RAW's camera, else photo."),
+    ] = "auto",
     exposure: Annotated[float, typer.Option(help="EV on top of the exposure rule, -5 to 5.")] = 0.0,
     precision: Precision = "auto",
     backend: Backend = "auto",
@@ -60,7 +63,7 @@ def develop(
 
     from lwisp.checkpoint import load
     from lwisp.errors import InputError
-    from lwisp.pipeline import develop_files, plan
+    from lwisp.pipeline import develop_files, pick, plan
     from lwisp.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_mosaic, read_raw
 
     if len({value is None for value in (cfa, black_level, white_level)}) > 1:
@@ -73,13 +76,14 @@ def develop(
 
     try:
         jobs = plan(sources, output, format, RAW_SUFFIXES if cfa is None else MOSAIC_SUFFIXES)
-        outcomes = develop_files(load(weights), jobs, exposure, precision, overwrite, read, backend, memory)
+        chosen = pick if weights == "auto" else load(weights)
+        outcomes = develop_files(chosen, jobs, exposure, precision, overwrite, read, backend, memory)
     except InputError as error:
         _stop(str(error), code=2)
     console, failures = Console(stderr=True), []
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         say = partial(console.print, markup=False, emoji=False, highlight=False, soft_wrap=True)
-        engine = ""
+        engine, used = "", ""
         for outcome in progress.track(outcomes, total=len(jobs), description="developing"):
             if outcome.error:
                 failures.append(outcome)
@@ -87,6 +91,10 @@ def develop(
             if outcome.engine != engine:
                 engine = outcome.engine
                 say(f"developing with {engine}")
+            if outcome.weights != used and (used or outcome.camera):
+                look = f", the look of {outcome.camera.name}" if outcome.camera else ""
+                say(f"weights {outcome.weights}{look}")
+            used = outcome.weights
             say(f"{outcome.source} -> {outcome.output}")
             for note in outcome.notes:
                 say(f"  {outcome.source.name}: {note}")
@@ -98,15 +106,40 @@ def develop(
 
 @app.command()
 def train(
-    recipe_file: Annotated[
-        Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML, such as recipes/photo.toml.", readable=False)
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RECIPE|FOLDER",
+            help="A recipe in TOML, such as recipes/photo.toml; or a folder of RAW files with their camera's JPEGs, "
+            "whose look is learned (docs/camera.md).",
+            readable=False,
+        ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The safetensors file to write.", readable=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The safetensors file to write; for a folder by default where develop finds it.",
+            readable=False,
+        ),
+    ] = None,
     data: Data = None,
     device: Device = "auto",
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for a camera's report; beside the weights if not given.", readable=False)
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a camera's weights that exist.")] = False,
 ) -> None:
-    """Train weights by a recipe; the same command goes on where it was stopped."""
-    recipe = _read_recipe(recipe_file)
+    """Train weights by a recipe, or learn a camera's look; the same command goes on where it was stopped."""
+    if source.is_dir():
+        if data is not None or device != "auto":
+            _stop("--data and --device belong to recipes; leave them out for a folder", code=2)
+        _learn(source, output, report, overwrite)
+        return
+    if output is None or report is not None or overwrite:
+        _stop("a recipe takes --output, and neither --report nor --overwrite", code=2)
+    recipe = _read_recipe(source)
     from lwisp import training
     from lwisp.errors import InputError
 
@@ -117,15 +150,43 @@ def train(
     typer.echo(f"{output}")
 
 
+def _learn(folder: Path, output: Path | None, report: Path | None, overwrite: bool) -> None:
+    from lwisp.camera import learn
+    from lwisp.errors import InputError
+    from lwisp.proof import OWN
+
+    try:
+        results, refusals = learn(folder, output, report, overwrite=overwrite)
+    except InputError as error:
+        _stop(str(error), code=1)
+    for refusal in refusals:
+        typer.echo(f"lwisp: left out: {refusal.reason}", err=True)
+    for result in results:
+        if result.weights is None or result.proof is None:
+            typer.echo(f"lwisp: {result.reason}", err=True)
+            continue
+        near = (
+            f"{result.proof.mean(OWN):.2f} dE2000 from the camera's JPEG on {len(result.proof.photos)} held-out photos"
+        )
+        typer.echo(f"{result.weights}: {near}; {result.report}")
+    if all(result.weights is None for result in results):
+        _stop(f"{folder}: no look was learned", code=1)
+
+
 @app.command()
 def synthesize(
     kind: Annotated[
-        Literal["zurich", "mai21", "lol", "dng"],
-        typer.Argument(help="The dataset whose form to write; dng: plain RAW files with their truth, for compare."),
+        Literal["zurich", "mai21", "lol", "dng", "camera"],
+        typer.Argument(
+            help="The dataset whose form to write; dng: plain RAW files with their truth, for compare; camera: RAW "
+            "files with JPEGs of a hard look, to learn it."
+        ),
     ],
     photos: Annotated[
         list[Path],
-        typer.Argument(help="Folders with photographs in train and val; for dng in themselves.", readable=False),
+        typer.Argument(
+            help="Folders with photographs in train and val; for dng and camera in themselves.", readable=False
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.", readable=False)],
 ) -> None:
@@ -339,14 +400,35 @@ def compare(
 
 @weights_app.command("list")
 def list_weights() -> None:
-    """Names of the shipped weights."""
-    from lwisp.checkpoint import names
+    """Names of the shipped weights and of those that were learned here, with their camera."""
+    from lwisp.checkpoint import learned_names, names, read_card, user_folder
+    from lwisp.errors import InputError
 
-    typer.echo("\n".join(names()))
+    for name in names():
+        typer.echo(name)
+    for name in learned_names():
+        try:
+            camera = read_card(user_folder() / f"{name}.safetensors").camera
+        except InputError as error:
+            typer.echo(f"{name}  (damaged: {error})")
+            continue
+        typer.echo(f"{name}  {', '.join(filter(None, (camera.name, camera.style))) if camera else ''}".rstrip())
+
+
+@weights_app.command("remove")
+def remove_weights(name: Annotated[str, typer.Argument(help="Name of weights that were learned here.")]) -> None:
+    """Delete learned weights from the user's folder."""
+    from lwisp.checkpoint import remove
+    from lwisp.errors import InputError
+
+    try:
+        typer.echo(f"{remove(name)} is deleted")
+    except InputError as error:
+        _stop(str(error), code=2)
 
 
 @weights_app.command()
-def show(weights: Annotated[str, typer.Argument(help="Name of shipped weights, or a safetensors file.")]) -> None:
+def show(weights: Annotated[str, typer.Argument(help="Name of weights, or a safetensors file.")]) -> None:
     """The card of weights as a page of Markdown."""
     from lwisp.checkpoint import describe
     from lwisp.errors import InputError

@@ -134,6 +134,13 @@ def grid_gain(grid: Tensor) -> Tensor:
     return torch.minimum(lift / white, MAX_MIDDLE / middle).clamp(1, MAX_GAIN)
 
 
+def shading_gain(terms: tuple[float, float, float], squared_radius: Tensor) -> Tensor:
+    """The gain (...) of places whose squared distance from the frame's middle is given, that of its corners being 1."""
+    first, second, third = terms
+    r2 = squared_radius
+    return 1 + r2 * (first + r2 * (second + r2 * third))
+
+
 def render(canonical: Tensor) -> Tensor:
     """Linear canonical RGB (..., 3, H, W) -> display-referred sRGB in [0, 1]: matrix, clip, tone."""
     return tone(apply_matrix(CANONICAL_TO_SRGB, canonical).clamp(0, 1))

@@ -187,7 +187,7 @@ class _Portable(nn.Module):
         for up, fuse in zip(network.up, network.fuse, strict=True):
             skip = skips.pop()
             decoder = fuse(up(decoder, skip, skips[-1]))
-        rgb: Tensor = torch.sigmoid(network.out(network.last_up(first * decoder))).float()
+        rgb: Tensor = network.look(torch.sigmoid(network.out(network.last_up(first * decoder)))).float()
         return rgb
 
 
@@ -279,6 +279,9 @@ def preprocessing(convention: InputConvention, develops_raw: bool = True) -> dic
             "max_middle": color.MAX_MIDDLE,
             "max_gain": color.MAX_GAIN,
         }
+    if any(convention.shading):
+        facts["shading"] = "planes times 1 + a r2 + b r2^2 + c r2^3; r2: squared distance from the middle, corners 1"
+        facts["shading_terms"] = list(convention.shading)
     return facts
 
 

@@ -55,7 +55,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
             rgb = ImageOps.exif_transpose(picture).convert("RGB")
             profile = picture.info.get("icc_profile")
         if profile:
-            rgb = _to_srgb(rgb, profile)
+            rgb = to_srgb(rgb, profile)
     except UNREADABLE as error:
         raise InputError(f"{path}: cannot be read as a picture: {error}") from error
     return np.array(rgb)
@@ -217,7 +217,8 @@ def _writable(ifd: int | None, tag: int, value: Any) -> bool:
         return False
 
 
-def _to_srgb(rgb: Image.Image, profile: bytes) -> Image.Image:
+def to_srgb(rgb: Image.Image, profile: bytes) -> Image.Image:
+    """An RGB picture of this ICC profile in sRGB; as it is where the profile is damaged, or not one for RGB."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         converted = ImageCms.profileToProfile(rgb, source, ImageCms.createProfile("sRGB"), outputMode="RGB")

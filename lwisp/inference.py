@@ -183,6 +183,7 @@ class Engine:
                 network = network.bfloat16()
                 if isinstance(network, LWISP):
                     network.out.float()  # costs less than it saves in error
+                    network.look.float()
         self._modules: dict[str, nn.Module] = {"whole": network}
         if isinstance(network, LWISP) and network.config.upsample:
             pack = self.backend == "openvino" and bf16 and stages.can_pack_tail(network)

@@ -1,5 +1,7 @@
 """Scores of one picture against the truth: display-referred RGB (3, H, W) in [0, 1], the first one judged."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -97,16 +99,50 @@ def fit_look(rgb: Tensor, target: Tensor) -> Tensor:
     A rising curve for each channel into linear light, a 3x4 matrix there, and a rising curve for each channel back, by
     least squares: curves and matrix in turn, twice. An oracle: brightness, contrast and color cost nothing.
     """
+    return find_look(rgb, target)(rgb)
+
+
+@dataclass(frozen=True)
+class GlobalLook:
+    """A global change of look, as `find_look` finds it: RGB (3, H, W) in [0, 1] -> the same."""
+
+    first: tuple[Tensor, ...]
+    """A curve for each channel into linear light: its values in steps of 1/1020."""
+    matrix: Tensor
+    """(3, 4), affine."""
+    last: tuple[Tensor, ...]
+    """A curve for each channel back."""
+
+    def __call__(self, rgb: Tensor) -> Tensor:
+        """A picture with the look."""
+        return _apply_curves(self.last, _mix(self.matrix, _apply_curves(self.first, rgb))).clamp(0, 1).to(rgb.dtype)
+
+
+def find_look(rgb: Tensor, target: Tensor) -> GlobalLook:
+    """The change that `fit_look` makes, to be made to other pictures."""
     _check(rgb, target)
     truth = srgb_decode(target)
     wanted = truth
     for _ in range(LOOK_TURNS):
-        linear = torch.stack([fit_curve(*pair) for pair in zip(rgb, wanted, strict=True)])
+        first = tuple(_curve(*pair) for pair in zip(rgb, wanted, strict=True))
+        linear = _apply_curves(first, rgb)
         matrix = _affine(linear, truth)  # (3, 4)
         back = torch.linalg.pinv(matrix[:, :3], rtol=MIN_SATURATION)
         wanted = apply_matrix(back, truth - matrix[:, 3:, None])  # what the curves should give
-    mixed = srgb_encode(apply_matrix(matrix[:, :3], linear) + matrix[:, 3:, None]).clamp(0, 1)
-    return torch.stack([fit_curve(*pair) for pair in zip(mixed, target, strict=True)]).clamp(0, 1).to(rgb.dtype)
+    mixed = _mix(matrix, linear)
+    return GlobalLook(first, matrix, tuple(_curve(*pair) for pair in zip(mixed, target, strict=True)))
+
+
+def _mix(matrix: Tensor, linear: Tensor) -> Tensor:
+    return srgb_encode(apply_matrix(matrix[:, :3], linear) + matrix[:, 3:, None]).clamp(0, 1)
+
+
+def _apply_curves(curves: tuple[Tensor, ...], rgb: Tensor) -> Tensor:
+    return torch.stack([curve[_steps(x)].to(x.dtype) for curve, x in zip(curves, rgb, strict=True)])
+
+
+def _steps(x: Tensor) -> Tensor:
+    return torch.from_numpy(np.rint(x.numpy() * np.float32(CURVE_STEPS)).astype(np.int64))
 
 
 def fit_curve(x: Tensor, y: Tensor) -> Tensor:
@@ -114,15 +150,18 @@ def fit_curve(x: Tensor, y: Tensor) -> Tensor:
 
     Isotonic regression over 256 bins, straight lines between their means, looked up in steps of 1/1020.
     """
-    steps = np.rint(x.numpy() * np.float32(CURVE_STEPS)).astype(np.int64)
-    bins = (steps + 2) // 4
+    return _curve(x, y)[_steps(x)].to(x.dtype)
+
+
+def _curve(x: Tensor, y: Tensor) -> Tensor:
+    """`fit_curve` as its values in steps of 1/1020, float64."""
+    bins = (_steps(x).numpy() + 2) // 4
     count = np.bincount(bins.ravel())
     filled = count > 0
     count = count[filled]
     mean_x, mean_y = (np.bincount(bins.ravel(), each.numpy().ravel())[filled] / count for each in (x, y))
     curve = isotonic(torch.from_numpy(mean_y), torch.from_numpy(count).double()).numpy()
-    table = np.interp(np.arange(CURVE_STEPS + 1) / CURVE_STEPS, mean_x, curve)
-    return torch.from_numpy(table)[torch.from_numpy(steps)].to(x.dtype)
+    return torch.from_numpy(np.interp(np.arange(CURVE_STEPS + 1) / CURVE_STEPS, mean_x, curve))
 
 
 def isotonic(values: Tensor, weights: Tensor) -> Tensor:

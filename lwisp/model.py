@@ -49,6 +49,8 @@ class LWISPConfig:
     """What CCB concatenates: the contrast map C_l itself, or the skip features gated by it."""
     padding: Padding = "reflect"
     """Border of every convolution but FGAM's 5x5, which is padded with zeros."""
+    look: int = 0
+    """Channels of a `Look` after the output layer, which puts one camera's colors on; 0: there is none."""
 
     def __post_init__(self) -> None:
         if self.in_channels < 1 or self.width < 4 or self.width % 4:
@@ -56,6 +58,8 @@ class LWISPConfig:
                 f"expected in_channels >= 1 and width a multiple of 4 from 4 up, "
                 f"got in_channels={self.in_channels}, width={self.width}"
             )
+        if not 0 <= self.look <= 256:
+            raise ValueError(f"expected look in 0 to 256, got {self.look}")
         for field, choices in (
             ("attention", Attention),
             ("core_input", CoreInput),
@@ -145,6 +149,33 @@ class Bilinear(nn.Module):
         return torch.cat([self.core(decoder), context], 1)
 
 
+class Look(nn.Module):
+    """One camera's colors and tone: RGB (B, 3, H, W) in [0, 1] -> the same size and range. Not of the paper.
+
+    A function of each pixel's own color, so that detail stays what it was, tiles stay exact, and a few photos are
+    enough to learn it from (`look.fit`). A new one changes nothing.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, channels, 1),
+            nn.SiLU(inplace=True),
+            nn.Conv2d(channels, channels, 1),
+            nn.SiLU(inplace=True),
+            nn.Conv2d(channels, 3, 1),
+        )
+        for values in self.layers[-1].parameters():
+            nn.init.zeros_(values)
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        return self.unbounded(rgb).clamp(0, 1)
+
+    def unbounded(self, rgb: Tensor) -> Tensor:
+        """The same before it is held in [0, 1], where a gradient would end."""
+        return rgb + self.layers(2 * rgb - 1)  # type: ignore[no-any-return]
+
+
 class LWISP(nn.Module):
     """LW-ISP, student or teacher: planes in [0, 1] -> RGB in [0, 1].
 
@@ -176,6 +207,7 @@ class LWISP(nn.Module):
         self.fuse = nn.ModuleList(nn.Sequential(*_conv(width, width // 2, config)) for width in widths[3:0:-1])
         self.last_up = _last_up(config) if config.upsample else nn.Identity()
         self.out = _bare_conv(widths[0], 3, config)
+        self.look = Look(config.look) if config.look else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.finish(self.blocks(x, ("up4",))["up4"], (x.shape[-2], x.shape[-1]))
@@ -184,7 +216,7 @@ class LWISP(nn.Module):
         """The output of the last up block -> RGB of the frame, whose planes have this size (h, w), padding cut off."""
         height, width = (side * self.config.scale for side in size)
         last = last.to(self.out.weight.dtype)  # a bf16 network may keep its output layer in fp32
-        return torch.sigmoid(self.out(last))[..., :height, :width]
+        return self.look(torch.sigmoid(self.out(last)))[..., :height, :width]  # type: ignore[no-any-return]
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Outputs of the four up blocks for distillation (section 3.3), on the padded frame.

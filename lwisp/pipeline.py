@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from lwisp import color, inference, mosaic
-from lwisp.checkpoint import InputConvention, Weights, check_takes
+from lwisp.checkpoint import Camera, InputConvention, Weights, check_takes, load, of_camera
 from lwisp.errors import InputError
 from lwisp.files import check_output, make_folder
 from lwisp.image import BITS, SUFFIX_FORMATS, SUFFIXES, Format, unorient, write_rgb
 from lwisp.inference import Backend, Engine, Precision
+from lwisp.makernotes import picture_style
 from lwisp.raw import RAW_SUFFIXES, RawImage, read_raw
 
 MAX_EXPOSURE = 5  # EV
@@ -42,6 +44,17 @@ def develop(
     engine = inference.prepare(weights.network, backend, precision, memory)
     picture: NDArray[np.float32] = develop_with(engine, weights.card.convention, raw, exposure, np.float32)
     return picture
+
+
+def pick(raw: RawImage) -> Weights:
+    """The weights for a RAW where none are named: those that were learned from its camera, else `photo`."""
+    found = of_camera(raw.camera, picture_style(raw.exif))
+    return _load_once(*(("photo", 0) if found is None else (str(found), found.stat().st_mtime_ns)))
+
+
+@lru_cache(maxsize=4)
+def _load_once(name: str, _changed: int) -> Weights:
+    return load(name)
 
 
 def develop_with(
@@ -86,7 +99,20 @@ class Planes:
         planes = self._mixed(rows, columns)
         if self._gain is None:
             self._gain = float(color.grid_gain(self._grid(planes)))
+        if any(self.convention.shading):
+            planes.mul_(self._shading(rows, columns))
         return planes.mul_(self._gain * self._exposure)
+
+    def _shading(self, rows: slice, columns: slice) -> Tensor:
+        """The gain of each cell, (rows, columns)."""
+        sides, offset = self.raw.mosaic.shape, mosaic.cfa_offset(self.raw.cfa)
+        places = (
+            (2 * torch.arange(part.start, part.stop) + 1 - before - side / 2).square()
+            for part, before, side in zip((rows, columns), offset, sides, strict=True)
+        )
+        down, across = places
+        radius = (down[:, None] + across[None]) / (sides[0] ** 2 + sides[1] ** 2) * 4
+        return color.shading_gain(self.convention.shading, radius)
 
     def _grid(self, planes: Tensor) -> Tensor:
         """Means over the cells that the exposure rule looks at, (4, 64, 64), a row of cells after the other."""
@@ -152,6 +178,10 @@ class Outcome:
     notes: tuple[str, ...] = ()
     engine: str = ""
     """What the network ran on, in one line."""
+    weights: str = ""
+    """Their name."""
+    camera: Camera | None = None
+    """Whose look they have, where it is one camera's."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +231,7 @@ def _find_files(sources: list[Path], suffixes: frozenset[str]) -> Iterator[Path]
 
 
 def develop_files(
-    weights: Weights,
+    weights: Weights | Callable[[RawImage], Weights],
     jobs: Iterable[Job],
     exposure: float = 0.0,
     precision: Precision = "auto",
@@ -212,23 +242,42 @@ def develop_files(
 ) -> Iterator[Outcome]:
     """Develop the jobs that `plan` made, in their order; a file that cannot be used does not stop the rest.
 
-    While one is developed the next is read and the last is written, unless `memory` is bounded. No picture is replaced
-    without `overwrite`, and never one that another job has just made. Raises `InputError` as `develop` does for what
-    is wrong with all of them.
+    `weights` are those for all, or a function that says which for each, such as `pick`. While one is developed the next
+    is read and the last is written, unless `memory` is bounded. No picture is replaced without `overwrite`, and never
+    one that another job has just made. Raises `InputError` as `develop` does for what is wrong with all of them.
     """
-    check_takes(weights.card, "raw")
     check_exposure(exposure)
-    engine = inference.prepare(weights.network, backend, precision, memory)
-    return _develop_files(engine, weights.card.convention, list(jobs), exposure, overwrite, read)
+    prepared: dict[str, _Ready] = {}
+
+    def ready(chosen: Weights) -> _Ready:
+        if chosen.sha256 not in prepared:
+            check_takes(chosen.card, "raw")
+            engine = inference.prepare(chosen.network, backend, precision, memory)
+            prepared[chosen.sha256] = _Ready(chosen, engine)
+        return prepared[chosen.sha256]
+
+    if isinstance(weights, Weights):
+        one = ready(weights)
+        return _develop_files(lambda _: one, list(jobs), exposure, overwrite, read, memory)
+    choose = weights
+    return _develop_files(lambda raw: ready(choose(raw)), list(jobs), exposure, overwrite, read, memory)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """Weights with the engine that runs them."""
+
+    weights: Weights
+    engine: Engine
 
 
 def _develop_files(
-    engine: Engine,
-    convention: InputConvention,
+    prepare_for: Callable[[RawImage], _Ready],
     jobs: list[Job],
     exposure: float,
     overwrite: bool,
     read: Callable[[Path], RawImage],
+    memory: float | None,
 ) -> Iterator[Outcome]:
     written: dict[Path, Path] = {}
 
@@ -241,10 +290,11 @@ def _develop_files(
         check_output(job.output, overwrite)
         return read(job.source)
 
-    def finish(job: Job, raw: RawImage, picture: NDArray[Any]) -> Outcome:
+    def finish(job: Job, raw: RawImage, picture: NDArray[Any], ready: _Ready) -> Outcome:
         write_rgb(job.output, picture, job.format, raw.exif, overwrite)
         written[job.output] = job.source
-        return Outcome(job.source, job.output, notes=raw.notes, engine=engine.description)
+        card = ready.weights.card
+        return Outcome(job.source, job.output, "", raw.notes, ready.engine.description, card.name, card.camera)
 
     outputs = [job.output for job in jobs]
     reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
@@ -252,19 +302,19 @@ def _develop_files(
     writing: Future[Outcome] | None = None
     try:
         for index, job in enumerate(jobs):
-            if writing is not None and (engine.memory is not None or job.output in outputs[:index]):
+            if writing is not None and (memory is not None or job.output in outputs[:index]):
                 yield _outcome(jobs[index - 1], writing)
                 writing = None
             reading = reading or reader.submit(begin, job)
             coming = None
             try:
                 raw = reading.result()
-                if engine.memory is None and index + 1 < len(jobs) and outputs[index + 1] not in outputs[: index + 1]:
+                if memory is None and index + 1 < len(jobs) and outputs[index + 1] not in outputs[: index + 1]:
                     coming = reader.submit(begin, jobs[index + 1])
-                picture = develop_with(
-                    engine, convention, raw, exposure, np.uint8 if BITS[job.format] == 8 else np.uint16
-                )
-                following = writer.submit(finish, job, raw, picture)
+                ready = prepare_for(raw)
+                dtype = np.uint8 if BITS[job.format] == 8 else np.uint16
+                picture = develop_with(ready.engine, ready.weights.card.convention, raw, exposure, dtype)
+                following = writer.submit(finish, job, raw, picture, ready)
             except (InputError, OSError) as error:
                 following = Future()
                 following.set_exception(error)

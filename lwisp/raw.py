@@ -69,6 +69,11 @@ class RawImage:
     notes: tuple[str, ...] = ()
     """What the file did not say, and what was taken for it: for the user's eyes."""
 
+    @property
+    def camera(self) -> str:
+        """Make and model in one, as `camera_name` has it."""
+        return _camera(self.make, self.model)
+
 
 def read_raw(path: str | Path) -> RawImage:
     """Read any Bayer RAW that LibRaw opens.
@@ -134,6 +139,35 @@ def read_orientation(path: Path) -> int:
             return FLIP_TO_ORIENTATION.get(raw.sizes.flip, 1)
     except (OSError, UnicodeEncodeError, rawpy.LibRawError) as error:
         raise InputError(f"{path}: not a RAW file, or a damaged one ({_reason(error)})") from error
+
+
+def read_preview(path: Path) -> tuple[Image.Exif, bytes | None]:
+    """Tags and largest embedded JPEG of a RAW, as in `RawImage`, without reading its mosaic. Raises `InputError`."""
+    try:
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: the file is empty")
+        with _quiet_libraw(), rawpy.imread(str(path)) as raw:
+            jpeg = _embedded_jpeg(raw)
+            return _read_exif(path, jpeg), jpeg
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path!r}: LibRaw cannot open a file of this name; rename it") from error
+    except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
+        raise InputError(f"{path}: not a RAW file, or a damaged one ({_reason(error)})") from error
+
+
+def camera_name(exif: Image.Exif) -> str:
+    """Make and model as people say them: "Canon PowerShot S40", "NIKON D5000", "GoPro HERO7 Black"; or "unknown"."""
+    return _camera(_text(exif, 271), _text(exif, 272))
+
+
+def _camera(*texts: str) -> str:
+    make, model = (" ".join(text.split()) for text in texts)
+    if model == "unknown":
+        return make
+    brand = make.split(" ")[0]
+    return model if make == "unknown" or model.lower().startswith(brand.lower()) else f"{brand} {model}"
 
 
 def read_mosaic(

@@ -105,10 +105,11 @@ class Tail(nn.Module):
 
     def __init__(self, network: LWISP) -> None:
         super().__init__()
-        self.last_up, self.out = network.last_up, network.out
+        self.last_up, self.out, self.look = network.last_up, network.out, network.look
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.sigmoid(self.out(self.last_up(x).to(self.out.weight.dtype)))
+        rgb = torch.sigmoid(self.out(self.last_up(x).to(self.out.weight.dtype)))
+        return self.look(rgb)  # type: ignore[no-any-return]
 
 
 class PackedTail(nn.Module):
@@ -137,7 +138,8 @@ class PackedTail(nn.Module):
 
 def can_pack_tail(network: LWISP) -> bool:
     """Whether `PackedTail` serves this network."""
-    return network.config.ccb and network.config.upsample and network.config.padding == "reflect"
+    config = network.config
+    return config.ccb and config.upsample and config.padding == "reflect" and not config.look
 
 
 def _packed(convolution: nn.Conv2d) -> nn.Conv2d:

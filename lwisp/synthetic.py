@@ -1,10 +1,12 @@
 """Small, loadable samples in the form of each dataset, made of pictures: synthetic, never to be taken for the dataset.
 
 Zurich's and MAI21's are photographs behind one fixed "phone" camera (`PHONE`), against the photograph as the "DSLR".
-Plain DNGs are photographs behind a Canon (`CANON`), for any tool to develop and `compare` to score.
+Plain DNGs are photographs behind a Canon (`CANON`), for any tool to develop and `compare` to score; with a JPEG of a
+look of its own beside each they are a camera whose look can be learned.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -23,7 +25,7 @@ from lwisp.files import make_folder, write_text, write_whole
 from lwisp.image import read_rgb
 from lwisp.raw import RawImage, write_dng
 
-Kind = Literal["zurich", "mai21", "lol", "dng"]
+Kind = Literal["zurich", "mai21", "lol", "dng", "camera"]
 SPLITS = {
     "zurich": ("train", "test"),
     "mai21": ("train", "val"),
@@ -43,6 +45,8 @@ CANON_LEVELS = 512, 16383
 """Black and white in DN."""
 NOISE_LEVELS = {"clean": (0.0, 0.0), "middle": (0.002, 1e-5), "high": (0.012, 3e-4)}
 """Shot and read noise of the plain DNGs, by folder: none, about ISO 800, about ISO 6400."""
+CAMERA_NOISE = 5e-4, 1e-6
+"""Shot and read noise of the camera with a look: about ISO 200."""
 DNG_SIDE = 512  # px at most; of larger photographs the middle is taken
 NOTE = "Synthetic: made of photographs by lwisp in the form of this dataset. Not the dataset, no figures of it.\n"
 
@@ -50,15 +54,17 @@ NOTE = "Synthetic: made of photographs by lwisp in the form of this dataset. Not
 def synthesize(kind: Kind, photos: Sequence[Path], output: Path) -> None:
     """Photographs in `train` and `val` of some folders -> a new folder in the form of a dataset, split as they are.
 
-    "dng" is no dataset: the photographs lie in the folders themselves, see `write_dngs`. Raises `InputError` where the
+    "dng" and "camera" are no datasets: the photographs lie in the folders themselves, see `write_dngs` and
+    `write_camera`. Raises `InputError` where the
     new folder exists already, or photographs are missing or too small.
     """
     if kind not in get_args(Kind):
         raise InputError(f"unknown kind {kind!r}; expected one of {', '.join(get_args(Kind))}")
     if output.exists():
         raise InputError(f"{output} exists already; name a new folder")
-    if kind == "dng":
-        write_dngs(output, [path for folder in photos for path in find_photos(folder)])
+    if kind in ("dng", "camera"):
+        found = [path for folder in photos for path in find_photos(folder)]
+        (write_dngs if kind == "dng" else write_camera)(output, found)
         return
     splits = {
         split: [_read(path) for folder in photos for path in find_photos(folder / part)]
@@ -196,34 +202,84 @@ def write_dngs(folder: Path, photos: Sequence[Path]) -> None:
     The photograph is taken as plain sRGB of linear light, white at the sensor's full scale; `CANON` sees it, RGGB;
     noise is added (the place in the list is the seed) and stated in the file. Raises `InputError` for two of one name.
     """
-    names = [path.stem for path in photos]
-    if len(set(names)) < len(names):
-        raise InputError(f"two photographs are called {max(names, key=names.count)}; rename one of them")
+    _check_names(photos)
     _begin(folder)
     for level in ("truth", *NOISE_LEVELS):
         make_folder(folder / level)
-    black, white = CANON_LEVELS
     for seed, path in enumerate(photos):
-        picture = _read(path)
-        height, width = (min(side - side % 2, DNG_SIDE) for side in picture.shape[1:])
-        top, left = (picture.shape[1] - height) // 2, (picture.shape[2] - width) // 2
-        picture = picture[:, top : top + height, left : left + width]
+        picture = _middle(_read(path), DNG_SIDE)
         _write_picture(folder / "truth" / f"{path.stem}.png", _to_array(picture))
-        light = color.apply_matrix(color.SRGB_TO_CANONICAL, color.srgb_decode(picture[None] / 255))
-        packed = unprocess.take_mosaic(unprocess.expose(light, CANON, torch.ones(1)).clamp(0, 1))
+        packed = _behind_canon(picture)
         generator = torch.Generator().manual_seed(seed)
         for level, noise in NOISE_LEVELS.items():
-            shot_noise, read_noise = (torch.tensor([value]) for value in noise)
-            noisy = unprocess.add_noise(packed, shot_noise, read_noise, generator)
-            raw = RawImage(
-                _to_mosaic((black + noisy * (white - black)).round().clamp(0, white)),
-                "RGGB",
-                (black,) * 4,
-                (white,) * 4,
-                tuple(CANON.white_balance[0].tolist()),
-                CANON.cam2rgb[0].numpy(),
-            )
-            write_dng(folder / level / f"{path.stem}.dng", raw, noise if any(noise) else None)
+            _write_dng(folder / level / f"{path.stem}.dng", packed, noise, generator)
+
+
+def write_camera(folder: Path, photos: Sequence[Path]) -> None:
+    """Photographs as a camera with a hard look saves them: `NAME.dng` and its own `NAME.jpg`, whole, px for photosite.
+
+    The DNG is as in `write_dngs`, with `CAMERA_NOISE`; the JPEG is `hard_look` of the photograph, quality 92. Raises
+    `InputError` for two of one name.
+    """
+    _check_names(photos)
+    _begin(folder)
+    for seed, path in enumerate(photos):
+        picture = _read(path)
+        picture = _middle(picture, max(picture.shape))
+        generator = torch.Generator().manual_seed(seed)
+        _write_dng(folder / f"{path.stem}.dng", _behind_canon(picture), CAMERA_NOISE, generator)
+        shown = Image.fromarray(_to_array((hard_look(picture / 255) * 255).round().to(torch.uint8)))
+        write_whole(folder / f"{path.stem}.jpg", partial(shown.save, format="JPEG", quality=92))
+
+
+def hard_look(rgb: Tensor) -> Tensor:
+    """A look that nobody takes for another: (3, H, W) sRGB in [0, 1] both.
+
+    A strong S-curve, colors half as strong again, shadows toward blue and highlights toward orange, sharpened.
+    """
+    curved = torch.lerp(rgb, color.smoothstep(rgb), 0.8)
+    luma = curved.mean(0)
+    line = torch.tensor([[1.0, 4.0, 6.0, 4.0, 1.0]]) / 16
+    padded = functional.pad(luma[None, None], (2, 2, 2, 2), mode="replicate")
+    around = functional.conv2d(functional.conv2d(padded, line[None, None]), line.T[None, None])[0, 0]
+    toned = luma + 1.5 * (curved - luma)
+    toned = toned + torch.tensor([-0.05, 0.0, 0.07])[:, None, None] * (1 - luma).square()
+    toned = toned + torch.tensor([0.06, 0.02, -0.08])[:, None, None] * luma.square()
+    return (toned + 0.8 * (luma - around)).clamp(0, 1)
+
+
+def _check_names(photos: Sequence[Path]) -> None:
+    names = [path.stem for path in photos]
+    if len(set(names)) < len(names):
+        raise InputError(f"two photographs are called {max(names, key=names.count)}; rename one of them")
+
+
+def _middle(picture: Tensor, side: int) -> Tensor:
+    """The middle of (3, H, W) that has even sides of this at most."""
+    height, width = (min(own - own % 2, side) for own in picture.shape[1:])
+    top, left = (picture.shape[1] - height) // 2, (picture.shape[2] - width) // 2
+    return picture[:, top : top + height, left : left + width]
+
+
+def _behind_canon(picture: Tensor) -> Tensor:
+    """A photograph (3, H, W) uint8 as `CANON` sees it, without noise: packed (1, 4, H/2, W/2), black 0, white 1."""
+    light = color.apply_matrix(color.SRGB_TO_CANONICAL, color.srgb_decode(picture[None] / 255))
+    return unprocess.take_mosaic(unprocess.expose(light, CANON, torch.ones(1)).clamp(0, 1))
+
+
+def _write_dng(path: Path, packed: Tensor, noise: tuple[float, float], generator: torch.Generator) -> None:
+    shot_noise, read_noise = (torch.tensor([value]) for value in noise)
+    noisy = unprocess.add_noise(packed, shot_noise, read_noise, generator)
+    black, white = CANON_LEVELS
+    raw = RawImage(
+        _to_mosaic((black + noisy * (white - black)).round().clamp(0, white)),
+        "RGGB",
+        (black,) * 4,
+        (white,) * 4,
+        tuple(CANON.white_balance[0].tolist()),
+        CANON.cam2rgb[0].numpy(),
+    )
+    write_dng(path, raw, noise if any(noise) else None)
 
 
 def _read(path: Path) -> Tensor:

@@ -70,7 +70,7 @@ def test_the_page_of_the_shipped_weights_is_their_card() -> None:
 
 
 def test_unknown_names_and_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(lwisp.InputError, match=r"unknown weights 'foto'; shipped are: .*photo"):
+    with pytest.raises(lwisp.InputError, match=r"unknown weights 'foto'; there are: .*photo"):
         load("foto")
     with pytest.raises(lwisp.InputError, match="no such weights file"):
         load(tmp_path / "none.safetensors")

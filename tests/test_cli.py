@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from lwisp.checkpoint import load
+from lwisp.checkpoint import Camera, Weights, load, save
 from lwisp.cli import app
+from lwisp.raw import read_raw
 from tests.conftest import ROOT, WriteDng
 
 MOSAIC = np.random.default_rng(0).integers(64, 4000, (40, 60), dtype=np.uint16)
@@ -180,3 +182,45 @@ def test_compare_writes_a_page_and_names_what_failed(
     assert result.stderr.splitlines()[-1] == "lwisp: 1 of 2 files failed"
     none = call("compare", good, "--output", tmp_path / "new", "--charts", tmp_path / "none", "--weights", toy_file)
     assert (none.exit_code, "cannot be read" in none.stderr) == (2, True)
+
+
+def test_learned_weights_are_listed_picked_for_their_camera_and_removed(
+    toy: Weights, write_dng: WriteDng, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    folder = tmp_path / "data" / "lwisp" / "weights"
+    path = write_dng(MOSAIC)
+    card = replace(toy.card, name="testcam", camera=Camera(read_raw(path).camera, "Vivid"))
+    save(folder / "testcam.safetensors", toy.network, card)
+    assert "testcam  Lwisp Testcam, Vivid" in call("weights", "list").stdout
+    result = call("develop", path)
+    assert result.exit_code == 0, result.output
+    assert "weights testcam, the look of Lwisp Testcam" in result.stderr
+    named = call("develop", path, "--weights", "testcam", "-o", tmp_path / "named.jpg")
+    assert named.exit_code == 0, named.output
+    assert (tmp_path / "named.jpg").read_bytes() == path.with_suffix(".jpg").read_bytes()
+    assert "Look of Lwisp Testcam Vivid" in call("weights", "show", "testcam").stdout
+
+    assert call("weights", "remove", "testcam").exit_code == 0
+    again = call("weights", "remove", "testcam")
+    assert again.exit_code == 2
+    assert "no learned weights 'testcam'" in again.stderr
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--data", "x"), "belong to recipes"),
+        ((), "no RAW files in this folder"),
+        (("--overwrite", "no-recipe.toml"), None),
+    ],
+)
+def test_a_folder_that_teaches_nothing_is_refused(
+    arguments: tuple[str, ...], message: str | None, tmp_path: Path
+) -> None:
+    source = () if message is None else (tmp_path,)
+    result = call("train", *source, *arguments)
+    assert result.exit_code in (1, 2)
+    assert (message or "a recipe takes --output") in result.stderr
+    assert "Traceback" not in result.output

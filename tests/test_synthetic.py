@@ -13,6 +13,7 @@ from torch import Tensor
 import lwisp
 from lwisp import synthetic
 from lwisp.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Zurich
+from lwisp.pairs import align, find_pairs
 from lwisp.raw import NOISE_PROFILE, read_raw
 
 PICTURE = synthetic.pictures(1, 0, 460, 920)[0]  # holds two squares of 448
@@ -155,3 +156,30 @@ def test_plain_dngs_of_two_photos_of_one_name_are_refused(tmp_path: Path) -> Non
     with pytest.raises(lwisp.InputError, match="two photographs are called 0"):
         synthetic.synthesize("dng", [photos / "train", photos / "val"], tmp_path / "dngs")
     assert not (tmp_path / "dngs").exists()
+
+
+def test_a_camera_with_a_hard_look_gives_pairs_that_lie_on_each_other(tmp_path: Path) -> None:
+    folder = save_photos(tmp_path / "photos", *synthetic.pictures(2, 5, 401, 480)) / "train"
+    synthetic.synthesize("camera", [folder], tmp_path / "camera")
+    found, refusals = find_pairs(tmp_path / "camera")
+    assert [(pair.raw.name, pair.jpeg and pair.jpeg.name) for pair in found] == [("0.dng", "0.jpg"), ("1.dng", "1.jpg")]
+    assert not refusals
+    for pair in found:
+        raw = read_raw(pair.raw)
+        aligned = align(pair, raw)
+        assert raw.mosaic.shape == aligned.target.shape[:2] == (400, 480)
+        assert np.abs(np.subtract(aligned.box, (0, 0, 400, 480))).max() < 0.5
+
+
+def test_the_hard_look_is_what_it_says() -> None:
+    ramp = torch.linspace(0, 1, 256).expand(3, 8, 256)
+    shown = synthetic.hard_look(ramp)[:, 4]
+    assert float(shown[2, 30] - shown[0, 30]) > 0.08  # shadows are blue
+    assert float(shown[0, 225] - shown[2, 225]) > 0.08  # highlights are orange
+    slope = shown.mean(0).diff() * 255
+    assert float(slope[110:145].mean()) > 1.3 > 0.7 > float(slope[5:30].mean())
+    color = torch.tensor([0.6, 0.5, 0.4])[:, None, None].expand(3, 8, 8)
+    assert float(synthetic.hard_look(color)[0, 4, 4] - synthetic.hard_look(color)[2, 4, 4]) > 0.3
+    edge = torch.full((3, 8, 8), 0.3)
+    edge[:, :, 4:] = 0.7
+    assert float(synthetic.hard_look(edge)[1, 4].max() - synthetic.hard_look(edge)[1, 4, 7]) > 0.05  # sharpened

@@ -1,0 +1,209 @@
+"""Photos with their camera's own JPEGs, made ready to learn a look from; learned of some, tried on others.
+
+What takes long is kept in a folder and found there again: the pixels of every photo, every look that was fitted.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as from_safetensors
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from lwisp import look
+from lwisp.alignment import view
+from lwisp.checkpoint import InputConvention, digest_of
+from lwisp.errors import InputError
+from lwisp.files import write_whole
+from lwisp.inference import Engine
+from lwisp.look import Fitted, Samples
+from lwisp.model import Look
+from lwisp.mosaic import cfa_offset
+from lwisp.pairs import AlignedPair, Pair, align
+from lwisp.pipeline import Planes
+from lwisp.raw import RawImage, read_raw
+
+VERSION = 2  # of what is kept; another one is made anew
+KEPT = 40_000  # pixels that are kept of a photo
+FOLDS = 5  # parts that photos are held out in; up to so many photos are held out one by one
+WORTH = 0.05  # dE2000 on held-out photos that brighter corners have to gain
+SUSPECT, SUSPECT_TIMES = 6.0, 2.5  # dE2000 of a held-out photo, and times the median, from which on it is an outlier
+SUSPECT_AMONG = 4  # photos, below which no outlier can be told from the others
+DRAWS = 3  # of so many photos at random for a point of the learning curve
+BAND = 256  # rows that a look is put on at once
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One pair, ready to learn from."""
+
+    pair: Pair
+    sha256: str
+    """Of the RAW file."""
+    samples: Samples
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """The photos of one camera and picture style, and the folder in which what was done is kept."""
+
+    photos: tuple[Photo, ...]
+    run: Path
+
+    def fit(self, photos: Sequence[Photo], shading: bool) -> Fitted:
+        """`look.fit` of some photos, or what it gave when it was asked before."""
+        told = [f"{VERSION} {look.CHANNELS} {look.STEPS} {look.PIXELS} {shading}"]
+        digest = hashlib.sha256()
+        for part in (*told, *(digest_of(_tensors(photo.samples)) for photo in photos)):
+            digest.update(part.encode())
+        place = self.run / f"look-{digest.hexdigest()[:32]}.safetensors"
+        found = _read(place)
+        if found is None:
+            fitted = look.fit([photo.samples for photo in photos], shading)
+            found = {**fitted.look.state_dict(), "shading": torch.tensor(fitted.shading, dtype=torch.float64)}
+            _write(place, found)
+        terms = tuple(round(value, 4) for value in found.pop("shading").tolist())
+        learned = Look(look.CHANNELS)
+        learned.load_state_dict(found)
+        return Fitted(learned.eval().requires_grad_(False), terms)
+
+    @property
+    def folds(self) -> list[tuple[Photo, ...]]:
+        """Every photo in exactly one part, that is held out together."""
+        count = min(len(self.photos), FOLDS)
+        return [self.photos[index::count] for index in range(count)]
+
+    def without(self, held_out: Sequence[Photo]) -> list[Photo]:
+        """What is left to learn from."""
+        return [photo for photo in self.photos if all(photo is not other for other in held_out)]
+
+    def errors(self, shading: bool) -> list[float]:
+        """Mean dE2000 of every photo by the look that was learned without it, in their order."""
+        found: dict[str, float] = {}
+        for fold in self.folds:
+            fitted = self.fit(self.without(fold), shading)
+            found |= {photo.sha256: fitted.error(photo.samples) for photo in fold}
+        return [found[photo.sha256] for photo in self.photos]
+
+    def outlier(self) -> tuple[Photo, float, float] | None:
+        """The photo that the others contradict, with its dE2000 and the median of all; none where all agree."""
+        if len(self.photos) < SUSPECT_AMONG:
+            return None
+        errors = self.errors(shading=False)
+        usual, worst = float(np.median(errors)), int(np.argmax(errors))
+        if errors[worst] < max(SUSPECT, SUSPECT_TIMES * usual):
+            return None
+        return self.photos[worst], errors[worst], usual
+
+    def prefers_shading(self) -> bool:
+        """Whether held-out photos come nearer to the camera's with brighter corners."""
+        return float(np.mean(self.errors(True))) < float(np.mean(self.errors(False))) - WORTH
+
+    def learning_curve(self, shading: bool) -> list[tuple[int, float]]:
+        """Numbers of photos, doubling, with the mean dE2000 of all others by what they teach: three draws of each."""
+        total = len(self.photos)
+        counts = sorted({1, *(2**power for power in range(1, 8) if 2**power < total - 1), total - 1})
+        curve = []
+        for count in counts:
+            errors = []
+            for draw in range(min(DRAWS, total)):
+                order = np.random.default_rng(draw).permutation(total)
+                chosen = [self.photos[index] for index in sorted(order[:count])]
+                fitted = self.fit(chosen, shading)
+                errors += [fitted.error(photo.samples) for photo in self.without(chosen)]
+            curve.append((count, float(np.mean(errors))))
+        return curve
+
+
+def look_at(pair: Pair, weights: str, convention: InputConvention, engine: Engine, run: Path) -> Photo:
+    """A pair as its pixels, from what was kept in the run folder where it was looked at before.
+
+    `weights` is the SHA-256 of what the engine runs. Raises `InputError` where the pair cannot be used.
+    """
+    try:
+        content = [path.read_bytes() for path in (pair.raw, pair.jpeg) if path is not None]
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
+    digests = [hashlib.sha256(part).hexdigest() for part in content]
+    named = hashlib.sha256(" ".join([str(VERSION), str(KEPT), weights, *digests]).encode()).hexdigest()
+    place = run / f"photo-{named[:32]}.safetensors"
+    found = _read(place)
+    if found is None:
+        raw = read_raw(pair.raw)
+        aligned = align(pair, raw)
+        rgb = on_target(develop(engine, convention, raw), aligned)
+        found = _tensors(_sample(rgb, aligned, raw))
+        _write(place, found)
+    samples = Samples(found["rgb"].float(), found["target"].float() / 255, found["radius"].float())
+    return Photo(pair, digests[0], samples)
+
+
+def develop(engine: Engine, convention: InputConvention, raw: RawImage) -> NDArray[np.float32]:
+    """What an engine makes of a RAW: (H, W, 3) in [0, 1], not turned upright."""
+    picture = np.empty((*raw.mosaic.shape, 3), np.float32)
+    engine.develop(Planes(raw, convention), picture, cfa_offset(raw.cfa))
+    return picture
+
+
+@torch.no_grad()
+def put_on(learned: Look, picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A picture (H, W, 3) with a look, as the network gives it that has this look at its end."""
+    result = np.empty_like(picture)
+    for top in range(0, len(picture), BAND):
+        rows = torch.from_numpy(picture[top : top + BAND]).permute(2, 0, 1)[None]
+        result[top : top + BAND] = learned(rows)[0].permute(1, 2, 0).numpy()
+    return result
+
+
+def on_target(picture: NDArray[np.float32], aligned: AlignedPair) -> Tensor:
+    """A picture (H, W, 3) of the mosaic as the camera's JPEG shows it: (3, h, w), averaged where that is smaller."""
+    size = aligned.target.shape[:2]
+    planes = [view(picture[..., channel], aligned.box, size) for channel in range(3)]
+    return torch.from_numpy(np.stack(planes)).clamp(0, 1)
+
+
+def usable(aligned: AlignedPair) -> Tensor:
+    """(h, w) bool: the pixels of the JPEG in tiles that can be trusted."""
+    mask = torch.zeros(aligned.target.shape[:2], dtype=torch.bool)
+    for tile in aligned.tiles:
+        mask[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width] = True
+    return mask
+
+
+def _sample(rgb: Tensor, aligned: AlignedPair, raw: RawImage) -> Samples:
+    """Pixels that lie evenly over what is usable."""
+    places = usable(aligned).flatten().nonzero()[:, 0]
+    places = places[torch.linspace(0, len(places) - 1, min(KEPT, len(places))).long()]
+    height, width = aligned.target.shape[:2]
+    top, left, tall, wide = aligned.box
+    down = top + (places // width + 0.5) * tall / height - raw.mosaic.shape[0] / 2
+    across = left + (places % width + 0.5) * wide / width - raw.mosaic.shape[1] / 2
+    radius = (down.square() + across.square()) * 4 / (raw.mosaic.shape[0] ** 2 + raw.mosaic.shape[1] ** 2)
+    target = torch.from_numpy(aligned.target.reshape(-1, 3)).T[:, places]
+    return Samples(rgb.flatten(1)[:, places].half().float(), target.float() / 255, radius.half().float())
+
+
+def _tensors(samples: Samples) -> dict[str, Tensor]:
+    """Samples as they are kept."""
+    target = (samples.target * 255).round().to(torch.uint8)
+    kept = {"rgb": samples.rgb.half(), "target": target, "radius": samples.radius.half()}
+    return {name: value.contiguous() for name, value in kept.items()}
+
+
+def _read(path: Path) -> dict[str, Tensor] | None:
+    """What was kept in a file; none where there is nothing, or it is damaged."""
+    try:
+        return from_safetensors(path.read_bytes())
+    except (OSError, SafetensorError):
+        return None
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    content = to_safetensors(tensors)
+    write_whole(path, lambda file: file.write(content))

@@ -1,0 +1,156 @@
+"""From a folder of pairs to weights that develop picks by itself."""
+
+import hashlib
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+import lwisp
+from lwisp import camera, checkpoint, look, proof, synthetic, workshop
+from lwisp.checkpoint import LearnedPair
+from lwisp.image import read_rgb
+from lwisp.metrics import delta_e
+from lwisp.pairs import find_pairs
+from lwisp.pipeline import develop_files, plan
+from lwisp.raw import read_raw
+from tests.conftest import SAMPLE
+
+CAMERA = "lwisp plain DNG"  # what synthetic files say of themselves
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four pairs of a camera with a hard look."""
+    photos = tmp_path_factory.mktemp("photos")
+    for index in range(4):
+        rng = np.random.default_rng(index)
+        picture = np.zeros((256, 320, 3), np.uint8)
+        for side in (64, 32, 16):  # a patchwork: many colors, edges everywhere
+            colors = rng.integers(10, 245, (256 // side, 320 // side, 3), dtype=np.uint8)
+            chosen = rng.random(colors.shape[:2]) < (1 if side == 64 else 0.4)
+            big = np.ones((side, side, 1), np.uint8)
+            picture = np.where(np.kron(chosen[..., None], big), np.kron(colors, big), picture).astype(np.uint8)
+        Image.fromarray(picture).save(photos / f"{index}.png")
+    made = photos / "camera"
+    synthetic.write_camera(made, sorted(photos.glob("*.png")))
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(look, "STEPS", 150)
+    monkeypatch.setattr(look, "SHADING_STEPS", 40)
+    monkeypatch.setattr(workshop, "DRAWS", 1)
+    monkeypatch.setattr(proof, "TOOLS", {"rawpy default": "rawpy default"})
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+def test_a_look_is_learned_proven_and_picked_for_its_camera(folder: Path, tmp_path: Path) -> None:
+    (learned,), refusals = camera.learn(folder)
+    assert not refusals
+    assert learned.weights == tmp_path / "data" / "lwisp" / "weights" / "lwisp-plain-dng.safetensors"
+    assert learned.proof is not None
+    assert len(learned.proof.photos) == 4
+    near = learned.proof.mean(proof.OWN)
+    assert near < 0.7 * learned.proof.mean("rawpy default")
+    assert learned.report is not None
+    assert f"| {proof.OWN} | {near:.2f} |" in learned.report.with_suffix(".md").read_text()
+
+    card = checkpoint.read_card(learned.weights)
+    assert card.convention.exposure == "none"
+    assert card.camera is not None
+    assert (card.camera.name, len(card.camera.pairs)) == (CAMERA, 4)
+    assert LearnedPair("0.dng", hashlib.sha256((folder / "0.dng").read_bytes()).hexdigest()) in card.camera.pairs
+
+    raw = read_raw(folder / "0.dng")
+    chosen = lwisp.pick(raw)
+    assert chosen.card == card
+    picture = torch.from_numpy(lwisp.develop(chosen, raw)).permute(2, 0, 1)
+    jpeg = torch.from_numpy(read_rgb(folder / "0.jpg")).permute(2, 0, 1) / 255
+    plain = torch.from_numpy(lwisp.develop(lwisp.load("photo"), raw)).permute(2, 0, 1)
+    assert delta_e(picture, jpeg) < 0.7 * delta_e(plain, jpeg)
+    assert lwisp.pick(read_raw(SAMPLE)).card.name == "photo"
+
+    outcomes = list(develop_files(lwisp.pick, plan([folder / "0.dng", SAMPLE], tmp_path / "out", None)))
+    assert [outcome.weights for outcome in outcomes] == ["lwisp-plain-dng", "photo"]
+    assert [outcome.camera and outcome.camera.name for outcome in outcomes] == [CAMERA, None]
+
+    with pytest.raises(lwisp.InputError, match="exists already"):
+        camera.learn(folder)
+    assert checkpoint.remove("lwisp-plain-dng") == learned.weights
+    assert lwisp.pick(raw).card.name == "photo"
+    with pytest.raises(lwisp.InputError, match="no learned weights 'photo'"):
+        checkpoint.remove("photo")
+
+
+def test_what_was_stopped_goes_on_and_gives_the_same(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, stopped = tmp_path / "whole.safetensors", tmp_path / "stopped.safetensors"
+    prove = proof.prove
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(proof, "prove", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        camera.learn(folder, stopped)
+    assert not stopped.exists()
+    monkeypatch.setattr(proof, "prove", prove)
+    monkeypatch.setattr(look, "fit", None)  # all that is fitted lies there already
+    camera.learn(folder, stopped)
+    monkeypatch.undo()
+    assert lwisp.load(stopped).card.camera is not None
+    assert not whole.exists()
+
+
+def test_a_wrong_pair_is_named_and_changes_nothing(folder: Path, tmp_path: Path) -> None:
+    planted = tmp_path / "planted"
+    shutil.copytree(folder, planted)
+    shutil.copy(folder / "1.dng", planted / "wrong.dng")
+    shutil.copy(folder / "2.jpg", planted / "wrong.jpg")
+    (learned,), refusals = camera.learn(planted, tmp_path / "planted.safetensors")
+    (good,), _ = camera.learn(folder, tmp_path / "good.safetensors")
+    assert [refusal.path.name for refusal in refusals] == ["wrong.dng"]
+    assert learned.weights is not None
+    assert good.weights is not None
+    assert lwisp.load(learned.weights).sha256 == lwisp.load(good.weights).sha256
+
+
+def test_one_pair_is_too_few_and_said_so(folder: Path, tmp_path: Path) -> None:
+    one = tmp_path / "one"
+    one.mkdir()
+    for suffix in ("dng", "jpg"):
+        shutil.copy(folder / f"0.{suffix}", one)
+    (result,), _ = camera.learn(one)
+    assert result.weights is None
+    assert "the only pair of lwisp plain DNG; one more photo" in result.reason
+
+
+def test_two_styles_do_not_go_into_one_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, refusals = find_pairs(folder)
+    styles = [replace(pair, style="Vivid" if index > 1 else "Neutral") for index, pair in enumerate(found)]
+    monkeypatch.setattr(camera, "find_pairs", lambda _: (styles, refusals))
+    with pytest.raises(
+        lwisp.InputError, match=r"2 cameras or styles \(lwisp plain DNG, Neutral; lwisp plain DNG, Vivid\)"
+    ):
+        camera.learn(folder, tmp_path / "one.safetensors")
+
+
+def test_detail_is_told_from_softness() -> None:
+    picture: NDArray[np.float32] = np.random.default_rng(0).random((128, 128, 3), np.float32)
+    small = Image.fromarray((picture * 255).astype(np.uint8)).resize((64, 64))
+    soft = np.asarray(small.resize((128, 128))).astype(np.float32)
+    assert proof.detail(soft) < 0.7 * proof.detail(picture)
+    assert proof.detail(picture * np.float32(0.5)) == pytest.approx(proof.detail(picture), rel=1e-3)
+
+
+def test_names_of_files_are_plain() -> None:
+    assert camera.slug("Canon PowerShot S40", "Vivid+ (1)") == "canon-powershot-s40-vivid-1"
+    assert camera.slug("相机", "") == "camera"

@@ -1,0 +1,101 @@
+"""Photos made ready, looks learned of some and tried on others, and what is kept on the way."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lwisp import inference, look, workshop
+from lwisp.camera import with_look
+from lwisp.checkpoint import Weights
+from lwisp.look import Samples
+from lwisp.model import LWISP, Look
+from lwisp.pairs import AlignedPair, Pair, Tile
+from lwisp.pipeline import develop
+from lwisp.raw import RawImage
+from lwisp.workshop import Photo, Workshop
+from tests.test_look import samples
+
+PAIR = Pair(Path("a.dng"), None, "", "")
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look, "STEPS", 40)
+    monkeypatch.setattr(look, "SHADING_STEPS", 20)
+
+
+def shop(run: Path, count: int, wrong: int | None = None) -> Workshop:
+    photos = []
+    for index in range(count):
+        made = samples(index)
+        target = made.target if index != wrong else made.target[:, torch.randperm(4000)]
+        photos.append(Photo(PAIR, str(index), Samples(made.rgb.half().float(), target, made.radius)))
+    return Workshop(tuple(photos), run)
+
+
+def test_every_photo_is_held_out_once(tmp_path: Path) -> None:
+    for count in (2, 5, 9):
+        made = shop(tmp_path, count)
+        held_out = [photo.sha256 for fold in made.folds for photo in fold]
+        assert sorted(held_out) == sorted(photo.sha256 for photo in made.photos)
+        assert all(made.without(fold) for fold in made.folds)
+
+
+def test_a_photo_that_the_others_contradict_is_found(tmp_path: Path) -> None:
+    found = shop(tmp_path, 5, wrong=3).outlier()
+    assert found is not None
+    assert found[0].sha256 == "3"
+    assert shop(tmp_path, 5).outlier() is None
+    assert shop(tmp_path, 3, wrong=1).outlier() is None  # of three nobody can say which is wrong
+
+
+def test_what_was_fitted_is_kept_and_a_damaged_file_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = shop(tmp_path, 2)
+    fitted = made.fit(made.photos, shading=True)
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(kept.read_bytes()[:100])
+    anew = made.fit(made.photos, shading=True)
+    monkeypatch.setattr(look, "fit", None)  # nothing is fitted any more
+    again = made.fit(made.photos, shading=True)
+    for other in (anew, again):
+        assert other.shading == fitted.shading
+        assert torch.equal(fitted(made.photos[0].samples), other(made.photos[0].samples))
+
+
+def test_the_curve_ends_with_all_photos_but_one(tmp_path: Path) -> None:
+    curve = shop(tmp_path, 4).learning_curve(shading=False)
+    assert [count for count, _ in curve] == [1, 2, 3]
+    assert all(error > 0 for _, error in curve)
+
+
+def test_a_look_put_on_later_is_that_of_the_network(toy: Weights) -> None:
+    mosaic = np.random.default_rng(0).integers(0, 4095, (70, 90)).astype(np.uint16)
+    raw = RawImage(mosaic, "GRBG", (0.0,) * 4, (4095.0,) * 4, (2.0, 1.0, 1.5), orientation=6)
+    torch.manual_seed(1)
+    learned = Look(look.CHANNELS)
+    last = learned.layers[-1]
+    assert isinstance(last, torch.nn.Conv2d)
+    torch.nn.init.normal_(last.weight, std=0.5)
+    assert isinstance(toy.network, LWISP)
+    card = replace(toy.card, convention=replace(toy.card.convention, exposure="none", shading=(0.1, 0.2, 0.3)))
+    whole = develop(replace(toy, network=with_look(toy.network, learned), card=card), raw, 0, "fp32", "torch")
+    engine = inference.prepare(toy.network, "torch", "fp32")
+    picture = workshop.develop(engine, card.convention, raw)
+    later = workshop.put_on(learned, picture)
+    assert np.abs(later - picture).max() > 0.05
+    assert np.allclose(np.rot90(later, -1), whole, atol=1e-5)
+
+
+def test_a_picture_is_averaged_onto_a_smaller_jpeg() -> None:
+    picture = np.random.default_rng(0).random((80, 120, 3), np.float32)
+    target = np.zeros((20, 30, 3), np.uint8)
+    tiles = (Tile(0, 0, 10, 30, (0.0, 0.0), 1.0),)
+    aligned = AlignedPair(PAIR, target, (0.0, 0.0, 80.0, 120.0), tiles)
+    shown = workshop.on_target(picture, aligned)
+    assert shown.shape == (3, 20, 30)
+    assert abs(float(shown.mean()) - float(picture.mean())) < 0.01
+    assert float(shown.std()) < float(picture.std()) / 2
+    assert workshop.usable(aligned).sum() == 300
