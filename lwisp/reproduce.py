@@ -34,6 +34,8 @@ PRINTED: dict[Name, float] = {
     "pynet": 21.19, "awnet": 21.40, "cameranet": 21.35,
 }  # fmt: skip
 """PSNR on Zurich in dB, as Tables 1 and 2 print it."""
+LATER = {"out_channels": 3, "residual": False, "takes": "raw"}
+"""Of an architecture, what it has not had from the beginning, and the value that stands for what it then was."""
 DEFAULT_BETA = 0.01  # where the recipe does not distill, but a variant does
 
 
@@ -183,7 +185,8 @@ def reproduce(
     costs = [_cost(variant) for variant in study.variants]
     if study.latency:
         networks = [build(variant.architecture) for variant in study.variants]
-        seconds = benchmark.measure_latency(networks, (1, 4, *COST_SIZE))
+        channels = study.variants[0].architecture.in_channels
+        seconds = benchmark.measure_latency(networks, (1, channels, *COST_SIZE))
         costs = [replace(cost, seconds=value) for cost, value in zip(costs, seconds, strict=True)]
         _plot_costs(output / f"{name}-costs.png", study, rows, costs)
     write_text(output / f"{name}.md", to_markdown(name, study, rows, recipe, data, steps, costs))
@@ -220,6 +223,9 @@ def _file(plan: Recipe, runs: Path) -> Path:
 def _key(plan: Recipe) -> str:
     """A name for what decides a run: what is as the defaults have it does not count, so new fields change nothing."""
     given, default = (asdict(replace(x, root=Path(), teacher=None)) for x in (plan, Recipe(plan.name, plan.licence)))
+    for recipe in (given, default):
+        parts = recipe["architecture"].items()
+        recipe["architecture"] = {key: value for key, value in parts if (key, value) not in LATER.items()}
     content = json.dumps({key: given[key] for key in given if given[key] != default[key]}, default=str, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
@@ -259,7 +265,8 @@ class Cost:
 def _cost(variant: Variant) -> Cost:
     with torch.device("meta"):
         network = build(variant.architecture)
-    return Cost(count_params(network), benchmark.count_macs(network, (1, 4, *COST_SIZE)))
+    shape = (1, variant.architecture.in_channels, *COST_SIZE)
+    return Cost(count_params(network), benchmark.count_macs(network, shape))
 
 
 def to_markdown(

@@ -20,6 +20,7 @@ COUNTS: dict[Name, tuple[int, int, int]] = {  # parameters, operations and multi
     "srcnn": (74_435, 15_147_331_584, 14_919_532_544),
     "srgan": (1_406_933, 72_934_830_080, 72_600_256_512),
     "dped": (453_324, 22_694_604_800, 22_658_678_784),
+    "dncnn": (564_096, 28_304_080_896, 28_207_742_976),
     "unet": (31_033_036, 41_905_991_680, 36_942_381_056),
     "pix2pix": (54_433_420, 19_367_897_088, 6_366_953_472),
     "spade": (92_089_539, 419_152_491_520, 418_488_111_104),
@@ -88,7 +89,7 @@ def test_every_network_says_where_it_comes_from_and_where_it_departs() -> None:
 
 def test_the_config_is_told_from_ours_and_refuses_what_it_does_not_know() -> None:
     config = BaselineConfig("unet")
-    assert (config.develops_raw, config.scale) == (LWISPConfig().develops_raw, LWISPConfig().scale)
+    assert (config.takes, config.scale) == (LWISPConfig().takes, LWISPConfig().scale)
     with pytest.raises(ValueError, match="expected network to be one of"):
         BaselineConfig("resnet")  # type: ignore[arg-type]
 

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 import lwisp
 from lwisp.checkpoint import InputConvention
 from lwisp.data import Crops, Data, Photos, cut, find_photos, open_data
-from lwisp.datasets import AS_SENSED, Pairs, Takes
+from lwisp.datasets import AS_SENSED, Pairs
+from lwisp.model import Takes
 from tests.conftest import WriteDng, refusal
 
 

@@ -21,7 +21,7 @@ FLOORS = [
     },
     {"runtimes"},
     {"raw", "image", "unprocess", "checkpoint", "stages", "losses", "formats", "lpips", "charts"},
-    {"backends"},
+    {"backends", "recapture"},
     {"inference"},
     {"pipeline"},
     {"datasets", "developers"},
