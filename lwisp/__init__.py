@@ -12,21 +12,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lwisp.checkpoint import load
     from lwisp.errors import InputError
+    from lwisp.image import open_picture
+    from lwisp.jobs import plan
     from lwisp.model import LWISP, LWISPConfig
-    from lwisp.pipeline import develop, develop_files, plan
+    from lwisp.pipeline import develop, develop_files
     from lwisp.raw import RawImage, read_mosaic, read_raw
+    from lwisp.retouch import denoise_raw, denoise_raw_files, retouch, retouch_files
 
 _HOMES = {
     "InputError": "errors",
     "LWISP": "model",
     "LWISPConfig": "model",
     "RawImage": "raw",
+    "denoise_raw": "retouch",
+    "denoise_raw_files": "retouch",
     "develop": "pipeline",
     "develop_files": "pipeline",
     "load": "checkpoint",
-    "plan": "pipeline",
+    "open_picture": "image",
+    "plan": "jobs",
     "read_mosaic": "raw",
     "read_raw": "raw",
+    "retouch": "retouch",
+    "retouch_files": "retouch",
 }
 
 __all__ = [
@@ -34,12 +42,17 @@ __all__ = [
     "InputError",
     "LWISPConfig",
     "RawImage",
+    "denoise_raw",
+    "denoise_raw_files",
     "develop",
     "develop_files",
     "load",
+    "open_picture",
     "plan",
     "read_mosaic",
     "read_raw",
+    "retouch",
+    "retouch_files",
 ]
 
 

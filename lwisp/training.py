@@ -261,10 +261,14 @@ def _finish(
 
 
 def _begin_with(network: LWISP | Baseline, name: str) -> None:
+    """Begin with the tensors of these weights; an LW-ISP for something else lends those that fit, which are nearly all."""
     weights = load(name)
-    if weights.card.architecture != network.config:
+    known, wanted = weights.network.state_dict(), network.state_dict()
+    fitting = {key: value for key, value in known.items() if key in wanted and wanted[key].shape == value.shape}
+    akin = isinstance(weights.network, LWISP) and isinstance(network, LWISP)
+    if weights.card.architecture != network.config and (not akin or 2 * len(fitting) < len(wanted)):
         raise InputError(f"start = {name!r}: weights of another architecture; train from scratch or name others")
-    network.load_state_dict(weights.network.state_dict())
+    network.load_state_dict({**wanted, **fitting})
 
 
 def _open(recipe: Recipe, run: Path, fabric: "Fabric") -> Data:

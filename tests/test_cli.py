@@ -76,7 +76,7 @@ def test_usage_errors_are_one_sentence_with_exit_code_2(write_dng: WriteDng, toy
     for arguments, word in (
         ((path, "--weights", "foto"), "unknown weights"),
         ((path, "--weights", path), "expected weights"),
-        ((other, "--weights", toy_file), "no files to develop"),
+        ((other, "--weights", toy_file), "no such files"),
         ((path, "--weights", toy_file, "--exposure", "nan"), "expected an exposure"),
         ((path, "--weights", toy_file, "-o", "x.bmp"), "a name ending in"),
         ((path, "--weights", "x" * 300 + ".safetensors"), "cannot be read"),

@@ -236,6 +236,18 @@ def test_training_begins_with_other_weights(recipe: Recipe, tmp_path: Path) -> N
         train(replace(recipe, start="photo"), tmp_path / "third.safetensors")
 
 
+def test_training_for_something_else_begins_with_what_fits(recipe: Recipe, tmp_path: Path) -> None:
+    first = train(recipe, tmp_path / "first.safetensors").network.state_dict()
+    wanted = LWISPConfig(width=4, in_channels=3, upsample=False, residual=True)
+    barely = replace(recipe, data="denoise", architecture=wanted, steps=1, learning_rate=1e-9)
+    second = train(replace(barely, start=str(tmp_path / "first.safetensors")), tmp_path / "second.safetensors")
+    for name, value in second.network.state_dict().items():
+        lent = name in first and first[name].shape == value.shape
+        assert lent == (name not in ("head.0.weight",)), name
+        if lent and name != "out.weight":
+            assert torch.allclose(value, first[name], atol=1e-3)
+
+
 def test_pictures_that_are_rgb_already_need_the_network_without_upsampling(recipe: Recipe, tmp_path: Path) -> None:
     pairs = tmp_path / "pairs"
     for folder in ("input", "target"):
