@@ -261,14 +261,17 @@ def _finish(
 
 
 def _begin_with(network: LWISP | Baseline, name: str) -> None:
-    """Begin with the tensors of these weights; an LW-ISP for something else lends those that fit, which are nearly all."""
+    """Begin with the tensors of these weights; an LW-ISP for something else lends those that fit, nearly all."""
     weights = load(name)
     known, wanted = weights.network.state_dict(), network.state_dict()
-    fitting = {key: value for key, value in known.items() if key in wanted and wanted[key].shape == value.shape}
-    akin = isinstance(weights.network, LWISP) and isinstance(network, LWISP)
-    if weights.card.architecture != network.config and (not akin or 2 * len(fitting) < len(wanted)):
-        raise InputError(f"start = {name!r}: weights of another architecture; train from scratch or name others")
-    network.load_state_dict({**wanted, **fitting})
+    if weights.card.architecture != network.config:
+        if isinstance(network, LWISP) and network.config.residual:  # it makes no picture, but what is added to one
+            known = {key: value for key, value in known.items() if not key.startswith("out.")}
+        known = {key: value for key, value in known.items() if key in wanted and wanted[key].shape == value.shape}
+        akin = isinstance(weights.network, LWISP) and isinstance(network, LWISP)
+        if not akin or 2 * len(known) < len(wanted):
+            raise InputError(f"start = {name!r}: weights of another architecture; train from scratch or name others")
+    network.load_state_dict({**wanted, **known})
 
 
 def _open(recipe: Recipe, run: Path, fabric: "Fabric") -> Data:

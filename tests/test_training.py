@@ -242,9 +242,9 @@ def test_training_for_something_else_begins_with_what_fits(recipe: Recipe, tmp_p
     barely = replace(recipe, data="denoise", architecture=wanted, steps=1, learning_rate=1e-9)
     second = train(replace(barely, start=str(tmp_path / "first.safetensors")), tmp_path / "second.safetensors")
     for name, value in second.network.state_dict().items():
-        lent = name in first and first[name].shape == value.shape
-        assert lent == (name not in ("head.0.weight",)), name
-        if lent and name != "out.weight":
+        if name.startswith("out."):
+            assert float(value.abs().max()) < 1e-3  # still nothing is added
+        elif name != "head.0.weight":
             assert torch.allclose(value, first[name], atol=1e-3)
 
 
