@@ -288,6 +288,8 @@ def evaluate(
     against: Annotated[
         Path | None, typer.Option(help="Folder of another tool's pictures, to be scored beside.", readable=False)
     ] = None,
+    beside: Annotated[str, typer.Option(help="bm3d, nlm, wavelets, equalized, clahe, or weights files.")] = "",
+    side: Annotated[int | None, typer.Option(help="Score only the middles of pictures, so many px a side.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for rows, report and contact sheet.", readable=False)
     ] = None,
@@ -315,7 +317,7 @@ def evaluate(
             evaluation.submit(loaded, data[0], protocol, output, precision, overwrite)
             return
         sheet = None if output is None else output / "sheet.png"
-        report = evaluation.evaluate(loaded, data, protocol, precision, against, sheet)
+        report = evaluation.evaluate(loaded, data, protocol, precision, against, sheet, _split(beside), side)
         typer.echo(evaluation.to_markdown(report))
         if output is not None:
             evaluation.write_report(output, report, overwrite)

@@ -279,7 +279,7 @@ class LoL:
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
         """Dark and normal, (3, H, W) sRGB."""
-        return _read_same_size(*self.pairs[self.names[index]])
+        return read_same_size(*self.pairs[self.names[index]])
 
 
 class Pairs:
@@ -314,7 +314,7 @@ class Pairs:
         """Mosaic (1, H, W) beginning with red, or RGB (3, H, W), and target (3, H, W)."""
         source, target = self.pairs[self.names[index]]
         if self.takes == "rgb":
-            return _read_same_size(source, target)
+            return read_same_size(source, target)
         raw = read_raw(source)
         planes, (top, left) = prepare(raw, self.convention)
         picture = orient(read_rgb(target), {6: 8, 8: 6}.get(raw.orientation, raw.orientation))
@@ -372,7 +372,8 @@ def read_picture(path: Path) -> Tensor:
     return to_tensor(read_rgb(path))
 
 
-def _read_same_size(source: Path, target: Path) -> tuple[Tensor, Tensor]:
+def read_same_size(source: Path, target: Path) -> tuple[Tensor, Tensor]:
+    """Two finished pictures, each (3, H, W) sRGB in [0, 1]; raises `InputError` where their sizes differ."""
     first, second = read_picture(source), read_picture(target)
     if first.shape != second.shape:
         raise InputError(
