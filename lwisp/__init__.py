@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from lwisp.model import LWISP, LWISPConfig
     from lwisp.pipeline import develop, develop_files
     from lwisp.raw import RawImage, read_mosaic, read_raw
-    from lwisp.retouch import denoise_raw, denoise_raw_files, retouch, retouch_files
+    from lwisp.retouching import denoise_raw, denoise_raw_files, retouch, retouch_files
 
 _HOMES = {
     "InputError": "errors",
     "LWISP": "model",
     "LWISPConfig": "model",
     "RawImage": "raw",
-    "denoise_raw": "retouch",
-    "denoise_raw_files": "retouch",
+    "denoise_raw": "retouching",
+    "denoise_raw_files": "retouching",
     "develop": "pipeline",
     "develop_files": "pipeline",
     "load": "checkpoint",
@@ -33,8 +33,8 @@ _HOMES = {
     "plan": "jobs",
     "read_mosaic": "raw",
     "read_raw": "raw",
-    "retouch": "retouch",
-    "retouch_files": "retouch",
+    "retouch": "retouching",
+    "retouch_files": "retouching",
 }
 
 __all__ = [

@@ -135,7 +135,7 @@ def _retouch(
     from lwisp.errors import InputError
     from lwisp.image import SUFFIX_FORMATS, own_format
     from lwisp.jobs import plan
-    from lwisp.retouch import retouch_files
+    from lwisp.retouching import retouch_files
 
     try:
         jobs = plan(sources, output, format, frozenset(SUFFIX_FORMATS), own_format, mark)
@@ -164,7 +164,7 @@ def denoise_raw(
     from lwisp.checkpoint import load
     from lwisp.errors import InputError
     from lwisp.jobs import plan
-    from lwisp.retouch import denoise_raw_files
+    from lwisp.retouching import denoise_raw_files
 
     try:
         jobs = plan(sources, output, format, default=lambda file: "dng", mark="-denoised")
@@ -246,7 +246,20 @@ def synthesize(
 @app.command()
 def reproduce(
     study: Annotated[
-        Literal["table1", "table1-clock", "table3", "table5", "fgam", "distillation", "beta", "lr"], typer.Argument()
+        Literal[
+            "table1",
+            "table1-clock",
+            "table3",
+            "table5",
+            "fgam",
+            "distillation",
+            "beta",
+            "lr",
+            "denoise-clock",
+            "denoise-distillation",
+            "denoise-residual",
+        ],
+        typer.Argument(),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for table, curves and scores.", readable=False)

@@ -72,6 +72,7 @@ NETWORKS_OF_TABLE_1 = (
     ),
 )
 BACKBONE, CCB = LWISPConfig(fgam=False, ccb=False), LWISPConfig(fgam=False)
+DENOISER = LWISPConfig(in_channels=3, upsample=False, residual=True)
 STUDIES = {
     "table5": Study(
         "Table 5: FGAM, CCB and distillation",
@@ -107,6 +108,25 @@ STUDIES = {
             Variant("up2 + up3 + up4", CCB, UP, 21.40),
         ),
         ((1, 0), (0, 2), (2, 3)),
+    ),
+    "denoise-clock": Study(
+        "Denoising: other networks, equal time on one machine",
+        (
+            Variant("LW-ISP", DENOISER),
+            Variant("DnCNN", BaselineConfig("dncnn", "rgb")),
+            Variant("NAFNet, width 32", BaselineConfig("nafnet", "rgb")),
+        ),
+        clock=True,
+        latency=True,
+    ),
+    "denoise-distillation": Study(
+        "Denoising: with and without a teacher",
+        (Variant("none", DENOISER), Variant("up2 + up3 + up4", DENOISER, UP)),
+        ((0, 1),),
+    ),
+    "denoise-residual": Study(
+        "Denoising: the picture itself, or what is to be added to the noisy one",
+        (Variant("picture", replace(DENOISER, residual=False)), Variant("residual", DENOISER)),
     ),
     "beta": Study(
         "Figure 6b: the weight of the distillation loss, without the structural loss",
@@ -164,7 +184,9 @@ def reproduce(
     recipe = replace(recipe, root=root)
     if recipe.data == "synthetic":
         raise InputError("a study needs pictures to learn from; `lwisp synthesize` makes a benchmark of photographs")
-    data = open_data(recipe.data, root, recipe.crop, recipe.batch, recipe.seed, recipe.convention)
+    data = open_data(
+        recipe.data, root, recipe.crop, recipe.batch, recipe.seed, recipe.convention, recipe.exclude_licences
+    )
     pictures = list(data.cases(limit=None))
     make_folder(output)
     make_folder(runs)
@@ -178,8 +200,7 @@ def reproduce(
             rows += [_score(variant.label, seed, weights, case) for case in pictures]
             log = (run_folder(_file(plan, runs)) / "log.jsonl").read_text(encoding="utf-8").splitlines()
             points = [json.loads(line) for line in log]
-            curve = [(point["step"], point["psnr"]) for point in points if "psnr" in point]
-            curves.setdefault(variant.label, []).append(curve)
+            curves.setdefault(variant.label, []).append(_curve(points))
     write_csv(output / f"{name}.csv", rows)
     _plot(output / f"{name}.png", study.title, curves)
     costs = [_cost(variant) for variant in study.variants]
@@ -191,6 +212,16 @@ def reproduce(
         _plot_costs(output / f"{name}-costs.png", study, rows, costs)
     write_text(output / f"{name}.md", to_markdown(name, study, rows, recipe, data, steps, costs))
     return output / f"{name}.md"
+
+
+def _curve(points: list[dict[str, Any]]) -> list[tuple[int, float]]:
+    """Steps and PSNR of the held-out crops, the mean of its levels where there are several."""
+    curve = []
+    for point in points:
+        scores = [value for name, value in point.items() if name.startswith("psnr") and not name.endswith("_whole")]
+        if scores:
+            curve.append((point["step"], statistics.mean(scores)))
+    return curve
 
 
 def plan_of(recipe: Recipe, variant: Variant, seed: int) -> Recipe:

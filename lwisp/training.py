@@ -488,7 +488,8 @@ class _Log:
                 self.board.add_scalar(name, value, row["step"])
 
     def show(self, name: str, picture: Tensor, step: int) -> None:
-        self.board.add_image(name, picture.clamp(0, 1).cpu(), step)
+        shown = picture if len(picture) == 3 else picture[[0, 1, 3]]  # of planes R, Gr, B
+        self.board.add_image(name, shown.clamp(0, 1).cpu(), step)
 
 
 def _precision(recipe: Recipe, device: Device) -> Literal["bf16", "fp32"]:

@@ -25,7 +25,7 @@ FLOORS = [
     {"inference"},
     {"jobs"},
     {"pipeline"},
-    {"datasets", "developers", "retouch"},
+    {"datasets", "developers", "retouching"},
     {"data"},
     {"benchmark", "export", "protocols", "recipe", "synthetic"},
     {"evaluation"},

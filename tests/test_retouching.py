@@ -17,7 +17,7 @@ from lwisp.image import open_picture, own_format, write_rgb
 from lwisp.jobs import plan
 from lwisp.model import LWISP, LWISPConfig, Takes
 from lwisp.raw import RawImage
-from lwisp.retouch import denoise_raw, denoise_raw_files, retouch, retouch_files
+from lwisp.retouching import denoise_raw, denoise_raw_files, retouch, retouch_files
 from tests.conftest import SAMPLE, TOY, WriteDng
 
 RNG = np.random.default_rng(0)
