@@ -27,7 +27,7 @@ Kind = Literal["photos", "denoise", "denoise-raw", "enhance", "zurich", "mai21",
 
 SHRUNK_SHARE = 0.6  # of crops made smaller first: crisper than any photo of its size, as thin colored things are
 MAX_SHRINKING = 2.2
-WIDE_SHARE, WIDE_SHRINKING = 0.9, 5.0  # in low light: how bright a scene should be is seen on most of a frame only
+WIDE_SHARE, WIDE_SHRINKING = 0.9, 7.0  # in low light: how bright a scene should be is seen on most of a frame only
 MAX_CASES = 24  # pictures that a run is validated on; `evaluate` takes them all
 
 

@@ -181,7 +181,7 @@ def reproduce(
     if seeds < 1:
         raise InputError(f"expected at least one seed, got {seeds}")
     study = STUDIES[name]
-    recipe = replace(recipe, root=root)
+    recipe = replace(recipe, root=root, start=None if study.clock else recipe.start)  # others cannot begin with it
     if recipe.data == "synthetic":
         raise InputError("a study needs pictures to learn from; `lwisp synthesize` makes a benchmark of photographs")
     data = open_data(
