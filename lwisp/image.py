@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
 from lwisp.errors import InputError, one_line
-from lwisp.files import DAMAGED, is_regular, write_whole
+from lwisp.files import DAMAGED, is_regular, quiet, write_whole
 
 Format = Literal["jpg", "png", "png16", "tiff"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -74,7 +74,7 @@ def open_picture(path: Path) -> Picture:
     try:
         if not is_regular(path):
             raise InputError(f"{path}: expected a picture; there is no such file")
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:  # Pillow finds 100 MP suspicious
+        with quiet(), Image.open(path) as picture:  # Pillow finds 100 MP suspicious
             exif, profile = picture.getexif(), picture.info.get("icc_profile")
             if picture.format == "TIFF" and _has_deep_planes(picture):
                 raise InputError(f"{path}: a TIFF of 16 bits with its colors in separate planes; save it interleaved")
@@ -101,7 +101,7 @@ def open_picture(path: Path) -> Picture:
 
 def own_format(path: Path) -> Format:
     """The format in which a file is written that is to be like this one; its name decides where it is no picture."""
-    with contextlib.suppress(*UNREADABLE), warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
+    with contextlib.suppress(*UNREADABLE), quiet(), Image.open(path) as picture:
         if picture.format == "PNG":
             return "png16" if _is_deep(picture) or picture.mode.startswith("I") else "png"
     return SUFFIX_FORMATS.get(path.suffix.lower(), "jpg")

@@ -9,7 +9,6 @@ import contextlib
 import io
 import os
 import threading
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from lwisp import color
 from lwisp.errors import InputError
-from lwisp.files import DAMAGED, is_regular, write_whole
+from lwisp.files import DAMAGED, is_regular, quiet, write_whole
 from lwisp.mosaic import CFA, CFAS, cfa_offset
 
 RAW_SUFFIXES = frozenset(
@@ -156,7 +155,7 @@ def read_mosaic(
     if not is_regular(path):
         raise InputError(f"{path}: expected a mosaic in a PNG or TIFF file; there is no such file")
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:  # Pillow finds 100 MP suspicious
+        with quiet(), Image.open(path) as picture:  # Pillow finds 100 MP suspicious
             if picture.mode not in ("I;16", "I;16B", "I;16L", "I"):
                 raise InputError(f"{path}: expected a grayscale mosaic of 16 bits, got mode {picture.mode}")
             values = np.array(picture)
@@ -311,8 +310,7 @@ def _embedded_jpeg(raw: rawpy.RawPy) -> bytes | None:
 
 def _read_exif(path: Path, jpeg: bytes | None) -> Image.Exif:
     """The tags of a TIFF-like RAW, else those of its embedded JPEG, else none."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of every damaged tag
+    with quiet():  # Pillow warns of every damaged tag
         for source in (path, io.BytesIO(jpeg or b"")):
             try:
                 exif = _tiff_tags(source) if isinstance(source, Path) else _jpeg_tags(source)
