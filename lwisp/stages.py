@@ -51,11 +51,17 @@ class Span(NamedTuple):
 
 
 def spans(side: int, window: int, halo: int) -> list[Span]:
-    """Windows of one size whose cores cover a side without overlap; all in multiples of 16."""
+    """Windows of one size, `window` at most, whose cores cover a side without overlap; all in multiples of 16.
+
+    As few windows as will do, and these no longer than they must be: what overlaps is computed twice.
+    """
     if window >= side:
         return [Span(0, side, 0, side)]
     if window <= 2 * halo:
         raise ValueError(f"expected windows longer than two halos of {halo}, got {window}")
+    inner = side - 2 * halo
+    count = -(-inner // (window - 2 * halo))
+    window = -(-inner // (16 * count)) * 16 + 2 * halo
     found, done = [], 0
     while done < side:
         start = min(max(done - halo, 0), side - window)

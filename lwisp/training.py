@@ -327,7 +327,7 @@ def _fit(fabric: "Fabric", recipe: Recipe, data: Data, objective: Student | Teac
             waited += time.monotonic() - asked
             rate = learning_rate(recipe, done - 1)
             torch.manual_seed(recipe.seed * 1_000_003 + done)  # so that dropout draws the same after a stop
-            parts = _step(fabric, wrapped, optimizer, planes, target, done - 1, rate, recipe.clip)
+            parts = _step(fabric, wrapped, optimizer, planes, target, done - 1, rate, recipe)
             _average(average, network, recipe.ema if recipe.start else min(recipe.ema, done / (9 + done)))
             sums = {name: sums.get(name, 0.0) + value for name, value in parts.items()}
             count += 1
@@ -360,14 +360,15 @@ def _step(
     target: Tensor,
     step: int,
     rate: float,
-    clip: float,
+    recipe: Recipe,
 ) -> dict[str, Tensor]:
     for group in optimizer.param_groups:
         group["lr"] = rate
-    loss, parts = objective(planes, target, step)
+    with torch.autocast(fabric.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        loss, parts = objective(planes, target, step)
     optimizer.zero_grad()
     fabric.backward(loss)
-    fabric.clip_gradients(objective, optimizer, max_norm=clip, error_if_nonfinite=False)
+    fabric.clip_gradients(objective, optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
     optimizer.step()
     return {"loss": loss.detach(), **{name: part.detach() for name, part in parts.items()}}
 
@@ -518,7 +519,7 @@ def _start_fabric(recipe: Recipe, device: Device) -> "Fabric":
         devices=local,
         num_nodes=max(world // local, 1),
         strategy="ddp" if world > 1 else "auto",
-        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
+        precision="32-true",  # its bf16-mixed would round planes and targets too: `_step` sees to bf16
     )
     fabric.launch()
     return fabric

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import lwisp
 from lwisp import metrics, synthetic, training
@@ -71,6 +72,22 @@ def interrupt_after(steps: int, patch: pytest.MonkeyPatch) -> None:
         return original(*args)
 
     patch.setattr(training, "_step", interrupted)
+
+
+def test_in_bf16_planes_and_targets_are_not_rounded(recipe: Recipe, tmp_path: Path) -> None:
+    seen: list[Tensor] = []
+
+    class Watched(Student):
+        def forward(self, planes: Tensor, target: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+            assert torch.is_autocast_enabled("cpu")
+            seen.extend((planes, target))
+            return super().forward(planes, target, step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lwisp.training.Student", Watched)
+        train(replace(recipe, steps=1, precision="bf16"), tmp_path / "bf16.safetensors")
+    batch = Photos(recipe.root, recipe.crop, recipe.batch, recipe.seed)[0]
+    assert all(torch.equal(got, whole) for got, whole in zip(seen, batch, strict=True))
 
 
 def test_a_toy_network_learns_end_to_end(recipe: Recipe, tmp_path: Path) -> None:
