@@ -137,6 +137,8 @@ def test_denoisers_are_compared_at_equal_time_from_scratch(
     root = tmp_path / "root"
     for split in ("train", "val"):
         shutil.copytree(photos, root / split)
+    for name in ("1.png", "2.png"):
+        (root / "val" / name).unlink()
     small = LWISPConfig(width=4, in_channels=3, upsample=False, residual=True)
     variants = (Variant("ours", small), Variant("DnCNN", BaselineConfig("dncnn", "rgb")))
     monkeypatch.setitem(STUDIES, "toy", replace(STUDIES["denoise-clock"], variants=variants, latency=False))
