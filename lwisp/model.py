@@ -16,6 +16,7 @@ from torch.nn import functional
 SIZE_MULTIPLE = 16  # four 2x poolings
 BLOCKS = tuple(f"{way}{index}" for way in ("down", "up") for index in (1, 2, 3, 4))
 """The paper's names of the blocks whose outputs distillation may compare."""
+SLOPE = 0.2  # of LeakyReLU below 0
 SIZE_MINIMUM = 32  # reflecting by one pixel at the deepest level needs two pixels there
 
 Attention = Literal["add", "multiply"]
@@ -256,6 +257,20 @@ def count_params(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def initialize(model: LWISP) -> None:
+    """Draw weights as He et al. (2015) do for LeakyReLU(0.2), biases 0, in place; training begins with it.
+
+    With torch's own weights signals fade from layer to layer, so deep gradients begin at 1e-8 (docs/log.md).
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    if model.config.residual:  # still begins as the identity
+        nn.init.zeros_(model.out.weight)
+
+
 class _ReflectConv2d(nn.Conv2d):
     """A convolution that reflects its input in the input's own precision; autocast would pad in fp32, and slowly."""
 
@@ -266,7 +281,7 @@ class _ReflectConv2d(nn.Conv2d):
 
 
 def _conv(channels: int, out: int, config: LWISPConfig, kernel: int = 3, dilation: int = 1) -> tuple[nn.Module, ...]:
-    return _bare_conv(channels, out, config, kernel, dilation), nn.LeakyReLU(0.2)
+    return _bare_conv(channels, out, config, kernel, dilation), nn.LeakyReLU(SLOPE)
 
 
 def _bare_conv(channels: int, out: int, config: LWISPConfig, kernel: int = 3, dilation: int = 1) -> nn.Conv2d:

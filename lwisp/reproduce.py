@@ -36,7 +36,7 @@ PRINTED: dict[Name, float] = {
 """PSNR on Zurich in dB, as Tables 1 and 2 print it."""
 LATER = {"out_channels": 3, "residual": False, "takes": "raw"}
 """Of an architecture, what it has not had from the beginning, and the value that stands for what it then was."""
-DEFAULT_BETA = 0.01  # where the recipe does not distill, but a variant does
+DEFAULT_BETA = 0.001  # where the recipe does not distill, but a variant does
 
 
 @dataclass(frozen=True)

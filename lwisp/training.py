@@ -36,7 +36,7 @@ from lwisp.errors import InputError
 from lwisp.files import check_output, make_folder, write_text, write_whole
 from lwisp.inference import channels_last, has_bf16
 from lwisp.isps import PyNET
-from lwisp.model import LWISP, LWISPConfig, Takes, pad_to_multiple
+from lwisp.model import LWISP, LWISPConfig, Takes, initialize, pad_to_multiple
 from lwisp.recipe import Recipe, learning_rate
 from lwisp.translation import PatchGAN
 
@@ -74,6 +74,8 @@ def train(recipe: Recipe, output: Path, root: Path | None = None, device: Device
     teacher = _get_teacher(fabric, recipe, data, output) if recipe.beta else None
     torch.manual_seed(recipe.seed)
     network = build(recipe.architecture)
+    if isinstance(network, LWISP):
+        initialize(network)
     if recipe.start:
         _begin_with(network, recipe.start)
     _fit(fabric, recipe, data, Student(channels_last(network), teacher, recipe), run_folder(output))
@@ -243,6 +245,7 @@ def _teach(fabric: "Fabric", recipe: Recipe, data: Data, output: Path) -> Weight
     plan = replace(recipe, name=f"teacher of {recipe.name}", steps=steps, architecture=architecture, beta=0.0)
     torch.manual_seed(plan.seed)
     network = channels_last(LWISP(architecture))
+    initialize(network)
     if fabric.is_global_zero:
         make_folder(run_folder(output))
     fabric.barrier()

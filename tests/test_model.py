@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lwisp.model import CCB, FGAM, LWISP, LWISPConfig, pad_to_multiple
+from lwisp.model import CCB, FGAM, LWISP, LWISPConfig, initialize, pad_to_multiple
 from tests.conftest import TOY
 
 
@@ -88,3 +88,14 @@ def test_a_network_in_bf16_may_keep_its_output_layer_in_fp32() -> None:
 def test_impossible_configs_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
         LWISPConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_signals_and_gradients_neither_fade_nor_grow_at_the_start() -> None:
+    torch.manual_seed(0)
+    network = LWISP()
+    initialize(network)
+    blocks = network.blocks(torch.rand(2, 4, 64, 64), ("down4", "up1", "up3"))
+    assert all(0.1 < float(block.detach().std()) < 10 for block in blocks.values())
+    network(torch.rand(2, 4, 64, 64)).square().mean().backward()
+    norms = {name: float(value.grad.norm()) for name, value in network.named_parameters() if value.grad is not None}
+    assert norms["bottom.0.weight"] / norms["out.weight"] > 1e-3  # 1e-7 with torch's own weights
