@@ -12,22 +12,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lwisp.checkpoint import load
     from lwisp.errors import InputError
+    from lwisp.image import open_picture
+    from lwisp.jobs import plan
     from lwisp.model import LWISP, LWISPConfig
-    from lwisp.pipeline import develop, develop_files, pick, plan
+    from lwisp.pipeline import develop, develop_files, pick
     from lwisp.raw import RawImage, read_mosaic, read_raw
+    from lwisp.retouching import denoise_raw, denoise_raw_files, retouch, retouch_files
 
 _HOMES = {
     "InputError": "errors",
     "LWISP": "model",
     "LWISPConfig": "model",
     "RawImage": "raw",
+    "denoise_raw": "retouching",
+    "denoise_raw_files": "retouching",
     "develop": "pipeline",
     "develop_files": "pipeline",
     "load": "checkpoint",
+    "open_picture": "image",
     "pick": "pipeline",
-    "plan": "pipeline",
+    "plan": "jobs",
     "read_mosaic": "raw",
     "read_raw": "raw",
+    "retouch": "retouching",
+    "retouch_files": "retouching",
 }
 
 __all__ = [
@@ -35,13 +43,18 @@ __all__ = [
     "InputError",
     "LWISPConfig",
     "RawImage",
+    "denoise_raw",
+    "denoise_raw_files",
     "develop",
     "develop_files",
     "load",
+    "open_picture",
     "pick",
     "plan",
     "read_mosaic",
     "read_raw",
+    "retouch",
+    "retouch_files",
 ]
 
 

@@ -9,7 +9,6 @@ import hashlib
 import io
 import os
 import platform
-import warnings
 from collections.abc import Callable
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
@@ -22,12 +21,12 @@ from torch import Tensor, nn
 
 from lwisp.checkpoint import digest_of
 from lwisp.errors import InputError
-from lwisp.files import write_whole
+from lwisp.files import quiet, write_whole
 
 Name = Literal["torch", "openvino", "onnxruntime"]
 NAMES: tuple[Name, ...] = get_args(Name)
 Compiled = Callable[..., Tensor]
-CHOICES = ("multiply", "core_input", "gated")
+CHOICES = ("multiply", "core_input", "gated", "residual")
 """What modules of LW-ISP do differently without telling it in their `repr`."""
 KEPT = 64
 """Files in the cache, some MB each; the oldest beyond go."""
@@ -48,7 +47,7 @@ def compile_module(backend: Name, module: nn.Module, inputs: tuple[Tensor, ...],
     The tensor that a compiled module gives may be overwritten by its next call. Raises `CompileError`.
     """
     try:
-        with torch.inference_mode(), warnings.catch_warnings(action="ignore"):  # tracing warns of every `if`
+        with torch.inference_mode(), quiet():  # tracing warns of every `if`
             return _openvino(module, inputs, bf16) if backend == "openvino" else _onnxruntime(module, inputs)
     except (RuntimeError, ImportError) as error:  # what both raise over what they cannot do
         raise CompileError(f"{backend}: {error}") from error

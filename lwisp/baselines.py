@@ -1,7 +1,8 @@
-"""The networks that the paper compares with (Tables 1 to 3), all with one contract: packed RAW in, RGB out.
+"""The networks that the paper compares with (Tables 1 to 4), all with one contract: packed RAW in, RGB out.
 
-Each is a class of its own in `restoration`, `translation` or `isps`, written from the published description. `NETWORKS`
-says where each comes from, what its source prints of its size and where it departs; docs/networks.md has the counts.
+Those that were made to denoise go from RGB to RGB too, as in their source. Each is a class of its own in
+`restoration`, `translation` or `isps`, written from the published description. `NETWORKS` says where each comes from,
+what its source prints of its size and where it departs; docs/networks.md has the counts.
 """
 
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ from typing import ClassVar, Literal, get_args
 from torch import Tensor, nn
 
 from lwisp.isps import AWNet, CameraNet, PyNET
-from lwisp.model import LWISP, LWISPConfig, pad_to_multiple
-from lwisp.restoration import DPED, SRCNN, NAFNet, SRResNet
+from lwisp.model import LWISP, LWISPConfig, Takes, pad_to_multiple
+from lwisp.restoration import DPED, SRCNN, DnCNN, NAFNet, SRResNet
 from lwisp.translation import SPADE, Pix2Pix, UNet
 
-Name = Literal["srcnn", "srgan", "dped", "unet", "pix2pix", "spade", "nafnet", "pynet", "awnet", "cameranet"]
+Name = Literal["srcnn", "srgan", "dped", "dncnn", "unet", "pix2pix", "spade", "nafnet", "pynet", "awnet", "cameranet"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Network:
     """h and w of the planes must be multiples of it."""
     minimum: int = 2
     """And not smaller than it: instance normalization needs two values."""
+    restores: bool = False
+    """Whether it also goes from RGB to RGB of the same size, what it finds added to its input as in its source."""
 
 
 SHUFFLED = "works at the planes' size, its last convolution making 12 planes that are shuffled to the picture"
@@ -58,6 +61,15 @@ NETWORKS: dict[Name, Network] = {
         "Ignatov et al., DSLR-Quality Photos on Mobile Devices with Deep Convolutional Networks, ICCV 2017",
         "none",
         SHUFFLED,
+    ),
+    "dncnn": Network(
+        "DnCNN",
+        DnCNN,
+        "Zhang, Zuo, Chen, Meng, Zhang, Beyond a Gaussian Denoiser: Residual Learning of Deep CNN for Image Denoising, "
+        "TIP 2017",
+        "none; 17 layers of 64 channels (the paper)",
+        SHUFFLED + "; from RGB to RGB nothing departs: DnCNN-S of 17 layers, but for three channels",
+        restores=True,
     ),
     "unet": Network(
         "U-Net",
@@ -93,9 +105,10 @@ NETWORKS: dict[Name, Network] = {
         NAFNet,
         "Chen, Chu, Zhang, Sun, Simple Baselines for Image Restoration, ECCV 2022",
         "29.16 M for RGB (the authors, of the SIDD network)",
-        SHUFFLED + "; the input is not added to the output, which is no RAW",
+        SHUFFLED + "; the input is not added to the output, which is no RAW; from RGB to RGB nothing departs",
         multiple=16,
         minimum=32,
+        restores=True,
     ),
     "pynet": Network(
         "PyNET",
@@ -137,25 +150,36 @@ class BaselineConfig:
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # a card or recipe with an unknown field is refused
 
     network: Name
+    takes: Takes = "raw"
+    """What it is for: all of them go from packed RAW planes to RGB, those that restore also from RGB to RGB."""
 
     def __post_init__(self) -> None:
         if self.network not in get_args(Name):
             raise ValueError(f"expected network to be one of {get_args(Name)}, got {self.network!r}")
+        if self.takes != "raw" and not (self.takes == "rgb" and NETWORKS[self.network].restores):
+            able = ", ".join(name for name, network in NETWORKS.items() if network.restores)
+            raise ValueError(f'expected takes = "raw", or "rgb" for {able}, got {self.takes!r} for {self.network}')
 
     @property
-    def develops_raw(self) -> bool:
-        """All of them go from packed RAW planes to RGB."""
-        return True
+    def in_channels(self) -> int:
+        """4 packed planes, or RGB."""
+        return 4 if self.takes == "raw" else 3
+
+    @property
+    def out_channels(self) -> int:
+        """All of them make RGB."""
+        return 3
 
     @property
     def scale(self) -> int:
         """Output pixels per input pixel, along each side."""
-        return 2
+        return 2 if self.takes == "raw" else 1
 
 
 class Baseline(nn.Module):
     """A network of `NETWORKS`: planes (B, 4, h, w) in [0, 1] -> RGB (B, 3, 2h, 2w), any h and w from 1 up.
 
+    RGB (B, 3, h, w) -> RGB (B, 3, h, w) where its config says so.
     `forward` reflects the planes at the bottom and right to what the network needs and crops the result. The picture is
     held to [0, 1] in evaluation only: networks that end without a sigmoid would learn nothing beyond the limits.
     """
@@ -163,13 +187,14 @@ class Baseline(nn.Module):
     def __init__(self, config: BaselineConfig) -> None:
         super().__init__()
         self.config = config
-        self.network = NETWORKS[config.network].build()
+        made = NETWORKS[config.network].build
+        self.network = made() if config.takes == "raw" else made(inputs=3, outputs=3, enlarge=1)
 
     def forward(self, planes: Tensor) -> Tensor:
         height, width = planes.shape[-2:]
         needs = NETWORKS[self.config.network]
         rgb: Tensor = self.network(pad_to_multiple(planes, needs.multiple, needs.minimum))
-        rgb = rgb[..., : 2 * height, : 2 * width]
+        rgb = rgb[..., : self.config.scale * height, : self.config.scale * width]
         return rgb if self.training else rgb.clamp(0, 1)
 
 

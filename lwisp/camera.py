@@ -65,7 +65,7 @@ def learn(
         names = "; ".join(map(_name, large))
         raise InputError(f"{folder}: {len(large)} cameras or styles ({names}), --output names one file; leave it out")
     base = load(start)
-    if not isinstance(base.network, LWISP) or not base.card.architecture.develops_raw or base.network.config.look:
+    if not isinstance(base.network, LWISP) or base.card.architecture.takes != "raw" or base.network.config.look:
         raise InputError(f"weights {start!r}: expected an LW-ISP from RAW without a look, such as photo")
     places = {key: output or user_folder() / f"{slug(*key)}.safetensors" for key in large}
     for place in places.values():

@@ -23,7 +23,7 @@ from lwisp import runtimes
 from lwisp.baselines import Architecture, Baseline, build
 from lwisp.errors import InputError, one_line
 from lwisp.files import is_regular, make_folder, write_whole
-from lwisp.model import LWISP, LWISPConfig
+from lwisp.model import LWISP, LWISPConfig, Takes
 from lwisp.runtimes import CARD_KEY, Exported
 
 
@@ -104,11 +104,18 @@ class Weights:
     """Of the tensors as they are stored."""
 
 
-def check_takes(card: Card, takes: Literal["raw", "rgb"]) -> None:
-    """Raise `InputError` where weights are not for RAW in and RGB out, or not for RGB in and out."""
-    if card.architecture.develops_raw != (takes == "raw"):
-        expected = "from RAW to RGB of twice the planes' size" if takes == "raw" else "from RGB to RGB of the same size"
-        raise InputError(f"weights {card.name!r} do not fit; expected a network {expected}")
+WAYS: dict[Takes, str] = {
+    "raw": "from RAW to RGB of twice the planes' size",
+    "rgb": "from RGB to RGB of the same size",
+    "planes": "from the planes of a RAW to clean ones of the same size",
+}
+"""What a network makes of what, in words."""
+
+
+def check_takes(card: Card, takes: Takes) -> None:
+    """Raise `InputError` where weights are not for that."""
+    if card.architecture.takes != takes:
+        raise InputError(f"weights {card.name!r} do not fit; expected a network {WAYS[takes]}")
 
 
 def load(name_or_path: str | Path) -> Weights:

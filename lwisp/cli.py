@@ -1,6 +1,7 @@
 """The command line: verbs translate strings and call one public function each."""
 
 import math
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from lwisp.jobs import Outcome
     from lwisp.raw import RawImage
     from lwisp.recipe import Recipe
 
@@ -15,6 +17,18 @@ Precision = Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="auto: 
 Backend = Annotated[
     Literal["auto", "torch", "openvino", "onnxruntime"],
     typer.Option(help="What runs the network; auto: OpenVINO where it is installed, else torch."),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="A file name for one picture, else a folder.", readable=False)
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace pictures that exist.")]
+Shipped = Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")]
+Finished = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="JPEG, PNG or TIFF files, or folders.", readable=False)
+]
+FinishedFormat = Annotated[
+    Literal["jpg", "png", "png16", "tiff"] | None,
+    typer.Option(help="JPEG, PNG of 8 or 16 bits, TIFF of 16; the file's own, or what the output's suffix says."),
 ]
 Memory = Annotated[float | None, typer.Option(help="Bound on the memory of the whole process, in GB.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
@@ -34,9 +48,7 @@ app.add_typer(weights_app, name="weights")
 @app.command()
 def develop(
     sources: Annotated[list[Path], typer.Argument(metavar="FILE...", help="RAW files, or folders.", readable=False)],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file name for one picture, else a folder.", readable=False)
-    ] = None,
+    output: Output = None,
     format: Annotated[
         Literal["jpg", "png", "png16", "tiff"] | None,
         typer.Option(help="JPEG, PNG of 8 or 16 bits, TIFF of 16; jpg, or what the output's suffix says."),
@@ -49,7 +61,7 @@ def develop(
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: Memory = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures that exist.")] = False,
+    overwrite: Overwrite = False,
     cfa: Annotated[
         Literal["RGGB", "BGGR", "GRBG", "GBRG"] | None,
         typer.Option(help="The files are bare 16-bit grayscale mosaics of this pattern; needs both levels."),
@@ -58,12 +70,10 @@ def develop(
     white_level: Annotated[float | None, typer.Option(help="White of bare mosaics, in DN.")] = None,
 ) -> None:
     """Develop RAW files into finished pictures, beside the RAW or where --output says."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from lwisp.checkpoint import load
     from lwisp.errors import InputError
-    from lwisp.pipeline import develop_files, pick, plan
+    from lwisp.jobs import plan
+    from lwisp.pipeline import develop_files, pick
     from lwisp.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_mosaic, read_raw
 
     if len({value is None for value in (cfa, black_level, white_level)}) > 1:
@@ -80,17 +90,110 @@ def develop(
         outcomes = develop_files(chosen, jobs, exposure, precision, overwrite, read, backend, memory)
     except InputError as error:
         _stop(str(error), code=2)
+    _follow(outcomes, len(jobs), "developing")
+
+
+@app.command()
+def denoise(
+    sources: Finished,
+    output: Output = None,
+    format: FinishedFormat = None,
+    weights: Shipped = "denoise",
+    precision: Precision = "auto",
+    backend: Backend = "auto",
+    memory: Memory = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Take the noise out of finished pictures: NAME-denoised beside each, or where --output says."""
+    _retouch("denoising", "-denoised", sources, output, format, weights, precision, backend, memory, overwrite)
+
+
+@app.command()
+def enhance(
+    sources: Finished,
+    output: Output = None,
+    format: FinishedFormat = None,
+    weights: Shipped = "enhance",
+    precision: Precision = "auto",
+    backend: Backend = "auto",
+    memory: Memory = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Brighten pictures taken in low light: NAME-enhanced beside each, or where --output says."""
+    _retouch("enhancing", "-enhanced", sources, output, format, weights, precision, backend, memory, overwrite)
+
+
+def _retouch(
+    word: str,
+    mark: str,
+    sources: list[Path],
+    output: Path | None,
+    format: Literal["jpg", "png", "png16", "tiff"] | None,
+    weights: str,
+    precision: Literal["auto", "fp32", "bf16"],
+    backend: Literal["auto", "torch", "openvino", "onnxruntime"],
+    memory: float | None,
+    overwrite: bool,
+) -> None:
+    from lwisp.checkpoint import load
+    from lwisp.errors import InputError
+    from lwisp.image import SUFFIX_FORMATS, own_format
+    from lwisp.jobs import plan
+    from lwisp.retouching import retouch_files
+
+    try:
+        jobs = plan(sources, output, format, frozenset(SUFFIX_FORMATS), own_format, mark)
+        outcomes = retouch_files(load(weights), jobs, precision, overwrite, backend, memory)
+    except InputError as error:
+        _stop(str(error), code=2)
+    _follow(outcomes, len(jobs), word)
+
+
+@app.command()
+def denoise_raw(
+    sources: Annotated[list[Path], typer.Argument(metavar="FILE...", help="RAW files, or folders.", readable=False)],
+    output: Output = None,
+    format: Annotated[
+        Literal["dng", "jpg", "png", "png16", "tiff"] | None,
+        typer.Option(help="dng: a RAW again, for any tool; else a picture; dng, or what the output's suffix says."),
+    ] = None,
+    weights: Shipped = "denoise-raw",
+    develop_weights: Annotated[str, typer.Option(help="Weights that develop pictures.")] = "photo",
+    precision: Precision = "auto",
+    backend: Backend = "auto",
+    memory: Memory = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Take the noise out of RAW files: NAME-denoised.dng beside each, or a finished picture."""
+    from lwisp.checkpoint import load
+    from lwisp.errors import InputError
+    from lwisp.jobs import plan
+    from lwisp.retouching import denoise_raw_files
+
+    try:
+        jobs = plan(sources, output, format, default=lambda file: "dng", mark="-denoised")
+        outcomes = denoise_raw_files(load(weights), jobs, load(develop_weights), precision, overwrite, backend, memory)
+    except InputError as error:
+        _stop(str(error), code=2)
+    _follow(outcomes, len(jobs), "denoising")
+
+
+def _follow(outcomes: "Iterator[Outcome]", count: int, word: str) -> None:
+    """Tell of every file as it is done; those that failed at the end, with exit code 1."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     console, failures = Console(stderr=True), []
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         say = partial(console.print, markup=False, emoji=False, highlight=False, soft_wrap=True)
         engine, used = "", ""
-        for outcome in progress.track(outcomes, total=len(jobs), description="developing"):
+        for outcome in progress.track(outcomes, total=count, description=word):
             if outcome.error:
                 failures.append(outcome)
                 continue
             if outcome.engine != engine:
                 engine = outcome.engine
-                say(f"developing with {engine}")
+                say(f"{word} with {engine}")
             if outcome.weights != used and (used or outcome.camera):
                 look = f", the look of {outcome.camera.name}" if outcome.camera else ""
                 say(f"weights {outcome.weights}{look}")
@@ -101,7 +204,7 @@ def develop(
     for outcome in failures:
         typer.echo(f"lwisp: {outcome.error}", err=True)
     if failures:
-        _stop(f"{len(failures)} of {len(jobs)} files failed", code=1)
+        _stop(f"{len(failures)} of {count} files failed", code=1)
 
 
 @app.command()
@@ -204,7 +307,20 @@ def synthesize(
 @app.command()
 def reproduce(
     study: Annotated[
-        Literal["table1", "table1-clock", "table3", "table5", "fgam", "distillation", "beta", "lr"], typer.Argument()
+        Literal[
+            "table1",
+            "table1-clock",
+            "table3",
+            "table5",
+            "fgam",
+            "distillation",
+            "beta",
+            "lr",
+            "denoise-clock",
+            "denoise-distillation",
+            "denoise-residual",
+        ],
+        typer.Argument(),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for table, curves and scores.", readable=False)
@@ -246,6 +362,8 @@ def evaluate(
     against: Annotated[
         Path | None, typer.Option(help="Folder of another tool's pictures, to be scored beside.", readable=False)
     ] = None,
+    beside: Annotated[str, typer.Option(help="bm3d, nlm, wavelets, equalized, clahe, or weights files.")] = "",
+    side: Annotated[int | None, typer.Option(help="Score only the middles of pictures, so many px a side.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for rows, report and contact sheet.", readable=False)
     ] = None,
@@ -273,7 +391,7 @@ def evaluate(
             evaluation.submit(loaded, data[0], protocol, output, precision, overwrite)
             return
         sheet = None if output is None else output / "sheet.png"
-        report = evaluation.evaluate(loaded, data, protocol, precision, against, sheet)
+        report = evaluation.evaluate(loaded, data, protocol, precision, against, sheet, _split(beside), side)
         typer.echo(evaluation.to_markdown(report))
         if output is not None:
             evaluation.write_report(output, report, overwrite)

@@ -108,6 +108,15 @@ def mix_photosites(photosites: Tensor, matrix: Tensor) -> Tensor:
     return mixed.reshape(*photosites.shape[:-2], 4, height // 2 - 2, width // 2 - 2)
 
 
+def demosaic(packed: Tensor) -> Tensor:
+    """(B, 4, h, w) -> all three colors at every photosite (B, 3, 2h, 2w), by Malvar's filters; linear."""
+    photosites = mosaic.unpack(packed)
+    for dim in (-2, -1):
+        photosites = mosaic.reflect(photosites, dim, 2, 2)
+    kernels = MALVAR.to(packed).transpose(0, 1).reshape(12, 1, 6, 6)  # color after color, each at four sites
+    return functional.pixel_shuffle(functional.conv2d(photosites[:, None], kernels, stride=2), 2)
+
+
 def apply_matrix(matrix: Tensor, planes: Tensor) -> Tensor:
     """(..., M, N) times (..., N, h, w) -> (..., M, h, w), pixel by pixel."""
     return (matrix @ planes.flatten(-2)).reshape(*planes.shape[:-3], -1, *planes.shape[-2:])
@@ -151,18 +160,18 @@ def unrender(rgb: Tensor) -> Tensor:
     return apply_matrix(SRGB_TO_CANONICAL, inverse_tone(rgb))
 
 
-def tone(linear: Tensor) -> Tensor:
+def tone(linear: Tensor, contrast: Tensor | float = CONTRAST) -> Tensor:
     """Linear [0, 1] -> display [0, 1]: the sRGB curve, then a mild S-curve, channel by channel."""
     encoded = srgb_encode(linear)
-    return encoded + CONTRAST * (smoothstep(encoded) - encoded)
+    return encoded + contrast * (smoothstep(encoded) - encoded)
 
 
-def inverse_tone(display: Tensor) -> Tensor:
-    """Display [0, 1] -> linear [0, 1]; undoes `tone` to float32's precision."""
+def inverse_tone(display: Tensor, contrast: Tensor | float = CONTRAST) -> Tensor:
+    """Display [0, 1] -> linear [0, 1]; undoes `tone` to float32's precision, for a contrast up to 0.7."""
     encoded = display
-    for _ in range(5):  # Newton on a cubic whose slope stays between 0.6 and 1.2
-        error = encoded + CONTRAST * (smoothstep(encoded) - encoded) - display
-        encoded = encoded - error / (1 - CONTRAST + 6 * CONTRAST * encoded * (1 - encoded))
+    for _ in range(5):  # Newton on a cubic whose slope stays between 0.3 and 1.35
+        error = encoded + contrast * (smoothstep(encoded) - encoded) - display
+        encoded = encoded - error / (1 - contrast + 6 * contrast * encoded * (1 - encoded))
     return srgb_decode(encoded.clamp(0, 1))
 
 

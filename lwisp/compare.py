@@ -30,8 +30,8 @@ from lwisp.evaluation import interval
 from lwisp.files import check_output, make_folder, write_csv, write_text, write_whole
 from lwisp.image import SUFFIX_FORMATS, orient, read_rgb
 from lwisp.inference import Precision
+from lwisp.jobs import Job, plan
 from lwisp.page import Block, Gallery, Panel, Table, to_html, to_markdown, to_picture
-from lwisp.pipeline import Job, plan
 from lwisp.raw import read_orientation
 from lwisp.registration import REACH, Picture, Shift, find_shift, lay
 

@@ -14,27 +14,30 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from lwisp import color, formats, mosaic, unprocess
+from lwisp import color, formats, mosaic, recapture, unprocess
 from lwisp.checkpoint import InputConvention, Photo
-from lwisp.datasets import MAI21, SIDD, SUFFIXES, LoL, Pairs, Pictures, Takes, Zurich, read_picture, to_float
+from lwisp.datasets import AS_SENSED, MAI21, SIDD, SUFFIXES, LoL, Pairs, Pictures, Zurich, read_picture, to_float
 from lwisp.errors import InputError
 from lwisp.files import is_regular
 from lwisp.image import check_picture, read_rgb
+from lwisp.model import Takes
+from lwisp.recapture import Task
 
-Kind = Literal["photos", "zurich", "mai21", "sidd", "lol", "pairs"]
+Kind = Literal["photos", "denoise", "denoise-raw", "enhance", "zurich", "mai21", "sidd", "sidd-raw", "lol", "pairs"]
 
 SHRUNK_SHARE = 0.6  # of crops made smaller first: crisper than any photo of its size, as thin colored things are
 MAX_SHRINKING = 2.2
+WIDE_SHARE, WIDE_SHRINKING = 0.9, 7.0  # in low light: how bright a scene should be is seen on most of a frame only
 MAX_CASES = 24  # pictures that a run is validated on; `evaluate` takes them all
 
 
 @dataclass(frozen=True)
 class Case:
-    """One picture to score: planes (C, h, w) for the network and target (3, H, W)."""
+    """One picture to score: planes (C, h, w) for the network and target (3, H, W), or clean planes."""
 
     name: str
     kind: str
-    """"clean" or "noisy" for synthetic RAW, else empty."""
+    """"clean" or "noisy" for synthetic RAW, the level of noise or darkness where there are several, else empty."""
     planes: Tensor
     target: Tensor
     capture: unprocess.Capture | None = None
@@ -54,7 +57,10 @@ class Data(Protocol):
     """What is odd about it, for the user's eyes."""
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """The batch of a step: planes (B, 4, H/2, W/2), or RGB (B, 3, H, W), and targets (B, 3, H, W), float32."""
+        """The batch of a step: planes (B, 4, H/2, W/2), or RGB (B, 3, H, W), and targets (B, 3, H, W), float32.
+
+        Targets are planes (B, 4, H/2, W/2) where it takes "planes".
+        """
 
     def cases(self, side: int | None = None, limit: int | None = MAX_CASES) -> Iterator[Case]:
         """So many of the held-out pictures, evenly spread, whole or, with `side`, their middles."""
@@ -89,8 +95,8 @@ class Crops:
                     f"{self.names[index]}: {tuple(picture.shape[-2:])}, too small for crops of {self.crop}"
                 )
             crops.append(map(to_float, cut(picture, target, self.crop, generator, self.augment)))
-        planes, targets = (torch.stack(parts) for parts in zip(*crops, strict=True))
-        return (mosaic.pack(planes[:, 0]) if self.takes == "raw" else planes), targets
+        planes, targets = (_packed(torch.stack(parts)) for parts in zip(*crops, strict=True))
+        return planes, targets
 
     def __len__(self) -> int:
         return 2**31  # steps do not run out
@@ -141,13 +147,16 @@ def open_data(
         raise InputError(f"{root}: no such folder; --data names where the data lie")
     if kind == "photos":
         return Photos(root, crop, batch, seed, exclude_licences)
+    if kind in ("denoise", "denoise-raw", "enhance"):
+        return Photos(root, crop, batch, seed, exclude_licences, kind)
     train: Pictures
     test: Pictures
     if kind in ("zurich", "mai21"):
         dataset = Zurich if kind == "zurich" else MAI21
         train, test = _same_levels(dataset(root, "train", convention), dataset(root, "test", convention))
-    elif kind == "sidd":
-        train, test = SIDD(root, "rgb", "train", cache), SIDD(root, "rgb", "held-out", cache)
+    elif kind in ("sidd", "sidd-raw"):
+        takes: Literal["rgb", "planes"] = "rgb" if kind == "sidd" else "planes"
+        train, test = SIDD(root, takes, "train", cache), SIDD(root, takes, "held-out", cache)
     elif kind == "lol":
         train, test = LoL(root, "our485"), LoL(root, "eval15")
     else:
@@ -169,24 +178,34 @@ class Photos:
     draws its own crop, flip, camera, exposure, noise and defects. The exposure gain is the one that
     `color.exposure_gain` gives the whole photo behind that camera, so training and use see the same; the target is
     the photo at that exposure.
+
+    With a task, they are photographs taken again (`recapture`) instead: with noise, as noisy planes, or in low light.
     """
 
-    takes: Takes = "raw"
-    convention = InputConvention()
     notes: tuple[str, ...] = ()
 
     def __init__(
-        self, root: Path, crop: int = 128, batch: int = 16, seed: int = 0, exclude_licences: tuple[str, ...] = ()
+        self,
+        root: Path,
+        crop: int = 128,
+        batch: int = 16,
+        seed: int = 0,
+        exclude_licences: tuple[str, ...] = (),
+        task: Task | None = None,
     ) -> None:
         _check_crop(crop)
-        self.root, self.crop, self.batch, self.seed = root, crop, batch, seed
+        self.root, self.batch, self.seed, self.task = root, batch, seed, task
+        self.crop = crop + (recapture.MARGIN if task in ("denoise", "enhance") else 0)
+        takes: dict[Task | None, Takes] = {None: "raw", "denoise-raw": "planes"}
+        self.takes: Takes = takes.get(task, "rgb")
+        self.convention = InputConvention() if task is None else AS_SENSED
         photos = find_photos(root / "train", exclude_licences)
         self.credits = tuple(photos.values())
         self.names = tuple(path.name for path in photos)
         self.pictures = [torch.from_numpy(read_rgb(path)).permute(2, 0, 1) for path in photos]  # uint8
         for path, picture in zip(photos, self.pictures, strict=True):
-            if min(picture.shape[-2:]) < crop:
-                raise InputError(f"{path}: {tuple(picture.shape[-2:])} px, expected {crop} px a side at least")
+            if min(picture.shape[-2:]) < self.crop:
+                raise InputError(f"{path}: {tuple(picture.shape[-2:])} px, expected {self.crop} px a side at least")
         self.linear = color.inverse_tone(torch.arange(256) / 255)
         self.frames = torch.stack([
             functional.adaptive_avg_pool2d(self._canonical(picture), color.GRID) for picture in self.pictures
@@ -197,17 +216,20 @@ class Photos:
         generator = _generator(self.seed, step)
         chosen = torch.randint(len(self.pictures), (self.batch,), generator=generator)
         crops = torch.stack([self._crop(self.pictures[index], generator) for index in chosen.tolist()])
+        if self.task is not None:
+            return recapture.BATCHES[self.task](crops / 255, generator)
         return unprocess.simulate(self._canonical(crops), self.frames[chosen], generator)
 
     def __len__(self) -> int:
         return 2**31  # steps do not run out
 
     def cases(self, side: int | None = None, limit: int | None = MAX_CASES) -> Iterator[Case]:
-        """The photographs of `val`, each as a synthetic RAW without and with noise."""
+        """The photographs of `val`, each as a synthetic RAW without and with noise, or at each level of the task."""
         if not (self.root / "val").is_dir():
             return
         photos = list(enumerate(find_photos(self.root / "val")))
-        yield from photo_cases(formats.sample(photos, limit or len(photos)), side)
+        chosen = formats.sample(photos, limit or len(photos))
+        yield from photo_cases(chosen, side) if self.task is None else task_cases(self.task, chosen, side)
 
     def _canonical(self, picture: Tensor) -> Tensor:
         return color.apply_matrix(color.SRGB_TO_CANONICAL, self.linear[picture.int()])
@@ -215,7 +237,9 @@ class Photos:
     def _crop(self, picture: Tensor, generator: Generator) -> Tensor:
         """The busier of two random crops, some shrunk, flipped at random: skies and blur teach little."""
         draw = torch.rand(9, generator=generator).tolist()
-        shrinking = 1 + (MAX_SHRINKING - 1) * draw[8] if draw[7] < SHRUNK_SHARE else 1.0
+        wide = self.task == "enhance"
+        share, most = (WIDE_SHARE, WIDE_SHRINKING) if wide else (SHRUNK_SHARE, MAX_SHRINKING)
+        shrinking = 1 + (most - 1) * draw[8] if draw[7] < share else 1.0
         side = min(int(self.crop * shrinking), *picture.shape[-2:])
         crops = [
             picture[:, top : top + side, left : left + side]
@@ -224,7 +248,7 @@ class Photos:
                 for y, x in (draw[:2], draw[2:4])
             )
         ]
-        crop = max(crops, key=lambda crop: float(crop[1].float().diff().abs().mean()))
+        crop = crops[0] if wide else max(crops, key=lambda crop: float(crop[1].float().diff().abs().mean()))
         if side > self.crop:
             size = (self.crop, self.crop)
             small = functional.interpolate(crop[None].float(), size, mode="bicubic", antialias=True)[0]
@@ -237,7 +261,7 @@ def pair_cases(pictures: Pictures, side: int | None = None, limit: int | None = 
     """So many of the pairs, evenly spread, whole or, with `side`, their middles."""
     for index in formats.sample(range(len(pictures.names)), limit or len(pictures.names)):
         picture, target = map(to_float, _middle(pictures.read(index), side))
-        yield Case(pictures.names[index], "", mosaic.pack(picture[0]) if pictures.takes == "raw" else picture, target)
+        yield Case(pictures.names[index], "", _packed(picture), _packed(target))
 
 
 def photo_cases(photos: Iterable[tuple[int, Path]], side: int | None = None) -> Iterator[Case]:
@@ -248,6 +272,15 @@ def photo_cases(photos: Iterable[tuple[int, Path]], side: int | None = None) -> 
         for kind in ("clean", "noisy"):
             capture = unprocess.capture(truth, seed, kind == "noisy")
             yield Case(f"{path.parent.name}/{path.name}", kind, capture.planes[0], truth, capture)
+
+
+def task_cases(task: Task, photos: Iterable[tuple[int, Path]], side: int | None = None) -> Iterator[Case]:
+    """Photographs, each with its seed, taken again at each level of a task, whole or, with `side`, the middle."""
+    for seed, path in photos:
+        picture = read_picture(path)
+        _, photo = _middle((picture, picture), side)
+        for level in recapture.levels_of(task):
+            yield Case(f"{path.parent.name}/{path.name}", level, *recapture.case(task, photo, seed, level))
 
 
 def find_photos(folder: Path, exclude_licences: tuple[str, ...] = ()) -> dict[Path, Photo]:
@@ -291,6 +324,11 @@ def _read_licences(table: Path) -> dict[Path, Photo]:
         }
     except (KeyError, TypeError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table}: expected the columns file, licence, author, source, tab-separated") from error
+
+
+def _packed(pictures: Tensor) -> Tensor:
+    """Mosaics (..., 1, H, W) as planes (..., 4, H/2, W/2); RGB as it is."""
+    return mosaic.pack(pictures.squeeze(-3)) if pictures.shape[-3] == 1 else pictures
 
 
 def _check_crop(crop: int) -> None:

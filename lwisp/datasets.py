@@ -19,12 +19,12 @@ from lwisp.checkpoint import InputConvention
 from lwisp.errors import InputError
 from lwisp.files import write_text, write_whole
 from lwisp.image import orient, read_rgb
+from lwisp.model import Takes
 from lwisp.pipeline import prepare
 from lwisp.raw import RAW_SUFFIXES, read_mosaic, read_raw
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 """Of finished pictures."""
-Takes = Literal["raw", "rgb"]
 AS_SENSED = InputConvention(white_balance="none", color="camera", exposure="none")
 """The convention of datasets of one camera: levels, and nothing else done to the mosaic."""
 HELD_OUT = 10  # every tenth photo or scene is kept for validation where a dataset does not say which
@@ -41,7 +41,7 @@ class Pictures(Protocol):
     """What is odd about the folder, for the user's eyes."""
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Input and target of one size: an RGGB mosaic (1, H, W) or RGB (3, H, W); RGB (3, H, W).
+        """Input and target of one size: an RGGB mosaic (1, H, W) or RGB (3, H, W); RGB (3, H, W), or a clean mosaic.
 
         float32, or uint8 with white at 255 where whole pictures are too large to be converted for a crop: `to_float`.
         """
@@ -142,11 +142,12 @@ class SIDD:
     def __init__(
         self,
         root: Path,
-        takes: Takes = "rgb",
+        takes: Literal["rgb", "planes"] = "rgb",
         scenes: Literal["train", "held-out"] = "train",
         cache: Path | None = None,
     ) -> None:
-        self.takes, self.cache, self.convention = takes, cache, AS_SENSED
+        self.takes: Takes = takes
+        self.cache, self.convention = cache, AS_SENSED
         word, suffix = ("SRGB", "PNG") if takes == "rgb" else ("RAW", "MAT")
         folder = root / "Data" if (root / "Data").is_dir() else root
         self.pairs: dict[str, tuple[Path, Path]] = {}
@@ -223,7 +224,7 @@ class DND:
     }
     """Axes to flip for RGGB, by the camera's pattern as info.mat has it."""
 
-    def __init__(self, root: Path, takes: Takes = "rgb") -> None:
+    def __init__(self, root: Path, takes: Literal["raw", "rgb"] = "rgb") -> None:
         self.takes = takes
         folder, self.key = ("images_srgb", "InoisySRGB") if takes == "rgb" else ("images_raw", "Inoisy")
         self.files = [root / folder / f"{index:04d}.mat" for index in range(1, self.COUNT + 1)]
@@ -278,7 +279,7 @@ class LoL:
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
         """Dark and normal, (3, H, W) sRGB."""
-        return _read_same_size(*self.pairs[self.names[index]])
+        return read_same_size(*self.pairs[self.names[index]])
 
 
 class Pairs:
@@ -313,7 +314,7 @@ class Pairs:
         """Mosaic (1, H, W) beginning with red, or RGB (3, H, W), and target (3, H, W)."""
         source, target = self.pairs[self.names[index]]
         if self.takes == "rgb":
-            return _read_same_size(source, target)
+            return read_same_size(source, target)
         raw = read_raw(source)
         planes, (top, left) = prepare(raw, self.convention)
         picture = orient(read_rgb(target), {6: 8, 8: 6}.get(raw.orientation, raw.orientation))
@@ -371,7 +372,8 @@ def read_picture(path: Path) -> Tensor:
     return to_tensor(read_rgb(path))
 
 
-def _read_same_size(source: Path, target: Path) -> tuple[Tensor, Tensor]:
+def read_same_size(source: Path, target: Path) -> tuple[Tensor, Tensor]:
+    """Two finished pictures, each (3, H, W) sRGB in [0, 1]; raises `InputError` where their sizes differ."""
     first, second = read_picture(source), read_picture(target)
     if first.shape != second.shape:
         raise InputError(

@@ -29,7 +29,8 @@ from lwisp.errors import InputError, one_line
 from lwisp.files import DAMAGED, write_whole
 from lwisp.image import orient, read_rgb, write_rgb
 from lwisp.inference import Precision
-from lwisp.pipeline import Job, develop, develop_files
+from lwisp.jobs import Job
+from lwisp.pipeline import develop, develop_files
 from lwisp.raw import NOISE_PROFILE, read_orientation, read_raw, write_dng
 
 SECONDS = (120, 120)

@@ -1,17 +1,17 @@
 """How good weights, or any other tool's pictures, are: named protocols, every picture a row, means with intervals.
 
-A protocol says what is developed, what the truth is, and what is done to the result before it is scored. Published
-figures of one dataset mix several; here each has an id, and a report names it with weights, data and command.
+A protocol (`protocols`) says what is developed, what the truth is, and what is done to the result before it is scored.
+Published figures of one dataset mix several; here each has an id, and a report names it with weights, data and command.
 """
 
 import json
 import math
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,14 +23,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from lwisp import color, formats, metrics, mosaic, unprocess
-from lwisp.checkpoint import Weights, check_takes
-from lwisp.data import Case, find_photos, pair_cases, photo_cases
-from lwisp.datasets import DND, SIDD, LoL, Pairs, Pictures, Zurich, read_picture, to_tensor
+from lwisp.checkpoint import Weights, check_takes, load
+from lwisp.data import Case
+from lwisp.datasets import DND, SIDD, read_picture, to_tensor
 from lwisp.errors import InputError
 from lwisp.files import check_output, make_folder, write_csv, write_text, write_whole
 from lwisp.image import SUFFIX_FORMATS, to_integer
 from lwisp.inference import Precision, run
 from lwisp.lpips import lpips
+from lwisp.protocols import PROTOCOLS, Protocol
+from lwisp.rivals import RIVALS
 
 MIN_SIDE = 162  # px; MS-SSIM needs 161, a mosaic even sides
 RESAMPLES, CONFIDENCE = 2000, 0.95
@@ -47,22 +49,6 @@ BT601_LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """What is scored, and how; `about` is said in every report."""
-
-    about: str
-    cases: Callable[[list[Path], Weights], Iterator[Case]]
-    eight_bits: bool = True
-    """Whether results are rounded to 8 bits first, as they would be on disk."""
-    luma: bool = False
-    """Whether only Y of BT.601 is scored, on all three channels alike."""
-    align: Literal["nothing", "raw", "result"] = "nothing"
-    """What the truth is moved onto by optical flow before it is scored."""
-    classical: bool = False
-    """Whether Menon's chain with perfect knowledge is scored beside."""
-
-
-@dataclass(frozen=True)
 class Row:
     """Scores of one picture made one way."""
 
@@ -70,7 +56,7 @@ class Row:
     case: str
     """"clean" or "noisy" for synthetic RAW, else empty."""
     chain: str
-    """"network", "menon", or the folder of another tool's pictures."""
+    """"network", "menon", "given", a rival's name, other weights' file, or the folder of another tool's pictures."""
     psnr: float
     psnr_fitted: float
     """After one 3x4 fit of its colors to the truth: an oracle, the same for every chain."""
@@ -140,31 +126,51 @@ def evaluate(
     precision: Precision = "auto",
     against: Path | None = None,
     sheet: Path | None = None,
+    beside: Sequence[str] = (),
+    side: int | None = None,
 ) -> Report:
     """Score weights by a protocol on the data in some folders; progress on stderr.
 
     With `against`, a folder of pictures made by another tool is scored beside: `NAME.png` (or .jpg, .tif), in a folder
     of the case's name where the protocol has cases. With `sheet`, a PNG shows the best, the median and the worst
-    picture of the weights with truth and error. Raises `InputError`.
+    picture of the weights with truth and error. `beside` are names out of `RIVALS` and weights files for the same task,
+    where the protocol allows for them; `side` takes only the middle of every picture. Raises `InputError`.
     """
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {protocol!r}; expected one of {', '.join((*PROTOCOLS, *SUBMISSIONS))}")
     plan = PROTOCOLS[protocol]
+    if beside and not plan.given:
+        raise InputError(f"{protocol} has no place for others beside the weights; --against names a tool's pictures")
+    others = {name: None if name in RIVALS else load(name) for name in beside}
+    for other in others.values():
+        if other is not None and weights.card.architecture.takes is not None:
+            check_takes(other.card, weights.card.architecture.takes)
     menon = _menon() if plan.classical else None
     rows, shown = [], []
     console = Console(stderr=True)
-    for case in track(plan.cases(folders, weights), "evaluating", transient=True, console=console):
+    for whole in track(plan.cases(folders, weights), "evaluating", transient=True, console=console):
+        case = whole if side is None else _middle(whole, side)
         height, width = case.target.shape[-2:]
         if min(height, width) < MIN_SIDE:
             raise InputError(f"{case.name}: {height}x{width} px, expected {MIN_SIDE} px a side at least")
         pictures = {"network": run(weights.network, case.planes, precision, "torch")}
+        if plan.given:
+            pictures["given"] = case.planes
+            for name, other in others.items():
+                pictures[name] = (
+                    RIVALS[name](_seen(case.planes), _seen(case.target))
+                    if other is None
+                    else run(other.network, case.planes, precision, "torch")
+                )
         if menon is not None and case.capture is not None:
             pictures["menon"] = classical(case.capture, menon)
         if against is not None:
             pictures[against.name] = _read_other(against, case)
         target = move(case.target, _see(case.planes, case.target)) if plan.align == "raw" else case.target
+        if plan.scaled:
+            pictures |= {f"{chain}, scaled": scale_to(_rounded(rgb), target) for chain, rgb in pictures.items()}
         for chain, rgb in pictures.items():
-            ready, truth = _prepare(plan, rgb, target)
+            ready, truth = _prepare(plan, _seen(rgb), _seen(target))
             rows.append(Row(case.name, case.kind, chain, **score(ready, truth)))
             if sheet is not None and chain == "network":
                 shown.append((rows[-1], _small(ready), _small(truth)))
@@ -291,9 +297,38 @@ def write_report(folder: Path, report: Report, overwrite: bool = False) -> None:
     write_text(folder / "report.md", to_markdown(report) + "\n", overwrite)
 
 
+def scale_to(rgb: Tensor, truth: Tensor) -> Tensor:
+    """A picture multiplied so that its mean luma is the truth's: what published figures on LoL often do, an oracle."""
+    gain = (BT601_LUMA @ truth.mean((1, 2))) / (BT601_LUMA @ rgb.mean((1, 2))).clamp(min=1e-4)
+    return (rgb * gain).clamp(0, 1)
+
+
+def _rounded(rgb: Tensor) -> Tensor:
+    return torch.from_numpy(to_integer(rgb.numpy(), 8)) / 255
+
+
+def _seen(picture: Tensor) -> Tensor:
+    """Planes (4, h, w) as a picture (3, h, w), with the sRGB curve; RGB as it is."""
+    if len(picture) == 3:
+        return picture
+    red, green_r, green_b, blue = picture.clamp(0, 1)
+    return color.srgb_encode(torch.stack([red, (green_r + green_b) / 2, blue]))
+
+
+def _middle(case: Case, side: int) -> Case:
+    """The middle of a picture, begun at an even place."""
+    factor = case.target.shape[-1] // case.planes.shape[-1]
+    tops = [(max(length - side // factor, 0) // 4 * 2) for length in case.planes.shape[-2:]]
+    parts = [
+        values[..., first * tops[0] : first * tops[0] + length, first * tops[1] : first * tops[1] + length]
+        for values, first, length in ((case.planes, 1, side // factor), (case.target, factor, side))
+    ]
+    return replace(case, planes=parts[0], target=parts[1], capture=None)
+
+
 def _prepare(plan: Protocol, rgb: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     if plan.eight_bits:
-        rgb = torch.from_numpy(to_integer(rgb.numpy(), 8)) / 255
+        rgb = _rounded(rgb)
     if plan.align == "result":
         truth = move(truth, rgb)
     if plan.luma:
@@ -306,71 +341,6 @@ def _see(packed: Tensor, truth: Tensor) -> Tensor:
     red, green_r, green_b, blue = color.srgb_encode(packed.clamp(0, 1))
     cells = torch.stack([red, (green_r + green_b) / 2, blue])
     return metrics.fit_colors(functional.interpolate(cells[None], scale_factor=2, mode="bilinear")[0], truth)
-
-
-def _photos(folders: list[Path], weights: Weights) -> Iterator[Case]:
-    check_takes(weights.card, "raw")
-    return photo_cases(enumerate(path for folder in folders for path in find_photos(folder)))
-
-
-def _zurich(folders: list[Path], weights: Weights) -> Iterator[Case]:
-    for root in folders:
-        yield from _pictures(Zurich(root, "test", weights.card.convention), weights)
-
-
-def _lol(folders: list[Path], weights: Weights) -> Iterator[Case]:
-    for root in folders:
-        yield from _pictures(LoL(root, "eval15"), weights)
-
-
-def _pairs(folders: list[Path], weights: Weights) -> Iterator[Case]:
-    for root in folders:
-        yield from _pictures(Pairs(root, "all", weights.card.convention), weights)
-
-
-def _sidd(folders: list[Path], weights: Weights) -> Iterator[Case]:
-    check_takes(weights.card, "rgb")
-    for root in folders:
-        noisy, clean = (SIDD.blocks(root / f"Validation{kind}BlocksSrgb.mat") for kind in ("Noisy", "Gt"))
-        for scene, block in np.ndindex(*SIDD.BLOCKS[:2]):
-            yield Case(f"{scene:02d}_{block:02d}", "", to_tensor(noisy[scene, block]), to_tensor(clean[scene, block]))
-
-
-def _pictures(pictures: Pictures, weights: Weights) -> Iterator[Case]:
-    check_takes(weights.card, pictures.takes)
-    return pair_cases(pictures)
-
-
-PROTOCOLS = {
-    "photos/val": Protocol(
-        "photographs as seeded synthetic RAW (`unprocess.capture`, the place in the list is the seed), without and "
-        "with noise; the truth is the photograph; nothing is rounded. Menon's demosaicing (2007) with the true gains, "
-        "matrix and exposure, in float, is a bound for tools that do not denoise.",
-        _photos,
-        eight_bits=False,
-        classical=True,
-    ),
-    "zurich/original": Protocol(
-        "Zurich's test pairs as they are, results rounded to 8 bits; phone and camera do not quite see the same.",
-        _zurich,
-    ),
-    "zurich/aligned-raw": Protocol(
-        "as zurich/original, but the truth is moved onto the RAW by optical flow, once for all results.",
-        _zurich,
-        align="raw",
-    ),
-    "zurich/aligned-result": Protocol(
-        "as zurich/original, but the truth is moved onto each result by optical flow. Warning: it can move the truth "
-        "to where the result is wrong, and every result gets a truth of its own.",
-        _zurich,
-        align="result",
-    ),
-    "zurich/y": Protocol("as zurich/original, on luma (BT.601) only.", _zurich, luma=True),
-    "sidd/validation": Protocol("SIDD's 1,280 validation blocks in sRGB, results rounded to 8 bits.", _sidd),
-    "lol/eval15": Protocol("LoL's eval15, results rounded to 8 bits, brightness as it comes out.", _lol),
-    "pairs": Protocol("all pairs of the folders `input` and `target`, results rounded to 8 bits.", _pairs),
-}
-"""By id."""
 
 
 def _read_other(folder: Path, case: Case) -> Tensor:

@@ -24,7 +24,7 @@ from lwisp import color, runtimes
 from lwisp.checkpoint import InputConvention, Weights, to_header
 from lwisp.errors import InputError
 from lwisp.files import check_output, write_whole
-from lwisp.model import LWISP, SIZE_MINIMUM, SIZE_MULTIPLE, _ReflectConv2d, pad_to_multiple
+from lwisp.model import LWISP, SIZE_MINIMUM, SIZE_MULTIPLE, Takes, _ReflectConv2d, pad_to_multiple
 from lwisp.pipeline import prepare
 from lwisp.raw import read_mosaic
 from lwisp.runtimes import CARD_KEY, SEAL_KEY, Exported, need
@@ -245,11 +245,11 @@ def _pictures(channels: int, sizes: Sequence[tuple[int, int]]) -> Iterator[tuple
 
 def metadata(weights: Weights) -> dict[str, str]:
     """What travels in an exported file: the card with the SHA-256 of the tensors, and how planes are made, as JSON."""
-    facts = preprocessing(weights.card.convention, weights.card.architecture.develops_raw)
+    facts = preprocessing(weights.card.convention, weights.card.architecture.takes)
     return {CARD_KEY: to_header(weights.card, weights.sha256), "lwisp_preprocessing": json.dumps(facts)}
 
 
-def preprocessing(convention: InputConvention, develops_raw: bool = True) -> dict[str, Any]:
+def preprocessing(convention: InputConvention, takes: Takes | None = "raw") -> dict[str, Any]:
     """What is to be known to make planes for a network, and to use its picture, in words and constants of `color`.
 
     docs/architecture.md, "The input convention", explains the steps.
@@ -260,7 +260,9 @@ def preprocessing(convention: InputConvention, develops_raw: bool = True) -> dic
         "rgb": "display-referred sRGB in [0, 1]",
         "tone_contrast": color.CONTRAST,
     }
-    if not develops_raw:
+    if takes == "planes":
+        facts["rgb"] = "the planes without noise, white at 1"
+    elif takes != "raw":
         return {"planes": "display-referred sRGB in [0, 1]", **facts}
     facts["planes"] = "R, Gr, Gb, B of the 2x2 photosites of RGGB, white at 1, not clipped"
     facts["black_level"] = "subtracted: black at 0" if convention.black_level == "subtract" else "kept: DN over white"

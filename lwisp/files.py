@@ -6,7 +6,8 @@ import io
 import os
 import struct
 import threading
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -16,8 +17,16 @@ from lwisp.errors import InputError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+_quieting = threading.RLock()
 DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error)
 """What Pillow and `struct` raise over damaged files."""
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep libraries' warnings from the user; one thread at a time, for Python has one list of what is ignored."""
+    with _quieting, warnings.catch_warnings(action="ignore"):
+        yield
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], overwrite: bool = True) -> None:

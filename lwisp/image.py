@@ -1,10 +1,13 @@
 """Finished pictures on disk: JPEG, PNG of 8 and 16 bits, TIFF of 16; sRGB profile, chosen tags, whole or not at all."""
 
+import contextlib
 import io
 import struct
+import sys
 import warnings
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -14,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
-from lwisp.errors import InputError
-from lwisp.files import DAMAGED, write_whole
+from lwisp.errors import InputError, one_line
+from lwisp.files import DAMAGED, is_regular, quiet, write_whole
 
 Format = Literal["jpg", "png", "png16", "tiff"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -23,6 +26,8 @@ SUFFIX_FORMATS: dict[str, Format] = {".jpg": "jpg", ".jpeg": "jpg", ".png": "png
 BITS: dict[Format, Literal[8, 16]] = {"jpg": 8, "png": 8, "png16": 16, "tiff": 16}
 SUFFIXES: dict[Format, str] = {"jpg": ".jpg", "png": ".png", "png16": ".png", "tiff": ".tif"}
 
+DEEP = {"16B": "16L", "16L": "16B", "16N": "16L" if sys.byteorder == "big" else "16B"}
+"""Ways in which Pillow takes 8 bits of 16, and the one that takes the other 8."""
 UNREADABLE = (*DAMAGED, Image.DecompressionBombError, Image.DecompressionBombWarning)
 STRIP_ROWS = 64
 MAX_TAG_BYTES = 900  # all allowed tags together stay below the 65,533 bytes that JPEG has for them
@@ -38,6 +43,18 @@ GPS_TAGS = tuple(range(32))
 TEXT_TAGS = {*MAIN_TAGS, 36867, 36868, 36880, 36881, 36882, 37520, 37521, 37522, 42035, 42036}
 
 
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A finished picture from disk."""
+
+    rgb: NDArray[np.uint8] | NDArray[np.uint16]
+    """(H, W, 3) sRGB over the type's whole range, upright."""
+    exif: Image.Exif
+    """The file's tags, unfiltered: `write_rgb` lets a list of them through."""
+    notes: tuple[str, ...] = ()
+    """What of the file is lost, for the user's eyes."""
+
+
 def check_picture(path: Path) -> None:
     """Raise `InputError` where a file is not a picture, or one too large to be true; its pixels are not read."""
     try:
@@ -46,6 +63,82 @@ def check_picture(path: Path) -> None:
             Image.open(path).close()
     except UNREADABLE as error:
         raise InputError(f"{path}: not a picture: {error}") from error
+
+
+def open_picture(path: Path) -> Picture:
+    """Read a JPEG, PNG or TIFF of 8 or 16 bits; an embedded profile other than sRGB is converted, at 8 bits.
+
+    Raises `InputError` where it is none, or damaged.
+    """
+    notes = []
+    try:
+        if not is_regular(path):
+            raise InputError(f"{path}: expected a picture; there is no such file")
+        with quiet(), Image.open(path) as picture:  # Pillow finds 100 MP suspicious
+            exif, profile = picture.getexif(), picture.info.get("icc_profile")
+            if picture.format == "TIFF" and _has_deep_planes(picture):
+                raise InputError(f"{path}: a TIFF of 16 bits with its colors in separate planes; save it interleaved")
+            if picture.has_transparency_data:
+                notes.append("its transparency is lost")
+            rgb: NDArray[np.uint8] | NDArray[np.uint16]
+            if picture.mode.startswith("I"):
+                rgb = np.repeat(np.array(picture).clip(0, 65535).astype(np.uint16)[..., None], 3, -1)
+                profile = None  # of grays, not of RGB
+            elif _is_deep(picture):
+                rgb = _read_deep(path, picture)
+            else:
+                rgb = np.array(picture.convert("RGB"))
+        if profile and not _is_srgb(profile):
+            if rgb.dtype == np.uint16:
+                rgb = (rgb >> 8).astype(np.uint8)
+                notes.append("its profile is not sRGB: converted, at 8 bits")
+            rgb = np.array(to_srgb(Image.fromarray(rgb), profile))
+    except UNREADABLE as error:
+        raise InputError(f"{path}: cannot be read as a picture: {one_line(error)}") from error
+    orientation = exif.get(274, 1)
+    return Picture(orient(rgb, orientation if orientation in range(1, 9) else 1), exif, tuple(notes))
+
+
+def own_format(path: Path) -> Format:
+    """The format in which a file is written that is to be like this one; its name decides where it is no picture."""
+    with contextlib.suppress(*UNREADABLE), quiet(), Image.open(path) as picture:
+        if picture.format == "PNG":
+            return "png16" if _is_deep(picture) or picture.mode.startswith("I") else "png"
+    return SUFFIX_FORMATS.get(path.suffix.lower(), "jpg")
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    """Whether the file has 16 bits a color of RGB; Pillow takes 8 of them."""
+    return picture.mode in ("RGB", "RGBA") and _swapped(picture) is not None
+
+
+def _has_deep_planes(picture: Image.Image) -> bool:
+    """Whether a TIFF holds what Pillow would read as noise."""
+    tags = getattr(picture, "tag_v2", {})
+    return tags.get(284) == 2 and max(tags.get(258) or (8,)) > 8
+
+
+def _swapped(picture: Image.Image) -> list[Any] | None:
+    """What Pillow is to decode for the other 8 bits of 16; None for a picture of 8."""
+    tiles: list[Any] = []
+    for tile in getattr(picture, "tile", ()):
+        mode, *others = (tile.args,) if isinstance(tile.args, str) else tile.args or ("",)
+        letters, _, way = str(mode).partition(";")
+        if way not in DEEP:
+            return None
+        mode = f"{letters};{DEEP[way]}"
+        tiles.append(tile._replace(args=(mode, *others) if others else mode))
+    return tiles or None
+
+
+def _read_deep(path: Path, picture: Image.Image) -> NDArray[np.uint16]:
+    """Pillow has no pictures of 16 bits a color, but decodes the upper 8 bits, and the lower 8 if told to."""
+    upper = np.array(picture.convert("RGB"))
+    with Image.open(path) as other:
+        other.tile = _swapped(other) or []
+        lower = np.array(other.convert("RGB"))
+    deep: NDArray[np.uint16] = upper.astype(np.uint16) << 8 | lower
+    return deep
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -71,7 +164,7 @@ def write_rgb(
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ValueError(f"expected a picture (H, W, 3), got {rgb.shape}")
-    tags = _finished_tags(Image.Exif() if exif is None else exif)
+    tags = finished_tags(Image.Exif() if exif is None else exif)
     write_whole(path, lambda file: WRITERS[format](file, rgb, tags), overwrite)
 
 
@@ -186,7 +279,7 @@ WRITERS: dict[Format, Callable[[BinaryIO, NDArray[Any], Image.Exif], None]] = {
 }
 
 
-def _finished_tags(source: Image.Exif) -> Image.Exif:
+def finished_tags(source: Image.Exif) -> Image.Exif:
     """Those tags that stay true of a finished picture; orientation is applied, so it is 1."""
     tags = Image.Exif()
     for tag in MAIN_TAGS:
@@ -214,6 +307,13 @@ def _writable(ifd: int | None, tag: int, value: Any) -> bool:
         (probe if ifd is None else probe.get_ifd(ifd))[tag] = value
         return len(probe.tobytes()) < MAX_TAG_BYTES
     except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, struct.error):
+        return False
+
+
+def _is_srgb(profile: bytes) -> bool:
+    try:
+        return "sRGB" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
+    except ImageCms.PyCMSError:
         return False
 
 

@@ -79,14 +79,14 @@ class Engine:
         return f"{self.backend} in {self.precision} {where}{self.because}"
 
     def __call__(self, planes: Tensor) -> Tensor:
-        """Planes (C, h, w) -> RGB (3, H, W), float32 in [0, 1].
+        """Planes (C, h, w) -> RGB (3, H, W), or clean planes (4, h, w), float32 in [0, 1].
 
         Raises `InputError`, before work begins, for planes that are not finite and where memory cannot hold them.
         """
         if not bool(planes.isfinite().all()):
             raise InputError("expected planes of finite numbers, got NaN or infinity; look at the RAW and its levels")
-        scale = self.network.config.scale
-        picture = np.empty((planes.shape[-2] * scale, planes.shape[-1] * scale, 3), np.float32)
+        scale, channels = self.network.config.scale, self.network.config.out_channels
+        picture = np.empty((planes.shape[-2] * scale, planes.shape[-1] * scale, channels), np.float32)
         self.develop(_Whole(planes), picture)
         return torch.from_numpy(picture).permute(2, 0, 1)
 
@@ -96,7 +96,7 @@ class Engine:
         picture: NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.uint16],
         offset: tuple[int, int] = (0, 0),
     ) -> None:
-        """Fill a picture (H, W, 3) that lies at `offset` in the frame's, in float32 or integers over their range.
+        """Fill a picture (H, W, C) that lies at `offset` in the frame's, in float32 or integers over their range.
 
         Raises `InputError` before work begins where memory cannot hold it.
         """
@@ -126,6 +126,9 @@ class Engine:
             return _read_reflected(frame, rows, columns)[None]
 
         def write(output: Tensor, top: int, left: int, rows: Span, columns: Span) -> None:
+            if isinstance(self.network, LWISP) and self.network.config.residual:  # in float32, whatever it ran in
+                planes = read(slice(top, top + output.shape[-2]), slice(left, left + output.shape[-1]))
+                output = (output + planes).clamp_(0, 1)
             _write(output, picture, offset, (top, left), rows, columns, self.network.config.scale)
 
         with torch.inference_mode():
@@ -142,7 +145,7 @@ class Engine:
         used = resident_memory()
         free = free_memory() if self.memory is None else self.memory * 1e9 - used - RESERVE
         free -= picture.nbytes
-        each = BYTES_PER_PIXEL[self.backend, self.precision] * self.network.config.scale**2
+        each = BYTES_PER_PIXEL[self.backend, self.precision] * 4  # of the planes; what lies behind them is smaller
         needed = height * width * each
         if needed <= free:
             return None
@@ -185,7 +188,7 @@ class Engine:
                     network.out.float()  # costs less than it saves in error
                     network.look.float()
         self._modules: dict[str, nn.Module] = {"whole": network}
-        if isinstance(network, LWISP) and network.config.upsample:
+        if isinstance(network, LWISP):
             pack = self.backend == "openvino" and bf16 and stages.can_pack_tail(network)
             tail = stages.PackedTail(network) if pack else stages.Tail(network)
             self._modules = (
@@ -235,7 +238,7 @@ def run(
     backend: Backend = "auto",
     memory: float | None = None,
 ) -> Tensor:
-    """Planes (C, h, w) -> RGB (3, H, W) in [0, 1], float32: `prepare` and the engine's call in one."""
+    """Planes (C, h, w) -> the picture in [0, 1], float32: `prepare` and the engine's call in one."""
     return prepare(network, backend, precision, memory)(planes)
 
 
@@ -313,8 +316,8 @@ def _write(
 
 
 def _pixels(output: Tensor, first: int, last: int, scale: int, dtype: np.dtype[np.generic]) -> NDArray[Any]:
-    """Rows of the planes out of a window's output -> their pixels (rows * scale, columns * scale, 3) of that type."""
-    packed = output.shape[1] != 3  # (1, h, w, 12) of `PackedTail`, not (1, 3, H, W)
+    """Rows of the planes out of a window's output -> their pixels (rows * scale, columns * scale, C) of that type."""
+    packed = output.shape[1] > 4  # (1, h, w, 12) of `PackedTail`, h from 32 up, not (1, 3 or 4, H, W)
     values = (output[0, first:last] if packed else output[0, :, first * scale : last * scale]).float()
     if dtype != np.float32:
         kind = torch.uint8 if dtype == np.uint8 else torch.uint16

@@ -17,8 +17,8 @@ MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, 
 
 
 def psnr(rgb: Tensor, target: Tensor) -> float:
-    """Peak signal to noise ratio in dB for a peak of 1; identical pictures give infinity."""
-    _check(rgb, target)
+    """Peak signal to noise ratio in dB for a peak of 1; identical pictures give infinity. For planes too."""
+    _check(rgb, target, (3, 4))
     return float(-10 * torch.log10((rgb.double() - target.double()).square().mean()))
 
 
@@ -187,8 +187,8 @@ def delta_e(rgb: Tensor, target: Tensor) -> float:
     return float(delta_e_2000(srgb_to_lab(rgb.double()), srgb_to_lab(target.double())).mean())
 
 
-def _check(rgb: Tensor, target: Tensor) -> None:
-    if rgb.shape != target.shape or rgb.ndim != 3 or rgb.shape[0] != 3:
+def _check(rgb: Tensor, target: Tensor, channels: tuple[int, ...] = (3,)) -> None:
+    if rgb.shape != target.shape or rgb.ndim != 3 or rgb.shape[0] not in channels:
         raise ValueError(f"expected two pictures (3, H, W) of one size, got {tuple(rgb.shape)}, {tuple(target.shape)}")
     for name, picture in (("picture", rgb), ("target", target)):
         low, high = (float(value) for value in picture.aminmax())

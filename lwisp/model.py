@@ -23,6 +23,8 @@ Attention = Literal["add", "multiply"]
 CoreInput = Literal["sum", "twice", "decoder"]
 Contrast = Literal["alone", "gated"]
 Padding = Literal["reflect", "zeros"]
+Takes = Literal["raw", "rgb", "planes"]
+"""What a network is for: packed RAW to RGB of twice the planes' size, RGB to RGB, or noisy packed RAW to clean."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,9 @@ class LWISPConfig:
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # a card or recipe with an unknown field is refused
 
     in_channels: int = 4
-    """4 packed RAW planes (R, Gr, Gb, B); 3 for clean RGB."""
+    """4 packed RAW planes (R, Gr, Gb, B); 3 for RGB."""
+    out_channels: int = 3
+    """3 for RGB; 4 for clean packed planes."""
     width: int = 16
     """Channels of the first stage; every deeper stage doubles them, four times."""
     fgam: bool = True
@@ -41,6 +45,8 @@ class LWISPConfig:
     """Contextual complement upsampling (section 3.2); bilinear upsampling without it."""
     upsample: bool = True
     """The last up block, so that the output has twice the size of the input planes; the teacher has none."""
+    residual: bool = False
+    """The output layer gives what is added to the input, without a sigmoid; not the paper's, which says nothing."""
     attention: Attention = "add"
     """How a FGAM map meets the features: x + map (the paper's words) or x + x * map."""
     core_input: CoreInput = "sum"
@@ -60,6 +66,11 @@ class LWISPConfig:
             )
         if not 0 <= self.look <= 256:
             raise ValueError(f"expected look in 0 to 256, got {self.look}")
+        if self.out_channels < 1 or (self.residual and (self.upsample or self.in_channels != self.out_channels)):
+            raise ValueError(
+                "expected out_channels >= 1, and for a residual upsample = false and as many channels out as in, got "
+                f"in_channels={self.in_channels}, out_channels={self.out_channels}, upsample={self.upsample}"
+            )
         for field, choices in (
             ("attention", Attention),
             ("core_input", CoreInput),
@@ -70,9 +81,14 @@ class LWISPConfig:
                 raise ValueError(f"expected {field} to be one of {get_args(choices)}, got {getattr(self, field)!r}")
 
     @property
-    def develops_raw(self) -> bool:
-        """Whether it goes from packed RAW planes to RGB of twice their size, as the student does."""
-        return self.in_channels == 4 and self.upsample
+    def takes(self) -> Takes | None:
+        """What it is for; None where its channels and size fit nothing."""
+        known: dict[tuple[int, bool, int], Takes] = {
+            (4, True, 3): "raw",
+            (3, False, 3): "rgb",
+            (4, False, 4): "planes",
+        }
+        return known.get((self.in_channels, self.upsample, self.out_channels))
 
     @property
     def scale(self) -> int:
@@ -177,11 +193,12 @@ class Look(nn.Module):
 
 
 class LWISP(nn.Module):
-    """LW-ISP, student or teacher: planes in [0, 1] -> RGB in [0, 1].
+    """LW-ISP, student or teacher: planes in [0, 1] -> RGB, or clean planes, in [0, 1].
 
-    Input (B, in_channels, h, w): for a RAW, four packed planes of h = H/2, w = W/2. Output (B, 3, H, W) with
-    `upsample`, else (B, 3, h, w). Any h and w from 1 up: `forward` reflects the planes at the bottom and right to a
-    multiple of 16 (32 at least) and crops the result; nothing else in the project pads for the network.
+    Input (B, in_channels, h, w): for a RAW, four packed planes of h = H/2, w = W/2. Output (B, out_channels, H, W) with
+    `upsample`, else (B, out_channels, h, w). Any h and w from 1 up: `forward` reflects the planes at the bottom and
+    right to a multiple of 16 (32 at least) and crops the result; nothing else in the project pads for the network.
+    With `residual` the result is held to [0, 1] in evaluation only, for beyond the limits nothing would be learned.
     """
 
     def __init__(self, config: LWISPConfig = LWISPConfig()) -> None:
@@ -206,17 +223,23 @@ class LWISP(nn.Module):
         self.up = nn.ModuleList(block(width, config) for width in widths[3:0:-1])
         self.fuse = nn.ModuleList(nn.Sequential(*_conv(width, width // 2, config)) for width in widths[3:0:-1])
         self.last_up = _last_up(config) if config.upsample else nn.Identity()
-        self.out = _bare_conv(widths[0], 3, config)
+        self.out = _bare_conv(widths[0], config.out_channels, config)
+        if config.residual:  # begins as the identity
+            nn.init.zeros_(self.out.weight)
+            nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
         self.look = Look(config.look) if config.look else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.finish(self.blocks(x, ("up4",))["up4"], (x.shape[-2], x.shape[-1]))
+        return self.finish(self.blocks(x, ("up4",))["up4"], x)
 
-    def finish(self, last: Tensor, size: tuple[int, int]) -> Tensor:
-        """The output of the last up block -> RGB of the frame, whose planes have this size (h, w), padding cut off."""
-        height, width = (side * self.config.scale for side in size)
+    def finish(self, last: Tensor, x: Tensor) -> Tensor:
+        """The output of the last up block -> the picture of the planes `x`, padding cut off."""
+        height, width = (side * self.config.scale for side in x.shape[-2:])
         last = last.to(self.out.weight.dtype)  # a bf16 network may keep its output layer in fp32
-        return self.look(torch.sigmoid(self.out(last)))[..., :height, :width]  # type: ignore[no-any-return]
+        out: Tensor = self.out(last)[..., :height, :width]
+        if not self.config.residual:
+            return self.look(torch.sigmoid(out))  # type: ignore[no-any-return]
+        return x + out if self.training else (x + out).clamp(0, 1)
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Outputs of the four up blocks for distillation (section 3.3), on the padded frame.
@@ -271,11 +294,15 @@ def initialize(model: LWISP) -> None:
 
     With torch's own weights signals fade from layer to layer, so deep gradients begin at 1e-8 (docs/log.md).
     """
-    for layer in model.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear) and not name.startswith("look."):  # a look begins as none
             nn.init.kaiming_normal_(layer.weight, a=SLOPE)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+    if model.config.residual:  # begins as the identity
+        nn.init.zeros_(model.out.weight)
+    if model.config.residual:  # still begins as the identity
+        nn.init.zeros_(model.out.weight)
 
 
 class _ReflectConv2d(nn.Conv2d):

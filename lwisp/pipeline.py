@@ -1,8 +1,6 @@
 """Developing: `develop` turns one RAW into a picture, `develop_files` does so for files and folders on disk."""
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from lwisp import color, inference, mosaic
-from lwisp.checkpoint import Camera, InputConvention, Weights, check_takes, load, of_camera
+from lwisp.checkpoint import InputConvention, Weights, check_takes, load, of_camera
 from lwisp.errors import InputError
-from lwisp.files import check_output, make_folder
-from lwisp.image import BITS, SUFFIX_FORMATS, SUFFIXES, Format, unorient, write_rgb
+from lwisp.image import unorient, write_rgb
 from lwisp.inference import Backend, Engine, Precision
+from lwisp.jobs import Job, Made, Outcome, work
 from lwisp.makernotes import picture_style
-from lwisp.raw import RAW_SUFFIXES, RawImage, read_raw
+from lwisp.raw import RawImage, read_raw
 
 MAX_EXPOSURE = 5  # EV
 BAND = 64  # rows of cells that are made into planes at once
@@ -168,68 +166,6 @@ class Planes:
         return found.astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one file: the picture written, or why not."""
-
-    source: Path
-    output: Path
-    error: str = ""
-    notes: tuple[str, ...] = ()
-    engine: str = ""
-    """What the network ran on, in one line."""
-    weights: str = ""
-    """Their name."""
-    camera: Camera | None = None
-    """Whose look they have, where it is one camera's."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One RAW, and the picture to make of it."""
-
-    source: Path
-    output: Path
-    format: Format
-
-
-def plan(
-    sources: list[Path], output: Path | None, format: Format | None, suffixes: frozenset[str] = RAW_SUFFIXES
-) -> list[Job]:
-    """Which pictures to make of RAW files, and of those files lying in folders that have one of the suffixes.
-
-    `output` is a file name with its suffix for one file, else a folder, made if need be; without it pictures go
-    beside their RAW. Raises `InputError`, before any work, where sources and output make no sense together.
-    """
-    try:
-        files = list(dict.fromkeys(_find_files(sources, suffixes)))  # a file named twice is one file
-        names_file = output is not None and not output.is_dir() and output.suffix.lower() in SUFFIX_FORMATS
-        if output is not None and not names_file and not output.is_dir() and (output.suffix or output.exists()):
-            raise InputError(f"--output {output}: expected a folder, or a name ending in {', '.join(SUFFIX_FORMATS)}")
-    except OSError as error:
-        raise InputError(f"{error.filename}: cannot be looked at: {error.strerror}") from error
-    if output is not None and names_file:
-        if len(files) != 1:
-            raise InputError(f"--output {output} names one picture for {len(files)} files; name a folder")
-        found = SUFFIX_FORMATS[output.suffix.lower()]
-        if format not in (None, found) and (format, found) != ("png16", "png"):
-            raise InputError(f"--output {output} and --format {format} disagree; drop one of them")
-        return [Job(files[0], output, format or found)]
-    chosen: Format = format or "jpg"
-    return [Job(file, (output or file.parent) / f"{file.stem}{SUFFIXES[chosen]}", chosen) for file in files]
-
-
-def _find_files(sources: list[Path], suffixes: frozenset[str]) -> Iterator[Path]:
-    for source in sources:
-        if not source.is_dir():
-            yield source
-            continue
-        files = sorted(path for path in source.iterdir() if path.suffix.lower() in suffixes)
-        if not files:
-            raise InputError(f"{source}: no files to develop in this folder ({', '.join(sorted(suffixes))})")
-        yield from files
-
-
 def develop_files(
     weights: Weights | Callable[[RawImage], Weights],
     jobs: Iterable[Job],
@@ -247,94 +183,24 @@ def develop_files(
     one that another job has just made. Raises `InputError` as `develop` does for what is wrong with all of them.
     """
     check_exposure(exposure)
-    prepared: dict[str, _Ready] = {}
+    prepared: dict[str, Engine] = {}
 
-    def ready(chosen: Weights) -> _Ready:
-        if chosen.sha256 not in prepared:
+    def ready(chosen: Weights) -> Engine:
+        name = chosen.sha256 or str(id(chosen))
+        if name not in prepared:
             check_takes(chosen.card, "raw")
-            engine = inference.prepare(chosen.network, backend, precision, memory)
-            prepared[chosen.sha256] = _Ready(chosen, engine)
-        return prepared[chosen.sha256]
+            prepared[name] = inference.prepare(chosen.network, backend, precision, memory)
+        return prepared[name]
 
     if isinstance(weights, Weights):
-        one = ready(weights)
-        return _develop_files(lambda _: one, list(jobs), exposure, overwrite, read, memory)
-    choose = weights
-    return _develop_files(lambda raw: ready(choose(raw)), list(jobs), exposure, overwrite, read, memory)
+        ready(weights)  # what is wrong with it is said before any work
 
+    def make(raw: RawImage, job: Job) -> Made:
+        chosen = weights if isinstance(weights, Weights) else weights(raw)
+        engine = ready(chosen)
+        return Made(develop_with(engine, chosen.card.convention, raw, exposure, job.dtype), chosen.card, engine)
 
-@dataclass(frozen=True)
-class _Ready:
-    """Weights with the engine that runs them."""
+    def write(job: Job, raw: RawImage, picture: NDArray[Any]) -> None:
+        write_rgb(job.output, picture, job.picture, raw.exif, overwrite)
 
-    weights: Weights
-    engine: Engine
-
-
-def _develop_files(
-    prepare_for: Callable[[RawImage], _Ready],
-    jobs: list[Job],
-    exposure: float,
-    overwrite: bool,
-    read: Callable[[Path], RawImage],
-    memory: float | None,
-) -> Iterator[Outcome]:
-    written: dict[Path, Path] = {}
-
-    def begin(job: Job) -> RawImage:
-        if job.output in written:
-            raise InputError(f"{job.output} was just made from {written[job.output]}; develop this one by itself")
-        if job.output.exists() and job.output.samefile(job.source):
-            raise InputError(f"{job.output} is the RAW itself; --output names another place")
-        make_folder(job.output.parent)
-        check_output(job.output, overwrite)
-        return read(job.source)
-
-    def finish(job: Job, raw: RawImage, picture: NDArray[Any], ready: _Ready) -> Outcome:
-        write_rgb(job.output, picture, job.format, raw.exif, overwrite)
-        written[job.output] = job.source
-        card = ready.weights.card
-        return Outcome(job.source, job.output, "", raw.notes, ready.engine.description, card.name, card.camera)
-
-    outputs = [job.output for job in jobs]
-    reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
-    reading: Future[RawImage] | None = None
-    writing: Future[Outcome] | None = None
-    try:
-        for index, job in enumerate(jobs):
-            if writing is not None and (memory is not None or job.output in outputs[:index]):
-                yield _outcome(jobs[index - 1], writing)
-                writing = None
-            reading = reading or reader.submit(begin, job)
-            coming = None
-            try:
-                raw = reading.result()
-                if memory is None and index + 1 < len(jobs) and outputs[index + 1] not in outputs[: index + 1]:
-                    coming = reader.submit(begin, jobs[index + 1])
-                ready = prepare_for(raw)
-                dtype = np.uint8 if BITS[job.format] == 8 else np.uint16
-                picture = develop_with(ready.engine, ready.weights.card.convention, raw, exposure, dtype)
-                following = writer.submit(finish, job, raw, picture, ready)
-            except (InputError, OSError) as error:
-                following = Future()
-                following.set_exception(error)
-            reading = coming
-            if reading is not None:
-                wait([reading])  # while LibRaw reads, stderr is closed to all; who gets an outcome may write there
-            if writing is not None:
-                yield _outcome(jobs[index - 1], writing)
-            writing = following
-        if writing is not None:
-            yield _outcome(jobs[-1], writing)
-    finally:  # also where the user stops it: what is being written is finished, nothing else is begun
-        for pool in (reader, writer):
-            pool.shutdown(cancel_futures=True)
-
-
-def _outcome(job: Job, result: Future[Outcome]) -> Outcome:
-    try:
-        return result.result()
-    except InputError as error:
-        return Outcome(job.source, job.output, error=str(error))
-    except OSError as error:
-        return Outcome(job.source, job.output, error=f"{job.source}: {error.strerror or error}")
+    return work(jobs, read, make, write, memory, overwrite)

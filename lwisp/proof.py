@@ -23,9 +23,9 @@ from lwisp.developers import developers
 from lwisp.files import write_csv, write_text
 from lwisp.image import orient, read_rgb, to_integer, unorient
 from lwisp.inference import Engine
+from lwisp.jobs import Job
 from lwisp.page import Block, Gallery, Panel, Table, to_html, to_markdown
 from lwisp.pairs import AlignedPair, align
-from lwisp.pipeline import Job
 from lwisp.raw import RawImage, read_raw
 from lwisp.registration import find_shift, lay
 from lwisp.workshop import Photo, Workshop, develop, on_target, put_on, usable

@@ -9,7 +9,6 @@ import contextlib
 import io
 import os
 import threading
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from lwisp import color
 from lwisp.errors import InputError
-from lwisp.files import DAMAGED, is_regular, write_whole
+from lwisp.files import DAMAGED, is_regular, quiet, write_whole
 from lwisp.mosaic import CFA, CFAS, cfa_offset
 
 RAW_SUFFIXES = frozenset(
@@ -39,6 +38,7 @@ FLIP_TO_ORIENTATION = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 NOISE_PROFILE = 51041
 """DNG's tag for shot and read noise: variance = shot * signal + read, of a signal with black 0 and white 1."""
 
+EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 _reading = threading.Lock()
 
 
@@ -189,7 +189,7 @@ def read_mosaic(
     if not is_regular(path):
         raise InputError(f"{path}: expected a mosaic in a PNG or TIFF file; there is no such file")
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:  # Pillow finds 100 MP suspicious
+        with quiet(), Image.open(path) as picture:  # Pillow finds 100 MP suspicious
             if picture.mode not in ("I;16", "I;16B", "I;16L", "I"):
                 raise InputError(f"{path}: expected a grayscale mosaic of 16 bits, got mode {picture.mode}")
             values = np.array(picture)
@@ -205,12 +205,19 @@ def read_mosaic(
     return RawImage(mosaic, cfa, (black_level,) * 4, (white_level,) * 4, white_balance, notes=tuple(notes))
 
 
-def write_dng(path: Path, raw: RawImage, noise: tuple[float, float] | None = None) -> None:
+def write_dng(
+    path: Path,
+    raw: RawImage,
+    noise: tuple[float, float] | None = None,
+    tags: Image.Exif | None = None,
+    overwrite: bool = True,
+) -> None:
     """Write a RAW as a plain, uncompressed DNG 1.4 that any tool reads; `read_raw` undoes it.
 
     Its make and model say that it is none of a camera's own, so that no tool takes it for one. Its matrix is
-    `cam2rgb`'s under D65 with the as-shot gains as those of D65. `noise` is shot and read noise for `NOISE_PROFILE`.
-    Raises `InputError` where the levels of the four planes differ in white, or the file cannot be written.
+    `cam2rgb`'s under D65 with the as-shot gains as those of D65. `noise` is shot and read noise for `NOISE_PROFILE`,
+    `tags` what else is told of the photo. Raises `InputError` where the levels of the four planes differ in white, or
+    the file cannot be written.
     """
     if len(set(raw.white_level)) > 1:
         raise InputError(f"{path}: a DNG has one white level, got {raw.white_level}")
@@ -221,7 +228,10 @@ def write_dng(path: Path, raw: RawImage, noise: tuple[float, float] | None = Non
     directory = TiffImagePlugin.ImageFileDirectory_v2()
     directory.tagtype |= {254: 4, 273: 4, 279: 4, 50706: 1, 50707: 1, 33422: 1, 50714: 5, 50717: 4, 50721: 10, 50728: 5}
     directory.tagtype[NOISE_PROFILE] = 12
+    told = Image.Exif() if tags is None else tags
     for tag, value in {
+        **told,
+        **{ifd: told.get_ifd(ifd) for ifd in (EXIF_IFD, GPS_IFD) if told.get_ifd(ifd)},
         254: 0,  # the whole picture
         256: raw.mosaic.shape[1],
         257: raw.mosaic.shape[0],
@@ -250,7 +260,7 @@ def write_dng(path: Path, raw: RawImage, noise: tuple[float, float] | None = Non
     }.items():
         directory[tag] = value
     content = b"II*\0\x08\0\0\0" + directory.tobytes(8) + np.ascontiguousarray(raw.mosaic.astype("<u2")).tobytes()
-    write_whole(path, lambda file: file.write(content))
+    write_whole(path, lambda file: file.write(content), overwrite)
 
 
 def _bayer_pattern(path: Path, raw: rawpy.RawPy, exif: Image.Exif) -> CFA:
@@ -334,8 +344,7 @@ def _embedded_jpeg(raw: rawpy.RawPy) -> bytes | None:
 
 def _read_exif(path: Path, jpeg: bytes | None) -> Image.Exif:
     """The tags of a TIFF-like RAW, else those of its embedded JPEG, else none."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of every damaged tag
+    with quiet():  # Pillow warns of every damaged tag
         for source in (path, io.BytesIO(jpeg or b"")):
             try:
                 exif = _tiff_tags(source) if isinstance(source, Path) else _jpeg_tags(source)

@@ -38,7 +38,7 @@ class Recipe:
     architecture: Architecture = field(default_factory=LWISPConfig)
     """LW-ISP and its variants, or `{ network = "unet" }` and the like (docs/networks.md)."""
     start: str | None = None
-    """Weights to begin with: a name or a file."""
+    """Weights to begin with: a name or a file; those of an LW-ISP for something else lend the tensors that fit."""
     seed: int = 0
     steps: int = 40_000
     batch: int = 16

@@ -34,6 +34,8 @@ PRINTED: dict[Name, float] = {
     "pynet": 21.19, "awnet": 21.40, "cameranet": 21.35,
 }  # fmt: skip
 """PSNR on Zurich in dB, as Tables 1 and 2 print it."""
+LATER = {"out_channels": 3, "residual": False, "takes": "raw"}
+"""Of an architecture, what it has not had from the beginning, and the value that stands for what it then was."""
 DEFAULT_BETA = 0.001  # where the recipe does not distill, but a variant does
 
 
@@ -70,6 +72,7 @@ NETWORKS_OF_TABLE_1 = (
     ),
 )
 BACKBONE, CCB = LWISPConfig(fgam=False, ccb=False), LWISPConfig(fgam=False)
+DENOISER = LWISPConfig(in_channels=3, upsample=False, residual=True)
 STUDIES = {
     "table5": Study(
         "Table 5: FGAM, CCB and distillation",
@@ -105,6 +108,25 @@ STUDIES = {
             Variant("up2 + up3 + up4", CCB, UP, 21.40),
         ),
         ((1, 0), (0, 2), (2, 3)),
+    ),
+    "denoise-clock": Study(
+        "Denoising: other networks, equal time on one machine",
+        (
+            Variant("LW-ISP", DENOISER),
+            Variant("DnCNN", BaselineConfig("dncnn", "rgb")),
+            Variant("NAFNet, width 32", BaselineConfig("nafnet", "rgb")),
+        ),
+        clock=True,
+        latency=True,
+    ),
+    "denoise-distillation": Study(
+        "Denoising: with and without a teacher",
+        (Variant("none", DENOISER), Variant("up2 + up3 + up4", DENOISER, UP)),
+        ((0, 1),),
+    ),
+    "denoise-residual": Study(
+        "Denoising: the picture itself, or what is to be added to the noisy one",
+        (Variant("picture", replace(DENOISER, residual=False)), Variant("residual", DENOISER)),
     ),
     "beta": Study(
         "Figure 6b: the weight of the distillation loss, without the structural loss",
@@ -159,10 +181,12 @@ def reproduce(
     if seeds < 1:
         raise InputError(f"expected at least one seed, got {seeds}")
     study = STUDIES[name]
-    recipe = replace(recipe, root=root)
+    recipe = replace(recipe, root=root, start=None if study.clock else recipe.start)  # others cannot begin with it
     if recipe.data == "synthetic":
         raise InputError("a study needs pictures to learn from; `lwisp synthesize` makes a benchmark of photographs")
-    data = open_data(recipe.data, root, recipe.crop, recipe.batch, recipe.seed, recipe.convention)
+    data = open_data(
+        recipe.data, root, recipe.crop, recipe.batch, recipe.seed, recipe.convention, recipe.exclude_licences
+    )
     pictures = list(data.cases(limit=None))
     make_folder(output)
     make_folder(runs)
@@ -176,18 +200,28 @@ def reproduce(
             rows += [_score(variant.label, seed, weights, case) for case in pictures]
             log = (run_folder(_file(plan, runs)) / "log.jsonl").read_text(encoding="utf-8").splitlines()
             points = [json.loads(line) for line in log]
-            curve = [(point["step"], point["psnr"]) for point in points if "psnr" in point]
-            curves.setdefault(variant.label, []).append(curve)
+            curves.setdefault(variant.label, []).append(_curve(points))
     write_csv(output / f"{name}.csv", rows)
     _plot(output / f"{name}.png", study.title, curves)
     costs = [_cost(variant) for variant in study.variants]
     if study.latency:
         networks = [build(variant.architecture) for variant in study.variants]
-        seconds = benchmark.measure_latency(networks, (1, 4, *COST_SIZE))
+        channels = study.variants[0].architecture.in_channels
+        seconds = benchmark.measure_latency(networks, (1, channels, *COST_SIZE))
         costs = [replace(cost, seconds=value) for cost, value in zip(costs, seconds, strict=True)]
         _plot_costs(output / f"{name}-costs.png", study, rows, costs)
     write_text(output / f"{name}.md", to_markdown(name, study, rows, recipe, data, steps, costs))
     return output / f"{name}.md"
+
+
+def _curve(points: list[dict[str, Any]]) -> list[tuple[int, float]]:
+    """Steps and PSNR of the held-out crops, the mean of its levels where there are several."""
+    curve = []
+    for point in points:
+        scores = [value for name, value in point.items() if name.startswith("psnr") and not name.endswith("_whole")]
+        if scores:
+            curve.append((point["step"], statistics.mean(scores)))
+    return curve
 
 
 def plan_of(recipe: Recipe, variant: Variant, seed: int) -> Recipe:
@@ -220,6 +254,9 @@ def _file(plan: Recipe, runs: Path) -> Path:
 def _key(plan: Recipe) -> str:
     """A name for what decides a run: what is as the defaults have it does not count, so new fields change nothing."""
     given, default = (asdict(replace(x, root=Path(), teacher=None)) for x in (plan, Recipe(plan.name, plan.licence)))
+    for recipe in (given, default):
+        parts = recipe["architecture"].items()
+        recipe["architecture"] = {key: value for key, value in parts if (key, value) not in LATER.items()}
     content = json.dumps({key: given[key] for key in given if given[key] != default[key]}, default=str, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
@@ -259,7 +296,8 @@ class Cost:
 def _cost(variant: Variant) -> Cost:
     with torch.device("meta"):
         network = build(variant.architecture)
-    return Cost(count_params(network), benchmark.count_macs(network, (1, 4, *COST_SIZE)))
+    shape = (1, variant.architecture.in_channels, *COST_SIZE)
+    return Cost(count_params(network), benchmark.count_macs(network, shape))
 
 
 def to_markdown(

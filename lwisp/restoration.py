@@ -1,8 +1,9 @@
-"""Networks made to enlarge, sharpen or denoise pictures, fed with packed RAW: SRCNN, SRGAN's generator, DPED's, NAFNet.
+"""Networks made to enlarge, sharpen or denoise pictures: SRCNN, SRGAN's generator, DPED's, DnCNN, NAFNet.
 
-(B, 4, h, w) in [0, 1] -> (B, 3, 2h, 2w). `inputs` and `outputs` are the first and last convolution's channels, so that
-a test can build each network with its source's own channels and compare the published count. `lwisp.baselines` pads,
-and says where each departs from its source.
+Fed with packed RAW, (B, 4, h, w) in [0, 1] -> (B, 3, 2h, 2w); those that denoise, with `enlarge` = 1, are fed with RGB
+as in their source, (B, 3, h, w) -> (B, 3, h, w). `inputs` and `outputs` are the first and last convolution's channels,
+so that a test can build each network with its source's own channels and compare the published count. `lwisp.baselines`
+pads, and says where each departs from its source.
 """
 
 import torch
@@ -69,15 +70,44 @@ class DPED(nn.Module):
         return rgb
 
 
+class DnCNN(nn.Module):
+    """DnCNN-S (Zhang et al., TIP 2017): 17 convolutions of 64 channels, batch-normalized, that find the noise.
+
+    What they find is taken from the input. From RAW, where nothing can be, the last convolution makes `outputs` = 4 * 3
+    planes, shuffled to a picture of twice the size.
+    """
+
+    def __init__(self, inputs: int = 4, outputs: int = 12, enlarge: int = 2) -> None:
+        super().__init__()
+        self.restores = enlarge == 1
+        middle = [
+            layer
+            for _ in range(15)
+            for layer in (nn.Conv2d(64, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU())
+        ]
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, 64, 3, padding=1, bias=False),
+            nn.ReLU(),
+            *middle,
+            nn.Conv2d(64, outputs, 3, padding=1, bias=False),
+            nn.PixelShuffle(enlarge),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.layers(x)
+        return x - found if self.restores else found
+
+
 class NAFNet(nn.Module):
     """NAFNet of width 32 (Chen et al., ECCV 2022), with the blocks that its authors chose for SIDD.
 
     A U-Net of blocks without activation functions. The last convolution makes `outputs` = 4 * 3 planes, shuffled to a
-    picture of twice the size. h and w multiples of 16.
+    picture of twice the size; with `enlarge` = 1 they are added to the input. h and w multiples of 16.
     """
 
-    def __init__(self, inputs: int = 4, outputs: int = 12, width: int = 32) -> None:
+    def __init__(self, inputs: int = 4, outputs: int = 12, width: int = 32, enlarge: int = 2) -> None:
         super().__init__()
+        self.restores = enlarge == 1
         widths = [width << level for level in range(5)]
         self.head = _conv(inputs, width)
         self.encoder = nn.ModuleList(_blocks(*level) for level in zip(widths, (2, 2, 4, 8), strict=False))
@@ -87,10 +117,10 @@ class NAFNet(nn.Module):
             nn.Sequential(nn.Conv2d(wide, 2 * wide, 1, bias=False), nn.PixelShuffle(2)) for wide in widths[:0:-1]
         )
         self.decoder = nn.ModuleList(_blocks(wide, 2) for wide in widths[-2::-1])
-        self.tail = nn.Sequential(_conv(width, outputs), nn.PixelShuffle(2))
+        self.tail = nn.Sequential(_conv(width, outputs), nn.PixelShuffle(enlarge))
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.head(x)
+    def forward(self, picture: Tensor) -> Tensor:
+        x = self.head(picture)
         skips = []
         for blocks, down in zip(self.encoder, self.down, strict=True):
             skips.append(blocks(x))
@@ -99,7 +129,7 @@ class NAFNet(nn.Module):
         for up, blocks in zip(self.up, self.decoder, strict=True):
             x = blocks(up(x) + skips.pop())
         rgb: Tensor = self.tail(x)
-        return rgb
+        return picture + rgb if self.restores else rgb
 
 
 class NAFBlock(nn.Module):

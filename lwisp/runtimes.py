@@ -94,7 +94,7 @@ class Exported(nn.Module):
             self._runs[precision] = self.program.ready(precision)
         rgb = torch.from_numpy(self._runs[precision](padded.contiguous().numpy()))
         scale = self.config.scale
-        expected = (1, 3, padded.shape[2] * scale, padded.shape[3] * scale)
+        expected = (1, self.config.out_channels, padded.shape[2] * scale, padded.shape[3] * scale)
         if rgb.shape != expected:
             raise InputError(
                 f"expected RGB of {expected} from the weights' file, got {tuple(rgb.shape)}; export it again"

@@ -73,8 +73,8 @@ def spans(side: int, window: int, halo: int) -> list[Span]:
 
 
 def can_tile(network: nn.Module) -> bool:
-    """Whether the stages below are those of this network: LW-ISP with both of its blocks, from RAW."""
-    return isinstance(network, LWISP) and network.config.fgam and network.config.ccb and network.config.upsample
+    """Whether the stages below are those of this network: LW-ISP with both of its blocks."""
+    return isinstance(network, LWISP) and network.config.fgam and network.config.ccb
 
 
 def split(network: LWISP, tail: nn.Module) -> dict[str, nn.Module]:
@@ -89,7 +89,7 @@ def split(network: LWISP, tail: nn.Module) -> dict[str, nn.Module]:
 
 
 class Whole(nn.Module):
-    """Planes (1, 4, h, w), h and w multiples of 16 -> what the tail gives."""
+    """Planes (1, C, h, w), h and w multiples of 16 -> what the tail gives."""
 
     def __init__(self, network: LWISP, tail: nn.Module) -> None:
         super().__init__()
@@ -101,15 +101,19 @@ class Whole(nn.Module):
 
 
 class Tail(nn.Module):
-    """The features that the last up block begins with (1, 16, h, w) -> RGB (1, 3, 2h, 2w), as the network does it."""
+    """The features that the last up block begins with (1, 16, h, w) -> RGB (1, 3, 2h, 2w), as the network does it.
+
+    Without upsampling (1, C, h, w); with a residual what is to be added to the planes, which then need not be rounded.
+    """
 
     def __init__(self, network: LWISP) -> None:
         super().__init__()
         self.last_up, self.out, self.look = network.last_up, network.out, network.look
+        self.residual = network.config.residual
 
     def forward(self, x: Tensor) -> Tensor:
-        rgb = torch.sigmoid(self.out(self.last_up(x).to(self.out.weight.dtype)))
-        return self.look(rgb)  # type: ignore[no-any-return]
+        out: Tensor = self.out(self.last_up(x).to(self.out.weight.dtype))
+        return out if self.residual else self.look(torch.sigmoid(out))
 
 
 class PackedTail(nn.Module):
@@ -162,7 +166,7 @@ def _repeat_border(x: Tensor) -> Tensor:
 
 
 class Descend(nn.Module):
-    """(1, 4, h, w) planes, or what a pooling gave with its FGAM's channel map -> what the next pooling gives."""
+    """(1, C, h, w) planes, or what a pooling gave with its FGAM's channel map -> what the next pooling gives."""
 
     def __init__(self, network: LWISP, level: int) -> None:
         super().__init__()

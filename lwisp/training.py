@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -29,13 +30,13 @@ from torch.utils.data import DataLoader
 
 from lwisp import losses, metrics, synthetic
 from lwisp.baselines import Architecture, Baseline, build
-from lwisp.checkpoint import Card, Weights, digest_of, load, save
+from lwisp.checkpoint import WAYS, Card, Weights, digest_of, load, save
 from lwisp.data import Case, Data, open_data
 from lwisp.errors import InputError
 from lwisp.files import check_output, make_folder, write_text, write_whole
 from lwisp.inference import channels_last, has_bf16
 from lwisp.isps import PyNET
-from lwisp.model import LWISP, LWISPConfig, initialize, pad_to_multiple
+from lwisp.model import LWISP, LWISPConfig, Takes, initialize, pad_to_multiple
 from lwisp.recipe import Recipe, learning_rate
 from lwisp.translation import PatchGAN
 
@@ -46,6 +47,12 @@ DAMAGED = (OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, 
 """What torch raises over damaged files."""
 BETAS = (0.9, 0.99)  # a short memory of squared gradients: with 0.999 the network, which has no norms, ran away
 CASE_SIDE = 256  # px of the validation crops
+STRUCTURES: dict[Takes, str] = {
+    "raw": "in_channels = 4 and upsample = true",
+    "rgb": "in_channels = 3 and upsample = false",
+    "planes": "in_channels = 4, out_channels = 4 and upsample = false",
+}
+"""What a recipe must say for each of `WAYS`."""
 MAY_DIFFER = ("steps", "root", "workers", "precision")  # between the beginning of a run and its going on
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -60,10 +67,9 @@ def train(recipe: Recipe, output: Path, root: Path | None = None, device: Device
     its share of each batch. Raises `InputError`.
     """
     recipe, fabric, data = _begin(recipe, output, root, device)
-    if recipe.architecture.develops_raw != (data.takes == "raw"):
+    if recipe.architecture.takes != data.takes:
         raise InputError(
-            f"{recipe.data} data go from {data.takes} to RGB; expected an architecture with "
-            + ("in_channels = 4 and upsample = true" if data.takes == "raw" else "in_channels = 3 and upsample = false")
+            f"{recipe.data} data go {WAYS[data.takes]}; expected an architecture with {STRUCTURES[data.takes]}"
         )
     teacher = _get_teacher(fabric, recipe, data, output) if recipe.beta else None
     torch.manual_seed(recipe.seed)
@@ -110,7 +116,7 @@ class Student(nn.Module):
             rgb = self.network(planes)
         else:
             blocks = self.network.blocks(planes, (*recipe.distill, "up4"))
-            rgb = self.network.finish(blocks["up4"], (planes.shape[-2], planes.shape[-1]))
+            rgb = self.network.finish(blocks["up4"], planes)
             with torch.no_grad():
                 guide = self.teacher.blocks(target.to(memory_format=torch.channels_last), recipe.distill)
         with torch.autocast(target.device.type, enabled=False):
@@ -173,18 +179,23 @@ class Teacher(nn.Module):
 
 
 def teacher_of(architecture: Architecture) -> LWISPConfig:
-    """The teacher of a network (section 3.3): the same structure, clean RGB in, no last upsampling."""
+    """The teacher of a network (section 3.3): the same structure, clean targets in, no last upsampling.
+
+    Nothing is handed past it: with a residual it would have nothing to learn.
+    """
     if not isinstance(architecture, LWISPConfig):
         raise InputError("only LW-ISP has a teacher; drop beta from the recipe")
-    return replace(architecture, in_channels=3, upsample=False)
+    return replace(architecture, in_channels=architecture.out_channels, upsample=False, residual=False)
 
 
 def step_seconds(recipe: Recipe, rounds: int = 3) -> float:
     """Median seconds of one training step of the recipe's network here, on random planes, without its teacher."""
     objective = Student(channels_last(build(recipe.architecture).train()), None, recipe)
     optimizer = torch.optim.AdamW(objective.parameters(), betas=BETAS, fused=True)
-    planes = torch.rand(recipe.batch, 4, recipe.crop // 2, recipe.crop // 2)
-    target = torch.rand(recipe.batch, 3, recipe.crop, recipe.crop)
+    channels, scale = recipe.architecture.in_channels, recipe.architecture.scale
+    size = recipe.crop // (2 if channels == 4 else 1)
+    planes = torch.rand(recipe.batch, channels, size, size)
+    target = torch.rand(recipe.batch, recipe.architecture.out_channels, size * scale, size * scale)
     seconds = []
     for _ in range(rounds + 1):
         began = time.perf_counter()
@@ -253,10 +264,17 @@ def _finish(
 
 
 def _begin_with(network: LWISP | Baseline, name: str) -> None:
+    """Begin with the tensors of these weights; an LW-ISP for something else lends those that fit, nearly all."""
     weights = load(name)
+    known, wanted = weights.network.state_dict(), network.state_dict()
     if weights.card.architecture != network.config:
-        raise InputError(f"start = {name!r}: weights of another architecture; train from scratch or name others")
-    network.load_state_dict(weights.network.state_dict())
+        if isinstance(network, LWISP) and network.config.residual:  # it makes no picture, but what is added to one
+            known = {key: value for key, value in known.items() if not key.startswith("out.")}
+        known = {key: value for key, value in known.items() if key in wanted and wanted[key].shape == value.shape}
+        akin = isinstance(weights.network, LWISP) and isinstance(network, LWISP)
+        if not akin or 2 * len(known) < len(wanted):
+            raise InputError(f"start = {name!r}: weights of another architecture; train from scratch or name others")
+    network.load_state_dict({**wanted, **known})
 
 
 def _open(recipe: Recipe, run: Path, fabric: "Fabric") -> Data:
@@ -273,7 +291,7 @@ def _open(recipe: Recipe, run: Path, fabric: "Fabric") -> Data:
     batch, rest = divmod(recipe.batch, fabric.world_size)
     if rest:
         raise InputError(f"a batch of {recipe.batch} does not part evenly over {fabric.world_size} processes")
-    cache = run / "cache" if kind == "sidd" else None
+    cache = run / "cache" if kind in ("sidd", "sidd-raw") else None
     if cache and fabric.is_global_zero:
         make_folder(cache)
     return open_data(
@@ -413,11 +431,12 @@ class State:
             return 0
         try:
             state = torch.load(path, weights_only=True, map_location="cpu")
-            step, recipe, names = int(state["step"]), dict(state["recipe"]), state["names"]
+            step, names = int(state["step"]), state["names"]
+            recipe = _plain(TypeAdapter(Recipe).validate_python(state["recipe"]))  # fields of later are as by default
         except DAMAGED as error:
             raise InputError(f"{path}: cannot go on from this file, it is damaged; delete its folder") from error
         now = _plain(self.recipe)
-        changed = [key for key in now if key not in MAY_DIFFER and recipe.get(key) != now[key]]
+        changed = [key for key in now if key not in MAY_DIFFER and recipe[key] != now[key]]
         if changed:
             raise InputError(f"{path}: begun with another recipe ({', '.join(changed)}); name another --output")
         if names != list(self.names):
@@ -473,7 +492,8 @@ class _Log:
                 self.board.add_scalar(name, value, row["step"])
 
     def show(self, name: str, picture: Tensor, step: int) -> None:
-        self.board.add_image(name, picture.clamp(0, 1).cpu(), step)
+        shown = picture if len(picture) == 3 else picture[[0, 1, 3]]  # of planes R, Gr, B
+        self.board.add_image(name, shown.clamp(0, 1).cpu(), step)
 
 
 def _precision(recipe: Recipe, device: Device) -> Literal["bf16", "fp32"]:

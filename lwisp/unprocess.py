@@ -72,8 +72,13 @@ def random_camera(count: int, generator: Generator) -> Camera:
 def random_noise(count: int, generator: Generator) -> tuple[Tensor, Tensor]:
     """`shot_noise` and `read_noise` (B,), drawn as in [5]: variance = shot_noise * signal + read_noise."""
     log_shot = uniform(count, *LOG_SHOT_NOISE, generator)
-    log_read = READ_SLOPE * log_shot + READ_OFFSET + READ_SPREAD * torch.randn(count, generator=generator)
-    return log_shot.exp(), log_read.exp()
+    return log_shot.exp(), read_noise_of(log_shot, generator)
+
+
+def read_noise_of(log_shot: Tensor, generator: Generator) -> Tensor:
+    """`read_noise` (B,) of cameras with this logarithm of shot noise (B,), drawn as in [5]."""
+    log_read = READ_SLOPE * log_shot + READ_OFFSET + READ_SPREAD * torch.randn(len(log_shot), generator=generator)
+    return log_read.exp()
 
 
 def expose(canonical: Tensor, camera: Camera, exposure: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from lwisp.baselines import NETWORKS, Baseline, BaselineConfig, Name
 from lwisp.benchmark import count_macs, count_multiply_adds
 from lwisp.isps import AWNet, CameraNet, PyNET, inverse_wavelet, wavelet
 from lwisp.model import LWISPConfig, count_params
-from lwisp.restoration import DPED, SRCNN, LayerNorm2d, NAFNet, SRResNet
+from lwisp.restoration import DPED, SRCNN, DnCNN, LayerNorm2d, NAFNet, SRResNet
 from lwisp.translation import PatchGAN, Pix2Pix, UNet
 from tests.conftest import ROOT
 
@@ -20,6 +20,7 @@ COUNTS: dict[Name, tuple[int, int, int]] = {  # parameters, operations and multi
     "srcnn": (74_435, 15_147_331_584, 14_919_532_544),
     "srgan": (1_406_933, 72_934_830_080, 72_600_256_512),
     "dped": (453_324, 22_694_604_800, 22_658_678_784),
+    "dncnn": (564_096, 28_304_080_896, 28_207_742_976),
     "unet": (31_033_036, 41_905_991_680, 36_942_381_056),
     "pix2pix": (54_433_420, 19_367_897_088, 6_366_953_472),
     "spade": (92_089_539, 419_152_491_520, 418_488_111_104),
@@ -88,9 +89,23 @@ def test_every_network_says_where_it_comes_from_and_where_it_departs() -> None:
 
 def test_the_config_is_told_from_ours_and_refuses_what_it_does_not_know() -> None:
     config = BaselineConfig("unet")
-    assert (config.develops_raw, config.scale) == (LWISPConfig().develops_raw, LWISPConfig().scale)
+    assert (config.takes, config.scale) == (LWISPConfig().takes, LWISPConfig().scale)
     with pytest.raises(ValueError, match="expected network to be one of"):
         BaselineConfig("resnet")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match='expected takes = "raw", or "rgb" for dncnn, nafnet'):
+        BaselineConfig("unet", "rgb")
+
+
+@pytest.mark.parametrize(("name", "params"), [("dncnn", 558_336), ("nafnet", 29_159_715)])
+def test_those_that_denoise_find_what_is_to_be_added_to_rgb(name: Name, params: int) -> None:
+    made = Baseline(BaselineConfig(name, "rgb")).eval()
+    assert count_params(made) == params
+    picture = torch.rand(1, 3, 33, 50, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert made(picture).shape == picture.shape
+        for parameter in made.parameters():
+            parameter.zero_()
+        assert torch.equal(made(picture), picture)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +116,7 @@ def test_the_config_is_told_from_ours_and_refuses_what_it_does_not_know() -> Non
         (lambda: DPED(3, 3), 401_475),
         (lambda: UNet(1, 2), 31_030_658),
         (lambda: Pix2Pix(1, 1), 54_407_809),  # 54.408 M
+        (lambda: DnCNN(1, 1, enlarge=1), 2 * 9 * 64 + 15 * (9 * 64 * 64 + 2 * 64)),  # by hand; nothing is printed
         (lambda: NAFNet(3, 3), 29_159_715),  # 29.16 M
         (CameraNet, 26_527_640),  # 26.53 M
         (lambda: PatchGAN(2), 2_764_609),  # 2.765 M

@@ -15,9 +15,10 @@ import lwisp
 from lwisp import camera, checkpoint, look, proof, synthetic, workshop
 from lwisp.checkpoint import LearnedPair
 from lwisp.image import read_rgb
+from lwisp.jobs import plan
 from lwisp.metrics import delta_e
 from lwisp.pairs import find_pairs
-from lwisp.pipeline import develop_files, plan
+from lwisp.pipeline import develop_files
 from lwisp.raw import read_raw
 from tests.conftest import SAMPLE
 

@@ -11,8 +11,10 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from lwisp.checkpoint import Camera, Weights, load, save
+from lwisp.checkpoint import Camera, Card, Weights, load, save
 from lwisp.cli import app
+from lwisp.datasets import AS_SENSED
+from lwisp.model import LWISP, LWISPConfig
 from lwisp.raw import read_raw
 from tests.conftest import ROOT, WriteDng
 
@@ -30,6 +32,43 @@ def test_develop_writes_beside_the_raw(write_dng: WriteDng, toy_file: Path) -> N
     with Image.open(path.with_suffix(".jpg")) as picture:
         assert picture.size == (40, 60)
         assert picture.getexif()[272] == "Testcam"
+
+
+def test_retouching_has_the_manners_of_developing(tmp_path: Path) -> None:
+    config = LWISPConfig(width=4, in_channels=3, upsample=False, residual=True)
+    save(tmp_path / "toy.safetensors", LWISP(config), Card("toy", config, AS_SENSED, "MIT"))
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(MOSAIC.astype(np.uint8)).convert("RGB").save(folder / "a.png")
+    (folder / "bad.jpg").write_text("no")
+    for verb, mark in (("denoise", "denoised"), ("enhance", "enhanced")):
+        result = call(verb, folder, "--weights", tmp_path / "toy.safetensors")
+        assert result.exit_code == 1
+        assert (folder / f"a-{mark}.png").is_file()
+        assert result.stderr.splitlines()[-1].endswith("files failed")
+        assert "Traceback" not in result.output
+        again = call(verb, folder / "a.png", "--weights", tmp_path / "toy.safetensors")
+        assert (again.exit_code, "exists already" in again.stderr) == (1, True)
+        done = call(verb, folder / "a.png", "-o", tmp_path / f"{verb}.tif", "--weights", tmp_path / "toy.safetensors")
+        assert done.exit_code == 0, done.output
+        assert call(verb, tmp_path / "none", "--weights", tmp_path / "toy.safetensors").exit_code == 1
+        wrong = call(verb, folder / "a.png", "--weights", "photo")
+        assert (wrong.exit_code, "expected a network from RGB" in wrong.stderr) == (2, True)
+
+
+def test_a_raw_without_noise_is_a_raw(write_dng: WriteDng, toy_file: Path, tmp_path: Path) -> None:
+    config = LWISPConfig(width=4, out_channels=4, upsample=False, residual=True)
+    save(tmp_path / "planes.safetensors", LWISP(config), Card("planes", config, AS_SENSED, "MIT"))
+    path, chosen = write_dng(MOSAIC), ("--weights", tmp_path / "planes.safetensors", "--develop-weights", toy_file)
+    assert call("denoise-raw", path, *chosen).exit_code == 0
+    assert call("develop", path.with_name("photo-denoised.dng"), "--weights", toy_file).exit_code == 0
+    result = call("denoise-raw", path, "-o", tmp_path / "x.png", *chosen)
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.size == (60, 40)
+    assert call("denoise-raw", path, "-o", tmp_path / "y.dng", *chosen).exit_code == 0
+    wrong = call("denoise-raw", path, "--weights", "photo")
+    assert (wrong.exit_code, "expected a network from the planes" in wrong.stderr) == (2, True)
 
 
 def test_a_folder_goes_into_a_folder(write_dng: WriteDng, toy_file: Path, tmp_path: Path) -> None:
@@ -78,7 +117,7 @@ def test_usage_errors_are_one_sentence_with_exit_code_2(write_dng: WriteDng, toy
     for arguments, word in (
         ((path, "--weights", "foto"), "unknown weights"),
         ((path, "--weights", path), "expected weights"),
-        ((other, "--weights", toy_file), "no files to develop"),
+        ((other, "--weights", toy_file), "no such files"),
         ((path, "--weights", toy_file, "--exposure", "nan"), "expected an exposure"),
         ((path, "--weights", toy_file, "-o", "x.bmp"), "a name ending in"),
         ((path, "--weights", "x" * 300 + ".safetensors"), "cannot be read"),

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 import lwisp
 from lwisp.checkpoint import InputConvention
 from lwisp.data import Crops, Data, Photos, cut, find_photos, open_data
-from lwisp.datasets import AS_SENSED, Pairs, Takes
+from lwisp.datasets import AS_SENSED, Pairs
+from lwisp.model import Takes
 from tests.conftest import WriteDng, refusal
 
 
@@ -321,7 +322,7 @@ def test_the_data_of_one_camera_are_opened_at_the_convention_of_the_weights(
 
 
 def test_unknown_kinds_and_missing_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(lwisp.InputError, match="unknown data 'films'; expected one of photos, zurich"):
+    with pytest.raises(lwisp.InputError, match="unknown data 'films'; expected one of photos, denoise"):
         open_data("films", tmp_path, 32, 2, 0, InputConvention())  # type: ignore[arg-type]
     nowhere = tmp_path / "nowhere"
     assert "no such folder" in refusal(nowhere, open_data, "lol", nowhere, 32, 2, 0, InputConvention())

@@ -317,7 +317,7 @@ def test_raw_of_every_phone_begins_with_red(
     folder = scene(tmp_path, 1, 1, phone)
     for word, values in (("NOISY", noisy), ("GT", noisy / 2)):
         save_hdf5(folder / f"0001_{word}_RAW_010.MAT", "x", values.astype(np.float32))
-    found, clean = SIDD(tmp_path, "raw").read(0)
+    found, clean = SIDD(tmp_path, "planes").read(0)
     top, left = divmod(cfa.index("R"), 2)
     height, width = (shape[0] - top) // 2 * 2, (shape[1] - left) // 2 * 2
     expected = noisy[None, top : top + height, left : left + width]
@@ -336,7 +336,7 @@ def test_raw_of_sidd_may_be_of_either_kind_of_matlab_file(tmp_path: Path) -> Non
     folder = scene(tmp_path, 1, 1, "IP")
     save_hdf5(folder / "0001_NOISY_RAW_010.MAT", "x", values)
     savemat(folder / "0001_GT_RAW_010.MAT", {"x": values}, appendmat=False)
-    noisy, clean = SIDD(tmp_path, "raw").read(0)
+    noisy, clean = SIDD(tmp_path, "planes").read(0)
     assert same(noisy, values[None])
     assert torch.equal(noisy, clean)
 
@@ -386,7 +386,7 @@ def test_raw_of_sidd_comes_out_of_the_cache_too(tmp_path: Path) -> None:
         save_hdf5(scene(tmp_path, 1, 1, "GP") / f"0001_{word}_RAW_010.MAT", "x", values)
     cache = tmp_path / "cache"
     cache.mkdir()
-    pairs = SIDD(tmp_path, "raw", cache=cache)
+    pairs = SIDD(tmp_path, "planes", cache=cache)
     for _ in range(2):
         assert same(pairs.read(0)[1], values[None, 1:7, 1:9])
 
@@ -395,7 +395,7 @@ def test_raw_of_sidd_is_looked_at_when_it_is_opened(tmp_path: Path) -> None:
     noisy, clean = (scene(tmp_path, 1, 1, "GP") / f"0001_{word}_RAW_010.MAT" for word in ("NOISY", "GT"))
     for path in (noisy, clean):
         save_hdf5(path, "x", np.zeros((8, 10), np.float32))
-    assert len(SIDD(tmp_path, "raw").names) == 1
+    assert len(SIDD(tmp_path, "planes").names) == 1
     savemat(clean, {"x": np.zeros((8, 12))}, appendmat=False)  # the old format
     assert "(8, 10) and 0001_GT_RAW_010.MAT (8, 12); expected mosaics" in refusal(noisy, SIDD, tmp_path, "raw")
     savemat(clean, {"y": np.zeros((8, 10))}, appendmat=False)

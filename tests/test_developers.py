@@ -19,7 +19,8 @@ from lwisp import color, developers
 from lwisp.checkpoint import InputConvention, Weights
 from lwisp.developers import Developer
 from lwisp.image import orient, read_rgb
-from lwisp.pipeline import Job, prepare
+from lwisp.jobs import Job
+from lwisp.pipeline import prepare
 from lwisp.raw import NOISE_PROFILE
 from tests.conftest import SAMPLE, WriteDng
 

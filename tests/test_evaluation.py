@@ -152,7 +152,8 @@ def test_protocols_from_rgb_to_rgb(denoiser: Weights, tmp_path: Path, monkeypatc
     made = synthetic.pictures(3, 1, 170, 180)
     synthetic.write_lol(tmp_path / "lol", {"our485": made[:1], "eval15": made})
     report = evaluation.evaluate(denoiser, [tmp_path / "lol"], "lol/eval15", "fp32")
-    assert [row.picture for row in report.rows] == ["1", "2", "3"]
+    assert [row.picture for row in report.rows if row.chain == "network"] == ["1", "2", "3"]
+    assert {row.chain for row in report.rows} == {"network", "network, scaled"}
 
     monkeypatch.setattr(SIDD, "BLOCKS", (1, 2, 256, 256))
     blocks = np.random.default_rng(0).integers(0, 256, (1, 2, 256, 256, 3), dtype=np.uint8)

@@ -189,3 +189,46 @@ def test_odd_places_and_endless_texts_do_not_stop_writing(format: Format, tmp_pa
         assert tags[271] == "Make"
         assert 270 not in tags
         assert tags.get_ifd(0x8825) == {1: "N"}
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"byteorder": ">"}, {"compression": "zlib", "predictor": True}, {"compression": "zlib", "byteorder": ">"}],
+    ids=str,
+)
+def test_tiffs_of_16_bits_are_read_whole(options: dict[str, object], alpha: bool, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (41, 30, 3 + alpha), dtype=np.uint16)
+    values[..., 3:] = 65535
+    tifffile.imwrite(tmp_path / "a.tif", values, extrasamples=["unassalpha"] if alpha else None, **options)  # type: ignore[arg-type]
+    picture = image.open_picture(tmp_path / "a.tif")
+    assert np.array_equal(picture.rgb, values[..., :3])
+    assert picture.notes == (("its transparency is lost",) if alpha else ())
+
+
+def test_pngs_of_16_bits_are_read_whole(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (41, 30, 3), dtype=np.uint16)
+    write_rgb(tmp_path / "a.png", values, "png16")
+    assert np.array_equal(image.open_picture(tmp_path / "a.png").rgb, values)
+    Image.fromarray(values[..., 0]).save(tmp_path / "gray.png")
+    assert np.array_equal(image.open_picture(tmp_path / "gray.png").rgb, values[..., :1].repeat(3, -1))
+    Image.fromarray((values >> 8).astype(np.uint8)).save(tmp_path / "eight.png")
+    assert image.open_picture(tmp_path / "eight.png").rgb.dtype == np.uint8
+    formats = [image.own_format(tmp_path / name) for name in ("a.png", "gray.png", "eight.png", "none.tif", "none")]
+    assert formats == ["png16", "png16", "png", "tiff", "jpg"]
+
+
+def test_what_a_picture_loses_is_said(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (41, 30, 3), dtype=np.uint16)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))  # of no RGB: the pixels stay
+    tifffile.imwrite(tmp_path / "a.tif", values, iccprofile=profile.tobytes())
+    picture = image.open_picture(tmp_path / "a.tif")
+    assert picture.notes == ("its profile is not sRGB: converted, at 8 bits",)
+    assert np.array_equal(picture.rgb, values >> 8)
+    tifffile.imwrite(tmp_path / "b.tif", values.transpose(2, 0, 1).copy(), planarconfig="separate", photometric="rgb")
+    for name, words in (("b.tif", "separate planes"), ("none.png", "no such file")):
+        with pytest.raises(lwisp.InputError, match=words):
+            image.open_picture(tmp_path / name)
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.tif").read_bytes()[:500])
+    with pytest.raises(lwisp.InputError, match="cannot be read as a picture"):
+        image.open_picture(tmp_path / "cut.png")

@@ -21,6 +21,8 @@ NO_CCB = LWISPConfig(ccb=False)
         (LWISPConfig(fgam=False), 1_617_091),
         (LWISPConfig(fgam=False, ccb=False), 1_263_187),
         (TEACHER, 2_002_937),
+        (LWISPConfig(in_channels=3, upsample=False, residual=True), 2_002_937),  # for Table 4 and LoL
+        (LWISPConfig(out_channels=4, upsample=False), 2_003_226),
         (LWISPConfig(core_input="twice"), 2_014_681),
         (LWISPConfig(attention="multiply", contrast="gated", padding="zeros"), 2_014_681),
     ],

@@ -12,6 +12,7 @@ import lwisp
 from lwisp import checkpoint, color, inference, mosaic, pipeline, unprocess
 from lwisp.checkpoint import Card, InputConvention, Weights
 from lwisp.image import orient
+from lwisp.jobs import plan
 from lwisp.model import LWISP, TEACHER
 from lwisp.mosaic import CFA, CFAS
 from lwisp.raw import RawImage, read_mosaic
@@ -172,28 +173,28 @@ def test_jobs_are_planned_as_users_expect(tmp_path: Path) -> None:
         (folder / name).touch()
     out = tmp_path / "out"
     a, b = folder / "a.CR2", folder / "b.dng"
-    assert [(job.source, job.output) for job in pipeline.plan([folder], out, "png16")] == [
+    assert [(job.source, job.output) for job in plan([folder], out, "png16")] == [
         (a, out / "a.png"),
         (b, out / "b.png"),
     ]
-    assert pipeline.plan([a], None, None)[0].output == folder / "a.jpg"
-    assert pipeline.plan([a], tmp_path / "x.TIF", None)[0].format == "tiff"
-    assert pipeline.plan([a], tmp_path / "x.png", "png16")[0].format == "png16"
+    assert plan([a], None, None)[0].output == folder / "a.jpg"
+    assert plan([a], tmp_path / "x.TIF", None)[0].format == "tiff"
+    assert plan([a], tmp_path / "x.png", "png16")[0].format == "png16"
     with pytest.raises(lwisp.InputError, match="names one picture for 2 files"):
-        pipeline.plan([folder], tmp_path / "x.jpg", None)
+        plan([folder], tmp_path / "x.jpg", None)
     with pytest.raises(lwisp.InputError, match="disagree"):
-        pipeline.plan([a], tmp_path / "x.jpg", "png")
-    assert len(pipeline.plan([a, a], out, None)) == 1
-    assert [job.source.name for job in pipeline.plan([folder], out, None, frozenset([".txt"]))] == ["notes.txt"]
+        plan([a], tmp_path / "x.jpg", "png")
+    assert len(plan([a, a], out, None)) == 1
+    assert [job.source.name for job in plan([folder], out, None, frozenset([".txt"]))] == ["notes.txt"]
     with pytest.raises(lwisp.InputError, match="a name ending in"):
-        pipeline.plan([a], tmp_path / "x.bmp", None)
+        plan([a], tmp_path / "x.bmp", None)
     with pytest.raises(lwisp.InputError, match="cannot be looked at"):
-        pipeline.plan([tmp_path / ("x" * 300)], out, None)
-    with pytest.raises(lwisp.InputError, match="no files to develop"):
-        pipeline.plan([tmp_path], out, None)
+        plan([tmp_path / ("x" * 300)], out, None)
+    with pytest.raises(lwisp.InputError, match="no such files"):
+        plan([tmp_path], out, None)
     (tmp_path / "file").touch()
     with pytest.raises(lwisp.InputError, match="expected a folder"):
-        pipeline.plan([a], tmp_path / "file", None)
+        plan([a], tmp_path / "file", None)
 
 
 def test_one_bad_file_does_not_stop_the_rest(toy: Weights, write_dng: WriteDng, tmp_path: Path) -> None:
@@ -204,11 +205,11 @@ def test_one_bad_file_does_not_stop_the_rest(toy: Weights, write_dng: WriteDng, 
     twin.parent.mkdir()
     twin.write_bytes(good.read_bytes())
     out = tmp_path / "out"
-    outcomes = list(pipeline.develop_files(toy, pipeline.plan([bad, good, twin], out, None)))
+    outcomes = list(pipeline.develop_files(toy, plan([bad, good, twin], out, None)))
     assert [bool(outcome.error) for outcome in outcomes] == [True, False, True]
     assert "was just made from" in outcomes[2].error
     assert [path.name for path in out.iterdir()] == ["good.jpg"]
-    again = list(pipeline.develop_files(toy, pipeline.plan([good], out, None)))
+    again = list(pipeline.develop_files(toy, plan([good], out, None)))
     assert "exists already" in again[0].error
 
 
@@ -221,12 +222,12 @@ def test_files_come_in_their_order_and_as_alone(
         for index in range(5)
     ]
     raws.insert(2, tmp_path / "missing.dng")
-    jobs = pipeline.plan(raws, tmp_path / "out", "png16")
+    jobs = plan(raws, tmp_path / "out", "png16")
     outcomes = list(pipeline.develop_files(toy, jobs, memory=memory, backend="torch"))
     assert [outcome.source for outcome in outcomes] == raws
     assert [bool(outcome.error) for outcome in outcomes] == [False, False, True, False, False, False]
     assert outcomes[0].engine.startswith("torch in ")
-    pipeline_alone = pipeline.plan([raws[4]], tmp_path / "alone.png", "png16")
+    pipeline_alone = plan([raws[4]], tmp_path / "alone.png", "png16")
     list(pipeline.develop_files(toy, pipeline_alone, backend="torch"))
     assert (tmp_path / "alone.png").read_bytes() == (tmp_path / "out" / "3.png").read_bytes()
 
@@ -243,14 +244,14 @@ def test_nothing_is_read_while_an_outcome_is_looked_at(toy: Weights, write_dng: 
         reading.clear()
         return raw
 
-    for outcome in pipeline.develop_files(toy, pipeline.plan(raws, tmp_path / "out", None), read=read, backend="torch"):
+    for outcome in pipeline.develop_files(toy, plan(raws, tmp_path / "out", None), read=read, backend="torch"):
         assert not outcome.error
         assert not reading.is_set()
 
 
 def test_stopping_in_a_folder_leaves_whole_pictures_only(toy: Weights, write_dng: WriteDng, tmp_path: Path) -> None:
     raws = [write_dng(RNG.integers(64, 4000, (40, 60), dtype=np.uint16), name=f"{index}.dng") for index in range(5)]
-    outcomes = pipeline.develop_files(toy, pipeline.plan(raws, tmp_path / "out", None), backend="torch")
+    outcomes = pipeline.develop_files(toy, plan(raws, tmp_path / "out", None), backend="torch")
     next(outcomes)
     outcomes.close()  # type: ignore[attr-defined]
     made = sorted((tmp_path / "out").iterdir())
@@ -264,9 +265,9 @@ def test_a_picture_never_takes_the_place_of_its_raw(toy: Weights, tmp_path: Path
     path = tmp_path / "mosaic.png"
     Image.fromarray(RNG.integers(64, 4000, (40, 60), dtype=np.uint16)).save(path)
     content = path.read_bytes()
-    jobs = pipeline.plan([path], None, "png")
+    jobs = plan([path], None, "png")
     outcomes = pipeline.develop_files(toy, jobs, overwrite=True, read=lambda path: read_mosaic(path, "RGGB", 0, 4095))
-    assert "is the RAW itself" in next(outcomes).error
+    assert "is the file itself" in next(outcomes).error
     assert path.read_bytes() == content
 
 

@@ -1,5 +1,8 @@
 import csv
-from dataclasses import replace
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import mean
 
@@ -111,6 +114,39 @@ def test_studies_name_every_row_of_table_5() -> None:
         (LWISPConfig(), True),
     ]
     assert [row.paper for row in rows] == [20.92, 21.17, 21.28, 21.36, 21.40, 21.57]
+
+
+def test_what_came_later_leaves_the_names_of_older_runs_as_they_are(recipe: Recipe) -> None:
+    """Runs take hours, and are found again by these names."""
+    plan = replace(recipe, root=Path(), architecture=LWISPConfig(width=8))
+    architecture = {
+        "in_channels": 4, "width": 8, "fgam": True, "ccb": True, "upsample": True, "attention": "add",
+        "core_input": "sum", "contrast": "alone", "padding": "reflect",
+    }  # fmt: skip
+    defaults = asdict(Recipe(plan.name, plan.licence))
+    given = {key: value for key, value in asdict(plan).items() if value != defaults[key] and key != "root"}
+    content = json.dumps({**given, "architecture": architecture}, default=str, sort_keys=True)
+    assert reproduce._key(plan) == hashlib.sha256(content.encode()).hexdigest()[:12]
+    other = replace(plan, architecture=LWISPConfig(width=8, out_channels=4, upsample=False))
+    assert reproduce._key(other) != reproduce._key(replace(other, architecture=LWISPConfig(width=8, upsample=False)))
+
+
+def test_denoisers_are_compared_at_equal_time_from_scratch(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    for split in ("train", "val"):
+        shutil.copytree(photos, root / split)
+    for name in ("1.png", "2.png"):
+        (root / "val" / name).unlink()
+    small = LWISPConfig(width=4, in_channels=3, upsample=False, residual=True)
+    variants = (Variant("ours", small), Variant("DnCNN", BaselineConfig("dncnn", "rgb")))
+    monkeypatch.setitem(STUDIES, "toy", replace(STUDIES["denoise-clock"], variants=variants, latency=False))
+    monkeypatch.setattr(reproduce, "step_seconds", lambda plan: 1.0 if plan.architecture == small else 2.0)
+    recipe = Recipe("toy", "MIT", data="denoise", start="photo", steps=2, batch=1, crop=32, alpha=0, precision="fp32")
+    table = reproduce.reproduce("toy", recipe, root, tmp_path / "out", seeds=1, runs=tmp_path / "runs").read_text()
+    assert "| DnCNN | 558,336 |" in table
+    assert (tmp_path / "out" / "toy.png").is_file()
 
 
 def test_what_decides_a_run_decides_its_name(recipe: Recipe) -> None:

@@ -82,7 +82,7 @@ def test_a_synthetic_lol_opens_as_lol(tmp_path: Path) -> None:
 def test_a_synthetic_sidd_opens_as_sidd_and_raw_lies_on_srgb(tmp_path: Path) -> None:
     small = synthetic.pictures(6, 0, 16, 24)
     synthetic.write_sidd(tmp_path, small)
-    raw, srgb = SIDD(tmp_path, "raw"), SIDD(tmp_path, "rgb")
+    raw, srgb = SIDD(tmp_path, "planes"), SIDD(tmp_path, "rgb")
     assert len(raw.names) == len(srgb.names) == 5  # one scene is held out
     assert set(raw.phones) == set(SIDD.PATTERNS)
     for index in range(5):

@@ -10,19 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import lwisp
-from lwisp import training
+from lwisp import metrics, synthetic, training
 from lwisp.baselines import Baseline, BaselineConfig
 from lwisp.checkpoint import load
 from lwisp.data import Photos
+from lwisp.datasets import AS_SENSED
+from lwisp.inference import run
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.recipe import Recipe, learning_rate, read_recipe
 from lwisp.training import Student, teacher_of, train
-from tests.conftest import ROOT, TOY
+from tests.conftest import ROOT, SAMPLE, TOY
 
 RUN = "toy.safetensors.run"
 
@@ -253,6 +256,18 @@ def test_training_begins_with_other_weights(recipe: Recipe, tmp_path: Path) -> N
         train(replace(recipe, start="photo"), tmp_path / "third.safetensors")
 
 
+def test_training_for_something_else_begins_with_what_fits(recipe: Recipe, tmp_path: Path) -> None:
+    first = train(recipe, tmp_path / "first.safetensors").network.state_dict()
+    wanted = LWISPConfig(width=4, in_channels=3, upsample=False, residual=True)
+    barely = replace(recipe, data="denoise", architecture=wanted, steps=1, learning_rate=1e-9)
+    second = train(replace(barely, start=str(tmp_path / "first.safetensors")), tmp_path / "second.safetensors")
+    for name, value in second.network.state_dict().items():
+        if name.startswith("out."):
+            assert float(value.abs().max()) < 1e-3  # still nothing is added
+        elif name != "head.0.weight":
+            assert torch.allclose(value, first[name], atol=1e-3)
+
+
 def test_pictures_that_are_rgb_already_need_the_network_without_upsampling(recipe: Recipe, tmp_path: Path) -> None:
     pairs = tmp_path / "pairs"
     for folder in ("input", "target"):
@@ -376,6 +391,52 @@ def test_every_recipe_of_the_project_reads() -> None:
     assert set(names) >= {"zurich", "mai21", "sidd", "lol", "photo", "tiny"}
     assert (names["zurich"].learning_rate, names["zurich"].alpha) == (8e-5, 0.4)
     assert names["zurich"].distill == ("up2", "up3", "up4")
+
+
+@pytest.mark.parametrize("name", ["denoise", "denoise-raw", "enhance", "sidd", "sidd-raw", "lol"])
+def test_recipes_of_subtasks_train_what_the_verbs_take(name: str, recipe: Recipe, tmp_path: Path) -> None:
+    plan = read_recipe(ROOT / "recipes" / f"{name}.toml")
+    assert isinstance(plan.architecture, LWISPConfig)
+    data = tmp_path / "data"
+    if name.startswith("sidd"):
+        synthetic.write_sidd(data, synthetic.pictures(4, 0, 48, 64))
+    elif name == "lol":
+        made = synthetic.pictures(2, 0, 48, 64)
+        synthetic.write_lol(data, {"our485": made, "eval15": made})
+    short = replace(
+        recipe,
+        data=plan.data,
+        root=data if data.exists() else recipe.root,
+        architecture=replace(plan.architecture, width=4),
+        start=None,
+        beta=plan.beta,
+        scales=1,
+        teacher_steps=2,
+        steps=4,
+    )
+    weights = train(short, tmp_path / f"{name}.safetensors")
+    loaded = load(tmp_path / f"{name}.safetensors")
+    assert loaded.card.convention == AS_SENSED
+    row = rows_of(tmp_path / f"{name}.safetensors.run")[-1]
+    assert any(key.startswith("psnr") for key in row)
+    if loaded.card.architecture.takes == "planes":
+        raw = lwisp.denoise_raw(loaded, lwisp.read_raw(SAMPLE))
+        assert raw.mosaic.shape == lwisp.read_raw(SAMPLE).mosaic.shape
+    else:
+        assert lwisp.retouch(loaded, np.zeros((40, 50, 3), np.uint8)).shape == (40, 50, 3)
+    assert weights.card.architecture == loaded.card.architecture
+
+
+def test_a_small_network_learns_to_denoise(recipe: Recipe, tmp_path: Path) -> None:
+    wanted = LWISPConfig(width=8, in_channels=3, upsample=False, residual=True)
+    plan = replace(
+        recipe, data="denoise", architecture=wanted, steps=150, batch=4, crop=48, ema=0.9, checkpoint_every=50
+    )
+    weights = train(plan, tmp_path / "denoise.safetensors")
+    for case in Photos(recipe.root, 32, task="denoise").cases(96):
+        if case.kind != "low":
+            before, after = (metrics.psnr(x, case.target) for x in (case.planes, run(weights.network, case.planes)))
+            assert after > before + 0.3
 
 
 def test_a_gpu_that_is_not_there_is_refused(recipe: Recipe, tmp_path: Path) -> None:

@@ -1,0 +1,220 @@
+"""A photograph taken again by a random camera, in poor light: pairs of noisy and clean, of dark and well exposed.
+
+The photograph goes back to light, a random camera sees it (`unprocess`), and its RAW is finished by a plain chain:
+demosaicing, balance, matrix, tone, 8 bits, JPEG. What the sensor adds is demosaiced by itself, which a linear
+demosaicing allows: the clean picture is the photograph, without any trace of a mosaic.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from lwisp import color, unprocess
+from lwisp.unprocess import Camera, uniform
+
+Task = Literal["denoise", "denoise-raw", "enhance"]
+MARGIN = 8  # px that a batch loses on each axis, so that the blocks of JPEG begin anywhere
+
+LOG_SHOT_NOISE = (-10.4, -4.4)  # log 3e-5, log 1.2e-2; from ISO 200 of a large sensor to ISO 6400 of a small one
+LOG_DARK_NOISE = (-9.2, -6.2)  # log 1e-4, log 2e-3, where little light falls on it
+SOFTENED_SHARE = 0.6  # of samples whose camera has smoothed its noise; its chroma is smoothed more
+LUMA_BLUR, CHROMA_BLUR = 1.4, 1.4  # px, standard deviation at most; the chroma's comes on top
+MAX_BOOST = 8.0  # how much more noise a camera that smooths may begin with
+TAPS = 13
+CONTRAST = 0.7  # share of the smoothstep in a camera's tone, at most
+COMPRESSED_SHARE, QUALITY = 0.5, (60, 98)
+STOPS = (2.0, 5.0)  # EV that are lacking in low light
+DRIFT, CASE_DRIFT = 0.15, 0.07  # standard deviation of the log of gains that are off in low light; of test cases
+DIMMEST_WHITE = 0.5  # a window of a photograph whose brightest parts are below white is brightened by 1 EV at most
+
+NOISE_LEVELS = {"low": (5e-4, 2e-6), "middle": (2e-3, 1e-5), "high": (1.2e-2, 3e-4)}
+"""Shot and read noise of the test cases: about ISO 200, 800 and 6400; the last two as in `synthetic`."""
+LIGHT_LEVELS = {"2 EV": 2.0, "3.5 EV": 3.5, "5 EV": 5.0}
+"""Stops that the test cases of low light lack."""
+DARK_NOISE = (5e-4, 2e-6)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """B cameras and what they do to a picture; everything but the camera (B,)."""
+
+    camera: Camera
+    shot_noise: Tensor
+    read_noise: Tensor
+    bits: Tensor
+    black_level: Tensor
+    """Share of white that lies below black."""
+    luma_blur: Tensor
+    chroma_blur: Tensor
+    """Standard deviation in px of what smooths the noise; 0 for none."""
+    chroma_gain: Tensor
+    contrast: Tensor
+    drift: Tensor
+    """(B, 3), by what the gains are off."""
+
+
+def random_chain(count: int, generator: Generator, log_shot_noise: tuple[float, float] = LOG_SHOT_NOISE) -> Chain:
+    """So many cameras with chains, their noise log-uniform."""
+    camera = unprocess.random_camera(count, generator)
+    softened = torch.rand(count, generator=generator) < SOFTENED_SHARE
+    luma_blur = torch.where(softened, uniform(count, 0.0, LUMA_BLUR, generator), 0.0)
+    chroma_blur = torch.where(softened, luma_blur + uniform(count, 0.0, CHROMA_BLUR, generator), 0.0)
+    chroma_gain = torch.where(softened, uniform(count, 0.2, 1.0, generator), 1.0)
+    log_shot = uniform(count, *log_shot_noise, generator)
+    boost = (4 * torch.pi * luma_blur**2).clamp(1, MAX_BOOST)  # what the smoothing takes away again
+    return Chain(
+        camera,
+        log_shot.exp() * boost,
+        unprocess.read_noise_of(log_shot, generator) * boost,
+        torch.randint(10, 15, (count,), generator=generator),
+        uniform(count, -0.03, 0.06, generator).clamp(min=0),
+        luma_blur,
+        chroma_blur,
+        chroma_gain,
+        uniform(count, 0.0, CONTRAST, generator),
+        torch.ones(count, 3),
+    )
+
+
+def decode(rgb: Tensor, contrast: Tensor) -> Tensor:
+    """Finished pictures (B, 3, H, W) of these tone curves -> linear sRGB."""
+    return color.inverse_tone(rgb, contrast[:, None, None, None])
+
+
+def finish(linear: Tensor, contrast: Tensor) -> Tensor:
+    """Linear sRGB -> finished pictures (B, 3, H, W) in [0, 1]."""
+    return color.tone(linear.clamp(0, 1), contrast[:, None, None, None])
+
+
+def retake(light: Tensor, chain: Chain, exposure: Tensor, generator: Generator) -> Tensor:
+    """Linear sRGB light (B, 3, H, W), even sides, as the cameras record it at these exposures (B,), linear sRGB."""
+    camera = chain.camera
+    to_sensor = camera.rgb2cam * exposure[:, None, None] / camera.white_balance[:, :, None] @ color.SRGB_TO_CANONICAL
+    sensor = color.apply_matrix(to_sensor, light).clamp(max=1)
+    clean = unprocess.take_mosaic(sensor)
+    taken = unprocess.add_noise(clean, chain.shot_noise, chain.read_noise, generator)
+    taken = unprocess.digitize(taken, chain.bits, chain.black_level)
+    error = color.demosaic(taken - clean)
+    gains = camera.white_balance * chain.drift
+    error = soften(error * gains[:, :, None, None], chain.luma_blur, chain.chroma_blur, chain.chroma_gain)
+    back = color.CANONICAL_TO_SRGB @ camera.cam2rgb
+    return color.apply_matrix(back, sensor * gains[:, :, None, None] + error)
+
+
+def soften(noise: Tensor, luma_blur: Tensor, chroma_blur: Tensor, chroma_gain: Tensor) -> Tensor:
+    """Noise (B, 3, H, W) as cameras leave it: blurred by these standard deviations (B,) in px, its chroma reduced."""
+    luma = noise.mean(1, keepdim=True)
+    parts = torch.cat([luma, noise - luma], 1)  # (B, 4, H, W)
+    blur = torch.stack([luma_blur, *[chroma_blur] * 3], 1).clamp(min=0.05)
+    places = torch.arange(TAPS) - TAPS // 2
+    kernels = torch.softmax(-(places**2) / (2 * blur.flatten()[:, None] ** 2), -1)  # (4 B, taps)
+    flat, half = parts.reshape(1, -1, *parts.shape[-2:]), TAPS // 2
+    flat = functional.conv2d(flat, kernels[:, None, None], padding=(0, half), groups=len(kernels))
+    flat = functional.conv2d(flat, kernels[:, None, :, None], padding=(half, 0), groups=len(kernels))
+    parts = flat.reshape(parts.shape)
+    return parts[:, :1] + chroma_gain[:, None, None, None] * parts[:, 1:]
+
+
+def store(rgb: Tensor, generator: Generator | None = None) -> Tensor:
+    """Pictures (B, 3, H, W) in [0, 1] as files hold them: of 8 bits, some through JPEG where there is a generator."""
+    rounded = (rgb * 255).round()
+    if generator is not None:
+        draw = torch.rand(len(rgb), 3, generator=generator).tolist()
+        for index, (chance, quality, sampling) in enumerate(draw):
+            if chance < COMPRESSED_SHARE:
+                pixels = rounded[index].permute(1, 2, 0).to(torch.uint8).numpy()
+                file = io.BytesIO()
+                low, high = QUALITY
+                Image.fromarray(pixels).save(
+                    file, "JPEG", quality=low + int(quality * (high + 1 - low)), subsampling=2 if sampling < 0.5 else 0
+                )
+                with Image.open(file) as picture:
+                    rounded[index] = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    return rounded / 255
+
+
+def noisy(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Photographs (B, 3, H, W) in [0, 1] -> the same with a camera's noise, and clean; both lose `MARGIN`."""
+    chain = random_chain(len(photo), generator)
+    taken = retake(decode(photo, chain.contrast), chain, torch.ones(len(photo)), generator)
+    return _shift(store(finish(taken, chain.contrast), generator), photo, generator)
+
+
+def noisy_planes(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Photographs -> packed planes (B, 4, H/2, W/2) of a camera, unbalanced, with noise and without."""
+    chain = random_chain(len(photo), generator)
+    exposure = uniform(len(photo), -2.0, 0.3, generator).exp2()
+    clean = _sensor_planes(decode(photo, chain.contrast), chain, exposure)
+    noise = unprocess.random_noise(len(photo), generator)
+    taken = unprocess.add_noise(clean, *noise, generator)
+    return unprocess.digitize(taken, chain.bits, chain.black_level), clean
+
+
+def dark(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Photographs (B, 3, H, W) -> the same in low light, and well exposed; both lose `MARGIN`.
+
+    Well exposed is the photograph, or a dim window of one brightened until 99 % of its channels' maxima reach white.
+    """
+    count = len(photo)
+    chain = random_chain(count, generator, LOG_DARK_NOISE)
+    chain = replace(chain, drift=(DRIFT * torch.randn(count, 3, generator=generator)).exp())
+    light = decode(photo, chain.contrast)
+    brightest = functional.adaptive_avg_pool2d(light, color.GRID).amax(1).flatten(1)
+    white = torch.quantile(brightest, color.WHITE_QUANTILE, -1).clamp(DIMMEST_WHITE, 1)
+    target = finish(light / white[:, None, None, None], chain.contrast)
+    taken = retake(light, chain, (-uniform(count, *STOPS, generator)).exp2(), generator)
+    return _shift(store(finish(taken, chain.contrast), generator), target, generator)
+
+
+BATCHES: dict[Task, Callable[[Tensor, Generator], tuple[Tensor, Tensor]]] = {
+    "denoise": noisy,
+    "denoise-raw": noisy_planes,
+    "enhance": dark,
+}
+"""Photographs (B, 3, H, W) in [0, 1] -> what a network is given in training, and what it should make of it."""
+
+
+def levels_of(task: Task) -> tuple[str, ...]:
+    """The names of the levels that the test cases of a task have."""
+    return tuple(LIGHT_LEVELS if task == "enhance" else NOISE_LEVELS)
+
+
+def case(task: Task, photo: Tensor, seed: int, level: str) -> tuple[Tensor, Tensor]:
+    """The seeded test case of a photograph (3, H, W) in [0, 1], even sides: what is given, and the truth.
+
+    A random camera of 14 bits with a plain sRGB curve, which smooths nothing; no JPEG. The truth is the photograph, or
+    for "denoise-raw" the planes without noise; at every level of a seed the camera is the same.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    camera = unprocess.random_camera(1, generator)
+    zero, one = torch.zeros(1), torch.ones(1)
+    drift = (CASE_DRIFT * torch.randn(1, 3, generator=generator)).exp() if task == "enhance" else torch.ones(1, 3)
+    shot, read = DARK_NOISE if task == "enhance" else NOISE_LEVELS[level]
+    bits, black = torch.tensor([14]), torch.tensor([0.03])
+    chain = Chain(camera, shot * one, read * one, bits, black, zero, zero, one, zero, drift)
+    light = decode(photo[None], zero)
+    exposure = one * 2 ** -LIGHT_LEVELS[level] if task == "enhance" else one
+    if task == "denoise-raw":
+        clean = _sensor_planes(light, chain, exposure)
+        taken = unprocess.add_noise(clean, chain.shot_noise, chain.read_noise, generator)
+        return unprocess.digitize(taken, bits, black)[0], clean[0]
+    return store(finish(retake(light, chain, exposure, generator), zero))[0], photo
+
+
+def _sensor_planes(light: Tensor, chain: Chain, exposure: Tensor) -> Tensor:
+    canonical = color.apply_matrix(color.SRGB_TO_CANONICAL, light)
+    return unprocess.take_mosaic(unprocess.expose(canonical, chain.camera, exposure).clamp(0, 1))
+
+
+def _shift(picture: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Both without `MARGIN` rows and columns, so many of them taken from the top and the left, by chance."""
+    top, left = torch.randint(MARGIN + 1, (2,), generator=generator).tolist()
+    rows, columns = slice(top, picture.shape[-2] - MARGIN + top), slice(left, picture.shape[-1] - MARGIN + left)
+    return picture[..., rows, columns], target[..., rows, columns]

@@ -1,0 +1,109 @@
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from lwisp import color, recapture, synthetic, unprocess
+from lwisp.recapture import Task
+
+TASKS = get_args(Task)
+PHOTOS = torch.stack(synthetic.pictures(4, 0, 136, 144)) / 255
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def psnr(first: torch.Tensor, second: torch.Tensor) -> float:
+    return -10 * float((first - second).square().mean().log10())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_batch_is_a_function_of_its_generator(task: Task) -> None:
+    given, target = recapture.BATCHES[task](PHOTOS, seeded())
+    again, same = recapture.BATCHES[task](PHOTOS, seeded())
+    assert torch.equal(given, again)
+    assert torch.equal(target, same)
+    assert given.shape == target.shape == ((4, 4, 68, 72) if task == "denoise-raw" else (4, 3, 128, 136))
+    assert not torch.equal(given, recapture.BATCHES[task](PHOTOS, seeded(1))[0])
+    assert 0 <= float(target.min()) <= float(target.max()) <= 1
+
+
+def test_without_noise_a_photograph_comes_back_as_it_was() -> None:
+    chain = recapture.random_chain(4, seeded())
+    nothing, bits = torch.zeros(4), torch.full((4,), 16)
+    quiet = recapture.Chain(
+        chain.camera, nothing, nothing, bits, nothing, nothing, nothing, torch.ones(4), chain.contrast, torch.ones(4, 3)
+    )
+    light = recapture.decode(PHOTOS, chain.contrast)
+    back = recapture.finish(recapture.retake(light, quiet, torch.ones(4), seeded()), chain.contrast)
+    assert psnr(back, PHOTOS) > 60  # no trace of a mosaic
+    darker = recapture.retake(light, quiet, torch.full((4,), 0.25), seeded())
+    assert float((darker - light / 4).abs().max()) < 2e-3
+
+
+def test_noise_in_flat_gray_is_what_arithmetic_says() -> None:
+    """Green at a green site: balance and matrix leave the mean of gray alone, the variance is known."""
+    gray = torch.full((1, 3, 400, 400), 0.5)
+    zero, one = torch.zeros(1), torch.ones(1)
+    neutral = unprocess.Camera(color.SRGB_TO_CANONICAL.inverse()[None], torch.ones(1, 3))  # sensor colors are sRGB
+    shot, read = 2e-3, 1e-4
+    chain = recapture.Chain(
+        neutral, shot * one, read * one, torch.tensor([16]), zero + 0.5, zero, zero, one, zero, torch.ones(1, 3)
+    )
+    light = color.srgb_decode(gray)
+    noise = recapture.retake(light, chain, one, seeded()) - light
+    at_green = noise[0, 1, ::2, 1::2]
+    expected = shot * float(light[0, 0, 0, 0]) + read
+    assert float(at_green.var()) == pytest.approx(expected, rel=0.03)
+    assert abs(float(noise.mean())) < 3e-4
+    estimated = noise[0, 1, ::2, ::2]  # Malvar's green at red is a mean of neighbors
+    assert float(estimated.var()) < 0.8 * expected
+
+
+def test_cameras_smooth_noise_as_scipy_does() -> None:
+    noise = torch.randn(1, 3, 80, 90, generator=seeded())
+    soft = recapture.soften(noise, torch.tensor([1.2]), torch.tensor([1.9]), torch.tensor([0.4]))[0].numpy()
+    luma = noise[0].mean(0).numpy()
+    expected = gaussian_filter(luma, 1.2, mode="constant", truncate=5)
+    for channel in range(3):
+        chroma = 0.4 * gaussian_filter(noise[0, channel].numpy() - luma, 1.9, mode="constant", truncate=3.2)
+        inside = (slice(8, -8), slice(8, -8))
+        assert np.abs(soft[channel] - expected - chroma)[inside].max() < 0.02
+    same = recapture.soften(noise, torch.zeros(1), torch.zeros(1), torch.ones(1))
+    assert torch.allclose(same, noise, atol=1e-5)
+
+
+def test_files_have_eight_bits_and_some_have_been_jpegs() -> None:
+    stored = recapture.store(PHOTOS)
+    assert torch.equal((stored * 255).round() / 255, stored)
+    assert torch.allclose(stored, PHOTOS, atol=0.5 / 255 + 1e-6)
+    many = PHOTOS.repeat(10, 1, 1, 1)
+    compressed = recapture.store(many, seeded())
+    changed = [not torch.equal(a, b) for a, b in zip(compressed, recapture.store(many), strict=True)]
+    assert 0.3 < np.mean(changed) < 0.7
+    assert psnr(compressed, many) > 30
+
+
+def test_low_light_is_dark_and_its_target_is_not() -> None:
+    given, target = recapture.dark(PHOTOS, seeded())
+    assert float(given.mean()) < 0.5 * float(target.mean())
+    dim, (_, lifted) = 0.4 * PHOTOS, recapture.dark(0.4 * PHOTOS, seeded(3))
+    assert float(lifted.mean()) > 1.2 * float(dim.mean())
+    assert float(lifted.max()) <= 1
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_cases_are_seeded_and_worse_from_level_to_level(task: Task) -> None:
+    photo = PHOTOS[0]
+    levels = recapture.levels_of(task)
+    cases = [recapture.case(task, photo, 5, level) for level in levels]
+    scores = [psnr(*case) for case in cases]
+    assert scores == sorted(scores, reverse=True)
+    assert all(torch.equal(truth, cases[0][1]) for _, truth in cases)
+    assert torch.equal(recapture.case(task, photo, 5, levels[1])[0], cases[1][0])
+    assert not torch.equal(recapture.case(task, photo, 6, levels[1])[0], cases[1][0])
+    if task != "denoise-raw":
+        assert torch.equal(cases[0][1], photo)

@@ -1,0 +1,167 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+import lwisp
+from lwisp import inference
+from lwisp.checkpoint import Card, Weights, save
+from lwisp.datasets import AS_SENSED
+from lwisp.image import open_picture, own_format, write_rgb
+from lwisp.jobs import plan
+from lwisp.model import LWISP, LWISPConfig, Takes
+from lwisp.raw import RawImage
+from lwisp.retouching import denoise_raw, denoise_raw_files, retouch, retouch_files
+from tests.conftest import SAMPLE, TOY, WriteDng
+
+RNG = np.random.default_rng(0)
+STRUCTURES: dict[Takes, LWISPConfig] = {
+    "rgb": replace(TOY, in_channels=3, upsample=False, residual=True),
+    "planes": replace(TOY, out_channels=4, upsample=False, residual=True),
+}
+
+
+def weights(takes: Takes, residual: bool = True, change: float = 0.01) -> Weights:
+    """A network of width 4 that changes its input a little, everywhere."""
+    torch.manual_seed(0)
+    config = replace(STRUCTURES[takes], residual=residual)
+    network = LWISP(config).eval()
+    if residual:
+        nn.init.normal_(network.out.weight, std=change)
+    return Weights(network, Card(takes, config, AS_SENSED, "MIT"))
+
+
+def picture(height: int, width: int, dtype: type[Any] = np.uint8) -> NDArray[Any]:
+    small = RNG.integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    smooth = np.array(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+    return smooth if dtype == np.uint8 else smooth.astype(dtype) * 257 + RNG.integers(0, 256, smooth.shape, dtype=dtype)
+
+
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("size", [(1, 1), (33, 70), (300, 411)])
+def test_a_picture_of_any_size_is_what_the_network_makes_of_it(size: tuple[int, int], residual: bool) -> None:
+    chosen, rgb = weights("rgb", residual), picture(*size)
+    made = retouch(chosen, rgb, "fp32", "torch")
+    with torch.inference_mode():
+        expected = chosen.network(torch.from_numpy(rgb).permute(2, 0, 1)[None] / 255)[0].permute(1, 2, 0).numpy()
+    assert (made.shape, made.dtype.name) == (rgb.shape, "float32")
+    assert np.abs(made - expected).max() < 1e-6
+    assert residual is False or size == (1, 1) or np.abs(made - rgb / 255).max() > 1e-3
+
+
+@pytest.mark.parametrize("takes", ["rgb", "planes"])
+@pytest.mark.parametrize("residual", [True, False])
+def test_tiles_give_what_the_whole_picture_gives(takes: Takes, residual: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = weights(takes, residual).network
+    planes = torch.rand(network.config.in_channels, 530, 610)
+    whole = inference.run(network, planes, "fp32", "torch")
+    engine = inference.prepare(network, "torch", "fp32")
+    monkeypatch.setattr(engine, "_choose_window", lambda *_: 256)
+    assert whole.shape == planes.shape
+    assert float((engine(planes) - whole).abs().max()) < 1e-5
+
+
+def test_what_is_added_is_added_in_full_precision() -> None:
+    """bf16 has eight bits: of a picture of 16 it would lose half if it went through the network."""
+    rgb = picture(64, 64, np.uint16)
+    nothing = weights("rgb", change=0.0)
+    for backend in ("torch", "openvino"):
+        made = retouch(nothing, rgb, "bf16", backend)
+        assert np.array_equal(np.uint16(made * 65535 + 0.5), rgb)
+
+
+def test_files_keep_their_form_their_tags_and_their_place(tmp_path: Path) -> None:
+    folder, exif = tmp_path / "photos", Image.Exif()
+    folder.mkdir()
+    exif[272], exif[274], exif[37500] = "Testcam", 6, b"maker"
+    Image.fromarray(picture(40, 60)).save(folder / "a.jpg", exif=exif, quality=95)
+    write_rgb(folder / "b.png", picture(40, 60, np.uint16), "png16", exif)
+    write_rgb(folder / "c.tif", picture(40, 60, np.uint16), "tiff", exif)
+    write_rgb(folder / "d.png", picture(40, 60), "png", exif)
+    (folder / "bad.png").write_bytes(b"no picture")
+    jobs = plan([folder], None, None, frozenset([".jpg", ".png", ".tif"]), own_format, "-denoised")
+    outcomes = {outcome.source.name: outcome for outcome in retouch_files(weights("rgb"), jobs, backend="torch")}
+    assert {name for name, outcome in outcomes.items() if outcome.error} == {"bad.png"}
+    assert str(folder / "bad.png") in outcomes["bad.png"].error
+    for name, dtype in (("a.jpg", "uint8"), ("b.png", "uint16"), ("c.tif", "uint16"), ("d.png", "uint8")):
+        before, after = open_picture(folder / name), open_picture(outcomes[name].output)
+        assert outcomes[name].output.name == name.replace(".", "-denoised.")
+        assert (after.rgb.shape, after.rgb.dtype.name) == (before.rgb.shape, dtype)
+        assert (after.exif[272], after.exif[274]) == ("Testcam", 1)
+        assert 37500 not in after.exif.get_ifd(0x8769)
+    assert open_picture(outcomes["a.jpg"].output).rgb.shape == (60, 40, 3)  # it stood on its side
+    again = plan([folder], None, None, frozenset([".jpg", ".png", ".tif"]), own_format, "-denoised")
+    assert [job.source for job in again] == [job.source for job in jobs]  # what was made is not taken for input
+    assert all(
+        "exists already" in outcome.error
+        for outcome in retouch_files(weights("rgb"), again)
+        if "bad" not in outcome.source.name
+    )
+
+
+def test_a_picture_of_16_bits_gains_by_them(tmp_path: Path) -> None:
+    rgb = picture(48, 64, np.uint16)
+    write_rgb(tmp_path / "in.png", rgb, "png16")
+    jobs = plan([tmp_path / "in.png"], tmp_path / "out.png", None, default=own_format)
+    assert jobs[0].format == "png16"
+    list(retouch_files(weights("rgb"), jobs, "fp32", backend="torch"))
+    expected = retouch(weights("rgb"), rgb, "fp32", "torch")
+    assert np.array_equal(open_picture(tmp_path / "out.png").rgb, np.uint16(expected * 65535 + 0.5))
+
+
+@pytest.mark.parametrize("cfa", ["RGGB", "BGGR", "GRBG", "GBRG"])
+def test_a_raw_stays_where_it_is_and_what_it_is(cfa: Any, tmp_path: Path) -> None:
+    values = RNG.integers(64, 4000, (37, 46), dtype=np.uint16)
+    raw = RawImage(values, cfa, (64.0, 60.0, 62.0, 64.0), (4095.0,) * 4, (2.0, 1.0, 1.5), orientation=6)
+    clean = denoise_raw(weights("planes", change=0.0), raw, "fp32", "torch")
+    assert (clean.cfa, clean.white_balance, clean.orientation) == (cfa, raw.white_balance, 6)
+    black = np.empty(values.shape)
+    rows, columns = np.divmod(cfa.index("R"), 2)
+    for place, level in enumerate(raw.black_level):
+        down, right = divmod(place, 2)
+        black[(rows + down) % 2 :: 2, (columns + right) % 2 :: 2] = level
+    expected = np.clip((values - black) / (4095 - black), 0, 1) * (65535 - 4096) + 4096
+    assert np.abs(clean.mosaic - expected).max() <= 0.51
+    with_noise = denoise_raw(weights("planes"), raw, "fp32", "torch")
+    assert not np.array_equal(with_noise.mosaic, clean.mosaic)
+
+
+def test_raw_files_become_dngs_or_pictures(toy: Weights, write_dng: WriteDng, tmp_path: Path) -> None:
+    path = write_dng(RNG.integers(64, 4000, (40, 60), dtype=np.uint16), orientation=6)
+    jobs = plan([path], None, None, default=lambda file: "dng", mark="-denoised")
+    (outcome,) = denoise_raw_files(weights("planes"), jobs, toy, backend="torch")
+    assert (outcome.error, outcome.output.name) == ("", "photo-denoised.dng")
+    before, after = lwisp.read_raw(path), lwisp.read_raw(outcome.output)
+    assert after.mosaic.shape == before.mosaic.shape
+    assert (after.orientation, after.black_level, after.white_level) == (6, (4096.0,) * 4, (65535.0,) * 4)
+    assert np.allclose(after.white_balance, before.white_balance, rtol=1e-3)
+    assert np.allclose(after.cam2rgb, before.cam2rgb, atol=1e-3)
+    jobs = plan([path], tmp_path / "x.png", None, default=lambda file: "dng")
+    (outcome,) = denoise_raw_files(weights("planes"), jobs, toy, backend="torch")
+    assert open_picture(outcome.output).rgb.shape == (60, 40, 3)
+    (outcome,) = denoise_raw_files(weights("planes"), plan([path], tmp_path / "y.dng", "dng"), toy, backend="torch")
+    assert not outcome.error
+
+
+def test_weights_for_something_else_are_refused(toy: Weights) -> None:
+    with pytest.raises(lwisp.InputError, match="expected a network from RGB to RGB"):
+        retouch(toy, picture(32, 32))
+    with pytest.raises(lwisp.InputError, match="expected a network from the planes of a RAW to clean ones"):
+        denoise_raw(weights("rgb"), lwisp.read_raw(SAMPLE))
+    with pytest.raises(lwisp.InputError, match="expected a network from RAW to RGB"):
+        lwisp.develop(weights("rgb"), lwisp.read_raw(SAMPLE))
+
+
+def test_weights_on_disk_are_those_that_were_saved(tmp_path: Path) -> None:
+    made = weights("planes")
+    save(tmp_path / "x.safetensors", made.network, made.card, torch.float32)
+    loaded = lwisp.load(tmp_path / "x.safetensors")
+    planes = torch.rand(4, 32, 48)
+    assert torch.equal(inference.run(loaded.network, planes), inference.run(made.network, planes))
+    assert loaded.card.architecture.takes == "planes"
