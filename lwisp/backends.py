@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from lwisp.checkpoint import digest_of
 from lwisp.errors import InputError
 from lwisp.files import quiet, write_whole
+from lwisp.runtimes import openvino_core
 
 Name = Literal["torch", "openvino", "onnxruntime"]
 NAMES: tuple[Name, ...] = get_args(Name)
@@ -56,7 +57,7 @@ def compile_module(backend: Name, module: nn.Module, inputs: tuple[Tensor, ...],
 def _openvino(module: nn.Module, inputs: tuple[Tensor, ...], bf16: bool) -> Compiled:
     import openvino
 
-    core = openvino.Core()
+    core = openvino_core()
     config = {
         "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),

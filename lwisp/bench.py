@@ -42,7 +42,7 @@ from lwisp.inference import Engine, prepare
 from lwisp.model import LWISP, count_params, pad_to_multiple
 from lwisp.pipeline import develop_with
 from lwisp.raw import read_mosaic, read_raw, write_dng
-from lwisp.runtimes import Exported, need
+from lwisp.runtimes import Exported, need, openvino_core
 
 EAGER = "eager"
 """The network in plain torch: fp32, NCHW, nothing made ready."""
@@ -211,7 +211,7 @@ def _in_openvino(network: Baseline, precision: str, size: tuple[int, int]) -> Ca
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
-    compiled = openvino.compile_model(model, "CPU", hints)
+    compiled = openvino_core().compile_model(model, "CPU", hints)
 
     def run(planes: Tensor) -> Tensor:
         rgb = torch.from_numpy(compiled(pad_to_multiple(planes[None], needs.multiple, needs.minimum).numpy())[0])

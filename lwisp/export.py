@@ -27,7 +27,7 @@ from lwisp.files import check_output, write_whole
 from lwisp.model import LWISP, SIZE_MINIMUM, SIZE_MULTIPLE, Takes, _ReflectConv2d, pad_to_multiple
 from lwisp.pipeline import prepare
 from lwisp.raw import read_mosaic
-from lwisp.runtimes import CARD_KEY, SEAL_KEY, Exported, need
+from lwisp.runtimes import CARD_KEY, SEAL_KEY, Exported, need, openvino_core
 
 Format = Literal["onnx", "openvino", "litert", "executorch"]
 Precision = Literal["fp32", "fp16"]
@@ -330,7 +330,7 @@ def _to_onnx(network: LWISP, metadata: dict[str, str], precision: Precision, siz
 
 def _to_openvino(network: LWISP, metadata: dict[str, str], precision: Precision, size: Size) -> list[bytes]:
     openvino = need("openvino")
-    model = openvino.Core().read_model(_onnx_model(network, "fp32", size).SerializeToString())
+    model = openvino_core().read_model(_onnx_model(network, "fp32", size).SerializeToString())
     for key, text in metadata.items():
         model.set_rt_info(text, ["lwisp", key])
     with tempfile.TemporaryDirectory() as folder:

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -162,13 +163,23 @@ def _open_onnx(path: Path) -> Program:
     return Program("onnxruntime", metadata, shape, lambda precision: run)
 
 
+@lru_cache(maxsize=1)
+def openvino_core() -> Any:
+    """The one `openvino.Core` of this process; raises `InputError` where OpenVINO is not installed.
+
+    Each sets a stack for signals where the processor has AMX. Of two, the one that goes last leaves the other's, which
+    is gone, and the next signal that Python handles (Ctrl-C, a worker's end) kills the process (OpenVINO 2026.4).
+    """
+    return need("openvino").Core()
+
+
 def _open_openvino(path: Path) -> Program:
     """The tensors lie in a file beside it, of the same name and .bin: they are what is sealed."""
-    openvino = need("openvino")
+    need("openvino")
     binary = path.with_suffix(".bin")
     if not binary.is_file():
         raise InputError(f"its tensors are not beside it; expected {binary.name}")
-    core = openvino.Core()
+    core = openvino_core()
     model = core.read_model(path, binary)
     metadata = {
         key: model.get_rt_info(["lwisp", key]).astype(str)

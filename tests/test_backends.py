@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,18 @@ def test_what_cannot_be_compiled_is_said() -> None:
 
     with pytest.raises(backends.CompileError, match=r"(?s)openvino: .*no such operation"):
         backends.compile_module("openvino", Odd(), INPUTS, bf16=False)
+
+
+def test_a_signal_finds_its_stack_after_modules_have_gone() -> None:
+    code = """
+import os, signal, torch
+from lwisp import backends
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+inputs = (torch.rand(1, 4, 16, 32),)
+first, second = (backends.compile_module("openvino", torch.nn.Conv2d(4, 8, 3), inputs, True) for _ in range(2))
+del first
+del second
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (run.returncode, run.stdout) == (0, "handled\n"), run.stderr

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-import openvino
 import pytest
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from lwisp.cli import app
 from lwisp.export import SUFFIXES, Format, export, portable, verify
 from lwisp.inference import run
 from lwisp.model import LWISP, LWISPConfig
-from lwisp.runtimes import SEAL_KEY, need, seal
+from lwisp.runtimes import SEAL_KEY, need, openvino_core, seal
 from tests.conftest import SAMPLE, TOY
 from tests.test_cli import call
 
@@ -102,7 +101,7 @@ def test_the_card_and_the_preprocessing_are_read_without_lwisp(folder: Path) -> 
     onnx.checker.check_model(model, full_check=True)
     assert model.opset_import[0].version == exports.OPSET
     props = {prop.key: json.loads(prop.value) for prop in model.metadata_props}
-    info = openvino.Core().read_model(folder / "free.xml")
+    info = openvino_core().read_model(folder / "free.xml")
     for key in ("lwisp", "lwisp_preprocessing"):
         assert json.loads(info.get_rt_info(["lwisp", key]).astype(str)) == props[key]
     assert props["lwisp"]["licence"] == "MIT"
