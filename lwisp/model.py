@@ -35,8 +35,6 @@ class LWISPConfig:
 
     in_channels: int = 4
     """4 packed RAW planes (R, Gr, Gb, B); 3 for RGB."""
-    out_channels: int = 3
-    """3 for RGB; 4 for clean packed planes."""
     width: int = 16
     """Channels of the first stage; every deeper stage doubles them, four times."""
     fgam: bool = True
@@ -45,8 +43,6 @@ class LWISPConfig:
     """Contextual complement upsampling (section 3.2); bilinear upsampling without it."""
     upsample: bool = True
     """The last up block, so that the output has twice the size of the input planes; the teacher has none."""
-    residual: bool = False
-    """The output layer gives what is added to the input, without a sigmoid; not the paper's, which says nothing."""
     attention: Attention = "add"
     """How a FGAM map meets the features: x + map (the paper's words) or x + x * map."""
     core_input: CoreInput = "sum"
@@ -55,6 +51,10 @@ class LWISPConfig:
     """What CCB concatenates: the contrast map C_l itself, or the skip features gated by it."""
     padding: Padding = "reflect"
     """Border of every convolution but FGAM's 5x5, which is padded with zeros."""
+    out_channels: int = 3
+    """3 for RGB; 4 for clean packed planes."""
+    residual: bool = False
+    """The output layer gives what is added to the input, without a sigmoid; not the paper's, which says nothing."""
     look: int = 0
     """Channels of a `Look` after the output layer, which puts one camera's colors on; 0: there is none."""
 

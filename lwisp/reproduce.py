@@ -34,7 +34,7 @@ PRINTED: dict[Name, float] = {
     "pynet": 21.19, "awnet": 21.40, "cameranet": 21.35,
 }  # fmt: skip
 """PSNR on Zurich in dB, as Tables 1 and 2 print it."""
-LATER = {"out_channels": 3, "residual": False, "takes": "raw"}
+LATER = {"out_channels": 3, "residual": False, "look": 0, "takes": "raw"}
 """Of an architecture, what it has not had from the beginning, and the value that stands for what it then was."""
 DEFAULT_BETA = 0.001  # where the recipe does not distill, but a variant does
 
