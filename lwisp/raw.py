@@ -82,36 +82,19 @@ def read_raw(path: str | Path) -> RawImage:
     (X-Trans, quad-Bayer, monochrome, four-color and already demosaiced files are named as such).
     """
     path = Path(path)
-    try:
-        if path.is_dir():
-            raise InputError(f"{path}: expected a RAW file, got a folder")
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: expected a RAW file, got a pipe or a device")
-        if path.stat().st_size == 0:
-            raise InputError(f"{path}: the file is empty")
-        with path.open("rb"):  # says better than LibRaw why a file may not be read
-            pass
-        with _quiet_libraw(), rawpy.imread(str(path)) as raw:
-            jpeg = _embedded_jpeg(raw)
-            exif = _read_exif(path, jpeg)
-            cfa = _bayer_pattern(path, raw, exif)
-            mosaic = raw.raw_image_visible.copy()
-            notes: list[str] = []
-            white_balance = _white_balance(raw, notes)
-            cam2rgb = _cam2rgb(raw, notes)
-            sensor = np.asarray(raw.raw_colors_visible[:2, :2])
-            order = _plane_order(cfa)
-            black = [float(raw.black_level_per_channel[sensor[position]]) for position in order]
-            white = _white_level(raw, [int(sensor[position]) for position in order])
-            flip = raw.sizes.flip
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeEncodeError as error:
-        raise InputError(f"{path!r}: LibRaw cannot open a file of this name; rename it") from error
-    except NotImplementedError as error:
-        raise InputError(f"{path}: a color pattern that is neither Bayer nor X-Trans ({error})") from error
-    except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
-        raise InputError(f"{path}: not a RAW file, or a damaged one ({_reason(error)})") from error
+    with _opened(path) as raw:
+        jpeg = _embedded_jpeg(raw)
+        exif = _read_exif(path, jpeg)
+        cfa = _bayer_pattern(path, raw, exif)
+        mosaic = raw.raw_image_visible.copy()
+        notes: list[str] = []
+        white_balance = _white_balance(raw, notes)
+        cam2rgb = _cam2rgb(raw, notes)
+        sensor = np.asarray(raw.raw_colors_visible[:2, :2])
+        order = _plane_order(cfa)
+        black = [float(raw.black_level_per_channel[sensor[position]]) for position in order]
+        white = _white_level(raw, [int(sensor[position]) for position in order])
+        flip = raw.sizes.flip
     if min(mosaic.shape) < 2:
         raise InputError(f"{path}: expected at least 2x2 photosites, got {mosaic.shape}")
     if not all(low < high for low, high in zip(black, white, strict=True)):
@@ -134,25 +117,37 @@ def read_raw(path: str | Path) -> RawImage:
 
 def read_orientation(path: Path) -> int:
     """EXIF's orientation of a RAW, as in `RawImage`, without reading its mosaic. Raises `InputError`."""
-    try:
-        with _quiet_libraw(), rawpy.imread(str(path)) as raw:
-            return FLIP_TO_ORIENTATION.get(raw.sizes.flip, 1)
-    except (OSError, UnicodeEncodeError, rawpy.LibRawError) as error:
-        raise InputError(f"{path}: not a RAW file, or a damaged one ({_reason(error)})") from error
+    with _opened(path) as raw:
+        return FLIP_TO_ORIENTATION.get(raw.sizes.flip, 1)
 
 
 def read_preview(path: Path) -> tuple[Image.Exif, bytes | None]:
     """Tags and largest embedded JPEG of a RAW, as in `RawImage`, without reading its mosaic. Raises `InputError`."""
+    with _opened(path) as raw:
+        jpeg = _embedded_jpeg(raw)
+        return _read_exif(path, jpeg), jpeg
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[rawpy.RawPy]:
+    """A RAW open in LibRaw; what goes wrong with it, here or while it is read, is an `InputError`."""
     try:
+        if path.is_dir():
+            raise InputError(f"{path}: expected a RAW file, got a folder")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: expected a RAW file, got a pipe or a device")
         if path.stat().st_size == 0:
             raise InputError(f"{path}: the file is empty")
+        with path.open("rb"):  # says better than LibRaw why a file may not be read
+            pass
         with _quiet_libraw(), rawpy.imread(str(path)) as raw:
-            jpeg = _embedded_jpeg(raw)
-            return _read_exif(path, jpeg), jpeg
+            yield raw
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeEncodeError as error:
         raise InputError(f"{path!r}: LibRaw cannot open a file of this name; rename it") from error
+    except NotImplementedError as error:
+        raise InputError(f"{path}: a color pattern that is neither Bayer nor X-Trans ({error})") from error
     except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
         raise InputError(f"{path}: not a RAW file, or a damaged one ({_reason(error)})") from error
 

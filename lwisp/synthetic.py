@@ -55,8 +55,7 @@ def synthesize(kind: Kind, photos: Sequence[Path], output: Path) -> None:
     """Photographs in `train` and `val` of some folders -> a new folder in the form of a dataset, split as they are.
 
     "dng" and "camera" are no datasets: the photographs lie in the folders themselves, see `write_dngs` and
-    `write_camera`. Raises `InputError` where the
-    new folder exists already, or photographs are missing or too small.
+    `write_camera`. Raises `InputError` where the new folder exists already, or photographs are missing or too small.
     """
     if kind not in get_args(Kind):
         raise InputError(f"unknown kind {kind!r}; expected one of {', '.join(get_args(Kind))}")
