@@ -28,6 +28,7 @@ Kind = Literal["photos", "denoise", "denoise-raw", "enhance", "zurich", "mai21",
 SHRUNK_SHARE = 0.6  # of crops made smaller first: crisper than any photo of its size, as thin colored things are
 MAX_SHRINKING = 2.2
 WIDE_SHARE, WIDE_SHRINKING = 0.9, 7.0  # in low light: how bright a scene should be is seen on most of a frame only
+KEPT_BYTES = 2**30  # of pictures that a process keeps as they were read; whole datasets of small ones fit
 MAX_CASES = 24  # pictures that a run is validated on; `evaluate` takes them all
 
 
@@ -82,6 +83,8 @@ class Crops:
         if not train.names:
             raise InputError("nothing to train on: every picture is held out; add pictures of other scenes")
         _check_crop(crop)
+        self.kept: dict[int, tuple[Tensor, Tensor]] = {}
+        self.room = KEPT_BYTES
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         """The batch of a step."""
@@ -89,7 +92,7 @@ class Crops:
         chosen = torch.randint(len(self.names), (self.batch,), generator=generator)
         crops = []
         for index in chosen.tolist():
-            picture, target = self.train.read(index)
+            picture, target = self._read(index)
             if min(picture.shape[-2:]) < self.crop:
                 raise InputError(
                     f"{self.names[index]}: {tuple(picture.shape[-2:])}, too small for crops of {self.crop}"
@@ -97,6 +100,16 @@ class Crops:
             crops.append(map(to_float, cut(picture, target, self.crop, generator, self.augment)))
         planes, targets = (_packed(torch.stack(parts)) for parts in zip(*crops, strict=True))
         return planes, targets
+
+    def _read(self, index: int) -> tuple[Tensor, Tensor]:
+        """A pair of the training pictures, decoded once while there is room."""
+        if index in self.kept:
+            return self.kept[index]
+        pair = self.train.read(index)
+        if (size := sum(part.nbytes for part in pair)) <= self.room:
+            self.kept[index] = pair
+            self.room -= size
+        return pair
 
     def __len__(self) -> int:
         return 2**31  # steps do not run out

@@ -204,6 +204,26 @@ def test_a_batch_of_mosaics_is_packed() -> None:
     assert (crops.takes, crops.convention, crops.names, crops.notes) == ("raw", AS_SENSED, ("0", "1"), ("drawn",))
 
 
+def test_pictures_are_decoded_once_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+
+    class Counted(Drawn):
+        def read(self, index: int) -> tuple[Tensor, Tensor]:
+            reads.append(index)
+            return super().read(index)
+
+    crops = Crops(Counted("rgb", (40, 50), (60, 36)), Drawn("rgb"), crop=32, batch=6)
+    kept = [crops[step] for step in range(3)]
+    assert sorted(reads) == [0, 1]
+    monkeypatch.setattr("lwisp.data.KEPT_BYTES", 2 * 4 * 3 * 40 * 50)  # room for the first alone
+    reads.clear()
+    crops = Crops(Counted("rgb", (40, 50), (60, 36)), Drawn("rgb"), crop=32, batch=6)
+    for step, batch in enumerate(kept):
+        assert all(torch.equal(one, other) for one, other in zip(batch, crops[step], strict=True))
+    assert reads.count(0) == 1
+    assert reads.count(1) > 1
+
+
 def test_a_batch_of_pictures_is_not() -> None:
     picture, target = Crops(Drawn("rgb", (40, 50)), Drawn("rgb"), crop=32, batch=6)[0]
     assert picture.shape == (6, 3, 32, 32)
