@@ -2,30 +2,39 @@
 
 A camera's JPEG keeps a fixed relation to its RAW, so the weights have no exposure rule: they are those of `photo`,
 which gives the picture its detail, followed by a look (`model.Look`) and, where that helps on held-out photos, by
-brighter corners.
+brighter corners. Where there are many photos with a JPEG of full size, the whole network goes on to learn from them.
 """
 
+import hashlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
-from lwisp import inference, look, proof, workshop
+from lwisp import color, inference, look, metrics, mosaic, proof, training, workshop
 from lwisp.checkpoint import Camera, Card, InputConvention, LearnedPair, Weights, load, save, user_folder
+from lwisp.data import Crops
 from lwisp.errors import InputError
 from lwisp.files import check_output, make_folder
 from lwisp.inference import Precision
-from lwisp.model import LWISP, Look, LWISPConfig
+from lwisp.model import LWISP, Look, LWISPConfig, Takes
 from lwisp.pairs import Pair, Refusal, find_pairs
-from lwisp.proof import Proof
+from lwisp.proof import Proof, Refined
+from lwisp.recipe import Recipe
 from lwisp.training import run_folder
 from lwisp.workshop import Photo, Workshop
 
 FEWEST = 2  # photos: one to learn from, one to prove it on
+MANY = 8  # photos with JPEGs of full size, from which on the whole network learns
+STEPS, BATCH, CROP, RATE = 300, 8, 160, 2e-4  # of the whole network: more of either learns colors by heart
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,27 @@ class Learned:
     """Why there are no weights."""
     proof: Proof | None = None
     report: Path | None = None
+
+
+class Squares:
+    """The pieces of photos (`workshop.cut_pieces`) as `datasets.Pictures`."""
+
+    takes: Takes = "raw"
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, photos: Sequence[Photo], convention: InputConvention) -> None:
+        found = [(photo, photo.pieces) for photo in photos if photo.pieces is not None]
+        self.places = [(pieces, index) for _, pieces in found for index in range(len(pieces))]
+        self.groups = tuple(photo.sha256 for photo, pieces in found for _ in range(len(pieces)))
+        self.names = tuple(f"{group}-{index}" for group, (_, index) in zip(self.groups, self.places, strict=True))
+        self.convention = convention
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """Photosites (1, PIECE, PIECE) with the convention's brighter corners, and the camera's (3, PIECE, PIECE)."""
+        pieces, at = self.places[index]
+        gain = color.shading_gain(self.convention.shading, pieces.radius[at].float())
+        gain = gain.repeat_interleave(2, 0).repeat_interleave(2, 1)
+        return (pieces.photosites[at].float() * gain)[None], pieces.target[at]
 
 
 def learn(
@@ -133,13 +163,79 @@ def _learn_group(
         shading = shop.prefers_shading()
         fitted = shop.fit(shop.photos, shading)
         curve = shop.learning_curve(shading)
-    found = proof.prove(name, shop, shading, curve, base, engine, convention)
+    refined = _refine(shop, shading, base, convention, precision)
+    found = proof.prove(name, shop, shading, curve, base, engine, convention, refined)
+    network = with_look(base.network, fitted.look)
     convention = replace(convention, shading=fitted.shading)
-    save(path, with_look(base.network, fitted.look), _card(key, shop.photos, base, convention, path.stem, found))
+    if refined is not None:
+        network, convention = refined.network, refined.convention
+    save(path, network, _card(key, shop.photos, base, convention, path.stem, found))
     folder = report or path.with_name(f"{path.stem}-report")
     make_folder(folder)
     proof.write(folder, path.stem, found)
     return Learned(*key, path, proof=found, report=folder / f"{path.stem}.html"), refused
+
+
+def _refine(
+    shop: Workshop, shading: bool, base: Weights, convention: InputConvention, precision: Precision
+) -> Refined | None:
+    """The whole network, learned from all photos but the first part, where it is nearer to those than a look alone.
+
+    None too where there are few photos with a JPEG of full size, or what trains is not installed.
+    """
+    assert isinstance(base.network, LWISP)
+    held_out = shop.folds[0]
+    photos = shop.without(held_out)
+    if sum(photo.pieces is not None for photo in shop.photos) < MANY:
+        return None
+    if find_spec("lightning_fabric") is None:
+        Console(stderr=True).print("pip install 'lwisp[train]' and learn anew: so many photos teach the whole network")
+        return None
+    fitted = shop.fit(photos, shading)
+    convention = replace(convention, shading=fitted.shading)
+    train, test = (Squares(part, convention) for part in (photos, held_out))
+    if not test.names:
+        return None
+    network = with_look(base.network, fitted.look)
+    start = shop.run / "start.safetensors"
+    save(start, network, Card("start", network.config, convention, base.card.licence))
+    recipe = Recipe(
+        "whole network",
+        base.card.licence,
+        data="pairs",
+        convention=convention,
+        architecture=network.config,
+        start=str(start),
+        steps=STEPS,
+        batch=BATCH,
+        crop=CROP,
+        learning_rate=RATE,
+        warmup=50,
+        ema=0.99,
+        alpha=0.0,
+        checkpoint_every=100,
+        validate_every=STEPS,
+    )
+    digest = hashlib.sha256(" ".join([base.sha256, *train.names, str(recipe)]).encode()).hexdigest()
+    learned = training.train(
+        recipe, shop.run / f"network-{digest[:32]}.safetensors", data=Crops(train, test, CROP, BATCH)
+    ).network
+    assert isinstance(learned, LWISP)
+    before, after = (
+        _error(engine, test) for engine in (inference.prepare(x, "torch", precision) for x in (network, learned))
+    )
+    if after > before - workshop.WORTH:
+        return None
+    return Refined(learned, inference.prepare(learned, "auto", precision), convention, held_out, before, after)
+
+
+def _error(engine: inference.Engine, squares: Squares) -> float:
+    """Mean dE2000 from the camera's pixels."""
+    errors = []
+    for index in range(len(squares.names)):
+        photosites, target = squares.read(index)
+        errors.append(metrics.delta_e(engine(mosaic.pack(photosites)[0]), target / 255))
+    return float(np.mean(errors))
 
 
 def _card(
@@ -150,6 +246,7 @@ def _card(
         "task": "a camera's look after other weights (docs/camera.md)",
         "start": {"name": base.card.name, "sha256": base.sha256},
         "look": {"channels": look.CHANNELS, "steps": look.STEPS, "pixels": look.PIXELS},
+        "whole network": {"steps": STEPS, "rate": RATE} if found.whole else None,
         "command": ["lwisp", *sys.argv[1:]],
         "versions": {"lwisp": version("lwisp"), "torch": torch.__version__.split("+")[0]},
     }

@@ -299,8 +299,6 @@ def initialize(model: LWISP) -> None:
             nn.init.kaiming_normal_(layer.weight, a=SLOPE)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-    if model.config.residual:  # begins as the identity
-        nn.init.zeros_(model.out.weight)
     if model.config.residual:  # still begins as the identity
         nn.init.zeros_(model.out.weight)
 

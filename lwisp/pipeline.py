@@ -98,19 +98,19 @@ class Planes:
         if self._gain is None:
             self._gain = float(color.grid_gain(self._grid(planes)))
         if any(self.convention.shading):
-            planes.mul_(self._shading(rows, columns))
+            planes.mul_(color.shading_gain(self.convention.shading, self.radius(rows, columns)))
         return planes.mul_(self._gain * self._exposure)
 
-    def _shading(self, rows: slice, columns: slice) -> Tensor:
-        """The gain of each cell, (rows, columns)."""
+    def radius(self, rows: slice, columns: slice) -> Tensor:
+        """The squared distance of each cell from the frame's middle, (rows, columns); 1 in its corners."""
         sides, offset = self.raw.mosaic.shape, mosaic.cfa_offset(self.raw.cfa)
         places = (
             (2 * torch.arange(part.start, part.stop) + 1 - before - side / 2).square()
             for part, before, side in zip((rows, columns), offset, sides, strict=True)
         )
         down, across = places
-        radius = (down[:, None] + across[None]) / (sides[0] ** 2 + sides[1] ** 2) * 4
-        return color.shading_gain(self.convention.shading, radius)
+        squared: Tensor = (down[:, None] + across[None]) / (sides[0] ** 2 + sides[1] ** 2) * 4
+        return squared
 
     def _grid(self, planes: Tensor) -> Tensor:
         """Means over the cells that the exposure rule looks at, (4, 64, 64), a row of cells after the other."""

@@ -24,13 +24,14 @@ from lwisp.files import write_csv, write_text
 from lwisp.image import orient, read_rgb, to_integer, unorient
 from lwisp.inference import Engine
 from lwisp.jobs import Job
+from lwisp.model import LWISP
 from lwisp.page import Block, Gallery, Panel, Table, to_html, to_markdown
 from lwisp.pairs import AlignedPair, align
 from lwisp.raw import RawImage, read_raw
 from lwisp.registration import find_shift, lay
 from lwisp.workshop import Photo, Workshop, develop, on_target, put_on, usable
 
-OWN, RIVAL = "lwisp, learned", "curves and matrix"
+OWN, ALONE, RIVAL = "lwisp, learned", "lwisp, its look alone", "curves and matrix"
 TOOLS = {"rawpy default": "rawpy default", "RawTherapee default": "RawTherapee"}
 PLAIN = "rawpy AHD"  # what the rival begins with
 PROVEN = 12  # photos that are scored whole, spread evenly over all
@@ -55,6 +56,20 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Refined:
+    """A network that has learned as a whole from other photos than those held out, and what it was before."""
+
+    network: LWISP
+    engine: Engine
+    convention: InputConvention
+    held_out: tuple[Photo, ...]
+    before: float
+    """Mean dE2000 of the held-out photos' pieces by a look alone."""
+    after: float
+    """The same by this network."""
+
+
+@dataclass(frozen=True)
 class Proof:
     """What is known of one camera's look."""
 
@@ -67,6 +82,8 @@ class Proof:
     detail: tuple[float, ...]
     """Of each photo scored: share of fine detail in its contrast, that of the picture without the look being 1."""
     shading: bool
+    whole: bool
+    """Whether the whole network has learned."""
     galleries: tuple[Gallery, ...]
 
     @property
@@ -93,9 +110,13 @@ def prove(
     base: Weights,
     engine: Engine,
     convention: InputConvention,
+    refined: Refined | None = None,
 ) -> Proof:
-    """Develop photos by looks learned without them and by the other ways, and score all against the camera's JPEGs."""
-    photos = formats.sample(shop.photos, PROVEN)
+    """Develop photos by what was learned without them and by other ways, and score all against the camera's JPEGs.
+
+    A network that has learned as a whole is proven on the photos that it was not shown.
+    """
+    photos = formats.sample(refined.held_out if refined else shop.photos, PROVEN)
     shown = formats.sample(range(len(photos)), SHOWN)
     looks = {photo.sha256: shop.fit(shop.without(fold), shading) for fold in shop.folds for photo in fold}
     folds = {photo.sha256: fold for fold in shop.folds for photo in fold}
@@ -103,7 +124,7 @@ def prove(
     details, galleries, console = [], [], Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="lwisp-") as temporary:
         bench = Path(temporary)
-        made = _run_tools(base, photos, bench)
+        made = _run_tools(base, photos, formats.sample(shop.photos, PROVEN), bench)
         opened = _Opened()
         plain = _Rival(shop, made.get(PLAIN, {}), opened)
         for index, photo in enumerate(track(photos, f"{name}: scoring", console=console, transient=True)):
@@ -111,8 +132,11 @@ def prove(
             fitted = looks[photo.sha256]
             without = develop(engine, replace(convention, shading=fitted.shading), raw)
             picture = put_on(fitted.look, without)
-            details.append(detail(picture) / detail(without))
             ways = {OWN: on_target(picture, aligned)}
+            if refined is not None:
+                picture = develop(refined.engine, refined.convention, raw)
+                ways = {OWN: on_target(picture, aligned), ALONE: ways[OWN]}
+            details.append(detail(picture) / detail(without))
             for tool, way in TOOLS.items():
                 if photo.sha256 in made.get(tool, {}):
                     ways[way] = on_target(_laid(made[tool][photo.sha256], raw, picture), aligned)
@@ -129,6 +153,7 @@ def prove(
         tuple(curve),
         tuple(details),
         shading,
+        refined is not None,
         tuple(galleries),
     )
 
@@ -160,14 +185,19 @@ def detail(picture: NDArray[np.float32]) -> float:
     return float(energy[fine].sum() / energy.sum().clamp(min=1e-12))
 
 
-def _run_tools(base: Weights, photos: list[Photo], bench: Path) -> dict[str, dict[str, Path]]:
-    """The pictures of all tools that are here: tool -> photo's SHA-256 -> PNG, upright."""
+def _run_tools(base: Weights, photos: list[Photo], all_photos: list[Photo], bench: Path) -> dict[str, dict[str, Path]]:
+    """The pictures of all tools that are here: tool -> photo's SHA-256 -> PNG, upright.
+
+    What the rival begins with is made of `all_photos`, for it learns from those that are not scored too.
+    """
     tools = {tool.name: tool for tool in developers(base) if tool.name in (*TOOLS, PLAIN) and tool.installed}
     made: dict[str, dict[str, Path]] = {}
     for number, (name, tool) in enumerate(tools.items()):
         (bench / str(number)).mkdir()
+        wanted = {photo.sha256: photo for photo in (*photos, *(all_photos if name == PLAIN else ()))}
         jobs = {
-            photo.sha256: Job(photo.pair.raw, bench / str(number) / f"{i}.png", "png") for i, photo in enumerate(photos)
+            key: Job(photo.pair.raw, bench / str(number) / f"{i}.png", "png")
+            for i, (key, photo) in enumerate(wanted.items())
         }
         failed = tool.develop(list(jobs.values()))
         made[name] = {key: job.output for key, job in jobs.items() if job.source not in failed}
@@ -275,12 +305,13 @@ def report(proof: Proof) -> list[Block]:
         [photo, *(f"{row.delta_e:.2f}" if (row := _find(proof, photo, way)) else "" for way in ways)]
         for photo in proof.photos
     ]
+    what = "a network that has" if proof.whole else "a look that was"
     return [
-        f"{len(proof.photos)} photos, each developed by a look that was learned without it, against the camera's JPEG "
+        f"{len(proof.photos)} photos, each developed by {what} learned without it, against the camera's JPEG "
         "at that one's size, where JPEG and RAW show the same. Lower dE2000 is nearer; 1 is hardly seen.",
         Table(["way", "dE2000", "PSNR dB", "SSIM"], rows),
         Table(["dE2000 of", *ways], each),
-        "How the error falls with the number of photos to learn from (others held out, up to three draws):",
+        "How the error of a look falls with the number of photos to learn from (others held out, up to three draws):",
         Table(["photos", "dE2000"], [[str(count), f"{error:.2f}"] for count, error in proof.curve]),
         f"Share of fine detail in the contrast, without the look being 1: {min(proof.detail):.2f} to "
         f"{max(proof.detail):.2f}. "

@@ -28,7 +28,7 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from lwisp import losses, metrics, synthetic
+from lwisp import color, losses, metrics, synthetic
 from lwisp.baselines import Architecture, Baseline, build
 from lwisp.checkpoint import WAYS, Card, Weights, digest_of, load, save
 from lwisp.data import Case, Data, open_data
@@ -58,15 +58,17 @@ MAY_DIFFER = ("steps", "root", "workers", "precision")  # between the beginning 
 Device = Literal["auto", "cpu", "cuda"]
 
 
-def train(recipe: Recipe, output: Path, root: Path | None = None, device: Device = "auto") -> Weights:
+def train(
+    recipe: Recipe, output: Path, root: Path | None = None, device: Device = "auto", data: Data | None = None
+) -> Weights:
     """Train by the recipe, teacher first if it asks for one, and write weights with their card to `output`.
 
     Progress is kept in the folder `output` + ".run": `run.json` says how the run was made, `state.pt`, replaced as a
     whole, is where the same call goes on, `log.jsonl` and `tensorboard` tell how it went, `teacher.safetensors` is the
-    teacher, with such a folder of its own. `root` stands in for the recipe's folder. Under torchrun every process takes
-    its share of each batch. Raises `InputError`.
+    teacher, with such a folder of its own. `root` stands in for the recipe's folder, `data` for all that lies in it.
+    Under torchrun every process takes its share of each batch. Raises `InputError`.
     """
-    recipe, fabric, data = _begin(recipe, output, root, device)
+    recipe, fabric, data = _begin(recipe, output, root, device, data)
     if recipe.architecture.takes != data.takes:
         raise InputError(
             f"{recipe.data} data go {WAYS[data.takes]}; expected an architecture with {STRUCTURES[data.takes]}"
@@ -121,6 +123,8 @@ class Student(nn.Module):
                 guide = self.teacher.blocks(target.to(memory_format=torch.channels_last), recipe.distill)
         with torch.autocast(target.device.type, enabled=False):
             rgb = rgb.float()
+            if recipe.architecture.takes == "planes":  # compared as they are seen, or shadows would not count
+                rgb, target = color.srgb_encode(rgb), color.srgb_encode(target)
             parts = {"reconstruction": losses.reconstruction(rgb, target)}
             nothing = torch.zeros_like(parts["reconstruction"])
             structural = distilled = nothing
@@ -208,7 +212,9 @@ def step_seconds(recipe: Recipe, rounds: int = 3) -> float:
     return statistics.median(seconds[1:])
 
 
-def _begin(recipe: Recipe, output: Path, root: Path | None, device: Device) -> tuple[Recipe, "Fabric", Data]:
+def _begin(
+    recipe: Recipe, output: Path, root: Path | None, device: Device, data: Data | None = None
+) -> tuple[Recipe, "Fabric", Data]:
     """Check what can be checked before any work; the recipe with what this machine and call decide."""
     run = run_folder(output)
     if output.exists() or not output.name:
@@ -217,7 +223,7 @@ def _begin(recipe: Recipe, output: Path, root: Path | None, device: Device) -> t
             raise InputError(f"{output} exists already and is not of this run; name another --output")
     recipe = replace(recipe, root=root or recipe.root, precision=_precision(recipe, device))
     fabric = _start_fabric(recipe, device)
-    data = _open(recipe, run, fabric)
+    data = _open(recipe, run, fabric) if data is None else data
     if fabric.is_global_zero:
         for note in data.notes:
             Console(stderr=True).print(note, highlight=False, markup=False, soft_wrap=True)

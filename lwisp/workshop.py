@@ -5,7 +5,8 @@ What takes long is kept in a folder and found there again: the pixels of every p
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from lwisp import look
+from lwisp import formats, look, mosaic
 from lwisp.alignment import view
 from lwisp.checkpoint import InputConvention, digest_of
 from lwisp.errors import InputError
@@ -29,14 +30,32 @@ from lwisp.pairs import AlignedPair, Pair, align
 from lwisp.pipeline import Planes
 from lwisp.raw import RawImage, read_raw
 
-VERSION = 2  # of what is kept; another one is made anew
+VERSION = 3  # of what is kept; another one is made anew
 KEPT = 40_000  # pixels that are kept of a photo
 FOLDS = 5  # parts that photos are held out in; up to so many photos are held out one by one
 WORTH = 0.05  # dE2000 on held-out photos that brighter corners have to gain
 SUSPECT, SUSPECT_TIMES = 6.0, 2.5  # dE2000 of a held-out photo, and times the median, from which on it is an outlier
 SUSPECT_AMONG = 4  # photos, below which no outlier can be told from the others
 DRAWS = 3  # of so many photos at random for a point of the learning curve
+PIECE, PIECES = 256, 12  # px a side of the squares that are kept of a photo for the whole network, and how many at most
+FULL_SIZE = 0.002  # by how much of a px a photosite the JPEG's scale may differ, to be of full size
+STEADY = 0.35  # px that a square's content may lie off whole px, for it is not moved by fractions, which softens
 BAND = 256  # rows that a look is put on at once
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Squares of one photo whose JPEG has a pixel for each photosite, for the whole network to learn from."""
+
+    photosites: Tensor
+    """(n, PIECE, PIECE) float16, RGGB: the planes that the network is given, unpacked, without brighter corners."""
+    target: Tensor
+    """(n, 3, PIECE, PIECE) uint8: the camera's pixels."""
+    radius: Tensor
+    """(n, PIECE / 2, PIECE / 2) float16, of each cell, as in `Samples`."""
+
+    def __len__(self) -> int:
+        return len(self.photosites)
 
 
 @dataclass(frozen=True)
@@ -47,6 +66,11 @@ class Photo:
     sha256: str
     """Of the RAW file."""
     samples: Samples
+    pieces: Pieces | None = None
+    """None where the JPEG is smaller, or nowhere lies steadily on the RAW."""
+
+
+PARTS = tuple(field.name for field in fields(Pieces))
 
 
 @dataclass(frozen=True)
@@ -139,9 +163,12 @@ def look_at(pair: Pair, weights: str, convention: InputConvention, engine: Engin
         aligned = align(pair, raw)
         rgb = on_target(develop(engine, convention, raw), aligned)
         found = _tensors(_sample(rgb, aligned, raw))
+        pieces = cut_pieces(raw, aligned, convention)
+        found |= {} if pieces is None else {f"pieces.{name}": getattr(pieces, name) for name in PARTS}
         _write(place, found)
+    pieces = Pieces(*(found[f"pieces.{name}"] for name in PARTS)) if f"pieces.{PARTS[0]}" in found else None
     samples = Samples(found["rgb"].float(), found["target"].float() / 255, found["radius"].float())
-    return Photo(pair, digests[0], samples)
+    return Photo(pair, digests[0], samples, pieces)
 
 
 def develop(engine: Engine, convention: InputConvention, raw: RawImage) -> NDArray[np.float32]:
@@ -187,6 +214,39 @@ def _sample(rgb: Tensor, aligned: AlignedPair, raw: RawImage) -> Samples:
     radius = (down.square() + across.square()) * 4 / (raw.mosaic.shape[0] ** 2 + raw.mosaic.shape[1] ** 2)
     target = torch.from_numpy(aligned.target.reshape(-1, 3)).T[:, places]
     return Samples(rgb.flatten(1)[:, places].half().float(), target.float() / 255, radius.half().float())
+
+
+def cut_pieces(raw: RawImage, aligned: AlignedPair, convention: InputConvention) -> Pieces | None:
+    """Squares that lie evenly over what is usable, `PIECES` at most; none where the JPEG is not of full size."""
+    if abs(aligned.scale - 1) > FULL_SIZE or not aligned.tiles:
+        return None
+    sides, offset = raw.mosaic.shape, cfa_offset(raw.cfa)
+    boxes = np.array([(tile.top, tile.left, tile.height, tile.width) for tile in aligned.tiles])
+    starts, ends = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    scales = np.array(aligned.box[2:]) / aligned.target.shape[:2]
+    middles = (starts + ends) / 2 - [tile.shift for tile in aligned.tiles]
+    moves = np.array(aligned.box[:2]) + middles * scales - (starts + ends) / 2  # from the target to the mosaic
+    found = []
+    for corner in product(*(range(0, side - PIECE, PIECE) for side in aligned.target.shape[:2])):
+        overlaps = (np.minimum(ends, np.add(corner, PIECE)) - np.maximum(starts, corner)).clip(0).prod(1)
+        move = np.rint(moves[overlaps > 0].mean(0)).astype(int) if overlaps.any() else np.zeros(2, int)
+        if overlaps.sum() < PIECE**2 or np.abs(moves[overlaps > 0] - move).max() > STEADY:
+            continue
+        odd = (corner + move + offset) % 2  # a red photosite comes first
+        top, left = corner + odd
+        first = corner + odd + move
+        if (first >= 0).all() and (first + PIECE <= sides).all():
+            found.append((first, aligned.target[top : top + PIECE, left : left + PIECE]))
+    if not found:
+        return None
+    planes, chosen = Planes(raw, convention), formats.sample(found, PIECES)
+    cells = [(first + offset) // 2 for first, _ in chosen]
+    half = PIECE // 2
+    windows = [tuple(slice(start, start + half) for start in place.tolist()) for place in cells]
+    photosites = torch.cat([mosaic.unpack(planes.read(*window)[None]) for window in windows])
+    radius = torch.stack([planes.radius(*window) for window in windows])
+    target = torch.from_numpy(np.stack([pixels for _, pixels in chosen])).permute(0, 3, 1, 2)
+    return Pieces(photosites.half(), target.contiguous(), radius.half())
 
 
 def _tensors(samples: Samples) -> dict[str, Tensor]:

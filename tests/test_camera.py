@@ -111,6 +111,38 @@ def test_what_was_stopped_goes_on_and_gives_the_same(
     assert not whole.exists()
 
 
+def test_many_full_size_pairs_teach_the_whole_network(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("MANY", 4), ("STEPS", 6), ("BATCH", 2), ("CROP", 32)):
+        monkeypatch.setattr(camera, name, value)
+    monkeypatch.setattr(workshop, "PIECE", 64)
+    monkeypatch.setattr(workshop, "WORTH", -100.0)  # taken even where six steps do no good
+    (learned,), _ = camera.learn(folder, tmp_path / "whole.safetensors")
+    assert learned.proof is not None
+    assert learned.proof.whole
+    assert learned.proof.photos == ("0.dng",)  # what the network was not shown
+    assert set(learned.proof.ways) == {proof.OWN, proof.ALONE, proof.RIVAL, "rawpy default"}
+    assert learned.weights is not None
+    network, base = lwisp.load(learned.weights).network, lwisp.load("photo").network
+    changed = [
+        not torch.equal(value, base.state_dict()[key])
+        for key, value in network.state_dict().items()
+        if "look" not in key
+    ]
+    assert sum(changed) > len(changed) / 2
+    raw = read_raw(folder / "0.dng")
+    picture = torch.from_numpy(lwisp.develop(lwisp.load(learned.weights), raw)).permute(2, 0, 1)
+    jpeg = torch.from_numpy(read_rgb(folder / "0.jpg")).permute(2, 0, 1) / 255
+    assert delta_e(picture, jpeg) == pytest.approx(learned.proof.mean(proof.OWN), abs=0.8)  # of what is usable
+
+    monkeypatch.setattr(workshop, "WORTH", 100.0)  # nothing is as much better: the look alone stays
+    (alone,), _ = camera.learn(folder, tmp_path / "alone.safetensors")
+    assert alone.proof is not None
+    assert not alone.proof.whole
+    assert len(alone.proof.photos) == 4
+
+
 def test_a_wrong_pair_is_named_and_changes_nothing(folder: Path, tmp_path: Path) -> None:
     planted = tmp_path / "planted"
     shutil.copytree(folder, planted)
