@@ -1,6 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -10,15 +10,15 @@ from PIL import Image
 from torch import nn
 
 import lwisp
-from lwisp import inference
+from lwisp import inference, metrics, recapture
 from lwisp.checkpoint import Card, Weights, save
 from lwisp.datasets import AS_SENSED
-from lwisp.image import open_picture, own_format, write_rgb
+from lwisp.image import open_picture, own_format, read_rgb, write_rgb
 from lwisp.jobs import plan
 from lwisp.model import LWISP, LWISPConfig, Takes
 from lwisp.raw import RawImage
 from lwisp.retouching import denoise_raw, denoise_raw_files, retouch, retouch_files
-from tests.conftest import SAMPLE, TOY, WriteDng
+from tests.conftest import ROOT, SAMPLE, TOY, WriteDng
 
 RNG = np.random.default_rng(0)
 STRUCTURES: dict[Takes, LWISPConfig] = {
@@ -165,3 +165,14 @@ def test_weights_on_disk_are_those_that_were_saved(tmp_path: Path) -> None:
     planes = torch.rand(4, 32, 48)
     assert torch.equal(inference.run(loaded.network, planes), inference.run(made.network, planes))
     assert loaded.card.architecture.takes == "planes"
+
+
+@pytest.mark.parametrize(("name", "level", "gain"), [("denoise", "middle", 2.0), ("enhance", "3.5 EV", 6.0)])
+def test_the_shipped_weights_come_nearer_to_the_truth(
+    name: Literal["denoise", "enhance"], level: str, gain: float
+) -> None:
+    developed = read_rgb(ROOT / "docs" / "images" / "before_after.jpg")[40:296, -300:-44]
+    truth = torch.from_numpy(developed.copy()).permute(2, 0, 1) / 255
+    given, _ = recapture.case(name, truth, 0, level)
+    rgb = lwisp.retouch(lwisp.load(name), given.permute(1, 2, 0).numpy())
+    assert metrics.psnr(torch.from_numpy(rgb).permute(2, 0, 1), truth) > metrics.psnr(given, truth) + gain
