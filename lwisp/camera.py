@@ -226,7 +226,7 @@ def _refine(
     )
     if after > before - workshop.WORTH:
         return None
-    return Refined(learned, inference.prepare(learned, "auto", precision), convention, held_out, before, after)
+    return Refined(learned, inference.prepare(learned, "auto", precision), convention, held_out)
 
 
 def _error(engine: inference.Engine, squares: Squares) -> float:

@@ -57,16 +57,12 @@ class Score:
 
 @dataclass(frozen=True)
 class Refined:
-    """A network that has learned as a whole from other photos than those held out, and what it was before."""
+    """A network that has learned as a whole from other photos than those held out."""
 
     network: LWISP
     engine: Engine
     convention: InputConvention
     held_out: tuple[Photo, ...]
-    before: float
-    """Mean dE2000 of the held-out photos' pieces by a look alone."""
-    after: float
-    """The same by this network."""
 
 
 @dataclass(frozen=True)

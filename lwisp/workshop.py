@@ -33,7 +33,7 @@ from lwisp.raw import RawImage, read_raw
 VERSION = 3  # of what is kept; another one is made anew
 KEPT = 40_000  # pixels that are kept of a photo
 FOLDS = 5  # parts that photos are held out in; up to so many photos are held out one by one
-WORTH = 0.05  # dE2000 on held-out photos that brighter corners have to gain
+WORTH = 0.05  # dE2000 on held-out photos that brighter corners have to gain, or the whole network
 SUSPECT, SUSPECT_TIMES = 6.0, 2.5  # dE2000 of a held-out photo, and times the median, from which on it is an outlier
 SUSPECT_AMONG = 4  # photos, below which no outlier can be told from the others
 DRAWS = 3  # of so many photos at random for a point of the learning curve
@@ -229,8 +229,10 @@ def cut_pieces(raw: RawImage, aligned: AlignedPair, convention: InputConvention)
     found = []
     for corner in product(*(range(0, side - PIECE, PIECE) for side in aligned.target.shape[:2])):
         overlaps = (np.minimum(ends, np.add(corner, PIECE)) - np.maximum(starts, corner)).clip(0).prod(1)
-        move = np.rint(moves[overlaps > 0].mean(0)).astype(int) if overlaps.any() else np.zeros(2, int)
-        if overlaps.sum() < PIECE**2 or np.abs(moves[overlaps > 0] - move).max() > STEADY:
+        if overlaps.sum() < PIECE**2:
+            continue
+        move = np.rint(moves[overlaps > 0].mean(0)).astype(int)
+        if np.abs(moves[overlaps > 0] - move).max() > STEADY:
             continue
         odd = (corner + move + offset) % 2  # a red photosite comes first
         top, left = corner + odd
