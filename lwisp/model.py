@@ -19,7 +19,7 @@ BLOCKS = tuple(f"{way}{index}" for way in ("down", "up") for index in (1, 2, 3, 
 SLOPE = 0.2  # of LeakyReLU below 0
 SIZE_MINIMUM = 32  # reflecting by one pixel at the deepest level needs two pixels there
 
-Attention = Literal["add", "multiply"]
+Attention = Literal["add", "centered", "multiply"]
 CoreInput = Literal["sum", "twice", "decoder"]
 Contrast = Literal["alone", "gated"]
 Padding = Literal["reflect", "zeros"]
@@ -44,7 +44,7 @@ class LWISPConfig:
     upsample: bool = True
     """The last up block, so that the output has twice the size of the input planes; the teacher has none."""
     attention: Attention = "add"
-    """How a FGAM map meets the features: x + map (the paper's words) or x + x * map."""
+    """How a FGAM map meets the features: x + map (the paper's words), x + map - 1/2 (`center`) or x + x * map."""
     core_input: CoreInput = "sum"
     """CCB-Core's input: P(decoder + skip), P(decoder) + P(skip) as equation 1 is written, or P(decoder)."""
     contrast: Contrast = "alone"
@@ -109,7 +109,7 @@ class FGAM(nn.Module):
     def __init__(self, channels: int, attention: Attention = "add", reduction: int = 8) -> None:
         super().__init__()
         hidden = max(1, channels // reduction)
-        self.multiply = attention == "multiply"
+        self.attention = attention
         self.channel = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(channels, hidden, 1),
@@ -120,10 +120,15 @@ class FGAM(nn.Module):
         self.spatial = nn.Sequential(nn.Conv2d(2, 1, 5, padding=2, bias=False), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
-        channel_map = self.channel(x)  # (B, C, 1, 1)
+        return self.attend(x, self.channel(x))
+
+    def attend(self, x: Tensor, channel_map: Tensor) -> Tensor:
+        """The result for a known channel map (B, C, 1, 1), which alone needs the whole frame."""
         spatial_map = self.spatial(torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1))  # (B, 1, h, w)
-        if self.multiply:
+        if self.attention == "multiply":
             channel_map, spatial_map = x * channel_map, x * spatial_map
+        elif self.attention == "centered":
+            channel_map, spatial_map = channel_map - 0.5, spatial_map - 0.5
         return torch.cat([x + channel_map, x + spatial_map], 1)
 
 
@@ -301,6 +306,22 @@ def initialize(model: LWISP) -> None:
                 nn.init.zeros_(layer.bias)
     if model.config.residual:  # still begins as the identity
         nn.init.zeros_(model.out.weight)
+
+
+def center(model: LWISP) -> None:
+    """Turn the tensors of an `attention="add"` network into those of the same function with "centered", in place.
+
+    A map is about 1/2 at first, ten times what features of dark planes are. Through that constant all weights of the
+    next convolution pull alike, which slows learning (docs/log.md). Its bias can say what the constant said.
+    """
+    if not model.config.fgam:
+        return
+    for layer in (*model.stages[1:], model.bottom):  # what follows a FGAM
+        convolution = layer.get_submodule("0")
+        assert isinstance(convolution, nn.Conv2d)
+        assert convolution.bias is not None
+        with torch.no_grad():
+            convolution.bias += convolution.weight.sum((1, 2, 3)) / 2
 
 
 class _ReflectConv2d(nn.Conv2d):

@@ -63,26 +63,28 @@ class Study:
     latency: bool = False
 
 
+FULL = LWISPConfig(attention="centered")  # the default's functions, learned faster
+BACKBONE, CCB = LWISPConfig(fgam=False, ccb=False), LWISPConfig(fgam=False)
+FGAM = replace(FULL, ccb=False)
+DENOISER = replace(FULL, in_channels=3, upsample=False, residual=True)
 NETWORKS_OF_TABLE_1 = (
-    Variant("LW-ISP", paper=21.57),
+    Variant("LW-ISP", FULL, paper=21.57),
     *(
         Variant(network.title, BaselineConfig(name), paper=paper)
         for name, paper in PRINTED.items()
         for network in [NETWORKS[name]]
     ),
 )
-BACKBONE, CCB = LWISPConfig(fgam=False, ccb=False), LWISPConfig(fgam=False)
-DENOISER = LWISPConfig(in_channels=3, upsample=False, residual=True)
 STUDIES = {
     "table5": Study(
         "Table 5: FGAM, CCB and distillation",
         (
             Variant("backbone", BACKBONE, paper=20.92),
-            Variant("+ FGAM", LWISPConfig(ccb=False), paper=21.17),
+            Variant("+ FGAM", FGAM, paper=21.17),
             Variant("+ CCB", CCB, paper=21.28),
-            Variant("+ FGAM + CCB", paper=21.36),
+            Variant("+ FGAM + CCB", FULL, paper=21.36),
             Variant("+ CCB + distillation", CCB, UP, 21.40),
-            Variant("+ FGAM + CCB + distillation", distill=UP, paper=21.57),
+            Variant("+ FGAM + CCB + distillation", FULL, UP, 21.57),
         ),
         ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3), (2, 4), (3, 5), (4, 5)),
     ),
@@ -94,10 +96,11 @@ STUDIES = {
         "Section 4.3: the attention map added or multiplied, on the backbone",
         (
             Variant("backbone", BACKBONE, paper=20.92),
-            Variant("FGAM, x + map", LWISPConfig(ccb=False), paper=21.17),
-            Variant("FGAM, x + x * map", LWISPConfig(ccb=False, attention="multiply"), paper=21.05),
+            Variant("FGAM, x + map", replace(FGAM, attention="add"), paper=21.17),
+            Variant("FGAM, x + map - 1/2", FGAM, paper=21.17),
+            Variant("FGAM, x + x * map", replace(FGAM, attention="multiply"), paper=21.05),
         ),
-        ((0, 1), (0, 2), (2, 1)),
+        ((0, 1), (0, 2), (0, 3), (3, 1), (3, 2), (1, 2)),
     ),
     "distillation": Study(
         "Section 4.3: which blocks the student imitates, with CCB and without FGAM",
@@ -131,7 +134,7 @@ STUDIES = {
     "beta": Study(
         "Figure 6b: the weight of the distillation loss, without the structural loss",
         tuple(
-            Variant(f"beta = {beta:g}", distill=UP if beta else (), changes={"alpha": 0.0, "beta": beta})
+            Variant(f"beta = {beta:g}", FULL, UP if beta else (), changes={"alpha": 0.0, "beta": beta})
             for beta in (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
         ),
     ),

@@ -174,7 +174,11 @@ class Descend(nn.Module):
         self.stage, self.pool = network.stages[level], _pool(network, level)
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
-        x = self.entry(x) if gate is None else attend(self.entry, x, gate)
+        if gate is None:
+            x = self.entry(x)
+        else:
+            assert isinstance(self.entry, FGAM)
+            x = self.entry.attend(x, gate)
         return self.pool(self.stage(x))  # type: ignore[no-any-return]
 
 
@@ -186,7 +190,7 @@ class Bottom(nn.Module):
         self.attention, self.bottom = _attention(network, 3), network.bottom
 
     def forward(self, p3: Tensor, gate3: Tensor) -> Tensor:
-        return self.bottom(attend(self.attention, p3, gate3))  # type: ignore[no-any-return]
+        return self.bottom(self.attention.attend(p3, gate3))  # type: ignore[no-any-return]
 
 
 class Low(nn.Module):
@@ -194,13 +198,13 @@ class Low(nn.Module):
 
     def __init__(self, network: LWISP) -> None:
         super().__init__()
-        self.attention = nn.ModuleList([_attention(network, 1), _attention(network, 2)])
+        self.second, self.third = _attention(network, 1), _attention(network, 2)
         self.stage = nn.ModuleList([network.stages[2], network.stages[3]])
         self.blend, self.up, self.fuse = network.blend, network.up[0], network.fuse[0]
 
     def forward(self, p1: Tensor, p2: Tensor, gate1: Tensor, gate2: Tensor, world: Tensor) -> Tensor:
-        s2 = self.stage[0](attend(self.attention[0], p1, gate1))
-        s3 = self.stage[1](attend(self.attention[1], p2, gate2))
+        s2 = self.stage[0](self.second.attend(p1, gate1))
+        s3 = self.stage[1](self.third.attend(p2, gate2))
         decoder = self.blend(torch.cat([s3, world[..., None, None].expand_as(s3)], 1))
         return self.fuse(self.up(decoder, s3, s2))  # type: ignore[no-any-return]
 
@@ -216,20 +220,11 @@ class High(nn.Module):
         network = self.network
         first = network.head(planes)
         s0 = network.stages[0](first)
-        s1 = network.stages[1](attend(_attention(network, 0), _pool(network, 0)(s0), gate0))
-        s2 = network.stages[2](attend(_attention(network, 1), p1, gate1))
+        s1 = network.stages[1](_attention(network, 0).attend(_pool(network, 0)(s0), gate0))
+        s2 = network.stages[2](_attention(network, 1).attend(p1, gate1))
         decoder = network.fuse[1](network.up[1](low, s2, s1))
         decoder = network.fuse[2](network.up[2](decoder, s1, s0))
         return self.tail(first * decoder)  # type: ignore[no-any-return]
-
-
-def attend(attention: nn.Module, x: Tensor, channel_map: Tensor) -> Tensor:
-    """A FGAM whose channel map (1, C, 1, 1) is known already."""
-    assert isinstance(attention, FGAM)
-    spatial_map = attention.spatial(torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1))
-    if attention.multiply:
-        channel_map, spatial_map = x * channel_map, x * spatial_map
-    return torch.cat([x + channel_map, x + spatial_map], 1)
 
 
 def run_tiles(

@@ -36,7 +36,7 @@ from lwisp.errors import InputError
 from lwisp.files import check_output, make_folder, write_text, write_whole
 from lwisp.inference import channels_last, has_bf16
 from lwisp.isps import PyNET
-from lwisp.model import LWISP, LWISPConfig, Takes, initialize, pad_to_multiple
+from lwisp.model import LWISP, LWISPConfig, Takes, center, initialize, pad_to_multiple
 from lwisp.recipe import Recipe, learning_rate
 from lwisp.translation import PatchGAN
 
@@ -272,12 +272,16 @@ def _finish(
 def _begin_with(network: LWISP | Baseline, name: str) -> None:
     """Begin with the tensors of these weights; an LW-ISP for something else lends those that fit, nearly all."""
     weights = load(name)
-    known, wanted = weights.network.state_dict(), network.state_dict()
+    lent, akin = weights.network, False
+    if isinstance(lent, LWISP) and isinstance(network, LWISP):
+        akin = True
+        if (lent.config.attention, network.config.attention) == ("add", "centered"):
+            center(lent)
+    known, wanted = lent.state_dict(), network.state_dict()
     if weights.card.architecture != network.config:
         if isinstance(network, LWISP) and network.config.residual:  # it makes no picture, but what is added to one
             known = {key: value for key, value in known.items() if not key.startswith("out.")}
         known = {key: value for key, value in known.items() if key in wanted and wanted[key].shape == value.shape}
-        akin = isinstance(weights.network, LWISP) and isinstance(network, LWISP)
         if not akin or 2 * len(known) < len(wanted):
             raise InputError(f"start = {name!r}: weights of another architecture; train from scratch or name others")
     network.load_state_dict({**wanted, **known})

@@ -1,10 +1,12 @@
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from lwisp.model import CCB, FGAM, LWISP, LWISPConfig, initialize, pad_to_multiple
+from lwisp.model import CCB, FGAM, LWISP, Attention, LWISPConfig, center, initialize, pad_to_multiple
 from tests.conftest import TOY
 
 
@@ -33,6 +35,7 @@ def test_padding_is_numpys_reflection(size: tuple[int, int]) -> None:
         {"upsample": False},
         {"ccb": False, "upsample": False},
         {"attention": "multiply"},
+        {"attention": "centered"},
         {"core_input": "twice"},
         {"core_input": "decoder"},
         {"contrast": "gated"},
@@ -49,14 +52,31 @@ def test_every_variant_runs_and_learns(change: dict[str, object]) -> None:
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
-def test_fgam_adds_its_maps_to_the_input_and_concatenates() -> None:
-    fgam = FGAM(8)
+@pytest.mark.parametrize(
+    ("attention", "expected"), [("add", lambda x: x + 0.5), ("centered", lambda x: x), ("multiply", lambda x: 1.5 * x)]
+)
+def test_fgam_adds_its_maps_to_the_input_and_concatenates(
+    attention: Attention, expected: Callable[[Tensor], Tensor]
+) -> None:
+    fgam = FGAM(8, attention)
     for parameter in fgam.parameters():
         torch.nn.init.zeros_(parameter)  # both maps are sigmoid(0) = 0.5
     x = torch.rand(1, 8, 4, 4)
-    assert torch.equal(fgam(x), torch.cat([x + 0.5, x + 0.5], 1))
-    fgam.multiply = True
-    assert torch.allclose(fgam(x), torch.cat([1.5 * x, 1.5 * x], 1))
+    assert torch.allclose(fgam(x), torch.cat([expected(x)] * 2, 1))
+
+
+def test_a_centered_network_is_the_same_function() -> None:
+    torch.manual_seed(1)
+    added = LWISP(LWISPConfig(width=8))
+    centered = LWISP(LWISPConfig(width=8, attention="centered"))
+    planes, backbone = torch.rand(1, 4, 40, 33), LWISP(LWISPConfig(width=8, fgam=False))
+    expected, untouched = added(planes), backbone(planes)
+    center(added)
+    centered.load_state_dict(added.state_dict())
+    center(backbone)
+    torch.testing.assert_close(centered(planes), expected, atol=1e-6, rtol=0)
+    assert (added(planes) - expected).abs().max() > 1e-4
+    torch.testing.assert_close(backbone(planes), untouched)
 
 
 def test_ccb_concatenates_the_contrast_map() -> None:

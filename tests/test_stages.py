@@ -60,6 +60,7 @@ def test_windows_give_what_the_whole_picture_gives(size: tuple[int, int], window
     "choice",
     [
         {"attention": "multiply"},
+        {"attention": "centered"},
         {"core_input": "twice"},
         {"core_input": "decoder"},
         {"contrast": "gated"},

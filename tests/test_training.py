@@ -252,8 +252,12 @@ def test_training_begins_with_other_weights(recipe: Recipe, tmp_path: Path) -> N
     second = train(barely, tmp_path / "second.safetensors")
     for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-3)  # float16 on disk
+    centered = replace(barely, architecture=LWISPConfig(width=4, attention="centered"))
+    third = train(centered, tmp_path / "third.safetensors")
+    planes = torch.rand(1, 4, 32, 32)
+    assert torch.allclose(third.network(planes), first.network(planes), atol=1e-3)
     with pytest.raises(lwisp.InputError, match="weights of another architecture"):
-        train(replace(recipe, start="photo"), tmp_path / "third.safetensors")
+        train(replace(recipe, start="photo"), tmp_path / "fourth.safetensors")
 
 
 def test_training_for_something_else_begins_with_what_fits(recipe: Recipe, tmp_path: Path) -> None:
