@@ -33,7 +33,7 @@ GOPRO_CAM2SRGB = torch.tensor([[1.5330, -0.1789, -0.3542], [-0.2848, 1.6791, -0.
 """The matrix that GoPro's HERO6 and HERO7 write into their DNG files."""
 
 RED_GAIN, BLUE_GAIN = (1.3, 2.6), (1.2, 2.6)
-CLEAN_SHARE = 0.2  # of samples without noise, so that a clean RAW keeps its detail
+CLEAN_SHARE = 0.3  # of samples without noise, so that a clean RAW keeps its detail
 OVEREXPOSED_SHARE = 0.2
 SHIFTED_SHARE = 0.2  # of samples whose exposure a user moved by --exposure
 DEFECT_SHARE = 0.5
@@ -42,6 +42,7 @@ MIXING = 0.4  # standard deviation of how much of one channel another takes
 LEVEL_SHIFT = 0.7  # how far black and white of a channel may move, at most
 
 LOG_SHOT_NOISE = (-9.2103, -4.4228)  # log 1e-4, log 1.2e-2: [5]
+LOG_TRAINED_NOISE = (-9.2103, -3.6889)  # up to log 2.5e-2, so that the noisiest of [5] does not lie at the edge
 READ_SLOPE, READ_OFFSET, READ_SPREAD = 2.18, 1.20, 0.26  # log read noise as a line of log shot noise: [5]
 
 
@@ -69,9 +70,11 @@ def random_camera(count: int, generator: Generator) -> Camera:
     return Camera(rgb2cam, torch.stack([red, torch.ones(count), blue], -1))
 
 
-def random_noise(count: int, generator: Generator) -> tuple[Tensor, Tensor]:
+def random_noise(
+    count: int, generator: Generator, log_shot_noise: tuple[float, float] = LOG_SHOT_NOISE
+) -> tuple[Tensor, Tensor]:
     """`shot_noise` and `read_noise` (B,), drawn as in [5]: variance = shot_noise * signal + read_noise."""
-    log_shot = uniform(count, *LOG_SHOT_NOISE, generator)
+    log_shot = uniform(count, *log_shot_noise, generator)
     return log_shot.exp(), read_noise_of(log_shot, generator)
 
 
@@ -138,7 +141,7 @@ def simulate(canonical: Tensor, frame: Tensor, generator: Generator) -> tuple[Te
     gain = gain * torch.where(torch.rand(count, generator=generator) < SHIFTED_SHARE, shift, 0.0).exp2()
 
     packed = take_mosaic(expose(canonical, camera, exposure).clamp(max=1))
-    shot_noise, read_noise = random_noise(count, generator)
+    shot_noise, read_noise = random_noise(count, generator, LOG_TRAINED_NOISE)
     clean = torch.rand(count, generator=generator) < CLEAN_SHARE
     shot_noise, read_noise = (torch.where(clean, 0.0, noise) for noise in (shot_noise / gain, read_noise / gain**2))
     packed = add_noise(packed, shot_noise, read_noise, generator)
