@@ -343,17 +343,21 @@ def to_markdown(
         spread = max(max(values) - min(values) for values in means.values())
         lines += ["", f"Largest spread between seeds of one variant: {spread:.2f} dB."]
     if study.order:
-        lines += ["", "| the paper's order | here | of the seeds |", "|---|---|---|"]
+        lines += ["", "| the paper's order | here, ± its standard error | of the seeds |", "|---|---|---|"]
     for lower, higher in study.order:
         first, second = study.variants[lower].label, study.variants[higher].label
         gains = [above - below for below, above in zip(means[first], means[second], strict=True)]
-        holds = "holds" if statistics.mean(gains) > 0 else "does not hold"
-        lines.append(
-            f"| {first} < {second} | {holds} ({statistics.mean(gains):+.2f} dB) "
-            f"| {sum(gain > 0 for gain in gains)} of {len(gains)} |"
-        )
+        lines.append(f"| {first} < {second} | {_verdict(gains)} |")
     lines += ["", f"![validation curves]({name}.png)", "", f"Every picture: [{name}.csv]({name}.csv).", ""]
     return "\n".join(lines)
+
+
+def _verdict(gains: list[float]) -> str:
+    """What the gains in dB of one variant on another say, one a seed: only where all seeds agree is anything shown."""
+    ahead = sum(gain > 0 for gain in gains)
+    said = {0: "does not hold", len(gains): "holds"}.get(ahead, "not shown")
+    error = f" ± {statistics.stdev(gains) / math.sqrt(len(gains)):.2f}" if len(gains) > 1 else ""
+    return f"{said} ({statistics.mean(gains):+.2f}{error} dB) | {ahead} of {len(gains)}"
 
 
 def _header(study: Study) -> tuple[str, str]:

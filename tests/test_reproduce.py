@@ -149,6 +149,19 @@ def test_denoisers_are_compared_at_equal_time_from_scratch(
     assert (tmp_path / "out" / "toy.png").is_file()
 
 
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ([0.1, 0.3], "holds (+0.20 ± 0.10 dB) | 2 of 2"),
+        ([-0.1, -0.3], "does not hold (-0.20 ± 0.10 dB) | 0 of 2"),
+        ([0.9, -0.1], "not shown (+0.40 ± 0.50 dB) | 1 of 2"),
+        ([0.5], "holds (+0.50 dB) | 1 of 1"),
+    ],
+)
+def test_an_order_holds_where_all_seeds_agree(gains: list[float], said: str) -> None:
+    assert reproduce._verdict(gains) == said
+
+
 def test_what_decides_a_run_decides_its_name(recipe: Recipe) -> None:
     keys = {
         reproduce._key(reproduce.plan_of(recipe, variant, seed))
