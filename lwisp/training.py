@@ -77,7 +77,7 @@ def train(
     torch.manual_seed(recipe.seed)
     network = build(recipe.architecture)
     if isinstance(network, LWISP):
-        initialize(network)
+        initialize(network, recipe.seed)
     if recipe.start:
         _begin_with(network, recipe.start)
     _fit(fabric, recipe, data, Student(channels_last(network), teacher, recipe), run_folder(output))
@@ -251,7 +251,7 @@ def _teach(fabric: "Fabric", recipe: Recipe, data: Data, output: Path) -> Weight
     plan = replace(recipe, name=f"teacher of {recipe.name}", steps=steps, architecture=architecture, beta=0.0)
     torch.manual_seed(plan.seed)
     network = channels_last(LWISP(architecture))
-    initialize(network)
+    initialize(network, recipe.seed)
     if fabric.is_global_zero:
         make_folder(run_folder(output))
     fabric.barrier()

@@ -112,6 +112,27 @@ def test_impossible_configs_are_refused(wrong: dict[str, object]) -> None:
         LWISPConfig(**wrong)  # type: ignore[arg-type]
 
 
+def test_what_variants_have_in_common_begins_alike() -> None:
+    """So that a comparison shows what a block does rather than what was drawn."""
+    plain, other = LWISP(LWISPConfig(width=8, fgam=False)), LWISP(LWISPConfig(width=8, fgam=False, ccb=False))
+    full = LWISP(LWISPConfig(width=8, attention="centered"))
+    for network in (plain, other, full):
+        initialize(network, 3)
+    own = plain.state_dict()
+    for name, value in other.state_dict().items():
+        if name in own and "up" not in name:
+            assert torch.equal(value, own[name]), name
+    doubled = 0
+    for name, value in full.state_dict().items():
+        if name in own and value.shape != own[name].shape:
+            assert torch.equal(value, torch.cat([own[name] / 2] * 2, 1))
+            doubled += 1
+    assert doubled == 4
+    first = own["head.0.weight"].clone()
+    initialize(plain, 4)
+    assert not torch.equal(plain.state_dict()["head.0.weight"], first)
+
+
 def test_signals_and_gradients_neither_fade_nor_grow_at_the_start() -> None:
     torch.manual_seed(0)
     network = LWISP()
