@@ -317,16 +317,17 @@ def initialize(model: LWISP, seed: int = 0) -> None:
         nn.init.zeros_(model.out.weight)
 
 
-def center(model: LWISP) -> None:
-    """Turn the tensors of an `attention="add"` network into those of the same function with "centered", in place.
+def center(model: LWISP, back: bool = False) -> None:
+    """Turn the tensors of an `attention="add"` network into those of the same function with "centered", or `back`.
 
-    A map is about 1/2 at first, ten times what features of dark planes are. Through that constant all weights of the
-    next convolution pull alike, which slows learning (docs/log.md). Its bias can say what the constant said.
+    In place; its config stays what it was. A map is about 1/2 at first, ten times what features of dark planes are.
+    Through that constant all weights of the next convolution pull alike, which slows learning (docs/log.md); its bias
+    can say what the constant said.
     """
     for convolution in _after_fgam(model):
         assert convolution.bias is not None
         with torch.no_grad():
-            convolution.bias += convolution.weight.sum((1, 2, 3)) / 2
+            convolution.bias += convolution.weight.sum((1, 2, 3)) * (-0.5 if back else 0.5)
 
 
 def _after_fgam(model: LWISP) -> list[nn.Conv2d]:

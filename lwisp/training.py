@@ -275,8 +275,8 @@ def _begin_with(network: LWISP | Baseline, name: str) -> None:
     lent, akin = weights.network, False
     if isinstance(lent, LWISP) and isinstance(network, LWISP):
         akin = True
-        if (lent.config.attention, network.config.attention) == ("add", "centered"):
-            center(lent)
+        if {lent.config.attention, network.config.attention} == {"add", "centered"}:
+            center(lent, back=network.config.attention == "add")
     known, wanted = lent.state_dict(), network.state_dict()
     if weights.card.architecture != network.config:
         if isinstance(network, LWISP) and network.config.residual:  # it makes no picture, but what is added to one

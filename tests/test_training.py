@@ -256,6 +256,8 @@ def test_training_begins_with_other_weights(recipe: Recipe, tmp_path: Path) -> N
     third = train(centered, tmp_path / "third.safetensors")
     planes = torch.rand(1, 4, 32, 32)
     assert torch.allclose(third.network(planes), first.network(planes), atol=1e-3)
+    back = train(replace(barely, start=str(tmp_path / "third.safetensors")), tmp_path / "back.safetensors")
+    assert torch.allclose(back.network(planes), first.network(planes), atol=1e-3)
     with pytest.raises(lwisp.InputError, match="weights of another architecture"):
         train(replace(recipe, start="photo"), tmp_path / "fourth.safetensors")
 
