@@ -121,10 +121,9 @@ def prove(
     with tempfile.TemporaryDirectory(prefix="lwisp-") as temporary:
         bench = Path(temporary)
         made = _run_tools(base, photos, formats.sample(shop.photos, PROVEN), bench)
-        opened = _Opened()
-        plain = _Rival(shop, made.get(PLAIN, {}), opened)
+        plain = _Rival(shop, made.get(PLAIN, {}))
         for index, photo in enumerate(track(photos, f"{name}: scoring", console=console, transient=True)):
-            raw, aligned = opened(photo)
+            raw, aligned = _open(photo)
             fitted = looks[photo.sha256]
             without = develop(engine, replace(convention, shading=fitted.shading), raw)
             picture = put_on(fitted.look, without)
@@ -207,24 +206,17 @@ def _laid(path: Path, raw: RawImage, picture: NDArray[np.float32]) -> NDArray[np
     return lay(stored, shift, picture.shape[:2]).astype(np.float32) / np.float32(255)
 
 
-class _Opened:
-    """Photos with their JPEGs laid on, each opened once."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, tuple[RawImage, AlignedPair]] = {}
-
-    def __call__(self, photo: Photo) -> tuple[RawImage, AlignedPair]:
-        if photo.sha256 not in self.found:
-            raw = read_raw(photo.pair.raw)
-            self.found[photo.sha256] = raw, align(photo.pair, raw)
-        return self.found[photo.sha256]
+def _open(photo: Photo) -> tuple[RawImage, AlignedPair]:
+    """A photo and its JPEG laid on; not kept, for a dozen of them may be gigabytes."""
+    raw = read_raw(photo.pair.raw)
+    return raw, align(photo.pair, raw)
 
 
 class _Rival:
     """The simple way: curves, a matrix and curves after a plain picture, fitted to the photos that the look saw."""
 
-    def __init__(self, shop: Workshop, plain: dict[str, Path], opened: "_Opened") -> None:
-        self.shop, self.plain, self.opened = shop, plain, opened
+    def __init__(self, shop: Workshop, plain: dict[str, Path]) -> None:
+        self.shop, self.plain = shop, plain
         self.seen: dict[str, tuple[Tensor, Tensor]] = {}
         self.looks: dict[tuple[str, ...], metrics.GlobalLook] = {}
 
@@ -248,7 +240,7 @@ class _Rival:
 
     def _pixels(self, photo: Photo) -> tuple[Tensor, Tensor]:
         if photo.sha256 not in self.seen:
-            raw, aligned = self.opened(photo)
+            raw, aligned = _open(photo)
             stored = np.ascontiguousarray(unorient(read_rgb(self.plain[photo.sha256]), raw.orientation))
             plain = on_target(
                 lay(stored, _centered(stored, raw), raw.mosaic.shape).astype(np.float32) / np.float32(255), aligned
