@@ -22,7 +22,7 @@ from torch import Tensor
 from lwisp import color, inference, look, metrics, mosaic, proof, training, workshop
 from lwisp.checkpoint import Camera, Card, InputConvention, LearnedPair, Weights, load, save, user_folder
 from lwisp.data import Crops
-from lwisp.errors import InputError
+from lwisp.errors import InputError, OutputError
 from lwisp.files import check_output, make_folder
 from lwisp.inference import Precision
 from lwisp.model import LWISP, Look, LWISPConfig, Takes
@@ -147,6 +147,8 @@ def _learn_group(
     for pair in track(group, f"{name}: looking at pairs", console=console, transient=True):
         try:
             photos.append(workshop.look_at(pair, base.sha256, convention, engine, run))
+        except OutputError:
+            raise
         except InputError as error:
             refused.append(Refusal(pair.raw, str(error)))
     photos = list({photo.sha256: photo for photo in photos}.values())  # a copy proves nothing

@@ -1,8 +1,12 @@
-"""The one exception for what the person at the keyboard can put right."""
+"""The exception for what the person at the keyboard can put right."""
 
 
 class InputError(Exception):
     """A file, folder or setting that cannot be used; the message says what came, what was expected, what to do."""
+
+
+class OutputError(InputError):
+    """A file that cannot be written, be the disk full or the folder not ours: going on with others would not help."""
 
 
 def one_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from lwisp.errors import InputError
+from lwisp.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -32,8 +32,8 @@ def quiet() -> Iterator[None]:
 def write_whole(path: Path, write: Callable[[BinaryIO], object], overwrite: bool = True) -> None:
     """Let `write` fill a file beside `path`, then give it that name: nobody ever sees half of it.
 
-    The file is opened for reading and writing. Raises `InputError` where `path` exists and may not be replaced, or
-    cannot be written; nothing is left behind then.
+    The file is opened for reading and writing. Raises `InputError` where `path` exists and may not be replaced, and
+    `OutputError` where it cannot be written; nothing is left behind then.
     """
     check_output(path, overwrite)
     temporary = path.with_name(f".lwisp-{os.getpid()}-{threading.get_ident()}.tmp")
@@ -44,7 +44,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], overwrite: bool
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -1,6 +1,8 @@
 """From a folder of pairs to weights that develop picks by itself."""
 
+import errno
 import hashlib
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from PIL import Image
 import lwisp
 from lwisp import camera, checkpoint, look, proof, synthetic, workshop
 from lwisp.checkpoint import LearnedPair
-from lwisp.image import read_rgb
+from lwisp.image import EXIF_IFD, read_rgb
 from lwisp.jobs import plan
 from lwisp.metrics import delta_e
 from lwisp.pairs import find_pairs
@@ -143,17 +145,40 @@ def test_many_full_size_pairs_teach_the_whole_network(
     assert len(alone.proof.photos) == 4
 
 
-def test_a_wrong_pair_is_named_and_changes_nothing(folder: Path, tmp_path: Path) -> None:
+def test_wrong_pairs_are_named_and_change_nothing(folder: Path, tmp_path: Path) -> None:
     planted = tmp_path / "planted"
     shutil.copytree(folder, planted)
-    shutil.copy(folder / "1.dng", planted / "wrong.dng")
-    shutil.copy(folder / "2.jpg", planted / "wrong.jpg")
+    for name in ("cut-short", "merged", "other"):
+        shutil.copy(folder / "1.dng", planted / f"{name}.dng")
+    shutil.copy(folder / "2.jpg", planted / "other.jpg")
+    whole = (folder / "1.jpg").read_bytes()
+    (planted / "cut-short.jpg").write_bytes(whole[: len(whole) // 2])
+    exif = Image.Exif()
+    exif.get_ifd(EXIF_IFD)[41985] = 3  # CustomRendered: HDR
+    with Image.open(folder / "1.jpg") as picture:
+        picture.save(planted / "merged.jpg", exif=exif)
     (learned,), refusals = camera.learn(planted, tmp_path / "planted.safetensors")
     (good,), _ = camera.learn(folder, tmp_path / "good.safetensors")
-    assert [refusal.path.name for refusal in refusals] == ["wrong.dng"]
+    reasons = {refusal.path.name: refusal.reason for refusal in refusals}
+    assert "another shot" in reasons.pop("other.dng")
+    assert "cannot be read" in reasons.pop("cut-short.dng")
+    assert "merged of several shots" in reasons.pop("merged.dng")
+    assert not reasons
     assert learned.weights is not None
     assert good.weights is not None
     assert lwisp.load(learned.weights).sha256 == lwisp.load(good.weights).sha256
+
+
+def test_a_full_disk_ends_it_and_leaves_nothing_behind(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(lwisp.InputError, match=r"cannot be written: No space left on device$"):
+        camera.learn(folder, tmp_path / "own.safetensors")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_one_pair_is_too_few_and_said_so(folder: Path, tmp_path: Path) -> None:
