@@ -27,7 +27,7 @@ from lwisp.runtimes import openvino_core
 Name = Literal["torch", "openvino", "onnxruntime"]
 NAMES: tuple[Name, ...] = get_args(Name)
 Compiled = Callable[..., Tensor]
-CHOICES = ("multiply", "core_input", "gated", "residual")
+CHOICES = ("attention", "core_input", "gated", "residual")
 """What modules of LW-ISP do differently without telling it in their `repr`."""
 KEPT = 64
 """Files in the cache, some MB each; the oldest beyond go."""
