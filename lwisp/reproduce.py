@@ -100,7 +100,7 @@ STUDIES = {
             Variant("FGAM, x + map - 1/2", FGAM, paper=21.17),
             Variant("FGAM, x + x * map", replace(FGAM, attention="multiply"), paper=21.05),
         ),
-        ((0, 1), (0, 2), (0, 3), (3, 1), (3, 2), (1, 2)),
+        ((0, 1), (0, 2), (0, 3), (3, 1), (3, 2)),
     ),
     "distillation": Study(
         "Section 4.3: which blocks the student imitates, with CCB and without FGAM",
