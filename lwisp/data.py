@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from lwisp import color, formats, mosaic, recapture, unprocess
+from lwisp import color, formats, leaves, mosaic, recapture, unprocess
 from lwisp.checkpoint import InputConvention, Photo
 from lwisp.datasets import AS_SENSED, MAI21, SIDD, SUFFIXES, LoL, Pairs, Pictures, Zurich, read_picture, to_float
 from lwisp.errors import InputError
@@ -27,6 +27,9 @@ Kind = Literal["photos", "denoise", "denoise-raw", "enhance", "zurich", "mai21",
 
 SHRUNK_SHARE = 0.6  # of crops made smaller first: crisper than any photo of its size, as thin colored things are
 MAX_SHRINKING = 2.2
+SOFT_SHARE, MAX_ENLARGING = 0.4, 3.0  # of crops to denoise made larger first: cameras' own pictures are soft
+LEAVES_SHARE = 0.4  # of samples to denoise that are no photograph: photographs have some grain themselves
+PALETTE_STEP = 37  # px between the pixels that lend their colors
 WIDE_SHARE, WIDE_SHRINKING = 0.9, 7.0  # in low light: how bright a scene should be is seen on most of a frame only
 KEPT_BYTES = 2**30  # of pictures that a process keeps as they were read; whole datasets of small ones fit
 MAX_CASES = 24  # pictures that a run is validated on; `evaluate` takes them all
@@ -248,11 +251,19 @@ class Photos:
         return color.apply_matrix(color.SRGB_TO_CANONICAL, self.linear[picture.int()])
 
     def _crop(self, picture: Tensor, generator: Generator) -> Tensor:
-        """The busier of two random crops, some shrunk, flipped at random: skies and blur teach little."""
+        """The busier of two random crops, some shrunk, flipped at random: skies and blur teach little.
+
+        To denoise, some are made larger, and some are dead leaves in the photograph's colors.
+        """
         draw = torch.rand(9, generator=generator).tolist()
-        wide = self.task == "enhance"
+        wide, noisy = self.task == "enhance", self.task in ("denoise", "denoise-raw")
+        if noisy and torch.rand((), generator=generator) < LEAVES_SHARE:
+            drawn = leaves.draw(self.crop, picture[:, ::PALETTE_STEP, ::PALETTE_STEP].flatten(1) / 255, generator)
+            return (drawn * 255).round().to(torch.uint8)
         share, most = (WIDE_SHARE, WIDE_SHRINKING) if wide else (SHRUNK_SHARE, MAX_SHRINKING)
         shrinking = 1 + (most - 1) * draw[8] if draw[7] < share else 1.0
+        if noisy and draw[7] > 1 - SOFT_SHARE:
+            shrinking = 1 / (1 + (MAX_ENLARGING - 1) * draw[8])
         side = min(int(self.crop * shrinking), *picture.shape[-2:])
         crops = [
             picture[:, top : top + side, left : left + side]
@@ -262,7 +273,7 @@ class Photos:
             )
         ]
         crop = crops[0] if wide else max(crops, key=lambda crop: float(crop[1].float().diff().abs().mean()))
-        if side > self.crop:
+        if side != self.crop:
             size = (self.crop, self.crop)
             small = functional.interpolate(crop[None].float(), size, mode="bicubic", antialias=True)[0]
             crop = small.round().clamp(0, 255).to(torch.uint8)

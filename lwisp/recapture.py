@@ -24,10 +24,12 @@ MARGIN = 8  # px that a batch loses on each axis, so that the blocks of JPEG beg
 
 LOG_SHOT_NOISE = (-10.4, -4.4)  # log 3e-5, log 1.2e-2; from ISO 200 of a large sensor to ISO 6400 of a small one
 LOG_DARK_NOISE = (-9.2, -6.2)  # log 1e-4, log 2e-3, where little light falls on it
-SOFTENED_SHARE = 0.6  # of samples whose camera has smoothed its noise; its chroma is smoothed more
-LUMA_BLUR, CHROMA_BLUR = 1.4, 1.4  # px, standard deviation at most; the chroma's comes on top
-MAX_BOOST = 8.0  # how much more noise a camera that smooths may begin with
-TAPS = 13
+SMOOTHED_SHARE = 0.75  # of samples whose camera smooths its noise, its chroma more: fine grain goes, blotches stay
+LOG_LUMA_BLUR, CHROMA_WIDER = (-0.6, 0.9), (1.0, 2.5)  # log 0.55 to log 2.5 px; how much wider the chroma's blur is
+LUMA_KEPT, CHROMA_KEPT = 0.5, 0.15  # share of the noise that is not blurred, at most
+LEFT_LOWER = 1.5  # by how much the log of the noise left after smoothing ends lower
+MAX_BOOST = 40.0  # how much more noise a camera that smooths may begin with, in variance
+TAPS = 37
 CONTRAST = 0.7  # share of the smoothstep in a camera's tone, at most
 COMPRESSED_SHARE, QUALITY = 0.5, (60, 98)
 STOPS = (2.0, 5.0)  # EV that are lacking in low light
@@ -51,9 +53,10 @@ class Chain:
     bits: Tensor
     black_level: Tensor
     """Share of white that lies below black."""
-    luma_blur: Tensor
-    chroma_blur: Tensor
-    """Standard deviation in px of what smooths the noise; 0 for none."""
+    blur: Tensor
+    """(B, 2), standard deviation in px of what smooths the noise of luma and of chroma."""
+    kept: Tensor
+    """(B, 2), share of that noise that is not smoothed; 1 where the camera leaves it as it is."""
     chroma_gain: Tensor
     contrast: Tensor
     drift: Tensor
@@ -63,20 +66,24 @@ class Chain:
 def random_chain(count: int, generator: Generator, log_shot_noise: tuple[float, float] = LOG_SHOT_NOISE) -> Chain:
     """So many cameras with chains, their noise log-uniform."""
     camera = unprocess.random_camera(count, generator)
-    softened = torch.rand(count, generator=generator) < SOFTENED_SHARE
-    luma_blur = torch.where(softened, uniform(count, 0.0, LUMA_BLUR, generator), 0.0)
-    chroma_blur = torch.where(softened, luma_blur + uniform(count, 0.0, CHROMA_BLUR, generator), 0.0)
-    chroma_gain = torch.where(softened, uniform(count, 0.2, 1.0, generator), 1.0)
-    log_shot = uniform(count, *log_shot_noise, generator)
-    boost = (4 * torch.pi * luma_blur**2).clamp(1, MAX_BOOST)  # what the smoothing takes away again
+    smooths = torch.rand(count, generator=generator) < SMOOTHED_SHARE
+    luma_blur = uniform(count, *LOG_LUMA_BLUR, generator).exp()
+    blur = torch.stack([luma_blur, luma_blur * uniform(count, *CHROMA_WIDER, generator)], 1)
+    kept = torch.tensor([LUMA_KEPT, CHROMA_KEPT]) * torch.rand(count, 2, generator=generator)
+    kept = torch.where(smooths[:, None], kept, 1.0)
+    chroma_gain = torch.where(smooths, uniform(count, 0.3, 1.0, generator), 1.0)
+    low, high = log_shot_noise
+    log_shot = uniform(count, low, high, generator)
+    log_shot = torch.where(smooths, low + (log_shot - low) * (high - LEFT_LOWER - low) / (high - low), log_shot)
+    boost = (1 / power_left(blur, kept)[:, 0]).clamp(max=MAX_BOOST)
     return Chain(
         camera,
         log_shot.exp() * boost,
         unprocess.read_noise_of(log_shot, generator) * boost,
         torch.randint(10, 15, (count,), generator=generator),
         uniform(count, -0.03, 0.06, generator).clamp(min=0),
-        luma_blur,
-        chroma_blur,
+        blur,
+        kept,
         chroma_gain,
         uniform(count, 0.0, CONTRAST, generator),
         torch.ones(count, 3),
@@ -103,23 +110,34 @@ def retake(light: Tensor, chain: Chain, exposure: Tensor, generator: Generator) 
     taken = unprocess.digitize(taken, chain.bits, chain.black_level)
     error = color.demosaic(taken - clean)
     gains = camera.white_balance * chain.drift
-    error = soften(error * gains[:, :, None, None], chain.luma_blur, chain.chroma_blur, chain.chroma_gain)
+    error = smooth(error * gains[:, :, None, None], chain.blur, chain.kept, chain.chroma_gain)
     back = color.CANONICAL_TO_SRGB @ camera.cam2rgb
     return color.apply_matrix(back, sensor * gains[:, :, None, None] + error)
 
 
-def soften(noise: Tensor, luma_blur: Tensor, chroma_blur: Tensor, chroma_gain: Tensor) -> Tensor:
-    """Noise (B, 3, H, W) as cameras leave it: blurred by these standard deviations (B,) in px, its chroma reduced."""
+def smooth(noise: Tensor, blur: Tensor, kept: Tensor, chroma_gain: Tensor) -> Tensor:
+    """Noise (B, 3, H, W) as cameras leave it: luma and chroma blurred by (B, 2) px but for a share kept."""
     luma = noise.mean(1, keepdim=True)
     parts = torch.cat([luma, noise - luma], 1)  # (B, 4, H, W)
-    blur = torch.stack([luma_blur, *[chroma_blur] * 3], 1).clamp(min=0.05)
-    places = torch.arange(TAPS) - TAPS // 2
-    kernels = torch.softmax(-(places**2) / (2 * blur.flatten()[:, None] ** 2), -1)  # (4 B, taps)
-    flat, half = parts.reshape(1, -1, *parts.shape[-2:]), TAPS // 2
-    flat = functional.conv2d(flat, kernels[:, None, None], padding=(0, half), groups=len(kernels))
-    flat = functional.conv2d(flat, kernels[:, None, :, None], padding=(half, 0), groups=len(kernels))
-    parts = flat.reshape(parts.shape)
+    kernels, half = _kernels(blur[:, [0, 1, 1, 1]].flatten()), TAPS // 2
+    flat = functional.pad(parts.reshape(1, -1, *parts.shape[-2:]), (half,) * 4, mode="reflect")
+    flat = functional.conv2d(flat, kernels[:, None, None], groups=len(kernels))
+    flat = functional.conv2d(flat, kernels[:, None, :, None], groups=len(kernels))
+    parts = torch.lerp(flat.reshape(parts.shape), parts, kept[:, [0, 1, 1, 1], None, None])
     return parts[:, :1] + chroma_gain[:, None, None, None] * parts[:, 1:]
+
+
+def power_left(blur: Tensor, kept: Tensor) -> Tensor:
+    """What is left of the variance of white noise that is blurred by `blur` px but for a share `kept`; any shape."""
+    kernels = _kernels(blur.flatten())
+    middle, square = (values.square().reshape(blur.shape) for values in (kernels[:, TAPS // 2], kernels.norm(dim=1)))
+    return kept.square() + 2 * kept * (1 - kept) * middle + (1 - kept).square() * square.square()
+
+
+def _kernels(blur: Tensor) -> Tensor:
+    """Gaussian kernels (n, TAPS) of these standard deviations (n,) in px."""
+    places = torch.arange(TAPS) - TAPS // 2
+    return torch.softmax(-(places**2) / (2 * blur.clamp(min=0.05)[:, None] ** 2), -1)
 
 
 def store(rgb: Tensor, generator: Generator | None = None) -> Tensor:
@@ -198,7 +216,8 @@ def case(task: Task, photo: Tensor, seed: int, level: str) -> tuple[Tensor, Tens
     drift = (CASE_DRIFT * torch.randn(1, 3, generator=generator)).exp() if task == "enhance" else torch.ones(1, 3)
     shot, read = DARK_NOISE if task == "enhance" else NOISE_LEVELS[level]
     bits, black = torch.tensor([14]), torch.tensor([0.03])
-    chain = Chain(camera, shot * one, read * one, bits, black, zero, zero, one, zero, drift)
+    as_it_is = torch.ones(1, 2)
+    chain = Chain(camera, shot * one, read * one, bits, black, as_it_is, as_it_is, one, zero, drift)
     light = decode(photo[None], zero)
     exposure = one * 2 ** -LIGHT_LEVELS[level] if task == "enhance" else one
     if task == "denoise-raw":

@@ -383,3 +383,25 @@ def test_folders_that_cannot_serve_are_refused(tmp_path: Path) -> None:
     assert "expected 32 px a side" in refusal(picture, Photos, tmp_path, 32)
     with pytest.raises(lwisp.InputError, match="even crop"):
         Photos(tmp_path, crop=33)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_what_denoises_sees_dead_leaves_in_a_photographs_colors_too(
+    root: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    monkeypatch.setattr("lwisp.data.LEAVES_SHARE", share)
+    seen: list[int] = []
+
+    def draw(side: int, palette: Tensor, generator: torch.Generator) -> Tensor:
+        assert palette.shape[0] == 3
+        assert 0 <= float(palette.min()) <= float(palette.max()) <= 1
+        seen.append(side)
+        return torch.full((3, side, side), 0.5)
+
+    monkeypatch.setattr("lwisp.leaves.draw", draw)
+    _, target = Photos(root, 32, 4, task="denoise")[0]
+    assert seen == [40] * int(4 * share)  # 8 px more than the crop, for where JPEG's blocks begin
+    assert bool(((target - 0.5).abs() < 1 / 255).all()) == bool(share)
+    Photos(root, 32, 4, task="enhance")[0]
+    Photos(root, 32, 4)[0]
+    assert len(seen) == int(4 * share)

@@ -19,6 +19,7 @@ FLOORS = [
         "page",
         "registration",
         "makernotes",
+        "leaves",
     },
     {"runtimes"},
     {"raw", "image", "unprocess", "checkpoint", "stages", "losses", "formats", "lpips", "charts", "look", "rivals"},

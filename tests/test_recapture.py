@@ -9,6 +9,7 @@ from lwisp import color, recapture, synthetic, unprocess
 from lwisp.recapture import Task
 
 TASKS = get_args(Task)
+WHOLE = torch.ones(1, 2)  # of smoothing: nothing
 PHOTOS = torch.stack(synthetic.pictures(4, 0, 136, 144)) / 255
 
 
@@ -32,10 +33,10 @@ def test_a_batch_is_a_function_of_its_generator(task: Task) -> None:
 
 
 def test_without_noise_a_photograph_comes_back_as_it_was() -> None:
-    chain = recapture.random_chain(4, seeded())
-    nothing, bits = torch.zeros(4), torch.full((4,), 16)
+    chain = recapture.random_chain(4, seeded(4))  # cameras that see none of these colors as less than black
+    nothing, bits, whole = torch.zeros(4), torch.full((4,), 16), torch.ones(4, 2)
     quiet = recapture.Chain(
-        chain.camera, nothing, nothing, bits, nothing, nothing, nothing, torch.ones(4), chain.contrast, torch.ones(4, 3)
+        chain.camera, nothing, nothing, bits, nothing, whole, whole, torch.ones(4), chain.contrast, torch.ones(4, 3)
     )
     light = recapture.decode(PHOTOS, chain.contrast)
     back = recapture.finish(recapture.retake(light, quiet, torch.ones(4), seeded()), chain.contrast)
@@ -51,7 +52,7 @@ def test_noise_in_flat_gray_is_what_arithmetic_says() -> None:
     neutral = unprocess.Camera(color.SRGB_TO_CANONICAL.inverse()[None], torch.ones(1, 3))  # sensor colors are sRGB
     shot, read = 2e-3, 1e-4
     chain = recapture.Chain(
-        neutral, shot * one, read * one, torch.tensor([16]), zero + 0.5, zero, zero, one, zero, torch.ones(1, 3)
+        neutral, shot * one, read * one, torch.tensor([16]), zero + 0.5, WHOLE, WHOLE, one, zero, torch.ones(1, 3)
     )
     light = color.srgb_decode(gray)
     noise = recapture.retake(light, chain, one, seeded()) - light
@@ -65,15 +66,36 @@ def test_noise_in_flat_gray_is_what_arithmetic_says() -> None:
 
 def test_cameras_smooth_noise_as_scipy_does() -> None:
     noise = torch.randn(1, 3, 80, 90, generator=seeded())
-    soft = recapture.soften(noise, torch.tensor([1.2]), torch.tensor([1.9]), torch.tensor([0.4]))[0].numpy()
+    blur, kept = torch.tensor([[1.2, 2.9]]), torch.tensor([[0.25, 0.1]])
+    left = recapture.smooth(noise, blur, kept, torch.tensor([0.4]))[0].numpy()
     luma = noise[0].mean(0).numpy()
-    expected = gaussian_filter(luma, 1.2, mode="constant", truncate=5)
+    expected = 0.25 * luma + 0.75 * gaussian_filter(luma, 1.2, mode="mirror", truncate=6)
     for channel in range(3):
-        chroma = 0.4 * gaussian_filter(noise[0, channel].numpy() - luma, 1.9, mode="constant", truncate=3.2)
-        inside = (slice(8, -8), slice(8, -8))
-        assert np.abs(soft[channel] - expected - chroma)[inside].max() < 0.02
-    same = recapture.soften(noise, torch.zeros(1), torch.zeros(1), torch.ones(1))
-    assert torch.allclose(same, noise, atol=1e-5)
+        chroma = noise[0, channel].numpy() - luma
+        chroma = 0.4 * (0.1 * chroma + 0.9 * gaussian_filter(chroma, 2.9, mode="mirror", truncate=6))
+        assert np.abs(left[channel] - expected - chroma).max() < 1e-4
+    same = recapture.smooth(noise, blur, WHOLE, torch.ones(1))
+    assert torch.allclose(same, noise, atol=1e-6)
+
+
+@pytest.mark.parametrize(("blur", "kept"), [(0.6, 0.0), (1.0, 0.3), (3.0, 0.1), (2.0, 1.0)])
+def test_the_power_that_smoothing_leaves_is_that_of_white_noise(blur: float, kept: float) -> None:
+    noise = np.random.default_rng(0).standard_normal((500, 500))
+    left = kept * noise + (1 - kept) * gaussian_filter(noise, blur, mode="wrap", truncate=6)
+    said = recapture.power_left(torch.tensor([[blur, 1.0]]), torch.tensor([[kept, 0.5]]))
+    assert float(said[0, 0]) == pytest.approx(left.var(), rel=0.05)
+
+
+def test_what_cameras_that_smooth_leave_has_less_fine_grain_than_blotches() -> None:
+    """Between neighbors the noise of most cameras correlates, and what is left is no more than without smoothing."""
+    chain = recapture.random_chain(400, seeded())
+    smooths = chain.kept[:, 0] < 1
+    assert 0.65 < float(smooths.float().mean()) < 0.85
+    left = chain.shot_noise * recapture.power_left(chain.blur, chain.kept)[:, 0]
+    high = recapture.LOG_SHOT_NOISE[1]
+    assert float(left[smooths].log().max()) <= high - recapture.LEFT_LOWER + 1e-4
+    assert float(chain.shot_noise[~smooths].log().max()) <= high
+    assert float(chain.blur[:, 1].min()) >= float(chain.blur[:, 0].min())
 
 
 def test_files_have_eight_bits_and_some_have_been_jpegs() -> None:
