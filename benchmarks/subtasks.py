@@ -3,7 +3,7 @@
     python benchmarks/subtasks.py DATA --output docs/results [--rivals runs/KEY.safetensors,...] [--only polyu,...]
 
 DATA holds `polyu/val`, `sidd`, `photos/mcmaster18`, `photos/val` and `lol`. Rivals are what
-`lwisp reproduce denoise-clock recipes/denoise.toml` trained.
+`lwisp reproduce denoise-clock recipes/denoise-study.toml` trained.
 """
 
 import argparse

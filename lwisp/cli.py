@@ -314,6 +314,7 @@ def reproduce(
             "table5",
             "fgam",
             "distillation",
+            "teacher",
             "beta",
             "lr",
             "denoise-clock",

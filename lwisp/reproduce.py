@@ -112,6 +112,11 @@ STUDIES = {
         ),
         ((1, 0), (0, 2), (2, 3)),
     ),
+    "teacher": Study(
+        "Section 3.3: with and without a teacher, CCB without FGAM",
+        (Variant("none", CCB, paper=21.28), Variant("up2 + up3 + up4", CCB, UP, 21.40)),
+        ((0, 1),),
+    ),
     "denoise-clock": Study(
         "Denoising: other networks, equal time on one machine",
         (
