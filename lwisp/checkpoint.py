@@ -139,13 +139,20 @@ def load(name_or_path: str | Path) -> Weights:
 
 
 def save(path: Path, network: nn.Module, card: Card, dtype: torch.dtype = torch.float16) -> None:
-    """Write network and card to a safetensors file, to a temporary name first; the same input gives the same bytes."""
+    """Write network and card to a safetensors file, to a temporary name first; the same input gives the same bytes.
+
+    Tensors whose values `dtype` cannot hold, as variances of a network that ran away, keep their own type.
+    """
     tensors = {
-        name: tensor.detach().to("cpu", dtype, memory_format=torch.contiguous_format)
+        name: tensor.detach().to("cpu", dtype if _fits(tensor, dtype) else None, memory_format=torch.contiguous_format)
         for name, tensor in network.state_dict().items()
         if tensor.is_floating_point()  # batch normalization also counts batches, which no pass uses
     }
     _write(path, tensors, card)
+
+
+def _fits(tensor: Tensor, dtype: torch.dtype) -> bool:
+    return not tensor.numel() or float(tensor.abs().max()) <= torch.finfo(dtype).max
 
 
 def record_scores(path: Path, protocol: str, scores: dict[str, Any]) -> None:

@@ -112,6 +112,15 @@ def test_files_without_a_fitting_card_are_refused(toy_file: Path) -> None:
         load(toy_file)
 
 
+def test_values_that_float16_cannot_hold_come_back(toy: Weights, tmp_path: Path) -> None:
+    with torch.no_grad():
+        toy.network.get_parameter("out.bias").copy_(torch.tensor([1.0, 70_000.0, -2e9]))
+    save(tmp_path / "large.safetensors", toy.network, toy.card)
+    again, known = load(tmp_path / "large.safetensors").network.state_dict(), toy.network.state_dict()
+    assert torch.equal(again["out.bias"], known["out.bias"])
+    assert torch.equal(again["out.weight"], known["out.weight"].half().float())
+
+
 def test_tensors_that_are_no_finite_numbers_are_refused(toy: Weights, tmp_path: Path) -> None:
     with torch.no_grad():
         next(toy.network.parameters()).fill_(torch.nan)
