@@ -386,7 +386,7 @@ def test_the_learning_rate_rises_stays_and_falls(recipe: Recipe) -> None:
 
 
 def test_the_recipe_of_the_shipped_weights_is_the_one_on_their_card() -> None:
-    recipe = read_recipe(ROOT / "recipes" / "photo-longer.toml")
+    recipe = read_recipe(ROOT / "recipes" / "photo-last.toml")
     card = load("photo").card.training["recipe"]
     for key in ("steps", "batch", "crop", "seed", "learning_rate", "warmup", "decay", "clip", "ema"):
         assert card[key] == getattr(recipe, key)
