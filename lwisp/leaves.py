@@ -36,13 +36,11 @@ def draw(side: int, palette: Tensor, generator: Generator) -> Tensor:
         else:
             inside = torch.minimum((1 - along.abs()) * long, (1 - across.abs()) * short)
         cover = (inside + 0.5).clamp(0, 1)  # px from its border, so that borders are smooth
-        light = 1 + (SHADING * (2 * slope - 1) * along if shaded < SHADED_SHARE else torch.zeros(()))
+        light = 1 + (SHADING * (2 * slope - 1) if shaded < SHADED_SHARE else 0.0) * along
         picture = torch.lerp(picture, (colors[:, index, None, None] * light).clamp(0, 1), cover)
     chance, softening = torch.rand(2, generator=generator).tolist()
     if chance < SOFT_SHARE:
         small = max(2, round(side / (1 + (MAX_SOFTENING - 1) * softening)))
         for size in (small, side):
-            picture = functional.interpolate(
-                picture[None], (size, size), mode="bicubic", antialias=True, align_corners=False
-            )[0]
+            picture = functional.interpolate(picture[None], (size, size), mode="bicubic", antialias=True)[0]
     return picture.clamp(0, 1)

@@ -64,7 +64,7 @@ class Chain:
 
 
 def random_chain(count: int, generator: Generator, log_shot_noise: tuple[float, float] = LOG_SHOT_NOISE) -> Chain:
-    """So many cameras with chains, their noise log-uniform."""
+    """So many cameras with chains, the noise that they leave log-uniform."""
     camera = unprocess.random_camera(count, generator)
     smooths = torch.rand(count, generator=generator) < SMOOTHED_SHARE
     luma_blur = uniform(count, *LOG_LUMA_BLUR, generator).exp()
@@ -73,8 +73,7 @@ def random_chain(count: int, generator: Generator, log_shot_noise: tuple[float, 
     kept = torch.where(smooths[:, None], kept, 1.0)
     chroma_gain = torch.where(smooths, uniform(count, 0.3, 1.0, generator), 1.0)
     low, high = log_shot_noise
-    log_shot = uniform(count, low, high, generator)
-    log_shot = torch.where(smooths, low + (log_shot - low) * (high - LEFT_LOWER - low) / (high - low), log_shot)
+    log_shot = low + (high - LEFT_LOWER * smooths - low) * torch.rand(count, generator=generator)
     boost = (1 / power_left(blur, kept)[:, 0]).clamp(max=MAX_BOOST)
     return Chain(
         camera,

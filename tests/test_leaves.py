@@ -40,7 +40,7 @@ def test_there_is_no_grain_in_flat_things() -> None:
 
 
 def test_borders_are_smooth_at_any_turn() -> None:
-    """A pixel on a border has a mixture of both colors: the area of a thing grows evenly with its size."""
+    """Pixels on a border have a mixture of both colors."""
     picture = leaves.draw(128, torch.tensor([[0.0, 1.0]] * 3), seeded(3))
     values = picture[0][(picture[0] > 0.02) & (picture[0] < 0.98)]
     assert len(values) > 50

@@ -86,8 +86,7 @@ def test_the_power_that_smoothing_leaves_is_that_of_white_noise(blur: float, kep
     assert float(said[0, 0]) == pytest.approx(left.var(), rel=0.05)
 
 
-def test_what_cameras_that_smooth_leave_has_less_fine_grain_than_blotches() -> None:
-    """Between neighbors the noise of most cameras correlates, and what is left is no more than without smoothing."""
+def test_most_cameras_smooth_and_leave_less_noise_than_others_have() -> None:
     chain = recapture.random_chain(400, seeded())
     smooths = chain.kept[:, 0] < 1
     assert 0.65 < float(smooths.float().mean()) < 0.85
