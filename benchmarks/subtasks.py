@@ -30,12 +30,15 @@ HEAD = """# The paper's subtasks: denoising and low light
 
 Made by `python benchmarks/subtasks.py` in one run; every picture: [subtasks.csv](subtasks.csv). In brackets 95 %
 intervals over pictures. A filter *by oracle* gets, picture by picture, the setting that is best against the truth, so
-it is scored better than anyone could use it. Networks beside were trained by the same loop on the same photographs for
-the same time on one machine (`lwisp reproduce denoise-clock`).
+it is scored better than anyone could use it.
 
 **Better denoisers exist, and far larger ones**: on SIDD the paper prints 39.44 dB for LW-ISP, NAFNet's authors 40.30 dB
 for theirs, of fourteen times the parameters. Those are figures of papers, of networks trained on SIDD for days; nothing
 on this page was trained on SIDD, PolyU, LoL or McMaster.
+"""
+
+TRAINED = """Networks beside were trained by the same loop on the same photographs for the same time on one machine
+(`lwisp reproduce denoise-clock`).
 """
 
 
@@ -84,7 +87,7 @@ def main() -> None:
     rivals = tuple(path for path in options.rivals.split(",") if path)
     wanted = options.only.split(",") if options.only else [section.key for section in SECTIONS]
     make_folder(options.output)
-    pages = [HEAD]
+    pages = [HEAD, *([TRAINED] if rivals else [])]
     rows: list[evaluation.Row] = []
     for section in SECTIONS:
         if section.key not in wanted:
