@@ -13,17 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 import lwisp
 from lwisp import color, metrics, synthetic
 from lwisp.data import find_photos
-from lwisp.image import read_rgb
-
-
-def read(path: Path) -> Tensor:
-    """A picture as (3, H, W) in [0, 1]."""
-    return torch.from_numpy(read_rgb(path)).permute(2, 0, 1) / 255
+from lwisp.datasets import read_picture
 
 
 def main(camera: Path, photos: Path) -> None:
@@ -33,8 +27,8 @@ def main(camera: Path, photos: Path) -> None:
     weights = replace(weights, card=replace(weights.card, convention=convention))
     rows = []
     for path in find_photos(photos):
-        jpeg = read(camera / f"{path.stem}.jpg")
-        picture = read(path)[:, : jpeg.shape[1], : jpeg.shape[2]]
+        jpeg = read_picture(camera / f"{path.stem}.jpg")
+        picture = read_picture(path)[:, : jpeg.shape[1], : jpeg.shape[2]]
         developed = torch.from_numpy(lwisp.develop(weights, lwisp.read_raw(camera / f"{path.stem}.dng")))
         plain = color.srgb_encode(color.inverse_tone(developed.permute(2, 0, 1)).clamp(0, 1))
         rows.append([metrics.delta_e(synthetic.hard_look(shown), jpeg) for shown in (picture, plain)])

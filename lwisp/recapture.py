@@ -118,11 +118,8 @@ def smooth(noise: Tensor, blur: Tensor, kept: Tensor, chroma_gain: Tensor) -> Te
     """Noise (B, 3, H, W) as cameras leave it: luma and chroma blurred by (B, 2) px but for a share kept."""
     luma = noise.mean(1, keepdim=True)
     parts = torch.cat([luma, noise - luma], 1)  # (B, 4, H, W)
-    kernels, half = _kernels(blur[:, [0, 1, 1, 1]].flatten()), TAPS // 2
-    flat = functional.pad(parts.reshape(1, -1, *parts.shape[-2:]), (half,) * 4, mode="reflect")
-    flat = functional.conv2d(flat, kernels[:, None, None], groups=len(kernels))
-    flat = functional.conv2d(flat, kernels[:, None, :, None], groups=len(kernels))
-    parts = torch.lerp(flat.reshape(parts.shape), parts, kept[:, [0, 1, 1, 1], None, None])
+    if bool((kept < 1).any()):
+        parts = torch.lerp(_blur(parts, blur[:, [0, 1, 1, 1]]), parts, kept[:, [0, 1, 1, 1], None, None])
     return parts[:, :1] + chroma_gain[:, None, None, None] * parts[:, 1:]
 
 
@@ -131,6 +128,15 @@ def power_left(blur: Tensor, kept: Tensor) -> Tensor:
     kernels = _kernels(blur.flatten())
     middle, square = (values.square().reshape(blur.shape) for values in (kernels[:, TAPS // 2], kernels.norm(dim=1)))
     return kept.square() + 2 * kept * (1 - kept) * middle + (1 - kept).square() * square.square()
+
+
+def _blur(parts: Tensor, blur: Tensor) -> Tensor:
+    """Planes (B, C, H, W), each blurred by its own standard deviation (B, C) in px; H and W above TAPS // 2."""
+    kernels = _kernels(blur.flatten())
+    flat = functional.pad(parts.reshape(1, -1, *parts.shape[-2:]), (TAPS // 2,) * 4, mode="reflect")
+    flat = functional.conv2d(flat, kernels[:, None, None], groups=len(kernels))
+    flat = functional.conv2d(flat, kernels[:, None, :, None], groups=len(kernels))
+    return flat.reshape(parts.shape)
 
 
 def _kernels(blur: Tensor) -> Tensor:

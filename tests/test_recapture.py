@@ -117,6 +117,12 @@ def test_low_light_is_dark_and_its_target_is_not() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
+def test_cases_may_be_smaller_than_what_smooths_noise(task: Task) -> None:
+    given, truth = recapture.case(task, PHOTOS[0, :, :12, :12], 0, recapture.levels_of(task)[0])
+    assert given.shape == truth.shape
+
+
+@pytest.mark.parametrize("task", TASKS)
 def test_cases_are_seeded_and_worse_from_level_to_level(task: Task) -> None:
     photo = PHOTOS[0]
     levels = recapture.levels_of(task)
