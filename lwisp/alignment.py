@@ -337,7 +337,8 @@ def agreement(turned: Plane, reference: Plane, placement: Placement) -> Agreemen
     both = _means(picture * shown, rows, columns) - blocks[0][0] * blocks[1][0]
     own, other = ((square - mean * mean).clamp(min=0) for mean, square in blocks)
     correlation = both / (own * other).sqrt().clamp(min=1e-9)
-    noise = [_noise(x) for x in (picture, shown)]
+    shrunk = min(1.0, *(side / seen for side, seen in zip(size, placement.box[2:], strict=True)))
+    noise = [_noise(picture), shrunk * _noise(torch.from_numpy(reference))]  # moving hides fine noise
     structured, expected = (x.sqrt() > max(2 * NOISE, 3 * sigma) for x, sigma in zip((own, other), noise, strict=True))
     visible = (blocks[0][0] > VISIBLE[0]) & (blocks[0][0] < VISIBLE[1])
     expected = expected & visible

@@ -148,6 +148,24 @@ def test_a_crop_by_the_user_is_laid_where_it_belongs(boxes: tuple[RawImage, Imag
     assert np.abs(np.subtract(aligned.box, expected)).max() < 0.5 * 3.55
 
 
+def test_the_grain_of_a_plain_wall_is_no_structure(mural: RawImage, developed: Image.Image) -> None:
+    """Cameras smooth it away: a small object before a wall at a high ISO is laid by the object."""
+    shown = (slice(480, 960), slice(640, 1280))
+    black, white = mural.black_level[0], mural.white_level[0]
+    gray = np.ones((2, 2))
+    gray[divmod(mural.cfa.index("R"), 2)], gray[divmod(mural.cfa.index("B"), 2)] = np.reciprocal(
+        [mural.white_balance[0], mural.white_balance[2]]
+    )
+    light = 0.4 * np.tile(gray, (720, 960))
+    light[shown] = (mural.mosaic[shown] - black) / (white - black)
+    light += np.sqrt(8e-2 * light.clip(0)) * np.random.default_rng(0).standard_normal(light.shape)
+    mosaic = (black + (white - black) * light).clip(0, white).astype(np.uint16)
+    picture = np.full((1440, 1920, 3), 170, np.uint8)
+    picture[shown] = np.asarray(developed)[shown]
+    aligned = lay(replace(mural, mosaic=mosaic), jpeg(Image.fromarray(picture[3:, 5:])))
+    assert np.abs(np.subtract(aligned.box, (3, 5, 1437, 1915))).max() < 3
+
+
 def test_a_jpeg_of_another_shot_is_refused_under_the_same_name(
     tmp_path: Path, boxes: tuple[RawImage, Image.Image], mural: RawImage, developed: Image.Image
 ) -> None:
