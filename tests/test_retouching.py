@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 import lwisp
-from lwisp import inference, metrics, recapture
+from lwisp import color, inference, metrics, recapture
 from lwisp.checkpoint import Card, Weights, save
 from lwisp.datasets import AS_SENSED
 from lwisp.image import open_picture, own_format, read_rgb, write_rgb
@@ -176,3 +176,16 @@ def test_the_shipped_weights_come_nearer_to_the_truth(
     given, _ = recapture.case(name, truth, 0, level)
     rgb = lwisp.retouch(lwisp.load(name), given.permute(1, 2, 0).numpy())
     assert metrics.psnr(torch.from_numpy(rgb).permute(2, 0, 1), truth) > metrics.psnr(given, truth) + gain
+
+
+def test_the_shipped_weights_take_noise_out_of_planes() -> None:
+    developed = read_rgb(ROOT / "docs" / "images" / "before_after.jpg")[40:296, -300:-44]
+    photo = torch.from_numpy(developed.copy()).permute(2, 0, 1) / 255
+    network = lwisp.load("denoise-raw").network
+    for level in recapture.NOISE_LEVELS:
+        given, truth = recapture.case("denoise-raw", photo, 0, level)
+        clean = inference.run(network, given)
+        scored = [
+            metrics.psnr(color.srgb_encode(planes.clamp(0, 1)), color.srgb_encode(truth)) for planes in (clean, given)
+        ]
+        assert scored[0] > scored[1] + 1.0
