@@ -359,11 +359,13 @@ def to_markdown(
 
 
 def _verdict(gains: list[float]) -> str:
-    """What the gains in dB of one variant on another say, one a seed: only where all seeds agree is anything shown."""
-    ahead = sum(gain > 0 for gain in gains)
-    said = {0: "does not hold", len(gains): "holds"}.get(ahead, "not shown")
-    error = f" ± {statistics.stdev(gains) / math.sqrt(len(gains)):.2f}" if len(gains) > 1 else ""
-    return f"{said} ({statistics.mean(gains):+.2f}{error} dB) | {ahead} of {len(gains)}"
+    """What the gains in dB of one variant on another say, one a seed: nothing within two standard errors of 0."""
+    mean, ahead = statistics.mean(gains), sum(gain > 0 for gain in gains)
+    if len(gains) == 1:
+        return f"not shown ({mean:+.2f} dB, one seed) | {ahead} of 1"
+    error = statistics.stdev(gains) / math.sqrt(len(gains))
+    said = "holds" if mean > 2 * error else "does not hold" if mean < -2 * error else "not shown"
+    return f"{said} ({mean:+.2f} ± {error:.2f} dB) | {ahead} of {len(gains)}"
 
 
 def _header(study: Study) -> tuple[str, str]:
@@ -400,7 +402,8 @@ def _plot(path: Path, title: str, curves: dict[str, list[list[tuple[int, float]]
     axes = figure.subplots()
     for number, (label, runs) in enumerate(curves.items()):
         for index, curve in enumerate(runs):
-            axes.plot(*zip(*curve, strict=True), color=f"C{number}", label=label if index == 0 else None)
+            style = {"color": f"C{number % 10}", "linestyle": "-" if number < 10 else "--", "marker": "."}
+            axes.plot(*zip(*curve, strict=True), **style, label=label if index == 0 else None)
     axes.set(title=title, xlabel="step", ylabel="PSNR of held-out crops, dB")
     axes.grid(alpha=0.3)
     axes.legend()
