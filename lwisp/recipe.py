@@ -54,6 +54,8 @@ class Recipe:
     clip: float = 0.5
     """Largest norm of the gradient."""
     ema: float = 0.999
+    logarithmic: bool = False
+    """The logarithm of each crop's mean absolute error in place of equation 4, so that every decibel counts alike."""
     alpha: float = 0.4
     """Weight of the structural loss (equations 3 and 5)."""
     scales: int = 5

@@ -125,7 +125,8 @@ class Student(nn.Module):
             rgb = rgb.float()
             if recipe.architecture.takes == "planes":  # compared as they are seen, or shadows would not count
                 rgb, target = color.srgb_encode(rgb), color.srgb_encode(target)
-            parts = {"reconstruction": losses.reconstruction(rgb, target)}
+            compare = losses.logarithmic if recipe.logarithmic else losses.reconstruction
+            parts = {"reconstruction": compare(rgb, target)}
             nothing = torch.zeros_like(parts["reconstruction"])
             structural = distilled = nothing
             tiny = recipe.by_level and min(rgb.shape[-2:]) < metrics.smallest_side(recipe.scales)

@@ -15,6 +15,18 @@ def test_equation_4_is_the_mean_absolute_error() -> None:
     assert float(losses.reconstruction(rgb, target)) == pytest.approx((0.1 + 0 + 0.6) / 3)
 
 
+def test_a_decibel_counts_alike_in_every_picture_of_the_logarithmic_loss() -> None:
+    rgb = torch.cat([picture(0.1, 0.3), picture(0.5, 0.51)])
+    target = torch.cat([picture(0.1, 0.5), picture(0.5, 0.5)])
+    expected = (math.log(0.1 + 5e-4) + math.log(0.005 + 5e-4)) / 2
+    assert float(losses.logarithmic(rgb, target)) == pytest.approx(expected, rel=1e-5)
+    rgb.requires_grad_()
+    losses.logarithmic(rgb, target).backward()
+    assert rgb.grad is not None
+    strong, weak = rgb.grad.abs().sum((1, 2, 3))
+    assert float(weak / strong) == pytest.approx(0.1005 / 0.0055, rel=1e-3)
+
+
 def test_equation_5_is_zero_for_equal_pictures_and_one_for_opposite_ones() -> None:
     torch.manual_seed(0)
     target = torch.rand(2, 3, 24, 24)

@@ -202,6 +202,16 @@ def _step_of(state: Path) -> int:
     return int(torch.load(state, weights_only=True)["step"])
 
 
+def test_the_logarithmic_loss_takes_the_place_of_the_mean(recipe: Recipe, tmp_path: Path) -> None:
+    plain, logarithmic = (
+        replace(recipe, steps=1, checkpoint_every=1, alpha=0.0, logarithmic=value) for value in (False, True)
+    )
+    for name, plan in (("a", plain), ("b", logarithmic)):
+        train(plan, tmp_path / f"{name}.safetensors")
+    before, after = (rows_of(tmp_path / f"{name}.safetensors.run")[-1]["reconstruction"] for name in "ab")
+    assert before > 0 > after
+
+
 def test_teacher_and_student_are_trained_one_after_the_other(distilled: Recipe, tmp_path: Path) -> None:
     weights = train(distilled, tmp_path / "toy.safetensors")
     teacher = load(tmp_path / RUN / "teacher.safetensors")
