@@ -401,9 +401,10 @@ def _plot(path: Path, title: str, curves: dict[str, list[list[tuple[int, float]]
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for number, (label, runs) in enumerate(curves.items()):
+        style = "-" if number < 10 else "--"  # there are ten colors
         for index, curve in enumerate(runs):
-            style = {"color": f"C{number % 10}", "linestyle": "-" if number < 10 else "--", "marker": "."}
-            axes.plot(*zip(*curve, strict=True), **style, label=label if index == 0 else None)
+            name = label if index == 0 else None
+            axes.plot(*zip(*curve, strict=True), color=f"C{number}", linestyle=style, marker=".", label=name)
     axes.set(title=title, xlabel="step", ylabel="PSNR of held-out crops, dB")
     axes.grid(alpha=0.3)
     axes.legend()
