@@ -187,7 +187,10 @@ class _Portable(nn.Module):
         for up, fuse in zip(network.up, network.fuse, strict=True):
             skip = skips.pop()
             decoder = fuse(up(decoder, skip, skips[-1]))
-        rgb: Tensor = network.look(torch.sigmoid(network.out(network.last_up(first * decoder)))).float()
+        out: Tensor = network.out(network.last_up(first * decoder))
+        if network.config.residual:
+            return (planes + out.float()).clamp(0, 1)
+        rgb: Tensor = network.look(torch.sigmoid(out)).float()
         return rgb
 
 

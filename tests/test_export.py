@@ -24,6 +24,7 @@ from tests.conftest import SAMPLE, TOY
 from tests.test_cli import call
 
 SIZES = ((2, 3), (33, 50), (96, 65))
+RETOUCHING = LWISPConfig(3, 4, upsample=False, residual=True)
 
 
 def make(config: LWISPConfig = TOY) -> Weights:
@@ -32,6 +33,8 @@ def make(config: LWISPConfig = TOY) -> Weights:
     with torch.no_grad():  # outputs that differ from place to place, not all near 0.5
         for parameter in network.parameters():
             parameter.mul_(1.7)
+        if config.residual:  # which begins with nothing to add
+            network.out.weight.normal_(std=0.1)
     photos = (Photo("a.jpg", "CC0"),)
     return Weights(network, Card("toy", config, InputConvention(), "MIT", photos, {"steps": 3}), "0" * 64)
 
@@ -57,7 +60,7 @@ def reference(planes: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     "config",
     [TOY, LWISPConfig(4, 4, padding="zeros", attention="multiply", core_input="twice", contrast="gated"),
-     LWISPConfig(3, 4, upsample=False), LWISPConfig(4, 4, fgam=False, ccb=False), LWISPConfig()],
+     LWISPConfig(3, 4, upsample=False), RETOUCHING, LWISPConfig(4, 4, fgam=False, ccb=False), LWISPConfig()],
 )  # fmt: skip
 @pytest.mark.parametrize("slices", [True, False])
 def test_the_portable_network_is_the_readable_one(config: LWISPConfig, slices: bool) -> None:
@@ -204,6 +207,15 @@ def test_develop_takes_an_exported_file(folder: Path, tmp_path: Path) -> None:
         result = call("develop", SAMPLE, "--weights", folder / name, "-o", output)
         assert result.exit_code == 0, result.output
         assert output.is_file()
+
+
+def test_weights_that_add_to_their_input_are_exported_too(tmp_path: Path) -> None:
+    weights, path = make(RETOUCHING), tmp_path / "retouch.onnx"
+    assert max(export(weights, path, "onnx").errors.values()) <= 1e-5
+    rgb = np.random.default_rng(0).random((33, 50, 3), np.float32)
+    expected = lwisp.retouch(weights, rgb, "fp32", "torch")
+    assert np.abs(expected - rgb).max() > 0.01
+    assert np.abs(lwisp.retouch(load(path), rgb) - expected).max() < 1e-5
 
 
 def test_what_cannot_be_exported_is_refused_before_work_begins(toy_file: Path, tmp_path: Path, folder: Path) -> None:
