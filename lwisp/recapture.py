@@ -27,7 +27,7 @@ LOG_DARK_NOISE = (-9.2, -6.2)  # log 1e-4, log 2e-3, where little light falls on
 SMOOTHED_SHARE = 0.75  # of samples whose camera smooths its noise, its chroma more: fine grain goes, blotches stay
 LOG_LUMA_BLUR, CHROMA_WIDER = (-0.6, 0.9), (1.0, 2.5)  # log 0.55 to log 2.5 px; how much wider the chroma's blur is
 LUMA_KEPT, CHROMA_KEPT = 0.5, 0.15  # share of the noise that is not blurred, at most
-LEFT_LOWER = 2.2  # by how much the log of the noise left after smoothing ends lower
+LEFT_RANGE = 0.67  # share of the range of the log of noise, from its lower end, that is left after smoothing
 MAX_BOOST = 40.0  # how much more noise a camera that smooths may begin with, in variance
 TAPS = 37
 CONTRAST = 0.7  # share of the smoothstep in a camera's tone, at most
@@ -73,7 +73,7 @@ def random_chain(count: int, generator: Generator, log_shot_noise: tuple[float, 
     kept = torch.where(smooths[:, None], kept, 1.0)
     chroma_gain = torch.where(smooths, uniform(count, 0.3, 1.0, generator), 1.0)
     low, high = log_shot_noise
-    log_shot = low + (high - LEFT_LOWER * smooths - low) * torch.rand(count, generator=generator)
+    log_shot = low + (high - low) * torch.where(smooths, LEFT_RANGE, 1.0) * torch.rand(count, generator=generator)
     boost = (1 / power_left(blur, kept)[:, 0]).clamp(max=MAX_BOOST)
     return Chain(
         camera,
