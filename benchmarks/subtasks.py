@@ -7,7 +7,7 @@ DATA holds `polyu/val`, `sidd`, `photos/mcmaster18`, `photos/val` and `lol`. Riv
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lwisp import evaluation
@@ -99,7 +99,7 @@ def main() -> None:
         side = options.side if section.protocol != "denoise-raw/photos" else None  # those are small already
         report = evaluation.evaluate(weights, folders, section.protocol, sheet=sheet, beside=beside, side=side)
         pages.append(_table(section, report, {path: load(path).card for path in rivals}, options.side))
-        rows += report.rows
+        rows += [replace(row, picture=f"{section.key}: {row.picture}") for row in report.rows]
         print(pages[-1], flush=True)
         write_csv(options.output / "subtasks.csv", rows)
         write_text(options.output / "subtasks.md", "\n".join(pages))
@@ -108,7 +108,7 @@ def main() -> None:
 def _table(section: Section, report: Report, cards: dict[str, Card], side: int | None) -> str:
     names = {"network": f"lwisp {section.weights}", **NAMES}
     for path, card in cards.items():
-        names[path] = str(getattr(card.architecture, "network", "LW-ISP"))
+        names[path] = f"{getattr(card.architecture, 'network', 'LW-ISP')}, trained for equal time"
     lines = [
         f"## {section.title}",
         "",
