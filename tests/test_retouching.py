@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 import lwisp
 from lwisp import color, inference, metrics, recapture
@@ -167,20 +167,24 @@ def test_weights_on_disk_are_those_that_were_saved(tmp_path: Path) -> None:
     assert loaded.card.architecture.takes == "planes"
 
 
+def developed() -> Tensor:
+    """A piece (3, 256, 256) of the developed sample."""
+    rgb = read_rgb(ROOT / "docs" / "images" / "before_after.jpg")[40:296, -300:-44]
+    return torch.from_numpy(rgb.copy()).permute(2, 0, 1) / 255
+
+
 @pytest.mark.parametrize(("name", "level", "gain"), [("denoise", "middle", 2.0), ("enhance", "3.5 EV", 6.0)])
 def test_the_shipped_weights_come_nearer_to_the_truth(
     name: Literal["denoise", "enhance"], level: str, gain: float
 ) -> None:
-    developed = read_rgb(ROOT / "docs" / "images" / "before_after.jpg")[40:296, -300:-44]
-    truth = torch.from_numpy(developed.copy()).permute(2, 0, 1) / 255
+    truth = developed()
     given, _ = recapture.case(name, truth, 0, level)
     rgb = lwisp.retouch(lwisp.load(name), given.permute(1, 2, 0).numpy())
     assert metrics.psnr(torch.from_numpy(rgb).permute(2, 0, 1), truth) > metrics.psnr(given, truth) + gain
 
 
 def test_the_shipped_weights_take_noise_out_of_planes() -> None:
-    developed = read_rgb(ROOT / "docs" / "images" / "before_after.jpg")[40:296, -300:-44]
-    photo = torch.from_numpy(developed.copy()).permute(2, 0, 1) / 255
+    photo = developed()
     network = lwisp.load("denoise-raw").network
     for level in recapture.NOISE_LEVELS:
         given, truth = recapture.case("denoise-raw", photo, 0, level)
