@@ -16,14 +16,16 @@ from torch.nn import functional
 
 from lwisp import color, formats, leaves, mosaic, recapture, unprocess
 from lwisp.checkpoint import InputConvention, Photo
-from lwisp.datasets import AS_SENSED, MAI21, SIDD, SUFFIXES, LoL, Pairs, Pictures, Zurich, read_picture, to_float
+from lwisp.datasets import AS_SENSED, MAI21, SIDD, SUFFIXES, LoL, Pairs, Pictures, PolyU, Zurich, read_picture, to_float
 from lwisp.errors import InputError
 from lwisp.files import is_regular
 from lwisp.image import check_picture, read_rgb
 from lwisp.model import Takes
 from lwisp.recapture import Task
 
-Kind = Literal["photos", "denoise", "denoise-raw", "enhance", "zurich", "mai21", "sidd", "sidd-raw", "lol", "pairs"]
+Kind = Literal[
+    "photos", "denoise", "denoise-raw", "enhance", "zurich", "mai21", "sidd", "sidd-raw", "polyu", "lol", "pairs"
+]
 
 SHRUNK_SHARE = 0.6  # of crops made smaller first: crisper than any photo of its size, as thin colored things are
 MAX_SHRINKING = 2.2
@@ -173,6 +175,8 @@ def open_data(
     elif kind in ("sidd", "sidd-raw"):
         takes: Literal["rgb", "planes"] = "rgb" if kind == "sidd" else "planes"
         train, test = SIDD(root, takes, "train", cache), SIDD(root, takes, "held-out", cache)
+    elif kind == "polyu":
+        train, test = PolyU(root, "train"), PolyU(root, "val")
     elif kind == "lol":
         train, test = LoL(root, "our485"), LoL(root, "eval15")
     else:

@@ -1,7 +1,7 @@
 """The datasets the paper names, on disk: aligned pairs, checked as a whole when they are opened.
 
-`Zurich`, `MAI21`, `SIDD`, `LoL` and `Pairs` are `Pictures`. `DND` and SIDD's benchmark have no public truth: they give
-noisy crops and take results in the form their servers want.
+`Zurich`, `MAI21`, `SIDD`, `PolyU`, `LoL` and `Pairs` are `Pictures`. `DND` and SIDD's benchmark have no public truth:
+they give noisy crops and take results in the form their servers want.
 """
 
 import base64
@@ -261,6 +261,26 @@ class DND:
     def result_file(folder: Path, image: int) -> Path:
         """Where the results of an image lie that is counted from 0."""
         return folder / f"{image + 1:04d}.mat"
+
+
+class PolyU:
+    """PolyU, real noise of five cameras (Xu et al., 2018): `train|val/NAME_real`, `NAME_mean`, the mean of many shots.
+
+    It comes in one folder without a split; scenes must not lie in both.
+    """
+
+    takes: Takes = "rgb"
+    convention = AS_SENSED
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, root: Path, split: Literal["train", "val"]) -> None:
+        self.pairs = formats.match_named(formats.list_files(root / split, SUFFIXES), "NAME_real", "NAME_mean")
+        formats.check_files([path for pair in self.pairs.values() for path in pair], "rgb")
+        self.names = self.groups = tuple(self.pairs)
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """Noisy and clean, (3, H, W) sRGB."""
+        return read_same_size(*self.pairs[self.names[index]])
 
 
 class LoL:

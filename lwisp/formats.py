@@ -1,6 +1,7 @@
 """The files that datasets consist of: checked by the folder before work begins, read into tensors one by one."""
 
 import hashlib
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -57,6 +58,24 @@ def match(inputs: dict[str, Path], targets: dict[str, Path]) -> dict[str, tuple[
             lonely = next(iter((targets if name in inputs else inputs).values())).parent
             raise InputError(f"{path}: has no partner of this name in {lonely}; remove it or fetch the other")
     return {name: (inputs[name], targets[name]) for name in inputs}
+
+
+def match_named(files: dict[str, Path], given: str, truth: str) -> dict[str, tuple[Path, Path]]:
+    """Pairs of one folder, told by their stems: "NAME_real" and "NAME_mean", or the like; other files do not matter.
+
+    `InputError` names the first input without its partner.
+    """
+    pattern = re.compile(re.escape(given).replace("NAME", "(.+)"))
+    names = {stem: match[1] for stem in files if (match := pattern.fullmatch(stem))}
+    if not names:
+        raise InputError(f"{next(iter(files.values())).parent}: no pictures named {given} in this folder")
+    pairs = {}
+    for stem, name in names.items():
+        partner = truth.replace("NAME", name)
+        if partner not in files:
+            raise InputError(f"{files[stem]}: has no partner {partner} beside it; remove it or fetch the other")
+        pairs[name] = files[stem], files[partner]
+    return pairs
 
 
 def check_files(paths: Sequence[Path], kind: Kind, size: tuple[int, int] | None = None) -> None:

@@ -1,6 +1,5 @@
 """The named protocols: what is scored, what the truth is, and what is done to a result before."""
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -9,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from lwisp import formats
 from lwisp.checkpoint import Weights, check_takes
 from lwisp.data import Case, find_photos, pair_cases, photo_cases, task_cases
 from lwisp.datasets import SIDD, SUFFIXES, LoL, Pairs, Pictures, Zurich, read_same_size, to_tensor
-from lwisp.errors import InputError
 from lwisp.recapture import Task
 
 
@@ -74,21 +73,12 @@ def _retaken(task: Task, folders: list[Path], weights: Weights) -> Iterator[Case
     return task_cases(task, list(enumerate(path for folder in folders for path in find_photos(folder))))
 
 
-def _named(given: re.Pattern[str], truth: str, folders: list[Path], weights: Weights) -> Iterator[Case]:
+def _named(given: str, truth: str, folders: list[Path], weights: Weights) -> Iterator[Case]:
     """Pairs that lie in one folder, told by their names."""
     check_takes(weights.card, "rgb")
     for folder in folders:
-        try:
-            files = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
-        except OSError as error:
-            raise InputError(f"{folder}: expected a folder of pictures: {error.strerror}") from error
-        found = {stem: match[1] for stem in files if (match := given.fullmatch(stem))}
-        if not found:
-            raise InputError(f"{folder}: no pictures named {given.pattern.replace('(.+)', 'NAME')} in this folder")
-        for stem, name in found.items():
-            if truth.format(name) not in files:
-                raise InputError(f"{files[stem]}: has no partner {truth.format(name)} beside it")
-            yield Case(name, "", *read_same_size(files[stem], files[truth.format(name)]))
+        for name, pair in formats.match_named(formats.list_files(folder, SUFFIXES), given, truth).items():
+            yield Case(name, "", *read_same_size(*pair))
 
 
 PROTOCOLS = {
@@ -125,7 +115,7 @@ PROTOCOLS = {
     "lowlight/pairs": Protocol(
         "pairs low_NAME, high_NAME of a folder, results rounded to 8 bits, brightness as it comes out, and scaled to "
         "the truth's mean.",
-        partial(_named, re.compile("low_(.+)"), "high_{}"),
+        partial(_named, "low_NAME", "high_NAME"),
         given=True,
         scaled=True,
     ),
@@ -138,12 +128,12 @@ PROTOCOLS = {
     ),
     "denoise/polyu": Protocol(
         "pairs NAME_real, NAME_mean of a folder (PolyU, CC15), results rounded to 8 bits.",
-        partial(_named, re.compile("(.+)_real"), "{}_mean"),
+        partial(_named, "NAME_real", "NAME_mean"),
         given=True,
     ),
     "denoise/sidd-crops": Protocol(
         "pairs NOISY_NAME, GT_NAME of a folder, results rounded to 8 bits.",
-        partial(_named, re.compile("NOISY_(.+)"), "GT_{}"),
+        partial(_named, "NOISY_NAME", "GT_NAME"),
         given=True,
     ),
     "denoise/photos": Protocol(

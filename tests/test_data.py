@@ -299,9 +299,12 @@ def test_the_data_of_a_folder_are_opened_by_their_kind(augment: bool, root: Path
         save(tmp_path / "pairs" / folder / f"{index}.png", values)
     for index, (word, values) in product(range(2), (("NOISY", dark), ("GT", picture))):
         save(tmp_path / "sidd" / f"000{index}_00{index}_GP_x" / f"000{index}_{word}_SRGB_010.PNG", values)
+    for split in ("train", "val"):
+        save(tmp_path / "polyu" / split / "1_real.png", dark)
+        save(tmp_path / "polyu" / split / "1_mean.png", picture)
     cache = tmp_path / "cache"
     cache.mkdir()
-    for kind in ("lol", "pairs", "sidd"):
+    for kind in ("lol", "pairs", "sidd", "polyu"):
         data = open_data(kind, tmp_path / kind, 40, 2, 0, InputConvention(), (), augment, cache)
         assert isinstance(data, Crops)
         assert (data.takes, len(data.names), len(list(data.cases())), data.augment) == ("rgb", 1, 1, augment)

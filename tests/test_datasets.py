@@ -19,7 +19,7 @@ from torch import Tensor
 import lwisp
 from lwisp.checkpoint import InputConvention
 from lwisp.data import Crops
-from lwisp.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Pairs, Zurich, held_out, to_float
+from lwisp.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Pairs, PolyU, Zurich, held_out, to_float
 from lwisp.mosaic import CFAS
 from tests.conftest import WriteDng, refusal
 
@@ -558,6 +558,30 @@ def test_a_damaged_info_of_dnd_is_named(dnd: Path) -> None:
     assert "smaller than its boxes" in refusal(dnd / "images_srgb" / "0003.mat", DND(dnd).crops, 2)
     path.unlink()
     assert "No such file" in refusal(path, DND, dnd)
+
+
+# PolyU
+
+
+def test_polyu_is_told_by_its_names(tmp_path: Path) -> None:
+    folder = tmp_path / "train"
+    for name in ("Sony_4_200_3200_door_2", "Canon80D_8_8_800_GO_1"):
+        save(folder / f"{name}_real.png", colorful(16, 24, len(name)))
+        save(folder / f"{name}_mean.png", colorful(16, 24, len(name) + 1))
+    save(folder / "notes.png", colorful(8, 8))
+    pairs = PolyU(tmp_path, "train")
+    assert (pairs.takes, pairs.names) == ("rgb", ("Canon80D_8_8_800_GO_1", "Sony_4_200_3200_door_2"))
+    noisy, clean = pairs.read(0)
+    assert same(noisy, planes_of(colorful(16, 24, 21)))
+    assert same(clean, planes_of(colorful(16, 24, 22)))
+    mean = folder / "Sony_4_200_3200_door_2_mean.png"
+    cut_short(mean, 0.5)
+    assert "cut short" in refusal(mean, PolyU, tmp_path, "train")
+    mean.unlink()
+    assert f"has no partner {mean.stem}" in refusal(
+        folder / mean.name.replace("mean", "real"), PolyU, tmp_path, "train"
+    )
+    assert "expected a folder" in refusal(tmp_path / "val", PolyU, tmp_path, "val")
 
 
 # LoL

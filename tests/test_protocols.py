@@ -54,6 +54,7 @@ def test_pairs_of_one_folder_are_told_by_their_names(
     (tmp_path / "pairs" / f"{truth.format(1)}.png").unlink()
     with pytest.raises(lwisp.InputError, match="has no partner"):
         evaluate(identity, [tmp_path / "pairs"], protocol)
+    (tmp_path / "pairs" / f"{given.format(0)}.png").rename(tmp_path / "other.png")
     with pytest.raises(lwisp.InputError, match="no pictures named"):
         evaluate(identity, [tmp_path], protocol)
 
@@ -69,11 +70,14 @@ def test_filters_with_an_oracle_denoise_beside(identity: Weights, tmp_path: Path
 def test_low_light_is_judged_as_it_comes_out_and_at_the_truths_mean(
     identity: Weights, photos: Path, tmp_path: Path
 ) -> None:
-    report = evaluate(identity, [photos], "lowlight/photos", "fp32", beside=("equalized", "clahe"), side=164)
+    report = evaluate(
+        identity, [photos], "lowlight/photos", "fp32", beside=("equalized", "clahe", "clahe-plain"), side=164
+    )
     chains = Counter((row.case, row.chain) for row in report.rows)
     assert set(chains.values()) == {3}
     assert {case for case, _ in chains} == {"2 EV", "3.5 EV", "5 EV"}
-    assert len(chains) == 3 * 4 * 2
+    assert len(chains) == 3 * 5 * 2
+    assert report.mean("2 EV", "clahe-plain", "psnr") <= report.mean("2 EV", "clahe", "psnr")
     assert report.mean("5 EV", "given", "psnr") < report.mean("2 EV", "given", "psnr")
     assert report.mean("3.5 EV", "given, scaled", "psnr") > report.mean("3.5 EV", "given", "psnr") + 3
     rgb, truth = torch.rand(3, 8, 9) * 0.2, torch.rand(3, 8, 9) * 0.2 + 0.3
