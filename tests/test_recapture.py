@@ -108,12 +108,11 @@ def test_files_have_eight_bits_and_some_have_been_jpegs() -> None:
     assert psnr(compressed, many) > 30
 
 
-def test_low_light_is_dark_and_its_target_is_not() -> None:
+def test_low_light_is_dark_and_its_target_is_the_photograph() -> None:
     given, target = recapture.dark(PHOTOS, seeded())
     assert float(given.mean()) < 0.5 * float(target.mean())
-    dim, (_, lifted) = 0.4 * PHOTOS, recapture.dark(0.4 * PHOTOS, seeded(3))
-    assert float(lifted.mean()) > 1.2 * float(dim.mean())
-    assert float(lifted.max()) <= 1
+    windows = PHOTOS.unfold(2, target.shape[-2], 1).unfold(3, target.shape[-1], 1).movedim(1, 3)
+    assert any(torch.equal(window, target) for window in windows.flatten(1, 2).movedim(1, 0))
 
 
 @pytest.mark.parametrize("task", TASKS)
