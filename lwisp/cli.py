@@ -315,6 +315,7 @@ def reproduce(
             "fgam",
             "distillation",
             "teacher",
+            "blocks",
             "beta",
             "lr",
             "denoise-clock",
@@ -363,7 +364,9 @@ def evaluate(
     against: Annotated[
         Path | None, typer.Option(help="Folder of another tool's pictures, to be scored beside.", readable=False)
     ] = None,
-    beside: Annotated[str, typer.Option(help="bm3d, nlm, wavelets, equalized, clahe, or weights files.")] = "",
+    beside: Annotated[
+        str, typer.Option(help="bm3d, nlm, wavelets, equalized, clahe, clahe-plain, weights files.")
+    ] = "",
     side: Annotated[int | None, typer.Option(help="Score only the middles of pictures, so many px a side.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for rows, report and contact sheet.", readable=False)

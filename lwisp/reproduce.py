@@ -89,6 +89,16 @@ STUDIES = {
         ),
         ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3), (2, 4), (3, 5), (4, 5)),
     ),
+    "blocks": Study(
+        "Table 5 without distillation: FGAM and CCB",
+        (
+            Variant("backbone", BACKBONE, paper=20.92),
+            Variant("+ FGAM", FGAM, paper=21.17),
+            Variant("+ CCB", CCB, paper=21.28),
+            Variant("+ FGAM + CCB", FULL, paper=21.36),
+        ),
+        ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3)),
+    ),
     "table1": Study("Tables 1 and 2: other networks, equal steps", NETWORKS_OF_TABLE_1, latency=True),
     "table1-clock": Study(
         "Tables 1 and 2: other networks, equal time on one machine", NETWORKS_OF_TABLE_1, clock=True, latency=True
