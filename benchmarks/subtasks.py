@@ -3,7 +3,7 @@
     python benchmarks/subtasks.py DATA --output docs/results [--rivals runs/KEY.safetensors,...] [--only polyu,...]
 
 DATA holds `polyu/val`, `sidd`, `photos/mcmaster18`, `photos/val` and `lol`. Rivals are what
-`lwisp reproduce denoise-clock recipes/denoise-study.toml` trained.
+`lwisp reproduce denoise-clock recipes/denoise-study.toml` trained, `--polyu` what `lwisp train recipes/polyu.toml` did.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lwisp import evaluation
-from lwisp.checkpoint import Card, load
+from lwisp.checkpoint import load
 from lwisp.errors import InputError
 from lwisp.evaluation import DECIMALS, TITLES, Report, interval
 from lwisp.files import make_folder, write_csv, write_text
@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--rivals", default="", help="weights files, with commas between")
+    parser.add_argument("--polyu", help="research weights that PolyU's other scenes trained")
     parser.add_argument("--only", default="", help=f"of {', '.join(section.key for section in SECTIONS)}")
     parser.add_argument("--side", type=int, default=None, help="score the middles of so many px, which is quicker")
     for name in ("denoise", "denoise-raw", "enhance"):
@@ -94,22 +95,27 @@ def main() -> None:
         if section.key not in wanted:
             continue
         weights = load(getattr(options, section.weights.replace("-", "_")))
-        beside = (*section.beside, *(rivals if section.ours else ()))
+        labels = {path: _trained(path) for path in rivals if section.ours}
+        if options.polyu and section.key == "polyu":
+            labels[options.polyu] = "LW-ISP, trained on PolyU's other scenes (research only)"
+        beside = (*section.beside, *labels)
         folders = [options.data / folder for folder in section.folders]
         sheet = options.output / f"subtasks-{section.key}.png"
         side = options.side if section.protocol != "denoise-raw/photos" else None  # those are small already
         report = evaluation.evaluate(weights, folders, section.protocol, sheet=sheet, beside=beside, side=side)
-        pages.append(_table(section, report, {path: load(path).card for path in rivals}, options.side))
+        pages.append(_table(section, report, labels, options.side))
         rows += [replace(row, picture=f"{section.key}: {row.picture}") for row in report.rows]
         print(pages[-1], flush=True)
         write_csv(options.output / "subtasks.csv", rows)
         write_text(options.output / "subtasks.md", "\n".join(pages))
 
 
-def _table(section: Section, report: Report, cards: dict[str, Card], side: int | None) -> str:
-    names = {"network": f"lwisp {section.weights}", **NAMES}
-    for path, card in cards.items():
-        names[path] = f"{getattr(card.architecture, 'network', 'LW-ISP')}, trained for equal time"
+def _trained(path: str) -> str:
+    return f"{getattr(load(path).card.architecture, 'network', 'LW-ISP')}, trained for equal time"
+
+
+def _table(section: Section, report: Report, labels: dict[str, str], side: int | None) -> str:
+    names = {"network": f"lwisp {section.weights}", **NAMES, **labels}
     lines = [
         f"## {section.title}",
         "",

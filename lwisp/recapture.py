@@ -163,7 +163,8 @@ def store(rgb: Tensor, generator: Generator | None = None) -> Tensor:
 
 
 def noisy(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Photographs (B, 3, H, W) in [0, 1] -> the same with a camera's noise, and clean; both lose `MARGIN`."""
+    """Photographs (B, 3, H, W) in [0, 1] -> such with a camera's noise, and clean; both lose `MARGIN`."""
+    photo = unprocess.recolor([photo], generator)[0].clamp(0, 1)
     chain = random_chain(len(photo), generator)
     taken = retake(decode(photo, chain.contrast), chain, torch.ones(len(photo)), generator)
     return _shift(store(finish(taken, chain.contrast), generator), photo, generator)

@@ -5,6 +5,7 @@ matrix, gains, exposure, mosaic, noise. What undoes it in use lives in `mosaic` 
 All functions take batches and a `torch.Generator`, so that a seed fixes every sample.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -128,7 +129,8 @@ def simulate(canonical: Tensor, frame: Tensor, generator: Generator) -> tuple[Te
     Gives canonical planes (B, 4, H/2, W/2) at the frame's exposure, and sRGB targets (B, 3, H, W) in [0, 1].
     """
     count = len(canonical)
-    canonical, frame = recolor(canonical, frame, generator)
+    encoded = [light.clamp(min=1e-6) ** (1 / 2.2) for light in (canonical, frame)]
+    canonical, frame = (picture**2.2 for picture in recolor(encoded, generator))
     camera = random_camera(count, generator)
     over = torch.rand(count, generator=generator) < OVEREXPOSED_SHARE
     exposure = torch.where(over, uniform(count, 0, 1, generator), uniform(count, -2, 0, generator))
@@ -157,23 +159,21 @@ def simulate(canonical: Tensor, frame: Tensor, generator: Generator) -> tuple[Te
     return planes, color.render(canonical * (exposure * gain)[:, None, None, None])
 
 
-def recolor(canonical: Tensor, frame: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Give some samples colors of their own, crop and frame alike: photographs have few thin colored things.
+def recolor(pictures: Sequence[Tensor], generator: Generator) -> list[Tensor]:
+    """Give some samples of display-referred batches (B, 3, H, W) colors of their own, up to 1.2, in all batches alike.
 
-    Channels are mixed so that gray stays gray, then black and white move in each, both in display-referred values:
-    dark twigs before a sky become green before violet, and detail in luminance becomes detail in color.
+    Photographs have few thin colored things. Channels are mixed so that gray stays gray, then black and white move in
+    each: dark twigs before a sky become green before violet, and detail in luminance becomes detail in color.
     """
-    count = len(canonical)
+    count = len(pictures[0])
     some = (torch.rand(count, generator=generator) < RECOLORED_SHARE)[:, None, None, None]
     mix = MIXING * torch.randn(count, 3, 3, generator=generator)
     mix = torch.eye(3) + mix - mix.mean(-1, keepdim=True)
     black, fall = LEVEL_SHIFT * torch.rand(2, count, 3, 1, 1, generator=generator) ** 2
-
-    def change(light: Tensor) -> Tensor:
-        encoded = color.apply_matrix(mix, light.clamp(min=1e-6) ** (1 / 2.2)).clamp(0, 1.2)
-        return torch.where(some, (black + (1 - fall - black) * encoded) ** 2.2, light)
-
-    return change(canonical), change(frame)
+    return [
+        torch.where(some, black + (1 - fall - black) * color.apply_matrix(mix, picture).clamp(0, 1.2), picture)
+        for picture in pictures
+    ]
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,15 @@ def test_files_have_eight_bits_and_some_have_been_jpegs() -> None:
     assert psnr(compressed, many) > 30
 
 
+def test_clean_pictures_to_denoise_have_colors_that_photographs_lack() -> None:
+    def chroma(pictures: torch.Tensor) -> torch.Tensor:
+        return (pictures.amax(1) - pictures.amin(1)).flatten(1).quantile(0.9, 1)
+
+    gray = PHOTOS.mean(1, keepdim=True).expand(-1, 3, -1, -1).repeat(8, 1, 1, 1)
+    _, target = recapture.noisy(gray, seeded())
+    assert 0.3 < float((chroma(target) > 0.05).float().mean()) < 0.9
+
+
 def test_low_light_is_dark_and_its_target_is_the_photograph() -> None:
     given, target = recapture.dark(PHOTOS, seeded())
     assert float(given.mean()) < 0.5 * float(target.mean())

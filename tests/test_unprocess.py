@@ -94,3 +94,18 @@ def test_a_single_dot_stays_on_its_spot() -> None:
     planes, target = unprocess.simulate(light, frame, torch.Generator().manual_seed(3))
     for picture in (planes, target[..., ::2, ::2]):  # over all samples: in one, a hot photosite may be brighter
         assert divmod(int(picture.sum((0, 1)).argmax()), 16) == (5, 10)
+
+
+def test_some_samples_get_colors_of_their_own(generator: torch.Generator) -> None:
+    pictures, frames = torch.rand(COUNT, 3, 8, 8, generator=generator), torch.rand(COUNT, 3, 4, 4, generator=generator)
+    frames[..., 0, 0] = pictures[..., 0, 0]
+    recolored, changed = unprocess.recolor([pictures, frames], generator)
+    kept = (recolored == pictures).flatten(1).all(1)
+    assert 0.2 < float(kept.float().mean()) < 0.6
+    assert torch.equal(kept, (changed == frames).flatten(1).all(1))
+    assert torch.allclose(changed[..., 0, 0], recolored[..., 0, 0], atol=1e-6)  # the same change in all batches
+    assert 0 <= float(recolored.min()) <= float(recolored.max()) <= 1.2
+    gray = torch.rand(COUNT, 1, 8, 8, generator=generator).expand(-1, 3, -1, -1)
+    for channel in unprocess.recolor([gray], generator)[0].unbind(1):  # only black and white move in a gray picture
+        pairs = torch.stack([channel.flatten(1), gray[:, 0].flatten(1)], 1)
+        assert min(abs(float(torch.corrcoef(pair)[0, 1])) for pair in pairs) > 0.999
