@@ -23,7 +23,7 @@ Task = Literal["denoise", "denoise-raw", "enhance"]
 MARGIN = 8  # px that a batch loses on each axis, so that the blocks of JPEG begin anywhere
 
 LOG_SHOT_NOISE = (-10.4, -3.7)  # log 3e-5, log 2.5e-2; from ISO 200 of a large sensor to ISO 12800 of a small one
-LOG_DARK_NOISE = (-9.2, -6.2)  # log 1e-4, log 2e-3, where little light falls on it
+LOG_DARK_NOISE = (-11.5, -6.2)  # log 1e-5, log 2e-3, where little light falls on it
 SMOOTHED_SHARE = 0.75  # of samples whose camera smooths its noise, its chroma more: fine grain goes, blotches stay
 LOG_LUMA_BLUR, CHROMA_WIDER = (-0.6, 0.9), (1.0, 2.5)  # log 0.55 to log 2.5 px; how much wider the chroma's blur is
 LUMA_KEPT, CHROMA_KEPT = 0.5, 0.15  # share of the noise that is not blurred, at most
