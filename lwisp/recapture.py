@@ -23,7 +23,7 @@ Task = Literal["denoise", "denoise-raw", "enhance"]
 MARGIN = 8  # px that a batch loses on each axis, so that the blocks of JPEG begin anywhere
 
 LOG_SHOT_NOISE = (-10.4, -3.7)  # log 3e-5, log 2.5e-2; from ISO 200 of a large sensor to ISO 12800 of a small one
-LOG_DARK_NOISE = (-11.5, -6.2)  # log 1e-5, log 2e-3, where little light falls on it
+LOG_DARK_NOISE = (-9.2, -6.2)  # log 1e-4, log 2e-3, where little light falls on it
 SMOOTHED_SHARE = 0.75  # of samples whose camera smooths its noise, its chroma more: fine grain goes, blotches stay
 LOG_LUMA_BLUR, CHROMA_WIDER = (-0.6, 0.9), (1.0, 2.5)  # log 0.55 to log 2.5 px; how much wider the chroma's blur is
 LUMA_KEPT, CHROMA_KEPT = 0.5, 0.15  # share of the noise that is not blurred, at most
@@ -33,6 +33,7 @@ TAPS = 37
 CONTRAST = 0.7  # share of the smoothstep in a camera's tone, at most
 COMPRESSED_SHARE, QUALITY = 0.5, (60, 98)
 STOPS = (1.5, 6.0)  # EV that are lacking in low light: 2 to 5, and some beyond, where guesses would be too narrow
+SHOULDER = 2.5  # by how much more a camera's tone lifts the dark than white, at most: in low light all of it is lifted
 DRIFT, CASE_DRIFT = 0.1, 0.07  # standard deviation of the log of gains that are off in low light; of test cases
 
 NOISE_LEVELS = {"low": (5e-4, 2e-6), "middle": (2e-3, 1e-5), "high": (1.2e-2, 3e-4)}
@@ -186,8 +187,11 @@ def dark(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     chain = random_chain(count, generator, LOG_DARK_NOISE)
     chain = replace(chain, drift=(DRIFT * torch.randn(count, 3, generator=generator)).exp())
     exposure = (-uniform(count, *STOPS, generator)).exp2()
-    taken = retake(decode(photo, chain.contrast), chain, exposure, generator)
-    return _shift(store(finish(taken, chain.contrast), generator), photo, generator)
+    shoulder = uniform(count, -SHOULDER, SHOULDER, generator).clamp(min=0)[:, None, None, None]  # half have none
+    light = decode(photo, chain.contrast)
+    taken = retake(light / (1 + shoulder - shoulder * light), chain, exposure, generator).clamp(0, 1)
+    seen = finish(taken * (1 + shoulder) / (1 + shoulder * taken), chain.contrast)
+    return _shift(store(seen, generator), photo, generator)
 
 
 BATCHES: dict[Task, Callable[[Tensor, Generator], tuple[Tensor, Tensor]]] = {
