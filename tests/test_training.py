@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 import lwisp
@@ -409,13 +410,18 @@ def test_every_recipe_of_the_project_reads() -> None:
     assert names["zurich"].distill == ("up2", "up3", "up4")
 
 
-@pytest.mark.parametrize("name", ["denoise", "denoise-raw", "enhance", "sidd", "sidd-raw", "lol"])
+@pytest.mark.parametrize("name", ["denoise", "denoise-raw", "enhance", "sidd", "sidd-raw", "polyu", "lol"])
 def test_recipes_of_subtasks_train_what_the_verbs_take(name: str, recipe: Recipe, tmp_path: Path) -> None:
     plan = read_recipe(ROOT / "recipes" / f"{name}.toml")
     assert isinstance(plan.architecture, LWISPConfig)
     data = tmp_path / "data"
     if name.startswith("sidd"):
         synthetic.write_sidd(data, synthetic.pictures(4, 0, 48, 64))
+    elif name == "polyu":
+        for split in ("train", "val"):
+            (data / split).mkdir(parents=True)
+            for word, picture in zip(("real", "mean"), synthetic.pictures(2, 0, 48, 64), strict=True):
+                Image.fromarray(picture.permute(1, 2, 0).numpy()).save(data / split / f"1_{word}.png")
     elif name == "lol":
         made = synthetic.pictures(2, 0, 48, 64)
         synthetic.write_lol(data, {"our485": made, "eval15": made})
