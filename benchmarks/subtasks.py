@@ -36,7 +36,7 @@ it is scored better than anyone could use it.
 
 **Better denoisers exist, and far larger ones**: on SIDD the paper prints 39.44 dB for LW-ISP, NAFNet's authors 40.30 dB
 for theirs, of fourteen times the parameters. Those are figures of papers, of networks trained on SIDD for days; nothing
-on this page was trained on SIDD, PolyU, LoL or McMaster.
+on this page was trained on SIDD, LoL or McMaster, and on PolyU only what says so.
 """
 
 TRAINED = """Networks beside were trained by the same loop on the same photographs for the same time on one machine

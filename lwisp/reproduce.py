@@ -76,28 +76,26 @@ NETWORKS_OF_TABLE_1 = (
         for network in [NETWORKS[name]]
     ),
 )
+BLOCKS = Study(
+    "Table 5 without distillation: FGAM and CCB",
+    (
+        Variant("backbone", BACKBONE, paper=20.92),
+        Variant("+ FGAM", FGAM, paper=21.17),
+        Variant("+ CCB", CCB, paper=21.28),
+        Variant("+ FGAM + CCB", FULL, paper=21.36),
+    ),
+    ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3)),
+)
 STUDIES = {
+    "blocks": BLOCKS,
     "table5": Study(
         "Table 5: FGAM, CCB and distillation",
         (
-            Variant("backbone", BACKBONE, paper=20.92),
-            Variant("+ FGAM", FGAM, paper=21.17),
-            Variant("+ CCB", CCB, paper=21.28),
-            Variant("+ FGAM + CCB", FULL, paper=21.36),
+            *BLOCKS.variants,
             Variant("+ CCB + distillation", CCB, UP, 21.40),
             Variant("+ FGAM + CCB + distillation", FULL, UP, 21.57),
         ),
-        ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3), (2, 4), (3, 5), (4, 5)),
-    ),
-    "blocks": Study(
-        "Table 5 without distillation: FGAM and CCB",
-        (
-            Variant("backbone", BACKBONE, paper=20.92),
-            Variant("+ FGAM", FGAM, paper=21.17),
-            Variant("+ CCB", CCB, paper=21.28),
-            Variant("+ FGAM + CCB", FULL, paper=21.36),
-        ),
-        ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3)),
+        (*BLOCKS.order, (2, 4), (3, 5), (4, 5)),
     ),
     "table1": Study("Tables 1 and 2: other networks, equal steps", NETWORKS_OF_TABLE_1, latency=True),
     "table1-clock": Study(

@@ -1,4 +1,4 @@
-"""What takes noise or darkness away without having learned it, at its best: settings are chosen by an oracle.
+"""What takes noise or darkness away without having learned it: settings are chosen by an oracle, but for plain CLAHE.
 
 All of them take a picture (3, H, W) in [0, 1] and the truth, which nothing but the choice of the setting sees.
 """
