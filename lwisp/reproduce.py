@@ -87,7 +87,6 @@ BLOCKS = Study(
     ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3)),
 )
 STUDIES = {
-    "blocks": BLOCKS,
     "table5": Study(
         "Table 5: FGAM, CCB and distillation",
         (
@@ -97,6 +96,7 @@ STUDIES = {
         ),
         (*BLOCKS.order, (2, 4), (3, 5), (4, 5)),
     ),
+    "blocks": BLOCKS,
     "table1": Study("Tables 1 and 2: other networks, equal steps", NETWORKS_OF_TABLE_1, latency=True),
     "table1-clock": Study(
         "Tables 1 and 2: other networks, equal time on one machine", NETWORKS_OF_TABLE_1, clock=True, latency=True
