@@ -24,17 +24,21 @@ MARGIN = 8  # px that a batch loses on each axis, so that the blocks of JPEG beg
 
 LOG_SHOT_NOISE = (-10.4, -3.7)  # log 3e-5, log 2.5e-2; from ISO 200 of a large sensor to ISO 12800 of a small one
 LOG_DARK_NOISE = (-9.2, -6.2)  # log 1e-4, log 2e-3, where little light falls on it
-SMOOTHED_SHARE = 0.75  # of samples whose camera smooths its noise, its chroma more: fine grain goes, blotches stay
+SMOOTHED_SHARE = 0.55  # of samples whose camera smooths its noise, its chroma more: fine grain goes, blotches stay
+DARK_SMOOTHED_SHARE = 0.75  # the same in low light
 LOG_LUMA_BLUR, CHROMA_WIDER = (-0.6, 0.9), (1.0, 2.5)  # log 0.55 to log 2.5 px; how much wider the chroma's blur is
 LUMA_KEPT, CHROMA_KEPT = 0.5, 0.15  # share of the noise that is not blurred, at most
+DARKEST = 1e-4  # of white, under which contrast does not count as structure
 LEFT_RANGE = 0.67  # share of the range of the log of noise, from its lower end, that is left after smoothing
 MAX_BOOST = 40.0  # how much more noise a camera that smooths may begin with, in variance
 TAPS = 37
 CONTRAST = 0.7  # share of the smoothstep in a camera's tone, at most
 COMPRESSED_SHARE, QUALITY = 0.5, (60, 98)
 STOPS = (1.5, 6.0)  # EV that are lacking in low light: 2 to 5, and some beyond, where guesses would be too narrow
-SHOULDER = 2.5  # by how much more a camera's tone lifts the dark than white, at most: in low light all of it is lifted
-DRIFT, CASE_DRIFT = 0.1, 0.07  # standard deviation of the log of gains that are off in low light; of test cases
+ASTRAY = (3.0, 5.0)  # EV where a camera's tone and balance begin to be astray, and where they are so as far as they go
+SHOULDER = 2.5  # by how much more the tone lifts the dark than white, at most: in low light all of it is lifted
+DRIFT, DARK_DRIFT = 0.1, (0.05, 0.5)  # standard deviation of the log of gains that are off in low light, in deep dark
+CASE_DRIFT = 0.07  # the same of test cases
 
 NOISE_LEVELS = {"low": (5e-4, 2e-6), "middle": (2e-3, 1e-5), "high": (1.2e-2, 3e-4)}
 """Shot and read noise of the test cases: about ISO 200, 800 and 6400; the last two as in `synthetic`."""
@@ -57,16 +61,23 @@ class Chain:
     """(B, 2), standard deviation in px of what smooths the noise of luma and of chroma."""
     kept: Tensor
     """(B, 2), share of that noise that is not smoothed; 1 where the camera leaves it as it is."""
+    spared: Tensor
+    """Share of what is smoothed that stays where the picture has structure, for a camera would not lose it."""
     chroma_gain: Tensor
     contrast: Tensor
     drift: Tensor
     """(B, 3), by what the gains are off."""
 
 
-def random_chain(count: int, generator: Generator, log_shot_noise: tuple[float, float] = LOG_SHOT_NOISE) -> Chain:
+def random_chain(
+    count: int,
+    generator: Generator,
+    log_shot_noise: tuple[float, float] = LOG_SHOT_NOISE,
+    smoothed_share: float = SMOOTHED_SHARE,
+) -> Chain:
     """So many cameras with chains, the noise that they leave log-uniform."""
     camera = unprocess.random_camera(count, generator)
-    smooths = torch.rand(count, generator=generator) < SMOOTHED_SHARE
+    smooths = torch.rand(count, generator=generator) < smoothed_share
     luma_blur = uniform(count, *LOG_LUMA_BLUR, generator).exp()
     blur = torch.stack([luma_blur, luma_blur * uniform(count, *CHROMA_WIDER, generator)], 1)
     kept = torch.tensor([LUMA_KEPT, CHROMA_KEPT]) * torch.rand(count, 2, generator=generator)
@@ -83,6 +94,7 @@ def random_chain(count: int, generator: Generator, log_shot_noise: tuple[float, 
         uniform(count, -0.03, 0.06, generator).clamp(min=0),
         blur,
         kept,
+        torch.zeros(count),
         chroma_gain,
         uniform(count, 0.0, CONTRAST, generator),
         torch.ones(count, 3),
@@ -109,17 +121,31 @@ def retake(light: Tensor, chain: Chain, exposure: Tensor, generator: Generator) 
     taken = unprocess.digitize(taken, chain.bits, chain.black_level)
     error = color.demosaic(taken - clean)
     gains = camera.white_balance * chain.drift
-    error = smooth(error * gains[:, :, None, None], chain.blur, chain.kept, chain.chroma_gain)
+    kept = chain.kept[:, :, None, None]
+    kept = kept + (1 - kept) * chain.spared[:, None, None, None] * structure(sensor, chain.shot_noise)
+    error = smooth(error * gains[:, :, None, None], chain.blur, kept, chain.chroma_gain)
     back = color.CANONICAL_TO_SRGB @ camera.cam2rgb
     return color.apply_matrix(back, sensor * gains[:, :, None, None] + error)
 
 
+def structure(seen: Tensor, shot_noise: Tensor) -> Tensor:
+    """How far the contrast around each pixel of (B, 3, H, W) stands out of shot noise (B,): (B, 1, H, W) in [0, 1]."""
+    level = functional.pad(seen.mean(1, keepdim=True).clamp(min=DARKEST).sqrt(), (1, 1, 1, 1), mode="replicate")
+    down, right = level[..., 2:, 1:-1] - level[..., :-2, 1:-1], level[..., 1:-1, 2:] - level[..., 1:-1, :-2]
+    contrast = functional.max_pool2d((down.square() + right.square()) / 4, 5, 1, 2)
+    contrast = functional.avg_pool2d(contrast, 5, 1, 2, count_include_pad=False)
+    return contrast / (contrast + shot_noise[:, None, None, None] / 4)  # of the root the noise is half the root of that
+
+
 def smooth(noise: Tensor, blur: Tensor, kept: Tensor, chroma_gain: Tensor) -> Tensor:
-    """Noise (B, 3, H, W) as cameras leave it: luma and chroma blurred by (B, 2) px but for a share kept."""
+    """Noise (B, 3, H, W) as cameras leave it: luma and chroma blurred by (B, 2) px but for a share kept.
+
+    The shares (B, 2, H, W) may have sides of 1.
+    """
     luma = noise.mean(1, keepdim=True)
     parts = torch.cat([luma, noise - luma], 1)  # (B, 4, H, W)
     if bool((kept < 1).any()):
-        parts = torch.lerp(_blur(parts, blur[:, [0, 1, 1, 1]]), parts, kept[:, [0, 1, 1, 1], None, None])
+        parts = torch.lerp(_blur(parts, blur[:, [0, 1, 1, 1]]), parts, kept[:, [0, 1, 1, 1]])
     return parts[:, :1] + chroma_gain[:, None, None, None] * parts[:, 1:]
 
 
@@ -167,6 +193,7 @@ def noisy(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """Photographs (B, 3, H, W) in [0, 1] -> such with a camera's noise, and clean; both lose `MARGIN`."""
     photo = unprocess.recolor([photo], generator)[0].clamp(0, 1)
     chain = random_chain(len(photo), generator)
+    chain = replace(chain, spared=torch.rand(len(photo), generator=generator))
     taken = retake(decode(photo, chain.contrast), chain, torch.ones(len(photo)), generator)
     return _shift(store(finish(taken, chain.contrast), generator), photo, generator)
 
@@ -184,12 +211,15 @@ def noisy_planes(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
 def dark(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """Photographs (B, 3, H, W) in [0, 1] -> the same in low light, and as they are; both lose `MARGIN`."""
     count = len(photo)
-    chain = random_chain(count, generator, LOG_DARK_NOISE)
-    chain = replace(chain, drift=(DRIFT * torch.randn(count, 3, generator=generator)).exp())
-    exposure = (-uniform(count, *STOPS, generator)).exp2()
-    shoulder = uniform(count, -SHOULDER, SHOULDER, generator).clamp(min=0)[:, None, None, None]  # half have none
+    chain = random_chain(count, generator, LOG_DARK_NOISE, DARK_SMOOTHED_SHARE)
+    stops = uniform(count, *STOPS, generator)
+    astray = ((stops - ASTRAY[0]) / (ASTRAY[1] - ASTRAY[0])).clamp(0, 1)
+    spread = torch.lerp(torch.tensor(DRIFT), uniform(count, *DARK_DRIFT, generator), astray)[:, None]
+    drift = (spread * torch.randn(count, 3, generator=generator)).exp()
+    chain = replace(chain, contrast=chain.contrast * astray, drift=drift)
+    shoulder = (uniform(count, 0.0, SHOULDER, generator) * astray)[:, None, None, None]
     light = decode(photo, chain.contrast)
-    taken = retake(light / (1 + shoulder - shoulder * light), chain, exposure, generator).clamp(0, 1)
+    taken = retake(light / (1 + shoulder - shoulder * light), chain, (-stops).exp2(), generator).clamp(0, 1)
     seen = finish(taken * (1 + shoulder) / (1 + shoulder * taken), chain.contrast)
     return _shift(store(seen, generator), photo, generator)
 
@@ -220,7 +250,7 @@ def case(task: Task, photo: Tensor, seed: int, level: str) -> tuple[Tensor, Tens
     shot, read = DARK_NOISE if task == "enhance" else NOISE_LEVELS[level]
     bits, black = torch.tensor([14]), torch.tensor([0.03])
     as_it_is = torch.ones(1, 2)
-    chain = Chain(camera, shot * one, read * one, bits, black, as_it_is, as_it_is, one, zero, drift)
+    chain = Chain(camera, shot * one, read * one, bits, black, as_it_is, as_it_is, zero, one, zero, drift)
     light = decode(photo[None], zero)
     exposure = one * 2 ** -LIGHT_LEVELS[level] if task == "enhance" else one
     if task == "denoise-raw":
