@@ -30,6 +30,9 @@ FinishedFormat = Annotated[
     Literal["jpg", "png", "png16", "tiff"] | None,
     typer.Option(help="JPEG, PNG of 8 or 16 bits, TIFF of 16; the file's own, or what the output's suffix says."),
 ]
+Passes = Annotated[
+    int, typer.Option(help="1, 2 or 4: the mean over mirror images, cleaner, in as many times the time.")
+]
 Memory = Annotated[float | None, typer.Option(help="Bound on the memory of the whole process, in GB.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the data, in place of the recipe's.", readable=False)]
@@ -102,10 +105,11 @@ def denoise(
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: Memory = None,
+    passes: Passes = 4,
     overwrite: Overwrite = False,
 ) -> None:
     """Take the noise out of finished pictures: NAME-denoised beside each, or where --output says."""
-    _retouch("denoising", "-denoised", sources, output, format, weights, precision, backend, memory, overwrite)
+    _retouch("denoising", "-denoised", sources, output, format, weights, precision, backend, memory, passes, overwrite)
 
 
 @app.command()
@@ -117,10 +121,11 @@ def enhance(
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: Memory = None,
+    passes: Passes = 4,
     overwrite: Overwrite = False,
 ) -> None:
     """Brighten pictures taken in low light: NAME-enhanced beside each, or where --output says."""
-    _retouch("enhancing", "-enhanced", sources, output, format, weights, precision, backend, memory, overwrite)
+    _retouch("enhancing", "-enhanced", sources, output, format, weights, precision, backend, memory, passes, overwrite)
 
 
 def _retouch(
@@ -133,6 +138,7 @@ def _retouch(
     precision: Literal["auto", "fp32", "bf16"],
     backend: Literal["auto", "torch", "openvino", "onnxruntime"],
     memory: float | None,
+    passes: int,
     overwrite: bool,
 ) -> None:
     from lwisp.checkpoint import load
@@ -143,7 +149,7 @@ def _retouch(
 
     try:
         jobs = plan(sources, output, format, frozenset(SUFFIX_FORMATS), own_format, mark)
-        outcomes = retouch_files(load(weights), jobs, precision, overwrite, backend, memory)
+        outcomes = retouch_files(load(weights), jobs, precision, overwrite, backend, memory, passes)
     except InputError as error:
         _stop(str(error), code=2)
     _follow(outcomes, len(jobs), word)
@@ -372,6 +378,7 @@ def evaluate(
         Path | None, typer.Option("--output", "-o", help="Folder for rows, report and contact sheet.", readable=False)
     ] = None,
     precision: Precision = "auto",
+    passes: Annotated[int | None, typer.Option(help="1, 2 or 4; as denoise and enhance, if not given.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that exists.")] = False,
     record: Annotated[bool, typer.Option("--record", help="Write the means into the weights' card.")] = False,
 ) -> None:
@@ -392,10 +399,10 @@ def evaluate(
         _stop(str(error), code=2)
     try:
         if protocol in evaluation.SUBMISSIONS and output is not None:
-            evaluation.submit(loaded, data[0], protocol, output, precision, overwrite)
+            evaluation.submit(loaded, data[0], protocol, output, precision, overwrite, passes)
             return
         sheet = None if output is None else output / "sheet.png"
-        report = evaluation.evaluate(loaded, data, protocol, precision, against, sheet, _split(beside), side)
+        report = evaluation.evaluate(loaded, data, protocol, precision, against, sheet, _split(beside), side, passes)
         typer.echo(evaluation.to_markdown(report))
         if output is not None:
             evaluation.write_report(output, report, overwrite)

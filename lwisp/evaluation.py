@@ -32,6 +32,7 @@ from lwisp.image import SUFFIX_FORMATS, to_integer
 from lwisp.inference import Precision, run
 from lwisp.lpips import lpips
 from lwisp.protocols import PROTOCOLS, Protocol
+from lwisp.retouching import PASSES
 from lwisp.rivals import RIVALS
 
 MIN_SIDE = 162  # px; MS-SSIM needs 161, a mosaic even sides
@@ -74,6 +75,8 @@ class Report:
     weights: str
     sha256: str
     precision: str
+    passes: int
+    """Of every network, over mirror images."""
     folders: tuple[str, ...]
     command: str
     rows: tuple[Row, ...]
@@ -109,7 +112,7 @@ class Report:
             }
             for group in self.groups
         }
-        return {"data": self.data, "precision": self.precision, **means}
+        return {"data": self.data, "precision": self.precision, "passes": self.passes, **means}
 
 
 def interval(values: list[float]) -> tuple[float, float]:
@@ -128,13 +131,15 @@ def evaluate(
     sheet: Path | None = None,
     beside: Sequence[str] = (),
     side: int | None = None,
+    passes: int | None = None,
 ) -> Report:
     """Score weights by a protocol on the data in some folders; progress on stderr.
 
     With `against`, a folder of pictures made by another tool is scored beside: `NAME.png` (or .jpg, .tif), in a folder
     of the case's name where the protocol has cases. With `sheet`, a PNG shows the best, the median and the worst
     picture of the weights with truth and error. `beside` are names out of `RIVALS` and weights files for the same task,
-    where the protocol allows for them; `side` takes only the middle of every picture. Raises `InputError`.
+    where the protocol allows for them; `side` takes only the middle of every picture. Without `passes` every network is
+    given as many as `retouch` gives it. Raises `InputError`.
     """
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {protocol!r}; expected one of {', '.join((*PROTOCOLS, *SUBMISSIONS))}")
@@ -146,6 +151,7 @@ def evaluate(
         if other is not None and weights.card.architecture.takes is not None:
             check_takes(other.card, weights.card.architecture.takes)
     menon = _menon() if plan.classical else None
+    passes = _passes(weights, passes)
     rows, shown = [], []
     console = Console(stderr=True)
     for whole in track(plan.cases(folders, weights), "evaluating", transient=True, console=console):
@@ -153,14 +159,14 @@ def evaluate(
         height, width = case.target.shape[-2:]
         if min(height, width) < MIN_SIDE:
             raise InputError(f"{case.name}: {height}x{width} px, expected {MIN_SIDE} px a side at least")
-        pictures = {"network": run(weights.network, case.planes, precision, "torch")}
+        pictures = {"network": run(weights.network, case.planes, precision, "torch", passes=passes)}
         if plan.given:
             pictures["given"] = case.planes
             for name, other in others.items():
                 pictures[name] = (
                     RIVALS[name](_seen(case.planes), _seen(case.target))
                     if other is None
-                    else run(other.network, case.planes, precision, "torch")
+                    else run(other.network, case.planes, precision, "torch", passes=passes)
                 )
         if menon is not None and case.capture is not None:
             pictures["menon"] = classical(case.capture, menon)
@@ -181,6 +187,7 @@ def evaluate(
         weights.card.name,
         weights.sha256,
         precision,
+        passes,
         tuple(folder.name for folder in folders),
         " ".join(["lwisp", *sys.argv[1:]]),
         tuple(rows),
@@ -194,6 +201,7 @@ def submit(
     output: Path,
     precision: Precision = "auto",
     overwrite: bool = False,
+    passes: int | None = None,
 ) -> None:
     """Denoise what only a server can score and write results in the server's form; progress on stderr.
 
@@ -203,7 +211,12 @@ def submit(
     if protocol not in SUBMISSIONS:
         raise InputError(f"unknown protocol {protocol!r}; expected one of {', '.join(SUBMISSIONS)}")
     check_takes(weights.card, "rgb")
-    SUBMISSIONS[protocol](lambda planes: run(weights.network, planes, precision, "torch"), root, output, overwrite)
+    passes = _passes(weights, passes)
+
+    def denoise(planes: Tensor) -> Tensor:
+        return run(weights.network, planes, precision, "torch", passes=passes)
+
+    SUBMISSIONS[protocol](denoise, root, output, overwrite)
 
 
 def _submit_sidd(denoise: Callable[[Tensor], Tensor], root: Path, output: Path, overwrite: bool) -> None:
@@ -270,7 +283,8 @@ def to_markdown(report: Report) -> str:
     lines = [
         f"Protocol `{report.protocol}`: {PROTOCOLS[report.protocol].about}",
         "",
-        f"Weights {report.weights} (SHA-256 of the tensors {report.sha256[:16]}), {report.precision}, {report.data}. "
+        f"Weights {report.weights} (SHA-256 of the tensors {report.sha256[:16]}), {report.precision}, "
+        f"{report.passes} pass{'es' if report.passes > 1 else ''}, {report.data}. "
         f"In brackets 95 % intervals of the means (bootstrap over pictures). Command: `{report.command}`",
         "",
         f"| data | chain | {' | '.join(TITLES.values())} |",
@@ -301,6 +315,12 @@ def scale_to(rgb: Tensor, truth: Tensor) -> Tensor:
     """A picture multiplied so that its mean luma is the truth's: what published figures on LoL often do, an oracle."""
     gain = (BT601_LUMA @ truth.mean((1, 2))) / (BT601_LUMA @ rgb.mean((1, 2))).clamp(min=1e-4)
     return (rgb * gain).clamp(0, 1)
+
+
+def _passes(weights: Weights, passes: int | None) -> int:
+    if passes is None:
+        return PASSES if weights.card.architecture.takes == "rgb" else 1
+    return passes
 
 
 def _rounded(rgb: Tensor) -> Tensor:

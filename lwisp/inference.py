@@ -37,6 +37,8 @@ RESERVE = 250_000_000
 """Bytes of a bound that are left for compiling and for what allocators keep back."""
 WINDOWS = (1024, 768, 512, 384, 256)
 """Sides of the windows that a picture is run in where it does not fit as a whole, in planes' pixels."""
+FLIPS: tuple[tuple[int, ...], ...] = ((), (0, 1), (0,), (1,))
+"""Axes (rows, columns) that the passes of one picture turn around, the first ones first."""
 BLOCK = 8
 """Rows of the planes whose pixels are turned into integers at once: few enough to stay in the cache."""
 
@@ -62,8 +64,9 @@ class Engine:
         bf16: bool,
         memory: float | None,
         may_change: bool,
+        passes: int = 1,
     ) -> None:
-        self.network = network
+        self.network, self.passes = network, passes
         self.backend: backends.Name = backend
         self.precision: Literal["fp32", "bf16"] = "bf16" if bf16 else "fp32"
         self.memory, self.may_change, self.because = memory, may_change, ""
@@ -76,7 +79,8 @@ class Engine:
         """What was chosen and why, in one line."""
         threads = torch.get_num_threads()
         where = "on a GPU" if self.device == "cuda" else f"on {threads} thread{'s' if threads > 1 else ''}"
-        return f"{self.backend} in {self.precision} {where}{self.because}"
+        averaged = f", the mean of {self.passes} passes" if self.passes > 1 else ""
+        return f"{self.backend} in {self.precision} {where}{averaged}{self.because}"
 
     def __call__(self, planes: Tensor) -> Tensor:
         """Planes (C, h, w) -> RGB (3, H, W), or clean planes (4, h, w), float32 in [0, 1].
@@ -102,7 +106,10 @@ class Engine:
         """
         while True:
             try:
-                self._develop(frame, picture, offset)
+                if self.passes == 1:
+                    self._develop(frame, picture, offset)
+                else:
+                    self._average(frame, picture)
                 return
             except backends.CompileError as error:
                 if not self.may_change:
@@ -110,6 +117,15 @@ class Engine:
                 self.backend, self.because = "torch", f", because it failed in {one_line(error)}"
                 self._windows.clear()
                 self._make_modules()
+
+    def _average(self, frame: Frame, picture: NDArray[Any]) -> None:
+        """The mean of what comes out of the frame and of its mirror images: each leaves other noise behind."""
+        total = np.zeros(picture.shape, np.float32)
+        for axes in FLIPS[: self.passes]:
+            self._develop(_Flipped(frame, axes), np.flip(total, axes), (0, 0))
+        for first in range(0, len(total), BLOCK):
+            mean = torch.from_numpy(total[first : first + BLOCK]) / self.passes
+            picture[first : first + BLOCK] = _integers(mean, picture.dtype).numpy()
 
     def _develop(self, frame: Frame, picture: NDArray[Any], offset: tuple[int, int]) -> None:
         multiple, minimum = SIZE_MULTIPLE, SIZE_MINIMUM
@@ -129,7 +145,8 @@ class Engine:
             if isinstance(self.network, LWISP) and self.network.config.residual:  # in float32, whatever it ran in
                 planes = read(slice(top, top + output.shape[-2]), slice(left, left + output.shape[-1]))
                 output = (output + planes).clamp_(0, 1)
-            _write(output, picture, offset, (top, left), rows, columns, self.network.config.scale)
+            place = (top, left)
+            _write(output, picture, offset, place, rows, columns, self.network.config.scale, self.passes > 1)
 
         with torch.inference_mode():
             if window is None:
@@ -144,7 +161,8 @@ class Engine:
         """Which side of windows memory has room for; None for the picture as a whole."""
         used = resident_memory()
         free = free_memory() if self.memory is None else self.memory * 1e9 - used - RESERVE
-        free -= picture.nbytes
+        held = picture.nbytes * min(self.passes, 2)  # the sum of passes beside it
+        free -= held
         each = BYTES_PER_PIXEL[self.backend, self.precision] * 4  # of the planes; what lies behind them is smaller
         needed = height * width * each
         if needed <= free:
@@ -157,7 +175,7 @@ class Engine:
                 needed = kept + min(window, height) * min(window, width) * each
                 if needed <= free:
                     return window
-        total = needed + picture.nbytes + (0 if self.memory is None else used + RESERVE)
+        total = needed + held + (0 if self.memory is None else used + RESERVE)
         least = f"{size} needs about {total / 1e9:.1f} GB in {self.precision}"
         if self.memory is None:
             raise InputError(f"{least}, {free_memory() / 1e9:.1f} GB are free; free some memory")
@@ -201,18 +219,24 @@ def prepare(
     backend: Backend = "auto",
     precision: Precision = "auto",
     memory: float | None = None,
+    passes: int = 1,
 ) -> Engine:
     """Make a network ready to run on pictures, any number of them; the network itself is left as it is.
 
     "auto" takes OpenVINO for LW-ISP where it is installed (and torch where it fails after all), else torch, and bf16
     where the processor computes in it, fp32 elsewhere. `memory` bounds the whole process, in GB; without it a picture
-    may take what is free. Raises `InputError` for a back end asked for by name that is not installed, or cannot run
-    this network in this precision.
+    may take what is free. More `passes`, for networks that take RGB, give the mean over mirror images of the picture:
+    less noise in as many times the time. Raises `InputError` for a back end asked for by name that is not installed, or
+    cannot run this network in this precision.
     """
+    if passes not in (1, 2, 4):
+        raise InputError(f"expected 1, 2 or 4 passes, got {passes}")
+    if passes > 1 and network.config.takes != "rgb":
+        raise InputError("more than one pass is for networks that take RGB: a mosaic's mirror image is another mosaic")
     if memory is not None and not 0 < memory < float("inf"):
         raise InputError(f"expected a memory bound above 0 GB, got {memory}")
     if isinstance(network, Exported):
-        return _exported_engine(network, backend, precision, memory)
+        return _exported_engine(network, backend, precision, memory, passes)
     chosen: backends.Name = "torch"
     if backend == "auto":
         if isinstance(network, LWISP) and not torch.cuda.is_available() and backends.is_installed("openvino"):
@@ -228,7 +252,7 @@ def prepare(
     if chosen == "onnxruntime" and precision == "bf16":
         raise InputError("onnxruntime computes in fp32 only; take --precision fp32, or another --backend")
     bf16 = precision == "bf16" or (precision == "auto" and chosen != "onnxruntime" and has_bf16())
-    return Engine(network, chosen, bf16, memory, backend == "auto")
+    return Engine(network, chosen, bf16, memory, backend == "auto", passes)
 
 
 def run(
@@ -237,9 +261,10 @@ def run(
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: float | None = None,
+    passes: int = 1,
 ) -> Tensor:
     """Planes (C, h, w) -> the picture in [0, 1], float32: `prepare` and the engine's call in one."""
-    return prepare(network, backend, precision, memory)(planes)
+    return prepare(network, backend, precision, memory, passes)(planes)
 
 
 class _ExportedEngine(Engine):
@@ -253,14 +278,16 @@ class _ExportedEngine(Engine):
         return self.network(*inputs, self.precision)  # type: ignore[no-any-return]
 
 
-def _exported_engine(network: Exported, backend: Backend, precision: Precision, memory: float | None) -> Engine:
+def _exported_engine(
+    network: Exported, backend: Backend, precision: Precision, memory: float | None, passes: int
+) -> Engine:
     runtime = network.program.runtime
     if backend not in ("auto", runtime):
         raise InputError(f"these weights are a file for {runtime}, not for {backend}; take --backend auto")
     if precision == "bf16" and runtime != "openvino":
         raise InputError(f"{runtime} computes in the file's own precision; take --precision auto")
     bf16 = runtime == "openvino" and (precision == "bf16" or (precision == "auto" and has_bf16()))
-    return _ExportedEngine(network, runtime, bf16, memory, may_change=False)  # type: ignore[arg-type]
+    return _ExportedEngine(network, runtime, bf16, memory, False, passes)  # type: ignore[arg-type]
 
 
 class _Whole:
@@ -276,6 +303,20 @@ class _Whole:
 
     def read(self, rows: slice, columns: slice) -> Tensor:
         return self.planes[:, rows, columns]
+
+
+class _Flipped:
+    """The mirror image of a frame along some axes (rows 0, columns 1)."""
+
+    def __init__(self, frame: Frame, axes: tuple[int, ...]) -> None:
+        self.frame, self.axes, self.shape = frame, axes, frame.shape
+
+    def read(self, rows: slice, columns: slice) -> Tensor:
+        places = [
+            slice(side - place.stop, side - place.start) if axis in self.axes else place
+            for axis, (place, side) in enumerate(zip((rows, columns), self.shape[-2:], strict=True))
+        ]
+        return self.frame.read(*places).flip([axis - 2 for axis in self.axes])
 
 
 def _read_reflected(frame: Frame, rows: slice, columns: slice) -> Tensor:
@@ -300,8 +341,9 @@ def _write(
     rows: Span,
     columns: Span,
     scale: int,
+    add: bool,
 ) -> None:
-    """Put the core of a window's output, as `Tail` or `PackedTail` gives it, where it belongs in the picture."""
+    """Put the core of a window's output, as `Tail` or `PackedTail` gives it, where it belongs, or add it there."""
     top, left = offset
     begin, end = max(columns.first * scale, left), min(columns.last * scale, left + picture.shape[1])
     for first in range(rows.first, rows.last, BLOCK):
@@ -310,25 +352,31 @@ def _write(
         if start >= stop or begin >= end:
             continue
         block = _pixels(output, first - origin[0], last - origin[0], scale, picture.dtype)
-        picture[start - top : stop - top, begin - left : end - left] = block[
-            start - first * scale : stop - first * scale, begin - origin[1] * scale : end - origin[1] * scale
-        ]
+        block = block[start - first * scale : stop - first * scale, begin - origin[1] * scale : end - origin[1] * scale]
+        target = picture[start - top : stop - top, begin - left : end - left]
+        np.add(target, block, target) if add else np.copyto(target, block)
 
 
 def _pixels(output: Tensor, first: int, last: int, scale: int, dtype: np.dtype[np.generic]) -> NDArray[Any]:
     """Rows of the planes out of a window's output -> their pixels (rows * scale, columns * scale, C) of that type."""
     packed = output.shape[1] > 4  # (1, h, w, 12) of `PackedTail`, h from 32 up, not (1, 3 or 4, H, W)
     values = (output[0, first:last] if packed else output[0, :, first * scale : last * scale]).float()
-    if dtype != np.float32:
-        kind = torch.uint8 if dtype == np.uint8 else torch.uint16
-        limit = torch.iinfo(kind).max
-        values = (values * limit).add_(0.5).clamp_(0, limit).to(kind)
+    values = _integers(values, dtype)
     if packed:
         rows, columns, _ = values.shape
         values = values.view(rows, columns, 2, 2, 3).transpose(1, 2).reshape(2 * rows, 2 * columns, 3)
     else:
         values = values.permute(1, 2, 0)
     return values.numpy()
+
+
+def _integers(values: Tensor, dtype: np.dtype[np.generic]) -> Tensor:
+    """Values in [0, 1] as a picture of that type holds them: float32 as they are, integers over their range."""
+    if dtype == np.float32:
+        return values
+    kind = torch.uint8 if dtype == np.uint8 else torch.uint16
+    limit = torch.iinfo(kind).max
+    return (values * limit).add_(0.5).clamp_(0, limit).to(kind)
 
 
 def _layout(tensor: Tensor) -> torch.memory_format:

@@ -20,6 +20,8 @@ from lwisp.jobs import Job, Made, Outcome, work
 from lwisp.pipeline import Planes, develop_with
 from lwisp.raw import RawImage, read_raw, write_dng
 
+PASSES = 4
+"""Passes of a finished picture unless told otherwise: 0.2 to 0.6 dB better than one (docs/results/subtasks.md)."""
 BLACK, WHITE = 4096, 65535
 """Levels in DN of a RAW without noise: finer steps than most sensors', for they show where no noise hides them."""
 
@@ -30,6 +32,7 @@ def retouch(
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: float | None = None,
+    passes: int = PASSES,
 ) -> NDArray[np.float32]:
     """A finished picture without what the weights take away: (H, W, 3) sRGB in [0, 1], the size of `rgb`.
 
@@ -37,7 +40,7 @@ def retouch(
     `InputError` for weights that are not for RGB.
     """
     check_takes(weights.card, "rgb")
-    engine = inference.prepare(weights.network, backend, precision, memory)
+    engine = inference.prepare(weights.network, backend, precision, memory, passes)
     picture: NDArray[np.float32] = _retouch_with(engine, rgb, np.float32)
     return picture
 
@@ -49,10 +52,11 @@ def retouch_files(
     overwrite: bool = False,
     backend: Backend = "auto",
     memory: float | None = None,
+    passes: int = PASSES,
 ) -> Iterator[Outcome]:
     """Retouch the finished pictures of the jobs that `plan` made, in their order, as `develop_files` develops RAWs."""
     check_takes(weights.card, "rgb")
-    engine = inference.prepare(weights.network, backend, precision, memory)
+    engine = inference.prepare(weights.network, backend, precision, memory, passes)
 
     def make(picture: Picture, job: Job) -> Made:
         return Made(_retouch_with(engine, picture.rgb, job.dtype), weights.card, engine)

@@ -14,9 +14,10 @@ from scipy.stats import bootstrap
 import lwisp
 from lwisp import evaluation, metrics, synthetic
 from lwisp.checkpoint import Card, InputConvention, Weights
-from lwisp.datasets import AS_SENSED, DND, SIDD, to_tensor
+from lwisp.datasets import AS_SENSED, DND, SIDD
 from lwisp.image import to_integer
 from lwisp.model import LWISP, LWISPConfig
+from lwisp.retouching import retouch
 
 
 @pytest.fixture
@@ -159,7 +160,11 @@ def test_protocols_from_rgb_to_rgb(denoiser: Weights, tmp_path: Path, monkeypatc
     blocks = np.random.default_rng(0).integers(0, 256, (1, 2, 256, 256, 3), dtype=np.uint8)
     for kind in ("Noisy", "Gt"):
         savemat(tmp_path / f"Validation{kind}BlocksSrgb.mat", {f"Validation{kind}BlocksSrgb": blocks})
-    rows = evaluation.evaluate(denoiser, [tmp_path], "sidd/validation", "fp32").rows
+    report = evaluation.evaluate(denoiser, [tmp_path], "sidd/validation", "fp32")
+    assert "fp32, 4 passes" in evaluation.to_markdown(report)  # as the verb
+    once = evaluation.evaluate(denoiser, [tmp_path], "sidd/validation", "fp32", passes=1).rows
+    rows = report.rows
+    assert once[0].psnr != rows[0].psnr
     assert [row.picture for row in rows] == ["00_00", "00_01"]
 
     for folder in ("input", "target"):
@@ -180,9 +185,7 @@ def test_results_for_sidds_server_are_the_denoised_blocks(
         rows = list(csv.DictReader(file))
     assert [row["ID"] for row in rows] == ["0", "1"]
     found = np.frombuffer(base64.b64decode(rows[1]["BLOCK"]), np.uint8).reshape(40, 40, 3)
-    with torch.inference_mode():
-        expected = denoiser.network(to_tensor(blocks[0, 1])[None])[0].permute(1, 2, 0).numpy()
-    assert np.array_equal(found, to_integer(expected, 8))
+    assert np.array_equal(found, to_integer(retouch(denoiser, blocks[0, 1], "fp32", "torch"), 8))
     with pytest.raises(lwisp.InputError, match="exists already"):
         evaluation.submit(denoiser, tmp_path, "sidd/benchmark", tmp_path / "out", "fp32")
 
@@ -192,7 +195,7 @@ def test_results_for_dnds_server_are_the_denoised_crops(
 ) -> None:
     monkeypatch.setattr(DND, "COUNT", 2)
     synthetic.write_dnd(tmp_path, count=2)
-    evaluation.submit(denoiser, tmp_path, "dnd", tmp_path / "out", "fp32")
+    evaluation.submit(denoiser, tmp_path, "dnd", tmp_path / "out", "fp32", passes=1)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0001.mat", "0002.mat"]
     with torch.inference_mode():
         expected = denoiser.network(DND(tmp_path).crops(1)[4][None])[0].permute(1, 2, 0).numpy()

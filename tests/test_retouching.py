@@ -13,6 +13,7 @@ import lwisp
 from lwisp import color, inference, metrics, recapture
 from lwisp.checkpoint import Card, Weights, save
 from lwisp.datasets import AS_SENSED
+from lwisp.errors import InputError
 from lwisp.image import open_picture, own_format, read_rgb, write_rgb
 from lwisp.jobs import plan
 from lwisp.model import LWISP, LWISPConfig, Takes
@@ -47,7 +48,7 @@ def picture(height: int, width: int, dtype: type[Any] = np.uint8) -> NDArray[Any
 @pytest.mark.parametrize("size", [(1, 1), (33, 70), (300, 411)])
 def test_a_picture_of_any_size_is_what_the_network_makes_of_it(size: tuple[int, int], residual: bool) -> None:
     chosen, rgb = weights("rgb", residual), picture(*size)
-    made = retouch(chosen, rgb, "fp32", "torch")
+    made = retouch(chosen, rgb, "fp32", "torch", passes=1)
     with torch.inference_mode():
         expected = chosen.network(torch.from_numpy(rgb).permute(2, 0, 1)[None] / 255)[0].permute(1, 2, 0).numpy()
     assert (made.shape, made.dtype.name) == (rgb.shape, "float32")
@@ -65,6 +66,33 @@ def test_tiles_give_what_the_whole_picture_gives(takes: Takes, residual: bool, m
     monkeypatch.setattr(engine, "_choose_window", lambda *_: 256)
     assert whole.shape == planes.shape
     assert float((engine(planes) - whole).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("passes", [2, 4])
+def test_passes_are_a_mean_over_mirror_images(passes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = weights("rgb", residual=False).network
+    planes = torch.rand(3, 290, 301)
+    flips: list[list[int]] = [[], [1, 2], [1], [2]]
+    each = [inference.run(network, planes.flip(dims), "fp32", "torch").flip(dims) for dims in flips[:passes]]
+    assert float((each[0] - each[1]).abs().max()) > 1e-3
+    engine = inference.prepare(network, "torch", "fp32", passes=passes)
+    assert f"the mean of {passes} passes" in engine.description
+    whole = engine(planes)
+    assert float((whole - sum(each) / passes).abs().max()) < 1e-6
+    engine = inference.prepare(network, "torch", "fp32", passes=passes)
+    monkeypatch.setattr(engine, "_choose_window", lambda *_: 256)
+    assert float((engine(planes) - whole).abs().max()) < 1e-5
+    rgb = picture(40, 50, np.uint16)
+    made = retouch(weights("rgb"), rgb, "fp32", "torch", passes=passes)
+    again = retouch(weights("rgb"), np.ascontiguousarray(rgb[::-1, ::-1]), "fp32", "torch", passes=passes)
+    assert np.abs(again[::-1, ::-1] - made).max() < 1e-6  # turned around, the same comes out
+
+
+def test_passes_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(InputError, match="1, 2 or 4 passes, got 3"):
+        inference.prepare(weights("rgb").network, "torch", passes=3)
+    with pytest.raises(InputError, match="networks that take RGB"):
+        inference.prepare(weights("planes").network, "torch", passes=2)
 
 
 def test_what_is_added_is_added_in_full_precision() -> None:
