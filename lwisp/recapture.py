@@ -29,6 +29,7 @@ DARK_SMOOTHED_SHARE = 0.75  # the same in low light
 LOG_LUMA_BLUR, CHROMA_WIDER = (-0.6, 0.9), (1.0, 2.5)  # log 0.55 to log 2.5 px; how much wider the chroma's blur is
 LUMA_KEPT, CHROMA_KEPT = 0.5, 0.15  # share of the noise that is not blurred, at most
 DARKEST = 1e-4  # of white, under which contrast does not count as structure
+SOFTNESS = (0.5, 2.0)  # px of blur of photographs whose camera smooths: its own pictures are of full size, so soft
 LEFT_RANGE = 0.67  # share of the range of the log of noise, from its lower end, that is left after smoothing
 MAX_BOOST = 40.0  # how much more noise a camera that smooths may begin with, in variance
 TAPS = 37
@@ -194,6 +195,8 @@ def noisy(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     photo = unprocess.recolor([photo], generator)[0].clamp(0, 1)
     chain = random_chain(len(photo), generator)
     chain = replace(chain, spared=torch.rand(len(photo), generator=generator))
+    softness = torch.where((chain.kept < 1).all(1), uniform(len(photo), *SOFTNESS, generator), 0.0)
+    photo = _blur(photo, softness[:, None].expand(-1, 3)).clamp(0, 1)
     taken = retake(decode(photo, chain.contrast), chain, torch.ones(len(photo)), generator)
     return _shift(store(finish(taken, chain.contrast), generator), photo, generator)
 

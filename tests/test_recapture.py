@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from typing import get_args
 
 import numpy as np
@@ -140,6 +141,17 @@ def test_clean_pictures_to_denoise_have_colors_that_photographs_lack() -> None:
     gray = PHOTOS.mean(1, keepdim=True).expand(-1, 3, -1, -1).repeat(8, 1, 1, 1)
     _, target = recapture.noisy(gray, seeded())
     assert 0.3 < float((chroma(target) > 0.05).float().mean()) < 0.9
+
+
+def test_pictures_of_cameras_that_smooth_are_soft(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera's own picture is of full size; one without its traces was made smaller, so it is crisp."""
+    random_chain, detail = recapture.random_chain, []
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(recapture, "random_chain", partial(random_chain, smoothed_share=share))
+        _, target = recapture.noisy(PHOTOS, seeded())
+        detail.append(float((target[..., 1:] - target[..., :-1]).square().mean()))
+    crisp, soft = detail
+    assert soft < 0.6 * crisp
 
 
 def test_low_light_is_dark_and_its_target_is_the_photograph() -> None:
