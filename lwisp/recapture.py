@@ -36,9 +36,9 @@ TAPS = 37
 CONTRAST = 0.7  # share of the smoothstep in a camera's tone, at most
 COMPRESSED_SHARE, QUALITY = 0.5, (60, 98)
 STOPS = (1.5, 6.0)  # EV that are lacking in low light: 2 to 5, and some beyond, where guesses would be too narrow
-ASTRAY = (3.0, 5.0)  # EV where a camera's tone and balance begin to be astray, and where they are so as far as they go
+ASTRAY = (3.0, 6.0)  # EV where a camera's tone and balance begin to be astray, and where they are so as far as they go
 SHOULDER = 2.5  # by how much more the tone lifts the dark than white, at most: in low light all of it is lifted
-DRIFT, DARK_DRIFT = 0.1, (0.05, 0.5)  # standard deviation of the log of gains that are off in low light, in deep dark
+DRIFT, DARK_DRIFT = 0.1, (0.05, 0.3)  # standard deviation of the log of gains that are off in low light, in deep dark
 CASE_DRIFT = 0.07  # the same of test cases
 
 NOISE_LEVELS = {"low": (5e-4, 2e-6), "middle": (2e-3, 1e-5), "high": (1.2e-2, 3e-4)}
