@@ -109,6 +109,7 @@ class Engine:
                 if self.passes == 1:
                     self._develop(frame, picture, offset)
                 else:
+                    assert offset == (0, 0)  # only a mosaic has another
                     self._average(frame, picture)
                 return
             except backends.CompileError as error:
@@ -287,7 +288,7 @@ def _exported_engine(
     if precision == "bf16" and runtime != "openvino":
         raise InputError(f"{runtime} computes in the file's own precision; take --precision auto")
     bf16 = runtime == "openvino" and (precision == "bf16" or (precision == "auto" and has_bf16()))
-    return _ExportedEngine(network, runtime, bf16, memory, False, passes)  # type: ignore[arg-type]
+    return _ExportedEngine(network, runtime, bf16, memory, may_change=False, passes=passes)  # type: ignore[arg-type]
 
 
 class _Whole:
@@ -354,7 +355,7 @@ def _write(
         block = _pixels(output, first - origin[0], last - origin[0], scale, picture.dtype)
         block = block[start - first * scale : stop - first * scale, begin - origin[1] * scale : end - origin[1] * scale]
         target = picture[start - top : stop - top, begin - left : end - left]
-        np.add(target, block, target) if add else np.copyto(target, block)
+        target[...] = target + block if add else block
 
 
 def _pixels(output: Tensor, first: int, last: int, scale: int, dtype: np.dtype[np.generic]) -> NDArray[Any]:

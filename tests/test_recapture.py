@@ -175,9 +175,7 @@ def test_tone_and_balance_go_astray_in_deep_dark_only(monkeypatch: pytest.Monkey
         steps[stops] = high.mean(1) / low.mean(1) / true_step
         casts[stops] = (high / high.mean(1, keepdim=True)).std()
     assert 0.9 < float(steps[2.0].min()) <= float(steps[2.0].max()) < 1.1
-    assert (
-        float(steps[6.0].quantile(0.75)) > 1.2
-    )  # the lights of the bright picture were held back, of the dark one not
+    assert float(steps[6.0].quantile(0.75)) > 1.2  # lights of the bright picture were held back, of the dark one not
     assert float(casts[6.0]) > 1.5 * float(casts[2.0])
 
 

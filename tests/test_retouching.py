@@ -1,4 +1,6 @@
+from collections.abc import Callable
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import lwisp
-from lwisp import color, inference, metrics, recapture
+from lwisp import cli, color, inference, metrics, recapture
 from lwisp.checkpoint import Card, Weights, save
 from lwisp.datasets import AS_SENSED
 from lwisp.errors import InputError
@@ -18,7 +20,7 @@ from lwisp.image import open_picture, own_format, read_rgb, write_rgb
 from lwisp.jobs import plan
 from lwisp.model import LWISP, LWISPConfig, Takes
 from lwisp.raw import RawImage
-from lwisp.retouching import denoise_raw, denoise_raw_files, retouch, retouch_files
+from lwisp.retouching import PASSES, denoise_raw, denoise_raw_files, retouch, retouch_files
 from tests.conftest import ROOT, SAMPLE, TOY, WriteDng
 
 RNG = np.random.default_rng(0)
@@ -93,6 +95,11 @@ def test_passes_that_make_no_sense_are_refused() -> None:
         inference.prepare(weights("rgb").network, "torch", passes=3)
     with pytest.raises(InputError, match="networks that take RGB"):
         inference.prepare(weights("planes").network, "torch", passes=2)
+
+
+@pytest.mark.parametrize("verb", [cli.denoise, cli.enhance])
+def test_the_verbs_take_as_many_passes_as_the_library(verb: Callable[..., None]) -> None:
+    assert signature(verb).parameters["passes"].default == PASSES == signature(retouch).parameters["passes"].default
 
 
 def test_what_is_added_is_added_in_full_precision() -> None:
