@@ -13,6 +13,8 @@ from torch.nn import functional
 from lwisp.metrics import multiscale_ssim
 
 LEAST_ERROR = 5e-4  # an eighth of a step of 8 bits: below it nothing is gained
+FINE = 16  # px, what detail is finer than
+MOST_GAIN = 5.0  # by which a picture is brought to its target's mean, at most
 
 
 def reconstruction(rgb: Tensor, target: Tensor) -> Tensor:
@@ -26,6 +28,23 @@ def logarithmic(rgb: Tensor, target: Tensor) -> Tensor:
     So a decibel counts alike in every picture, where equation 4 looks at those with the largest errors.
     """
     return ((rgb - target).abs().flatten(1).mean(1) + LEAST_ERROR).log().mean()
+
+
+def apart(rgb: Tensor, target: Tensor) -> Tensor:
+    """The mean of three logarithmic errors: of the picture, of it at its target's mean, and of its detail.
+
+    Where brightness is a guess its error is the largest, and beside it nothing else would count. Sides of `FINE` at
+    least.
+    """
+    mean = rgb.mean((1, 2, 3), keepdim=True).clamp(min=LEAST_ERROR)
+    gain = (target.mean((1, 2, 3), keepdim=True) / mean).clamp(1 / MOST_GAIN, MOST_GAIN)
+    pairs = (rgb, target), (gain * rgb, target), (_detail(rgb), _detail(target))
+    return torch.stack([logarithmic(*pair) for pair in pairs]).mean()
+
+
+def _detail(rgb: Tensor) -> Tensor:
+    coarse = functional.avg_pool2d(rgb, FINE)
+    return rgb - functional.interpolate(coarse, rgb.shape[-2:], mode="bilinear")
 
 
 def structure(rgb: Tensor, target: Tensor, scales: int = 5) -> Tensor:

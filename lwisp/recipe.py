@@ -56,6 +56,8 @@ class Recipe:
     ema: float = 0.999
     logarithmic: bool = False
     """The logarithm of each crop's mean absolute error in place of equation 4, so that every decibel counts alike."""
+    apart: bool = False
+    """The same also of the crop at its target's mean and of its detail, where brightness is a guess."""
     alpha: float = 0.4
     """Weight of the structural loss (equations 3 and 5)."""
     scales: int = 5
@@ -102,6 +104,7 @@ class Recipe:
                 not self.by_level or (self.architecture == BaselineConfig("pynet") and not self.adversarial),
                 'by_level with architecture = { network = "pynet" } and without adversarial only',
             ),
+            (self.logarithmic or not self.apart, "logarithmic = true with apart"),
             (least > 0, f"1 to 5 scales, got {self.scales}"),
             (
                 self.crop >= least or not (self.alpha or self.beta * self.gamma),

@@ -126,6 +126,7 @@ class Student(nn.Module):
             if recipe.architecture.takes == "planes":  # compared as they are seen, or shadows would not count
                 rgb, target = color.srgb_encode(rgb), color.srgb_encode(target)
             compare = losses.logarithmic if recipe.logarithmic else losses.reconstruction
+            compare = losses.apart if recipe.apart else compare
             parts = {"reconstruction": compare(rgb, target)}
             nothing = torch.zeros_like(parts["reconstruction"])
             structural = distilled = nothing

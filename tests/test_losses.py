@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional
 
 from lwisp import losses
 
@@ -24,6 +25,24 @@ def test_a_decibel_counts_alike_in_every_picture_of_the_logarithmic_loss() -> No
     (slope,) = torch.autograd.grad(losses.logarithmic(rgb, target), rgb)
     strong, weak = slope.abs().sum((1, 2, 3))
     assert float(weak / strong) == pytest.approx(0.1005 / 0.0055, rel=1e-3)
+
+
+def test_a_wrong_brightness_counts_once_of_three_where_the_parts_are_taken_apart() -> None:
+    torch.manual_seed(0)
+    target = torch.rand(2, 3, 32, 48) / 2 + 0.25
+    nothing = math.log(5e-4)
+    darker, lifted = 0.8 * target, target + 0.1
+    of_darker = [float(losses.logarithmic(darker, target)), nothing]
+    assert float(losses.apart(target, target)) == pytest.approx(nothing, rel=1e-4)
+    of_darker.append(float(losses.logarithmic(darker - _coarse(darker), target - _coarse(target))))
+    assert 3 * float(losses.apart(darker, target)) == pytest.approx(sum(of_darker), rel=1e-4)
+    gain = target.mean((1, 2, 3), keepdim=True) / lifted.mean((1, 2, 3), keepdim=True)
+    of_lifted = [math.log(0.1 + 5e-4), float(losses.logarithmic(gain * lifted, target)), nothing]
+    assert 3 * float(losses.apart(lifted, target)) == pytest.approx(sum(of_lifted), rel=1e-4)
+
+
+def _coarse(rgb: torch.Tensor) -> torch.Tensor:
+    return functional.interpolate(functional.avg_pool2d(rgb, 16), rgb.shape[-2:], mode="bilinear")
 
 
 def test_equation_5_is_zero_for_equal_pictures_and_one_for_opposite_ones() -> None:

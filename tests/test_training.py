@@ -204,13 +204,16 @@ def _step_of(state: Path) -> int:
 
 
 def test_the_logarithmic_loss_takes_the_place_of_the_mean(recipe: Recipe, tmp_path: Path) -> None:
-    plain, logarithmic = (
-        replace(recipe, steps=1, checkpoint_every=1, alpha=0.0, logarithmic=value) for value in (False, True)
-    )
-    for name, plan in (("a", plain), ("b", logarithmic)):
+    plain = replace(recipe, steps=1, checkpoint_every=1, alpha=0.0)
+    logarithmic = replace(plain, logarithmic=True)
+    for name, plan in (("a", plain), ("b", logarithmic), ("c", replace(logarithmic, apart=True))):
         train(plan, tmp_path / f"{name}.safetensors")
-    before, after = (rows_of(tmp_path / f"{name}.safetensors.run")[-1]["reconstruction"] for name in "ab")
+    rows = [rows_of(tmp_path / f"{name}.safetensors.run")[-1]["reconstruction"] for name in "abc"]
+    before, after, apart = rows
     assert before > 0 > after
+    assert apart != after
+    with pytest.raises(ValueError, match="logarithmic = true with apart"):
+        replace(plain, apart=True)
 
 
 def test_teacher_and_student_are_trained_one_after_the_other(distilled: Recipe, tmp_path: Path) -> None:
