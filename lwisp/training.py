@@ -14,6 +14,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -333,7 +334,8 @@ def _fit(fabric: "Fabric", recipe: Recipe, data: Data, objective: Student | Teac
     )
     sums: dict[str, Any] = {}
     began, waited, count = time.monotonic(), 0.0, 0
-    with _progress(fabric.is_global_zero) as progress, _Log(run, fabric.is_global_zero) as log:
+    first = fabric.is_global_zero
+    with _alone(run, first), _progress(first) as progress, _Log(run, first) as log:
         task = progress.add_task(recipe.name, total=recipe.steps, completed=start, note="")
         batches = iter(loader)
         for done in range(start + 1, recipe.steps + 1):
@@ -365,6 +367,18 @@ def _fit(fabric: "Fabric", recipe: Recipe, data: Data, objective: Student | Teac
                 progress.update(task, note=f"loss {row['loss']:.4g}")
             progress.update(task, completed=done)
     network.load_state_dict(average)
+
+
+@contextmanager
+def _alone(run: Path, first: bool) -> Iterator[None]:
+    """Keep other runs out of a folder, in the first process; the system lets go of it when the process ends."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(run / "lock", timeout=0) if first else nullcontext():
+            yield
+    except Timeout as error:
+        raise InputError(f"{run}: another process is training there; wait for it, or name another --output") from error
 
 
 def _step(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from torch import Tensor
 
@@ -201,6 +202,16 @@ def test_a_process_killed_at_any_moment_leaves_a_run_that_goes_on(recipe: Recipe
 
 def _step_of(state: Path) -> int:
     return int(torch.load(state, weights_only=True)["step"])
+
+
+def test_a_folder_that_another_process_trains_in_is_left_alone(recipe: Recipe, tmp_path: Path) -> None:
+    train(recipe, tmp_path / "toy.safetensors")
+    before = rows_of(tmp_path / RUN)
+    with FileLock(tmp_path / RUN / "lock"), pytest.raises(lwisp.InputError, match="another process is training there"):
+        train(replace(recipe, steps=recipe.steps + 4), tmp_path / "toy.safetensors")
+    assert rows_of(tmp_path / RUN) == before
+    train(replace(recipe, steps=recipe.steps + 4), tmp_path / "toy.safetensors")
+    assert len(rows_of(tmp_path / RUN)) > len(before)
 
 
 def test_the_logarithmic_loss_takes_the_place_of_the_mean(recipe: Recipe, tmp_path: Path) -> None:
