@@ -36,7 +36,10 @@ TAPS = 37
 CONTRAST = 0.7  # share of the smoothstep in a camera's tone, at most
 COMPRESSED_SHARE, QUALITY = 0.5, (60, 98)
 STOPS = (1.5, 6.0)  # EV that are lacking in low light: 2 to 5, and some beyond, where guesses would be too narrow
-ASTRAY = (3.0, 6.0)  # EV where a camera's tone and balance begin to be astray, and where they are so as far as they go
+ASTRAY = (3.5, 5.5)  # EV where a camera's tone and balance begin to be astray, and where they are so as far as they go
+RELIT = 0.35  # standard deviation of the log of how bright a photograph is made: else each is learned by heart
+LAMPS_SHARE, MAX_LAMP = 0.5, 6.0  # of samples whose blown lights were brighter than white, by so many EV at most
+BLOWN = 0.9  # of white in all channels, from where a photograph's light may have been brighter
 SHOULDER = 2.5  # by how much more the tone lifts the dark than white, at most: in low light all of it is lifted
 DRIFT, DARK_DRIFT = 0.1, (0.05, 0.3)  # standard deviation of the log of gains that are off in low light, in deep dark
 CASE_DRIFT = 0.07  # the same of test cases
@@ -213,18 +216,33 @@ def noisy_planes(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
 
 def dark(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """Photographs (B, 3, H, W) in [0, 1] -> the same in low light, and as they are; both lose `MARGIN`."""
-    count = len(photo)
+    count, plain = len(photo), torch.zeros(len(photo))
+    gain = (RELIT * torch.randn(count, generator=generator)).exp()
+    photo = finish(_lift(decode(photo, plain), gain), plain)
     chain = random_chain(count, generator, LOG_DARK_NOISE, DARK_SMOOTHED_SHARE)
     stops = uniform(count, *STOPS, generator)
     astray = ((stops - ASTRAY[0]) / (ASTRAY[1] - ASTRAY[0])).clamp(0, 1)
     spread = torch.lerp(torch.tensor(DRIFT), uniform(count, *DARK_DRIFT, generator), astray)[:, None]
     drift = (spread * torch.randn(count, 3, generator=generator)).exp()
     chain = replace(chain, contrast=chain.contrast * astray, drift=drift)
-    shoulder = (uniform(count, 0.0, SHOULDER, generator) * astray)[:, None, None, None]
-    light = decode(photo, chain.contrast)
-    taken = retake(light / (1 + shoulder - shoulder * light), chain, (-stops).exp2(), generator).clamp(0, 1)
-    seen = finish(taken * (1 + shoulder) / (1 + shoulder * taken), chain.contrast)
+    shoulder = 1 + uniform(count, 0.0, SHOULDER, generator) * astray
+    light = _lift(decode(photo, chain.contrast), 1 / shoulder) * _lamps(photo, generator)
+    taken = retake(light, chain, (-stops).exp2(), generator).clamp(0, 1)
+    seen = finish(_lift(taken, shoulder), chain.contrast)
     return _shift(store(seen, generator), photo, generator)
+
+
+def _lamps(photo: Tensor, generator: Generator) -> Tensor:
+    """How many times white the blown lights of (B, 3, H, W) were, 1 elsewhere: in the dark they are not blown."""
+    lit = (torch.rand(len(photo), generator=generator) < LAMPS_SHARE) * uniform(len(photo), 0.0, MAX_LAMP, generator)
+    blown = ((photo.amin(1, keepdim=True) - BLOWN) / (1 - BLOWN)).clamp(min=0)
+    return (lit[:, None, None, None] * blown).exp2()
+
+
+def _lift(light: Tensor, gain: Tensor) -> Tensor:
+    """Light (B, 3, H, W) in [0, 1], the dark times `gain` (B,) and white as it is; 1 / gain undoes it."""
+    gain = gain[:, None, None, None]
+    return gain * light / (1 + (gain - 1) * light)
 
 
 BATCHES: dict[Task, Callable[[Tensor, Generator], tuple[Tensor, Tensor]]] = {

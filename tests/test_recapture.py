@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from functools import partial
 from typing import get_args
@@ -154,15 +155,44 @@ def test_pictures_of_cameras_that_smooth_are_soft(monkeypatch: pytest.MonkeyPatc
     assert soft < 0.6 * crisp
 
 
-def test_low_light_is_dark_and_its_target_is_the_photograph() -> None:
+def test_low_light_is_dark_and_its_target_is_the_photograph(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recapture, "RELIT", 0.0)
     given, target = recapture.dark(PHOTOS, seeded())
     assert float(given.mean()) < 0.5 * float(target.mean())
     windows = PHOTOS.unfold(2, target.shape[-2], 1).unfold(3, target.shape[-1], 1).movedim(1, 3)
-    assert any(torch.equal(window, target) for window in windows.flatten(1, 2).movedim(1, 0))
+    assert any(torch.allclose(window, target, atol=1e-5) for window in windows.flatten(1, 2).movedim(1, 0))
+
+
+def test_the_photographs_of_low_light_are_relit_one_way_and_the_other() -> None:
+    photo = torch.full((200, 3, 64, 64), 0.5)
+    photo[..., :32] = 1.0
+    _, target = recapture.dark(photo, seeded())
+    light = color.srgb_decode(target[:, 0, 0, -1])
+    odds = (light / (1 - light)).log() - math.log(color.srgb_decode(torch.tensor(0.5)) / 0.786)
+    assert abs(float(odds.mean())) < 0.1
+    assert 0.25 < float(odds.std()) < 0.45
+    assert torch.allclose(target[..., 0], torch.ones(()), atol=1e-5)  # white stays white
+
+
+def test_lights_that_the_photograph_blew_may_be_lamps_in_the_dark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recapture, "STOPS", (4.0, 4.0))
+    photo = torch.full((60, 3, 64, 64), 0.8)
+    photo[..., 32:] = 1.0
+    brightest = {}
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(recapture, "LAMPS_SHARE", share)
+        given, target = recapture.dark(photo, seeded())
+        assert float(target.max()) <= 1
+        brightest[share] = given.mean(1)[..., 40:].amax((1, 2)), given.mean(1)[..., :20].mean((1, 2))
+    (plain, dim), (lamps, dim_too) = brightest.values()
+    assert float(plain.max()) < 0.7
+    assert 0.2 < float((lamps > 0.9).float().mean()) < 0.6  # four of six EV, and the rest is not blown
+    assert torch.allclose(dim, dim_too, atol=0.01)
 
 
 def test_tone_and_balance_go_astray_in_deep_dark_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recapture, "CONTRAST", 0.0)
+    monkeypatch.setattr(recapture, "RELIT", 0.0)
     monkeypatch.setattr(recapture, "LOG_DARK_NOISE", (-12.0, -12.0))
     photo = torch.full((40, 3, 64, 64), 0.3)
     photo[..., 32:] = 0.8
