@@ -215,7 +215,7 @@ def noisy_planes(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
 
 
 def dark(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Photographs (B, 3, H, W) in [0, 1] -> the same in low light, and as they are; both lose `MARGIN`."""
+    """Photographs (B, 3, H, W) in [0, 1], relit by chance -> such in low light, and exposed; both lose `MARGIN`."""
     count, plain = len(photo), torch.zeros(len(photo))
     gain = (RELIT * torch.randn(count, generator=generator)).exp()
     photo = finish(_lift(decode(photo, plain), gain), plain)
