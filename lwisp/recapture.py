@@ -216,9 +216,9 @@ def noisy_planes(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
 
 def dark(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """Photographs (B, 3, H, W) in [0, 1], relit by chance -> such in low light, and exposed; both lose `MARGIN`."""
-    count, plain = len(photo), torch.zeros(len(photo))
+    count = len(photo)
     gain = (RELIT * torch.randn(count, generator=generator)).exp()
-    photo = finish(_lift(decode(photo, plain), gain), plain)
+    photo = color.srgb_encode(_lift(color.srgb_decode(photo), gain))
     chain = random_chain(count, generator, LOG_DARK_NOISE, DARK_SMOOTHED_SHARE)
     stops = uniform(count, *STOPS, generator)
     astray = ((stops - ASTRAY[0]) / (ASTRAY[1] - ASTRAY[0])).clamp(0, 1)
