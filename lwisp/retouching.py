@@ -21,7 +21,7 @@ from lwisp.pipeline import Planes, develop_with
 from lwisp.raw import RawImage, read_raw, write_dng
 
 PASSES = 4
-"""Passes of a finished picture unless told otherwise: up to 0.4 dB better than one (docs/results/subtasks.md)."""
+"""Passes of a finished picture unless told otherwise: up to 0.3 dB better than one (docs/results/subtasks.md)."""
 BLACK, WHITE = 4096, 65535
 """Levels in DN of a RAW without noise: finer steps than most sensors', for they show where no noise hides them."""
 
