@@ -30,18 +30,21 @@ LOG_LUMA_BLUR, CHROMA_WIDER = (-0.6, 0.9), (1.0, 2.5)  # log 0.55 to log 2.5 px;
 LUMA_KEPT, CHROMA_KEPT = 0.5, 0.15  # share of the noise that is not blurred, at most
 DARKEST = 1e-4  # of white, under which contrast does not count as structure
 SOFTNESS = (0.5, 2.0)  # px of blur of photographs whose camera smooths: its own pictures are of full size, so soft
+CHROMA_SOFTER = (1.0, 4.0)  # how much wider their chroma is blurred, for what smooths its noise smooths it as well
+SHARPENED_SHARE, MAX_SHARPENING = 0.35, 1.0  # of cameras that sharpen; a photograph is so already, noise is not
+SHARPENING_BLUR = 1.0  # px
 LEFT_RANGE = 0.67  # share of the range of the log of noise, from its lower end, that is left after smoothing
 MAX_BOOST = 40.0  # how much more noise a camera that smooths may begin with, in variance
 TAPS = 37
 CONTRAST = 0.7  # share of the smoothstep in a camera's tone, at most
-COMPRESSED_SHARE, QUALITY = 0.5, (60, 98)
+COMPRESSED_SHARE, QUALITY, BEST_QUALITY = 0.5, (60, 98), 100
 STOPS = (1.5, 6.0)  # EV that are lacking in low light: 2 to 5, and some beyond, where guesses would be too narrow
 ASTRAY = (3.5, 5.5)  # EV where a camera's tone and balance begin to be astray, and where they are so as far as they go
 RELIT = 0.35  # standard deviation of the log of how bright a photograph is made: else each is learned by heart
 LAMPS_SHARE, MAX_LAMP = 0.5, 6.0  # of samples whose blown lights were brighter than white, by so many EV at most
 BLOWN = 0.9  # of white in all channels, from where a photograph's light may have been brighter
 SHOULDER = 2.5  # by how much more the tone lifts the dark than white, at most: in low light all of it is lifted
-DRIFT, DARK_DRIFT = 0.1, (0.05, 0.3)  # standard deviation of the log of gains that are off in low light, in deep dark
+DRIFT, DARK_DRIFT = 0.1, (0.05, 0.2)  # standard deviation of the log of gains that are off in low light, in deep dark
 CASE_DRIFT = 0.07  # the same of test cases
 
 NOISE_LEVELS = {"low": (5e-4, 2e-6), "middle": (2e-3, 1e-5), "high": (1.2e-2, 3e-4)}
@@ -68,6 +71,8 @@ class Chain:
     spared: Tensor
     """Share of what is smoothed that stays where the picture has structure, for a camera would not lose it."""
     chroma_gain: Tensor
+    sharpening: Tensor
+    """How many times what is finer than `SHARPENING_BLUR` is added to the noise of luma."""
     contrast: Tensor
     drift: Tensor
     """(B, 3), by what the gains are off."""
@@ -100,6 +105,7 @@ def random_chain(
         kept,
         torch.zeros(count),
         chroma_gain,
+        torch.zeros(count),
         uniform(count, 0.0, CONTRAST, generator),
         torch.ones(count, 3),
     )
@@ -128,6 +134,7 @@ def retake(light: Tensor, chain: Chain, exposure: Tensor, generator: Generator) 
     kept = chain.kept[:, :, None, None]
     kept = kept + (1 - kept) * chain.spared[:, None, None, None] * structure(sensor, chain.shot_noise)
     error = smooth(error * gains[:, :, None, None], chain.blur, kept, chain.chroma_gain)
+    error = sharpen(error, chain.sharpening)
     back = color.CANONICAL_TO_SRGB @ camera.cam2rgb
     return color.apply_matrix(back, sensor * gains[:, :, None, None] + error)
 
@@ -141,16 +148,25 @@ def structure(seen: Tensor, shot_noise: Tensor) -> Tensor:
     return contrast / (contrast + shot_noise[:, None, None, None] / 4)  # of the root the noise is half the root of that
 
 
-def smooth(noise: Tensor, blur: Tensor, kept: Tensor, chroma_gain: Tensor) -> Tensor:
-    """Noise (B, 3, H, W) as cameras leave it: luma and chroma blurred by (B, 2) px but for a share kept.
+def smooth(rgb: Tensor, blur: Tensor, kept: Tensor, chroma_gain: Tensor) -> Tensor:
+    """Noise or pictures (B, 3, H, W) as cameras leave them: luma and chroma blurred by (B, 2) px but for a share kept.
 
     The shares (B, 2, H, W) may have sides of 1.
     """
-    luma = noise.mean(1, keepdim=True)
-    parts = torch.cat([luma, noise - luma], 1)  # (B, 4, H, W)
+    luma = rgb.mean(1, keepdim=True)
+    parts = torch.cat([luma, rgb - luma], 1)  # (B, 4, H, W)
     if bool((kept < 1).any()):
         parts = torch.lerp(_blur(parts, blur[:, [0, 1, 1, 1]]), parts, kept[:, [0, 1, 1, 1]])
     return parts[:, :1] + chroma_gain[:, None, None, None] * parts[:, 1:]
+
+
+def sharpen(noise: Tensor, amount: Tensor) -> Tensor:
+    """Noise (B, 3, H, W) as cameras leave it that sharpen luma by so much (B,): an unsharp mask."""
+    if not bool((amount > 0).any()):
+        return noise
+    luma = noise.mean(1, keepdim=True)
+    fine = luma - _blur(luma, torch.full((len(noise), 1), SHARPENING_BLUR))
+    return noise + amount[:, None, None, None] * fine
 
 
 def power_left(blur: Tensor, kept: Tensor) -> Tensor:
@@ -175,33 +191,49 @@ def _kernels(blur: Tensor) -> Tensor:
     return torch.softmax(-(places**2) / (2 * blur.clamp(min=0.05)[:, None] ** 2), -1)
 
 
-def store(rgb: Tensor, generator: Generator | None = None) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1] as files hold them: of 8 bits, some through JPEG where there is a generator."""
-    rounded = (rgb * 255).round()
-    if generator is not None:
-        draw = torch.rand(len(rgb), 3, generator=generator).tolist()
-        for index, (chance, quality, sampling) in enumerate(draw):
-            if chance < COMPRESSED_SHARE:
-                pixels = rounded[index].permute(1, 2, 0).to(torch.uint8).numpy()
-                file = io.BytesIO()
-                low, high = QUALITY
-                Image.fromarray(pixels).save(
-                    file, "JPEG", quality=low + int(quality * (high + 1 - low)), subsampling=2 if sampling < 0.5 else 0
-                )
-                with Image.open(file) as picture:
-                    rounded[index] = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
-    return rounded / 255
+def store(rgb: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) in [0, 1] as files of 8 bits hold them."""
+    return (rgb * 255).round() / 255
+
+
+def compress(rgb: Tensor, clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Pictures (B, 3, H, W) in [0, 1] as files hold them, some as JPEGs, and the clean ones.
+
+    Where a JPEG halves the resolution of chroma, the clean picture's is halved too: that is no noise, to be taken away.
+    """
+    rgb, clean = store(rgb), clean.clone()
+    draw = torch.rand(len(rgb), 3, generator=generator).tolist()
+    for index, (chance, quality, sampling) in enumerate(draw):
+        if chance < COMPRESSED_SHARE:
+            low, high = QUALITY
+            subsampling = 2 if sampling < 0.5 else 0
+            rgb[index] = _through_jpeg(rgb[index], low + int(quality * (high + 1 - low)), subsampling)
+            if subsampling:
+                clean[index] = _through_jpeg(clean[index], BEST_QUALITY, subsampling)
+    return rgb, clean
+
+
+def _through_jpeg(rgb: Tensor, quality: int, subsampling: int) -> Tensor:
+    file = io.BytesIO()
+    pixels = (rgb * 255).round().permute(1, 2, 0).to(torch.uint8).numpy()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=subsampling)
+    with Image.open(file) as picture:
+        return torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255
 
 
 def noisy(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """Photographs (B, 3, H, W) in [0, 1] -> such with a camera's noise, and clean; both lose `MARGIN`."""
+    count = len(photo)
     photo = unprocess.recolor([photo], generator)[0].clamp(0, 1)
-    chain = random_chain(len(photo), generator)
-    chain = replace(chain, spared=torch.rand(len(photo), generator=generator))
-    softness = torch.where((chain.kept < 1).all(1), uniform(len(photo), *SOFTNESS, generator), 0.0)
-    photo = _blur(photo, softness[:, None].expand(-1, 3)).clamp(0, 1)
-    taken = retake(decode(photo, chain.contrast), chain, torch.ones(len(photo)), generator)
-    return _shift(store(finish(taken, chain.contrast), generator), photo, generator)
+    chain = random_chain(count, generator)
+    sharpens = torch.rand(count, generator=generator) < SHARPENED_SHARE
+    sharpening = torch.where(sharpens, uniform(count, 0.0, MAX_SHARPENING, generator), 0.0)
+    chain = replace(chain, spared=torch.rand(count, generator=generator), sharpening=sharpening)
+    softness = torch.where((chain.kept < 1).all(1), uniform(count, *SOFTNESS, generator), 0.0)
+    softness = torch.stack([softness, softness * uniform(count, *CHROMA_SOFTER, generator)], 1)
+    photo = smooth(photo, softness, torch.zeros(count, 2, 1, 1), torch.ones(count)).clamp(0, 1)
+    taken = retake(decode(photo, chain.contrast), chain, torch.ones(count), generator)
+    return _shift(*compress(finish(taken, chain.contrast), photo, generator), generator)
 
 
 def noisy_planes(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -229,7 +261,7 @@ def dark(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     light = _lift(decode(photo, chain.contrast), 1 / shoulder) * _lamps(photo, generator)
     taken = retake(light, chain, (-stops).exp2(), generator).clamp(0, 1)
     seen = finish(_lift(taken, shoulder), chain.contrast)
-    return _shift(store(seen, generator), photo, generator)
+    return _shift(compress(seen, photo, generator)[0], photo, generator)
 
 
 def _lamps(photo: Tensor, generator: Generator) -> Tensor:
@@ -271,7 +303,7 @@ def case(task: Task, photo: Tensor, seed: int, level: str) -> tuple[Tensor, Tens
     shot, read = DARK_NOISE if task == "enhance" else NOISE_LEVELS[level]
     bits, black = torch.tensor([14]), torch.tensor([0.03])
     as_it_is = torch.ones(1, 2)
-    chain = Chain(camera, shot * one, read * one, bits, black, as_it_is, as_it_is, zero, one, zero, drift)
+    chain = Chain(camera, shot * one, read * one, bits, black, as_it_is, as_it_is, zero, one, zero, zero, drift)
     light = decode(photo[None], zero)
     exposure = one * 2 ** -LIGHT_LEVELS[level] if task == "enhance" else one
     if task == "denoise-raw":

@@ -55,8 +55,9 @@ def test_noise_in_flat_gray_is_what_arithmetic_says() -> None:
     neutral = unprocess.Camera(color.SRGB_TO_CANONICAL.inverse()[None], torch.ones(1, 3))  # sensor colors are sRGB
     shot, read = 2e-3, 1e-4
     chain = recapture.Chain(
-        neutral, shot * one, read * one, torch.tensor([16]), zero + 0.5, WHOLE, WHOLE, zero, one, zero, torch.ones(1, 3)
-    )
+        neutral, shot * one, read * one, torch.tensor([16]), zero + 0.5, WHOLE, WHOLE, zero, one, zero, zero,
+        torch.ones(1, 3),
+    )  # fmt: skip
     light = color.srgb_decode(gray)
     noise = recapture.retake(light, chain, one, seeded()) - light
     at_green = noise[0, 1, ::2, 1::2]
@@ -79,6 +80,15 @@ def test_cameras_smooth_noise_as_scipy_does() -> None:
         assert np.abs(left[channel] - expected - chroma).max() < 1e-4
     same = recapture.smooth(noise, blur, WHOLE[..., None, None], torch.ones(1))
     assert torch.allclose(same, noise, atol=1e-6)
+
+
+def test_cameras_sharpen_the_noise_of_luma_as_scipy_does() -> None:
+    noise = torch.randn(2, 3, 80, 90, generator=seeded())
+    sharpened = recapture.sharpen(noise, torch.tensor([0.0, 0.7])).numpy()
+    assert np.array_equal(sharpened[0], noise[0].numpy())
+    luma = noise[1].mean(0).numpy()
+    fine = luma - gaussian_filter(luma, recapture.SHARPENING_BLUR, mode="mirror", truncate=8)
+    assert np.abs(sharpened[1] - noise[1].numpy() - 0.7 * fine).max() < 1e-4
 
 
 def test_noise_stays_where_there_is_structure() -> None:
@@ -128,10 +138,22 @@ def test_files_have_eight_bits_and_some_have_been_jpegs() -> None:
     assert torch.equal((stored * 255).round() / 255, stored)
     assert torch.allclose(stored, PHOTOS, atol=0.5 / 255 + 1e-6)
     many = PHOTOS.repeat(10, 1, 1, 1)
-    compressed = recapture.store(many, seeded())
+    compressed, clean = recapture.compress(many, many, seeded())
     changed = [not torch.equal(a, b) for a, b in zip(compressed, recapture.store(many), strict=True)]
     assert 0.3 < np.mean(changed) < 0.7
     assert psnr(compressed, many) > 30
+    assert psnr(clean, many) > psnr(compressed, many)
+
+
+def test_clean_pictures_lose_the_resolution_of_chroma_that_their_jpegs_lose() -> None:
+    stripes = torch.zeros(60, 3, 32, 32)
+    stripes[:, 0, :, ::2], stripes[:, 2, :, 1::2] = 0.8, 0.8  # red, blue, red, blue
+    compressed, clean = recapture.compress(stripes, stripes, seeded())
+    lost = [float(picture[0].std()) < 0.3 for picture in clean]  # 0.4 as they were
+    assert 0.1 < np.mean(lost) < 0.4
+    for picture, file, is_lost in zip(clean, compressed, lost, strict=True):
+        assert (float(file[0].std()) < 0.3) == is_lost
+        assert is_lost or torch.equal(picture, stripes[0])
 
 
 def test_clean_pictures_to_denoise_have_colors_that_photographs_lack() -> None:
@@ -145,13 +167,15 @@ def test_clean_pictures_to_denoise_have_colors_that_photographs_lack() -> None:
 
 def test_pictures_of_cameras_that_smooth_are_soft(monkeypatch: pytest.MonkeyPatch) -> None:
     """A camera's own picture is of full size; one without its traces was made smaller, so it is crisp."""
-    random_chain, detail = recapture.random_chain, []
+    random_chain, detail, chroma = recapture.random_chain, [], []
     for share in (0.0, 1.0):
         monkeypatch.setattr(recapture, "random_chain", partial(random_chain, smoothed_share=share))
         _, target = recapture.noisy(PHOTOS, seeded())
-        detail.append(float((target[..., 1:] - target[..., :-1]).square().mean()))
-    crisp, soft = detail
-    assert soft < 0.6 * crisp
+        steps = target[..., 1:] - target[..., :-1]
+        detail.append(float(steps.mean(1).square().mean()))
+        chroma.append(float((steps - steps.mean(1, keepdim=True)).square().mean()))
+    assert detail[1] < 0.6 * detail[0]
+    assert chroma[1] / chroma[0] < 0.9 * detail[1] / detail[0]
 
 
 def test_low_light_is_dark_and_its_target_is_the_photograph(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +216,7 @@ def test_tone_and_balance_go_astray_in_deep_dark_only(monkeypatch: pytest.Monkey
     monkeypatch.setattr(recapture, "CONTRAST", 0.0)
     monkeypatch.setattr(recapture, "RELIT", 0.0)
     monkeypatch.setattr(recapture, "LOG_DARK_NOISE", (-12.0, -12.0))
-    photo = torch.full((40, 3, 64, 64), 0.3)
+    photo = torch.full((100, 3, 64, 64), 0.3)
     photo[..., 32:] = 0.8
     true_step = float(color.srgb_decode(photo[0, 0, 0, -1]) / color.srgb_decode(photo[0, 0, 0, 0]))
     steps, casts = {}, {}
@@ -204,7 +228,7 @@ def test_tone_and_balance_go_astray_in_deep_dark_only(monkeypatch: pytest.Monkey
         casts[stops] = (high / high.mean(1, keepdim=True)).std()
     assert 0.9 < float(steps[2.0].min()) <= float(steps[2.0].max()) < 1.1
     assert float(steps[6.0].quantile(0.75)) > 1.2  # lights of the bright picture were held back, of the dark one not
-    assert float(casts[6.0]) > 1.5 * float(casts[2.0])
+    assert float(casts[6.0]) > 1.15 * float(casts[2.0])
 
 
 @pytest.mark.parametrize("task", TASKS)
