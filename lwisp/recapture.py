@@ -196,33 +196,37 @@ def store(rgb: Tensor) -> Tensor:
     return (rgb * 255).round() / 255
 
 
-def compress(rgb: Tensor, clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Pictures (B, 3, H, W) in [0, 1] as files hold them, some as JPEGs, and the clean ones.
-
-    Where a JPEG halves the resolution of chroma, the clean picture's is halved too: that is no noise, to be taken away.
-    """
-    rgb, clean = store(rgb), clean.clone()
+def compress(rgb: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Pictures (B, 3, H, W) in [0, 1] as files hold them, some as JPEGs; and which halve chroma's sides (B,)."""
+    rgb, halved = store(rgb), torch.zeros(len(rgb), dtype=torch.bool)
     draw = torch.rand(len(rgb), 3, generator=generator).tolist()
     for index, (chance, quality, sampling) in enumerate(draw):
         if chance < COMPRESSED_SHARE:
             low, high = QUALITY
-            subsampling = 2 if sampling < 0.5 else 0
-            rgb[index] = _through_jpeg(rgb[index], low + int(quality * (high + 1 - low)), subsampling)
-            if subsampling:
-                clean[index] = _through_jpeg(clean[index], BEST_QUALITY, subsampling)
-    return rgb, clean
+            halved[index] = sampling < 0.5
+            rgb[index] = _through_jpeg(rgb[index], low + int(quality * (high + 1 - low)), bool(halved[index]))
+    return rgb, halved
 
 
-def _through_jpeg(rgb: Tensor, quality: int, subsampling: int) -> Tensor:
+def halve_chroma(rgb: Tensor, halved: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) in [0, 1], those marked (B,) with chroma of half the resolution, as JPEGs have it."""
+    marked = zip(rgb, halved.tolist(), strict=True)
+    return torch.stack([_through_jpeg(picture, BEST_QUALITY, True) if mark else picture for picture, mark in marked])
+
+
+def _through_jpeg(rgb: Tensor, quality: int, halved: bool) -> Tensor:
     file = io.BytesIO()
     pixels = (rgb * 255).round().permute(1, 2, 0).to(torch.uint8).numpy()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=subsampling)
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=2 if halved else 0)
     with Image.open(file) as picture:
         return torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255
 
 
 def noisy(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Photographs (B, 3, H, W) in [0, 1] -> such with a camera's noise, and clean; both lose `MARGIN`."""
+    """Photographs (B, 3, H, W) in [0, 1] -> such with a camera's noise, and clean; both lose `MARGIN`.
+
+    What the file of the noisy one loses of chroma, the clean one lacks too: it is no noise, to be taken away.
+    """
     count = len(photo)
     photo = unprocess.recolor([photo], generator)[0].clamp(0, 1)
     chain = random_chain(count, generator)
@@ -233,7 +237,8 @@ def noisy(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     softness = torch.stack([softness, softness * uniform(count, *CHROMA_SOFTER, generator)], 1)
     photo = smooth(photo, softness, torch.zeros(count, 2, 1, 1), torch.ones(count)).clamp(0, 1)
     taken = retake(decode(photo, chain.contrast), chain, torch.ones(count), generator)
-    return _shift(*compress(finish(taken, chain.contrast), photo, generator), generator)
+    given, halved = compress(finish(taken, chain.contrast), generator)
+    return _shift(given, halve_chroma(photo, halved), generator)
 
 
 def noisy_planes(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -261,7 +266,8 @@ def dark(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     light = _lift(decode(photo, chain.contrast), 1 / shoulder) * _lamps(photo, generator)
     taken = retake(light, chain, (-stops).exp2(), generator).clamp(0, 1)
     seen = finish(_lift(taken, shoulder), chain.contrast)
-    return _shift(compress(seen, photo, generator)[0], photo, generator)
+    given, _ = compress(seen, generator)
+    return _shift(given, photo, generator)
 
 
 def _lamps(photo: Tensor, generator: Generator) -> Tensor:

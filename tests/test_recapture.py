@@ -138,7 +138,8 @@ def test_files_have_eight_bits_and_some_have_been_jpegs() -> None:
     assert torch.equal((stored * 255).round() / 255, stored)
     assert torch.allclose(stored, PHOTOS, atol=0.5 / 255 + 1e-6)
     many = PHOTOS.repeat(10, 1, 1, 1)
-    compressed, clean = recapture.compress(many, many, seeded())
+    compressed, halved = recapture.compress(many, seeded())
+    clean = recapture.halve_chroma(many, halved)
     changed = [not torch.equal(a, b) for a, b in zip(compressed, recapture.store(many), strict=True)]
     assert 0.3 < np.mean(changed) < 0.7
     assert psnr(compressed, many) > 30
@@ -148,7 +149,8 @@ def test_files_have_eight_bits_and_some_have_been_jpegs() -> None:
 def test_clean_pictures_lose_the_resolution_of_chroma_that_their_jpegs_lose() -> None:
     stripes = torch.zeros(60, 3, 32, 32)
     stripes[:, 0, :, ::2], stripes[:, 2, :, 1::2] = 0.8, 0.8  # red, blue, red, blue
-    compressed, clean = recapture.compress(stripes, stripes, seeded())
+    compressed, halved = recapture.compress(stripes, seeded())
+    clean = recapture.halve_chroma(stripes, halved)
     lost = [float(picture[0].std()) < 0.3 for picture in clean]  # 0.4 as they were
     assert 0.1 < np.mean(lost) < 0.4
     for picture, file, is_lost in zip(clean, compressed, lost, strict=True):
@@ -167,15 +169,17 @@ def test_clean_pictures_to_denoise_have_colors_that_photographs_lack() -> None:
 
 def test_pictures_of_cameras_that_smooth_are_soft(monkeypatch: pytest.MonkeyPatch) -> None:
     """A camera's own picture is of full size; one without its traces was made smaller, so it is crisp."""
-    random_chain, detail, chroma = recapture.random_chain, [], []
+    random_chain, detail, luma, chroma = recapture.random_chain, [], [], []
     for share in (0.0, 1.0):
         monkeypatch.setattr(recapture, "random_chain", partial(random_chain, smoothed_share=share))
         _, target = recapture.noisy(PHOTOS, seeded())
         steps = target[..., 1:] - target[..., :-1]
-        detail.append(float(steps.mean(1).square().mean()))
+        detail.append(float(steps.square().mean()))
+        luma.append(float(steps.mean(1).square().mean()))
         chroma.append(float((steps - steps.mean(1, keepdim=True)).square().mean()))
-    assert detail[1] < 0.6 * detail[0]
-    assert chroma[1] / chroma[0] < 0.9 * detail[1] / detail[0]
+    crisp, soft = detail
+    assert soft < 0.6 * crisp
+    assert chroma[1] / chroma[0] < 0.9 * luma[1] / luma[0]
 
 
 def test_low_light_is_dark_and_its_target_is_the_photograph(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,6 +220,7 @@ def test_tone_and_balance_go_astray_in_deep_dark_only(monkeypatch: pytest.Monkey
     monkeypatch.setattr(recapture, "CONTRAST", 0.0)
     monkeypatch.setattr(recapture, "RELIT", 0.0)
     monkeypatch.setattr(recapture, "LOG_DARK_NOISE", (-12.0, -12.0))
+    monkeypatch.setattr(recapture, "DARK_DRIFT", (0.2, 0.2))  # as far as it goes
     photo = torch.full((100, 3, 64, 64), 0.3)
     photo[..., 32:] = 0.8
     true_step = float(color.srgb_decode(photo[0, 0, 0, -1]) / color.srgb_decode(photo[0, 0, 0, 0]))
@@ -228,7 +233,7 @@ def test_tone_and_balance_go_astray_in_deep_dark_only(monkeypatch: pytest.Monkey
         casts[stops] = (high / high.mean(1, keepdim=True)).std()
     assert 0.9 < float(steps[2.0].min()) <= float(steps[2.0].max()) < 1.1
     assert float(steps[6.0].quantile(0.75)) > 1.2  # lights of the bright picture were held back, of the dark one not
-    assert float(casts[6.0]) > 1.15 * float(casts[2.0])
+    assert float(casts[6.0]) > 1.5 * float(casts[2.0])
 
 
 @pytest.mark.parametrize("task", TASKS)
