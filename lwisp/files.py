@@ -1,14 +1,22 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and what killed processes left of them."""
 
 import contextlib
 import csv
+import hashlib
 import io
 import os
+import platform
+import re
+import secrets
+import shutil
 import struct
+import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,6 +26,9 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 _quieting = threading.RLock()
+TEMPORARY = re.compile(r"\.lwisp-(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]{1,10})-[0-9a-f]{16}\.tmp")
+"""Names that `temporary_beside` gives."""
+MAX_AGE = 24 * 3600.0  # seconds; nothing takes so long to be written
 DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error)
 """What Pillow and `struct` raise over damaged files."""
 
@@ -36,18 +47,120 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], overwrite: bool
     `OutputError` where it cannot be written; nothing is left behind then.
     """
     check_output(path, overwrite)
-    temporary = path.with_name(f".lwisp-{os.getpid()}-{threading.get_ident()}.tmp")
+    temporary = temporary_beside(path)
     try:
-        with temporary.open("wb+") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        descriptor = _create(temporary)
+        try:
+            with os.fdopen(descriptor, "wb+") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            _give_name(temporary, path, overwrite)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _create(path: Path) -> int:
+    """Open a new file for reading and writing; one that exists, be it a link, is never opened."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.open(path, flags, 0o666)
+
+
+def _give_name(temporary: Path, path: Path, overwrite: bool) -> None:
+    """Rename a finished file; without `overwrite` a file that came to be meanwhile is kept."""
+    if overwrite:
+        temporary.replace(path)
+        return
+    try:
+        os.link(temporary, path)
+    except FileExistsError as error:
+        raise InputError(_exists(path)) from error
+    except OSError:  # a file system without hard links, as FAT
+        check_output(path, overwrite)
+        temporary.replace(path)
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Fill a folder beside `folder`, then give it that name: nobody ever sees half of it.
+
+    Yields the folder to fill; where filling it fails nothing is left behind. Raises `InputError` where `folder` exists,
+    and `OutputError` where it cannot be made.
+    """
+    if os.path.lexists(folder):
+        raise InputError(f"{folder} exists already; name a new folder")
+    make_folder(folder.parent)
+    temporary = temporary_beside(folder)
+    make_folder(temporary)
+    try:
+        yield temporary
+        temporary.rename(folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
     finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A hidden name beside `path` for what is not finished; it tells whose it is, see `clear_leftovers`."""
+    return path.with_name(f".lwisp-{_machine()}-{os.getpid()}-{secrets.token_hex(8)}.tmp")
+
+
+def clear_leftovers(folder: Path) -> int:
+    """Delete what killed processes left unfinished in a folder, not in those below; how many there were.
+
+    Deleted are files and folders named as `temporary_beside` names them, whose process on this machine has ended, or
+    that are older than `MAX_AGE`. Links are not followed, and what cannot be deleted stays.
+    """
+    try:
+        found = [entry for entry in os.scandir(folder) if TEMPORARY.fullmatch(entry.name)]
+    except OSError:
+        return 0
+    cleared = 0
+    for entry in found:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            if not _is_left_over(entry):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                Path(entry.path).unlink()
+            cleared += 1
+    return cleared
+
+
+def _is_left_over(entry: "os.DirEntry[str]") -> bool:
+    if time.time() - entry.stat(follow_symlinks=False).st_mtime > MAX_AGE:
+        return True
+    name = TEMPORARY.fullmatch(entry.name)
+    return name is not None and name["machine"] == _machine() and not _is_alive(int(name["process"]))
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process of this machine lives, so far as it can be told."""
+    if process == os.getpid() or sys.platform == "win32":  # where a signal 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+@cache
+def _machine() -> str:
+    """Eight digits that tell machines, and containers on one, apart: only in one is a process number one process."""
+    facts = [platform.node()]
+    with contextlib.suppress(OSError):
+        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+    with contextlib.suppress(OSError):
+        facts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.sha256(" ".join(facts).encode()).hexdigest()[:8]
 
 
 def write_text(path: Path, text: str, overwrite: bool = True) -> None:
@@ -71,11 +184,15 @@ def check_output(path: Path, overwrite: bool = True) -> None:
         if not path.name or path.is_dir():
             raise InputError(f"{str(path)!r}: expected the name of a file, this is a folder")
         if not overwrite and os.path.lexists(path):
-            raise InputError(f"{path} exists already; --overwrite replaces it, --output names another place")
+            raise InputError(_exists(path))
         if not path.parent.is_dir():
             raise InputError(f"{path}: cannot be written: there is no folder {path.parent}")
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _exists(path: Path) -> str:
+    return f"{path} exists already; --overwrite replaces it, --output names another place"
 
 
 def make_folder(folder: Path) -> None:

@@ -1,0 +1,105 @@
+"""Files and folders appear whole or not at all; what killed processes left is cleared, and nothing else."""
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from lwisp import files
+from lwisp.errors import InputError, OutputError
+from tests.conftest import ROOT
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def test_a_file_appears_with_its_content_and_nothing_beside_it(tmp_path: Path) -> None:
+    files.write_whole(tmp_path / "a", lambda file: file.write(b"content"))
+    assert (tmp_path / "a").read_bytes() == b"content"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_file_that_comes_to_be_meanwhile_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+
+    def write(file: BinaryIO) -> None:
+        file.write(b"ours")
+        path.write_bytes(b"another's")
+
+    with pytest.raises(InputError, match="exists already"):
+        files.write_whole(path, write, overwrite=False)
+    assert path.read_bytes() == b"another's"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_planted_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    monkeypatch.setattr(secrets, "token_hex", lambda count: "0" * 2 * count)
+    planted = files.temporary_beside(tmp_path / "a")
+    planted.symlink_to(precious)
+    with pytest.raises(OutputError):
+        files.write_whole(tmp_path / "a", lambda file: file.write(b"ours"))
+    assert precious.read_bytes() == b"precious"
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    with files.whole_folder(tmp_path / "good") as folder:
+        (folder / "file").write_bytes(b"content")
+        assert not (tmp_path / "good").exists()
+    assert (tmp_path / "good" / "file").read_bytes() == b"content"
+    with pytest.raises(KeyboardInterrupt), files.whole_folder(tmp_path / "bad") as folder:
+        (folder / "file").write_bytes(b"content")
+        raise KeyboardInterrupt
+    assert names(tmp_path) == ["good"]
+    with pytest.raises(InputError, match="exists already"), files.whole_folder(tmp_path / "good"):
+        pass
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
+    code = f"""
+import os, signal
+from pathlib import Path
+from lwisp import files
+def write(file):
+    file.write(b"half")
+    file.flush()
+    with files.whole_folder(Path({str(tmp_path)!r}) / "folder") as folder:
+        (folder / "half").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+files.write_whole(Path({str(tmp_path)!r}) / "file", write)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+    assert len(names(tmp_path)) == 2
+    assert files.clear_leftovers(tmp_path) == 2
+    assert names(tmp_path) == []
+
+
+def test_what_may_still_be_in_use_or_is_not_ours_is_not_cleared(tmp_path: Path) -> None:
+    own = files.temporary_beside(tmp_path / "a")
+    elsewhere = tmp_path / ".lwisp-00000000-1-0123456789abcdef.tmp"
+    others = [tmp_path / ".lwisp-notes.tmp", tmp_path / "lwisp.tmp", tmp_path / ".hidden"]
+    for path in (own, elsewhere, *others):
+        path.write_bytes(b"content")
+    assert files.clear_leftovers(tmp_path) == 0
+    for path in (own, elsewhere, *others):
+        os.utime(path, (time.time() - 2 * files.MAX_AGE,) * 2)
+    assert files.clear_leftovers(tmp_path) == 2
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
+def test_a_link_among_leftovers_is_cleared_without_what_it_points_to(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_bytes(b"precious")
+    link = files.temporary_beside(tmp_path / "a")
+    link.symlink_to(precious)
+    os.utime(link, (time.time() - 2 * files.MAX_AGE,) * 2, follow_symlinks=False)
+    assert files.clear_leftovers(tmp_path) == 1
+    assert (precious / "file").read_bytes() == b"precious"
