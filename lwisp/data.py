@@ -22,17 +22,12 @@ from lwisp.files import is_regular
 from lwisp.image import check_picture, read_rgb
 from lwisp.model import Takes
 from lwisp.recapture import Task
+from lwisp.simulation import Simulation
 
 Kind = Literal[
     "photos", "denoise", "denoise-raw", "enhance", "zurich", "mai21", "sidd", "sidd-raw", "polyu", "lol", "pairs"
 ]
 
-SHRUNK_SHARE = 0.6  # of crops made smaller first: crisper than any photo of its size, as thin colored things are
-MAX_SHRINKING = 2.2
-SOFT_SHARE, MAX_ENLARGING = 0.4, 3.0  # of crops to denoise made larger first: cameras' own pictures are soft
-LEAVES_SHARE = 0.3  # of samples to denoise that are no photograph: photographs have some grain themselves
-PALETTE_STEP = 37  # px between the pixels that lend their colors
-WIDE_SHARE, WIDE_SHRINKING = 0.9, 7.0  # in low light: how bright a scene should be is seen on most of a frame only
 KEPT_BYTES = 2**30  # of pictures that a process keeps as they were read; whole datasets of small ones fit
 MAX_CASES = 24  # pictures that a run is validated on; `evaluate` takes them all
 
@@ -157,6 +152,7 @@ def open_data(
     exclude_licences: tuple[str, ...] = (),
     augment: bool = True,
     cache: Path | None = None,
+    simulation: Simulation = Simulation(),
 ) -> Data:
     """The data of that kind in a folder, checked as a whole; raises `InputError` for the first thing that is wrong."""
     if kind not in get_args(Kind):
@@ -164,9 +160,9 @@ def open_data(
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; --data names where the data lie")
     if kind == "photos":
-        return Photos(root, crop, batch, seed, exclude_licences)
+        return Photos(root, crop, batch, seed, exclude_licences, None, simulation)
     if kind in ("denoise", "denoise-raw", "enhance"):
-        return Photos(root, crop, batch, seed, exclude_licences, kind)
+        return Photos(root, crop, batch, seed, exclude_licences, kind, simulation)
     train: Pictures
     test: Pictures
     if kind in ("zurich", "mai21"):
@@ -212,9 +208,10 @@ class Photos:
         seed: int = 0,
         exclude_licences: tuple[str, ...] = (),
         task: Task | None = None,
+        simulation: Simulation = Simulation(),
     ) -> None:
         _check_crop(crop)
-        self.root, self.batch, self.seed, self.task = root, batch, seed, task
+        self.root, self.batch, self.seed, self.task, self.simulation = root, batch, seed, task, simulation
         self.crop = crop + (recapture.MARGIN if task in ("denoise", "enhance") else 0)
         takes: dict[Task | None, Takes] = {None: "raw", "denoise-raw": "planes"}
         self.takes: Takes = takes.get(task, "rgb")
@@ -237,8 +234,8 @@ class Photos:
         chosen = torch.randint(len(self.pictures), (self.batch,), generator=generator)
         crops = torch.stack([self._crop(self.pictures[index], generator) for index in chosen.tolist()])
         if self.task is not None:
-            return recapture.BATCHES[self.task](crops / 255, generator)
-        return unprocess.simulate(self._canonical(crops), self.frames[chosen], generator)
+            return recapture.BATCHES[self.task](crops / 255, generator, self.simulation)
+        return unprocess.simulate(self._canonical(crops), self.frames[chosen], generator, self.simulation)
 
     def __len__(self) -> int:
         return 2**31  # steps do not run out
@@ -259,30 +256,45 @@ class Photos:
 
         To denoise, some are made larger, and some are dead leaves in the photograph's colors.
         """
-        draw = torch.rand(9, generator=generator).tolist()
-        wide, noisy = self.task == "enhance", self.task in ("denoise", "denoise-raw")
-        if noisy and torch.rand((), generator=generator) < LEAVES_SHARE:
-            drawn = leaves.draw(self.crop, picture[:, ::PALETTE_STEP, ::PALETTE_STEP].flatten(1) / 255, generator)
+        draws = torch.rand(9, generator=generator).tolist()
+        first_place, second_place, flips, (kind, amount) = draws[:2], draws[2:4], draws[4:7], draws[7:]
+        leaves_model = self.simulation.dead_leaves
+        is_dark, is_noisy = self.task == "enhance", self.task in ("denoise", "denoise-raw")
+        if is_noisy and torch.rand((), generator=generator) < leaves_model.share:
+            step = leaves_model.palette_step
+            palette = picture[:, ::step, ::step].flatten(1) / 255
+            drawn = leaves.draw(self.crop, palette, generator, leaves_model)
             return (drawn * 255).round().to(torch.uint8)
-        share, most = (WIDE_SHARE, WIDE_SHRINKING) if wide else (SHRUNK_SHARE, MAX_SHRINKING)
-        shrinking = 1 + (most - 1) * draw[8] if draw[7] < share else 1.0
-        if noisy and draw[7] > 1 - SOFT_SHARE:
-            shrinking = 1 / (1 + (MAX_ENLARGING - 1) * draw[8])
+        shrinking = self._shrinking(kind, amount, is_dark, is_noisy)
         side = min(int(self.crop * shrinking), *picture.shape[-2:])
-        crops = [
-            picture[:, top : top + side, left : left + side]
-            for top, left in (
-                (int(y * (picture.shape[1] - side + 1)), int(x * (picture.shape[2] - side + 1)))
-                for y, x in (draw[:2], draw[2:4])
-            )
-        ]
-        crop = crops[0] if wide else max(crops, key=lambda crop: float(crop[1].float().diff().abs().mean()))
+        crops = []
+        for y, x in (first_place, second_place):
+            top = int(y * (picture.shape[1] - side + 1))
+            left = int(x * (picture.shape[2] - side + 1))
+            crops.append(picture[:, top : top + side, left : left + side])
+        crop = crops[0] if is_dark else max(crops, key=_detail)
         if side != self.crop:
             size = (self.crop, self.crop)
             small = functional.interpolate(crop[None].float(), size, mode="bicubic", antialias=True)[0]
             crop = small.round().clamp(0, 255).to(torch.uint8)
-        dims = [dim for dim, chance in ((-1, draw[4]), (-2, draw[5])) if chance < 0.5]
-        return crop.flip(dims).transpose(-1, -2) if draw[6] < 0.5 else crop.flip(dims)
+        across, down, transposed = (chance < 0.5 for chance in flips)
+        dims = [dim for dim, flipped in ((-1, across), (-2, down)) if flipped]
+        return crop.flip(dims).transpose(-1, -2) if transposed else crop.flip(dims)
+
+    def _shrinking(self, kind: float, amount: float, is_dark: bool, is_noisy: bool) -> float:
+        """By which factor a crop is cut larger than it is used; below 1 smaller. `kind` and `amount` are in [0, 1]."""
+        model = self.simulation.crops
+        if is_noisy and kind > 1 - model.enlarged_share:
+            return 1 / (1 + (model.max_enlarging - 1) * amount)
+        share, most = model.shrunk_share, model.max_shrinking
+        if is_dark:
+            share, most = model.wide_share, model.max_wide_shrinking
+        return 1 + (most - 1) * amount if kind < share else 1.0
+
+
+def _detail(crop: Tensor) -> float:
+    """Mean absolute difference of neighbors in green."""
+    return float(crop[1].float().diff().abs().mean())
 
 
 def pair_cases(pictures: Pictures, side: int | None = None, limit: int | None = None) -> Iterator[Case]:

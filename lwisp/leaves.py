@@ -10,23 +10,19 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-LOG_RADIUS = (0.5, 4.4)  # log px: 1.6 to 80
-THINNEST = 0.15  # shorter half-axis by the longer one
-FEWEST, MOST = 5, 60
-SHADED_SHARE, SHADING = 0.6, 0.2  # of things; by how much their light changes from the middle to an end, at most
-SOFT_SHARE, MAX_SOFTENING = 0.6, 3.0  # of pictures that lose resolution, as behind a lens out of focus
+from lwisp.simulation import DeadLeavesModel
 
 
-def draw(side: int, palette: Tensor, generator: Generator) -> Tensor:
+def draw(side: int, palette: Tensor, generator: Generator, model: DeadLeavesModel = DeadLeavesModel()) -> Tensor:
     """A picture (3, side, side) in [0, 1] of ellipses and boxes in colors of a palette (3, n) in [0, 1]."""
     places = torch.arange(side) - (side - 1) / 2
-    count = int(torch.randint(FEWEST, MOST + 1, (), generator=generator))
+    count = int(torch.randint(model.count[0], model.count[1] + 1, (), generator=generator))
     colors = palette[:, torch.randint(palette.shape[1], (count + 1,), generator=generator)]
     picture = colors[:, -1, None, None].expand(3, side, side)
     for index, values in enumerate(torch.rand(count, 8, generator=generator).tolist()):
         size, form, turn, row, column, kind, shaded, slope = values
-        long = math.exp(LOG_RADIUS[0] + (LOG_RADIUS[1] - LOG_RADIUS[0]) * size)
-        short = long * (THINNEST + (1 - THINNEST) * form)
+        long = math.exp(model.log_radius[0] + (model.log_radius[1] - model.log_radius[0]) * size)
+        short = long * (model.min_aspect + (1 - model.min_aspect) * form)
         y = (places - (row - 0.5) * (side + long))[:, None]
         x = places - (column - 0.5) * (side + long)
         cosine, sine = math.cos(math.pi * turn), math.sin(math.pi * turn)
@@ -36,11 +32,11 @@ def draw(side: int, palette: Tensor, generator: Generator) -> Tensor:
         else:
             inside = torch.minimum((1 - along.abs()) * long, (1 - across.abs()) * short)
         cover = (inside + 0.5).clamp(0, 1)  # px from its border, so that borders are smooth
-        light = 1 + (SHADING * (2 * slope - 1) if shaded < SHADED_SHARE else 0.0) * along
+        light = 1 + (model.shading * (2 * slope - 1) if shaded < model.shaded_share else 0.0) * along
         picture = torch.lerp(picture, (colors[:, index, None, None] * light).clamp(0, 1), cover)
     chance, softening = torch.rand(2, generator=generator).tolist()
-    if chance < SOFT_SHARE:
-        small = max(2, round(side / (1 + (MAX_SOFTENING - 1) * softening)))
+    if chance < model.soft_share:
+        small = max(2, round(side / (1 + (model.max_softening - 1) * softening)))
         for size in (small, side):
             picture = functional.interpolate(picture[None], (size, size), mode="bicubic", antialias=True)[0]
     return picture.clamp(0, 1)

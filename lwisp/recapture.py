@@ -17,36 +17,16 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from lwisp import color, unprocess
+from lwisp.simulation import DegradationModel, LowLightModel, Simulation
 from lwisp.unprocess import Camera, uniform
 
 Task = Literal["denoise", "denoise-raw", "enhance"]
 MARGIN = 8  # px that a batch loses on each axis, so that the blocks of JPEG begin anywhere
 
-LOG_SHOT_NOISE = (-10.4, -3.7)  # log 3e-5, log 2.5e-2; from ISO 200 of a large sensor to ISO 12800 of a small one
-LOG_DARK_NOISE = (-9.2, -6.2)  # log 1e-4, log 2e-3, where little light falls on it
-SMOOTHED_SHARE = 0.55  # of samples whose camera smooths its noise, its chroma more: fine grain goes, blotches stay
-DARK_SMOOTHED_SHARE = 0.75  # the same in low light
-LOG_LUMA_BLUR, CHROMA_WIDER = (-0.6, 0.9), (1.0, 2.5)  # log 0.55 to log 2.5 px; how much wider the chroma's blur is
-LUMA_KEPT, CHROMA_KEPT = 0.5, 0.15  # share of the noise that is not blurred, at most
-DARKEST = 1e-4  # of white, under which contrast does not count as structure
-SOFTNESS = (0.5, 2.0)  # px of blur of photographs whose camera smooths: its own pictures are of full size, so soft
-CHROMA_SOFTER = (1.0, 4.0)  # how much wider their chroma is blurred, for what smooths its noise smooths it as well
-SHARPENED_SHARE, MAX_SHARPENING = 0.35, 1.0  # of cameras that sharpen; a photograph is so already, noise is not
-SHARPENING_BLUR = 1.0  # px
-LEFT_RANGE = 0.67  # share of the range of the log of noise, from its lower end, that is left after smoothing
-MAX_BOOST = 40.0  # how much more noise a camera that smooths may begin with, in variance
-TAPS = 37
-CONTRAST = 0.7  # share of the smoothstep in a camera's tone, at most
-COMPRESSED_SHARE, QUALITY, BEST_QUALITY = 0.5, (60, 98), 100
-STOPS = (1.5, 6.0)  # EV that are lacking in low light: 2 to 5, and some beyond, where guesses would be too narrow
-ASTRAY = (3.5, 5.5)  # EV where a camera's tone and balance begin to be astray, and where they are so as far as they go
-RELIT = 0.35  # standard deviation of the log of how bright a photograph is made: else each is learned by heart
-LAMPS_SHARE, MAX_LAMP = 0.5, 6.0  # of samples whose blown lights were brighter than white, by so many EV at most
-BLOWN = 0.9  # of white in all channels, from where a photograph's light may have been brighter
-SHOULDER = 2.5  # by how much more the tone lifts the dark than white, at most: in low light all of it is lifted
-DRIFT, DARK_DRIFT = 0.1, (0.05, 0.2)  # standard deviation of the log of gains that are off in low light, in deep dark
-CASE_DRIFT = 0.07  # the same of test cases
-
+TAPS = 37  # of the Gaussian kernels
+BEST_QUALITY = 100
+CASE_DRIFT = 0.07
+"""Standard deviation of the log of white-balance errors in the test cases of low light."""
 NOISE_LEVELS = {"low": (5e-4, 2e-6), "middle": (2e-3, 1e-5), "high": (1.2e-2, 3e-4)}
 """Shot and read noise of the test cases: about ISO 200, 800 and 6400; the last two as in `synthetic`."""
 LIGHT_LEVELS = {"2 EV": 2.0, "3.5 EV": 3.5, "5 EV": 5.0}
@@ -72,7 +52,7 @@ class Chain:
     """Share of what is smoothed that stays where the picture has structure, for a camera would not lose it."""
     chroma_gain: Tensor
     sharpening: Tensor
-    """How many times what is finer than `SHARPENING_BLUR` is added to the noise of luma."""
+    """Amount of the unsharp mask on the noise of luma."""
     contrast: Tensor
     drift: Tensor
     """(B, 3), by what the gains are off."""
@@ -81,32 +61,39 @@ class Chain:
 def random_chain(
     count: int,
     generator: Generator,
-    log_shot_noise: tuple[float, float] = LOG_SHOT_NOISE,
-    smoothed_share: float = SMOOTHED_SHARE,
+    simulation: Simulation = Simulation(),
+    model: DegradationModel | None = None,
 ) -> Chain:
-    """So many cameras with chains, the noise that they leave log-uniform."""
-    camera = unprocess.random_camera(count, generator)
-    smooths = torch.rand(count, generator=generator) < smoothed_share
-    luma_blur = uniform(count, *LOG_LUMA_BLUR, generator).exp()
-    blur = torch.stack([luma_blur, luma_blur * uniform(count, *CHROMA_WIDER, generator)], 1)
-    kept = torch.tensor([LUMA_KEPT, CHROMA_KEPT]) * torch.rand(count, 2, generator=generator)
+    """So many cameras with chains, the noise that they leave log-uniform.
+
+    `model` stands in for the simulation's degradation.
+    """
+    model = model or simulation.degradation
+    camera = unprocess.random_camera(count, generator, simulation.cameras)
+    smooths = torch.rand(count, generator=generator) < model.smoothed_share
+    luma_blur = uniform(count, *model.log_luma_blur, generator).exp()
+    blur = torch.stack([luma_blur, luma_blur * uniform(count, *model.chroma_wider, generator)], 1)
+    kept = torch.tensor([model.luma_kept, model.chroma_kept]) * torch.rand(count, 2, generator=generator)
     kept = torch.where(smooths[:, None], kept, 1.0)
-    chroma_gain = torch.where(smooths, uniform(count, 0.3, 1.0, generator), 1.0)
-    low, high = log_shot_noise
-    log_shot = low + (high - low) * torch.where(smooths, LEFT_RANGE, 1.0) * torch.rand(count, generator=generator)
-    boost = (1 / power_left(blur, kept)[:, 0]).clamp(max=MAX_BOOST)
+    chroma_gain = torch.where(smooths, uniform(count, *model.chroma_gain, generator), 1.0)
+    low, high = model.log_shot
+    width = (high - low) * torch.where(smooths, model.remaining_range, 1.0)
+    log_shot = low + width * torch.rand(count, generator=generator)
+    boost = (1 / power_left(blur, kept)[:, 0]).clamp(max=model.max_boost)
+    read_noise = unprocess.read_noise_of(log_shot, generator, simulation.noise)
+    bits, black_level = unprocess.random_digitization(count, generator, simulation.cameras)
     return Chain(
         camera,
         log_shot.exp() * boost,
-        unprocess.read_noise_of(log_shot, generator) * boost,
-        torch.randint(10, 15, (count,), generator=generator),
-        uniform(count, -0.03, 0.06, generator).clamp(min=0),
+        read_noise * boost,
+        bits,
+        black_level,
         blur,
         kept,
         torch.zeros(count),
         chroma_gain,
         torch.zeros(count),
-        uniform(count, 0.0, CONTRAST, generator),
+        uniform(count, 0.0, model.contrast, generator),
         torch.ones(count, 3),
     )
 
@@ -121,7 +108,13 @@ def finish(linear: Tensor, contrast: Tensor) -> Tensor:
     return color.tone(linear.clamp(0, 1), contrast[:, None, None, None])
 
 
-def retake(light: Tensor, chain: Chain, exposure: Tensor, generator: Generator) -> Tensor:
+def retake(
+    light: Tensor,
+    chain: Chain,
+    exposure: Tensor,
+    generator: Generator,
+    model: DegradationModel = DegradationModel(),
+) -> Tensor:
     """Linear sRGB light (B, 3, H, W), even sides, as the cameras record it at these exposures (B,), linear sRGB."""
     camera = chain.camera
     to_sensor = camera.rgb2cam * exposure[:, None, None] / camera.white_balance[:, :, None] @ color.SRGB_TO_CANONICAL
@@ -132,16 +125,21 @@ def retake(light: Tensor, chain: Chain, exposure: Tensor, generator: Generator) 
     error = color.demosaic(taken - clean)
     gains = camera.white_balance * chain.drift
     kept = chain.kept[:, :, None, None]
-    kept = kept + (1 - kept) * chain.spared[:, None, None, None] * structure(sensor, chain.shot_noise)
+    kept = kept + (1 - kept) * chain.spared[:, None, None, None] * structure(
+        sensor, chain.shot_noise, model.structure_floor
+    )
     error = smooth(error * gains[:, :, None, None], chain.blur, kept, chain.chroma_gain)
-    error = sharpen(error, chain.sharpening)
+    error = sharpen(error, chain.sharpening, model.sharpening_blur)
     back = color.CANONICAL_TO_SRGB @ camera.cam2rgb
     return color.apply_matrix(back, sensor * gains[:, :, None, None] + error)
 
 
-def structure(seen: Tensor, shot_noise: Tensor) -> Tensor:
-    """How far the contrast around each pixel of (B, 3, H, W) stands out of shot noise (B,): (B, 1, H, W) in [0, 1]."""
-    level = functional.pad(seen.mean(1, keepdim=True).clamp(min=DARKEST).sqrt(), (1, 1, 1, 1), mode="replicate")
+def structure(seen: Tensor, shot_noise: Tensor, floor: float = DegradationModel.structure_floor) -> Tensor:
+    """How far the contrast around each pixel of (B, 3, H, W) stands out of shot noise (B,): (B, 1, H, W) in [0, 1].
+
+    Contrast under the level `floor` in [0, 1] does not count.
+    """
+    level = functional.pad(seen.mean(1, keepdim=True).clamp(min=floor).sqrt(), (1, 1, 1, 1), mode="replicate")
     down, right = level[..., 2:, 1:-1] - level[..., :-2, 1:-1], level[..., 1:-1, 2:] - level[..., 1:-1, :-2]
     contrast = functional.max_pool2d((down.square() + right.square()) / 4, 5, 1, 2)
     contrast = functional.avg_pool2d(contrast, 5, 1, 2, count_include_pad=False)
@@ -160,12 +158,12 @@ def smooth(rgb: Tensor, blur: Tensor, kept: Tensor, chroma_gain: Tensor) -> Tens
     return parts[:, :1] + chroma_gain[:, None, None, None] * parts[:, 1:]
 
 
-def sharpen(noise: Tensor, amount: Tensor) -> Tensor:
-    """Noise (B, 3, H, W) as cameras leave it that sharpen luma by so much (B,): an unsharp mask."""
+def sharpen(noise: Tensor, amount: Tensor, sigma: float = DegradationModel.sharpening_blur) -> Tensor:
+    """Noise (B, 3, H, W) as cameras leave it that sharpen luma by so much (B,): an unsharp mask of `sigma` px."""
     if not bool((amount > 0).any()):
         return noise
     luma = noise.mean(1, keepdim=True)
-    fine = luma - _blur(luma, torch.full((len(noise), 1), SHARPENING_BLUR))
+    fine = luma - _blur(luma, torch.full((len(noise), 1), sigma))
     return noise + amount[:, None, None, None] * fine
 
 
@@ -196,13 +194,13 @@ def store(rgb: Tensor) -> Tensor:
     return (rgb * 255).round() / 255
 
 
-def compress(rgb: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+def compress(rgb: Tensor, generator: Generator, model: DegradationModel = DegradationModel()) -> tuple[Tensor, Tensor]:
     """Pictures (B, 3, H, W) in [0, 1] as files hold them, some as JPEGs; and which halve chroma's sides (B,)."""
     rgb, halved = store(rgb), torch.zeros(len(rgb), dtype=torch.bool)
     draw = torch.rand(len(rgb), 3, generator=generator).tolist()
     for index, (chance, quality, sampling) in enumerate(draw):
-        if chance < COMPRESSED_SHARE:
-            low, high = QUALITY
+        if chance < model.compressed_share:
+            low, high = model.quality
             halved[index] = sampling < 0.5
             rgb[index] = _through_jpeg(rgb[index], low + int(quality * (high + 1 - low)), bool(halved[index]))
     return rgb, halved
@@ -222,58 +220,63 @@ def _through_jpeg(rgb: Tensor, quality: int, halved: bool) -> Tensor:
         return torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255
 
 
-def noisy(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+def noisy(photo: Tensor, generator: Generator, simulation: Simulation = Simulation()) -> tuple[Tensor, Tensor]:
     """Photographs (B, 3, H, W) in [0, 1] -> such with a camera's noise, and clean; both lose `MARGIN`.
 
     What the file of the noisy one loses of chroma, the clean one lacks too: it is no noise, to be taken away.
     """
-    count = len(photo)
-    photo = unprocess.recolor([photo], generator)[0].clamp(0, 1)
-    chain = random_chain(count, generator)
-    sharpens = torch.rand(count, generator=generator) < SHARPENED_SHARE
-    sharpening = torch.where(sharpens, uniform(count, 0.0, MAX_SHARPENING, generator), 0.0)
+    count, model = len(photo), simulation.degradation
+    photo = unprocess.recolor([photo], generator, simulation.recoloring)[0].clamp(0, 1)
+    chain = random_chain(count, generator, simulation)
+    sharpens = torch.rand(count, generator=generator) < model.sharpened_share
+    sharpening = torch.where(sharpens, uniform(count, 0.0, model.max_sharpening, generator), 0.0)
     chain = replace(chain, spared=torch.rand(count, generator=generator), sharpening=sharpening)
-    softness = torch.where((chain.kept < 1).all(1), uniform(count, *SOFTNESS, generator), 0.0)
-    softness = torch.stack([softness, softness * uniform(count, *CHROMA_SOFTER, generator)], 1)
+    softness = torch.where((chain.kept < 1).all(1), uniform(count, *model.softness, generator), 0.0)
+    softness = torch.stack([softness, softness * uniform(count, *model.chroma_softer, generator)], 1)
     photo = smooth(photo, softness, torch.zeros(count, 2, 1, 1), torch.ones(count)).clamp(0, 1)
-    taken = retake(decode(photo, chain.contrast), chain, torch.ones(count), generator)
-    given, halved = compress(finish(taken, chain.contrast), generator)
+    taken = retake(decode(photo, chain.contrast), chain, torch.ones(count), generator, model)
+    given, halved = compress(finish(taken, chain.contrast), generator, model)
     return _shift(given, halve_chroma(photo, halved), generator)
 
 
-def noisy_planes(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+def noisy_planes(photo: Tensor, generator: Generator, simulation: Simulation = Simulation()) -> tuple[Tensor, Tensor]:
     """Photographs -> packed planes (B, 4, H/2, W/2) of a camera, unbalanced, with noise and without."""
-    chain = random_chain(len(photo), generator)
-    exposure = uniform(len(photo), -2.0, 0.3, generator).exp2()
+    model = simulation.denoised_raw
+    chain = random_chain(len(photo), generator, simulation)
+    exposure = uniform(len(photo), *model.exposure, generator).exp2()
     clean = _sensor_planes(decode(photo, chain.contrast), chain, exposure)
-    noise = unprocess.random_noise(len(photo), generator)
+    noise = unprocess.random_noise(len(photo), generator, replace(simulation.noise, log_shot=model.log_shot))
     taken = unprocess.add_noise(clean, *noise, generator)
     return unprocess.digitize(taken, chain.bits, chain.black_level), clean
 
 
-def dark(photo: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+def dark(photo: Tensor, generator: Generator, simulation: Simulation = Simulation()) -> tuple[Tensor, Tensor]:
     """Photographs (B, 3, H, W) in [0, 1], relit by chance -> such in low light, and exposed; both lose `MARGIN`."""
-    count = len(photo)
-    gain = (RELIT * torch.randn(count, generator=generator)).exp()
+    count, low_light = len(photo), simulation.low_light
+    model = replace(simulation.degradation, log_shot=low_light.log_shot, smoothed_share=low_light.smoothed_share)
+    gain = (low_light.relighting * torch.randn(count, generator=generator)).exp()
     photo = color.srgb_encode(_lift(color.srgb_decode(photo), gain))
-    chain = random_chain(count, generator, LOG_DARK_NOISE, DARK_SMOOTHED_SHARE)
-    stops = uniform(count, *STOPS, generator)
-    astray = ((stops - ASTRAY[0]) / (ASTRAY[1] - ASTRAY[0])).clamp(0, 1)
-    spread = torch.lerp(torch.tensor(DRIFT), uniform(count, *DARK_DRIFT, generator), astray)[:, None]
+    chain = random_chain(count, generator, simulation, model)
+    stops = uniform(count, *low_light.underexposure, generator)
+    begin, full = low_light.error_ramp
+    astray = ((stops - begin) / (full - begin)).clamp(0, 1)
+    dark_drift = uniform(count, *low_light.dark_drift, generator)
+    spread = torch.lerp(torch.tensor(low_light.drift), dark_drift, astray)[:, None]
     drift = (spread * torch.randn(count, 3, generator=generator)).exp()
     chain = replace(chain, contrast=chain.contrast * astray, drift=drift)
-    shoulder = 1 + uniform(count, 0.0, SHOULDER, generator) * astray
-    light = _lift(decode(photo, chain.contrast), 1 / shoulder) * _lamps(photo, generator)
-    taken = retake(light, chain, (-stops).exp2(), generator).clamp(0, 1)
+    shoulder = 1 + uniform(count, 0.0, low_light.shoulder, generator) * astray
+    light = _lift(decode(photo, chain.contrast), 1 / shoulder) * _lamps(photo, generator, low_light)
+    taken = retake(light, chain, (-stops).exp2(), generator, model).clamp(0, 1)
     seen = finish(_lift(taken, shoulder), chain.contrast)
-    given, _ = compress(seen, generator)
+    given, _ = compress(seen, generator, model)
     return _shift(given, photo, generator)
 
 
-def _lamps(photo: Tensor, generator: Generator) -> Tensor:
+def _lamps(photo: Tensor, generator: Generator, model: LowLightModel) -> Tensor:
     """How many times white the blown lights of (B, 3, H, W) were, 1 elsewhere: in the dark they are not blown."""
-    lit = (torch.rand(len(photo), generator=generator) < LAMPS_SHARE) * uniform(len(photo), 0.0, MAX_LAMP, generator)
-    blown = ((photo.amin(1, keepdim=True) - BLOWN) / (1 - BLOWN)).clamp(min=0)
+    some = torch.rand(len(photo), generator=generator) < model.lamps_share
+    lit = some * uniform(len(photo), 0.0, model.max_lamp, generator)
+    blown = ((photo.amin(1, keepdim=True) - model.blown) / (1 - model.blown)).clamp(min=0)
     return (lit[:, None, None, None] * blown).exp2()
 
 
@@ -283,7 +286,7 @@ def _lift(light: Tensor, gain: Tensor) -> Tensor:
     return gain * light / (1 + (gain - 1) * light)
 
 
-BATCHES: dict[Task, Callable[[Tensor, Generator], tuple[Tensor, Tensor]]] = {
+BATCHES: dict[Task, Callable[[Tensor, Generator, Simulation], tuple[Tensor, Tensor]]] = {
     "denoise": noisy,
     "denoise-raw": noisy_planes,
     "enhance": dark,

@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from lwisp import color
+from lwisp.simulation import CameraModel, NoiseModel, RecoloringModel, Simulation
 
 XYZ2CAM = (
     torch.tensor(
@@ -33,18 +34,8 @@ CANON_30D = XYZ2CAM[2]
 GOPRO_CAM2SRGB = torch.tensor([[1.5330, -0.1789, -0.3542], [-0.2848, 1.6791, -0.3943], [-0.0289, -0.4421, 1.4710]])
 """The matrix that GoPro's HERO6 and HERO7 write into their DNG files."""
 
-RED_GAIN, BLUE_GAIN = (1.3, 2.6), (1.2, 2.6)
-CLEAN_SHARE = 0.3  # of samples without noise, so that a clean RAW keeps its detail
-OVEREXPOSED_SHARE = 0.2
-SHIFTED_SHARE = 0.2  # of samples whose exposure a user moved by --exposure
-DEFECT_SHARE = 0.5
-RECOLORED_SHARE = 0.6
-MIXING = 0.4  # standard deviation of how much of one channel another takes
-LEVEL_SHIFT = 0.7  # how far black and white of a channel may move, at most
-
-LOG_SHOT_NOISE = (-9.2103, -4.4228)  # log 1e-4, log 1.2e-2: [5]
-LOG_TRAINED_NOISE = (-9.2103, -3.6889)  # up to log 2.5e-2, so that the noisiest of [5] does not lie at the edge
-READ_SLOPE, READ_OFFSET, READ_SPREAD = 2.18, 1.20, 0.26  # log read noise as a line of log shot noise: [5]
+CASE_NOISE = NoiseModel(log_shot=(-9.2103, -4.4228))
+"""Noise of the test cases: shot noise of 1e-4 to 1.2e-2, as in [5]."""
 
 
 @dataclass(frozen=True)
@@ -61,27 +52,26 @@ class Camera:
         return inverse
 
 
-def random_camera(count: int, generator: Generator) -> Camera:
+def random_camera(count: int, generator: Generator, model: CameraModel = CameraModel()) -> Camera:
     """Cameras between the real ones: random convex mixtures of their matrices, random gains."""
     known = torch.linalg.inv(torch.stack([*color.cam2rgb_from_xyz(XYZ2CAM), color.cam2rgb_from_srgb(GOPRO_CAM2SRGB)]))
     share = -(torch.rand(count, len(known), generator=generator).clamp(min=1e-6).log() ** 3)  # often near one of them
     rgb2cam = torch.einsum("bk,kij->bij", share / share.sum(-1, keepdim=True), known)
-    red = uniform(count, *RED_GAIN, generator)
-    blue = uniform(count, *BLUE_GAIN, generator)
+    red = uniform(count, *model.red_gain, generator)
+    blue = uniform(count, *model.blue_gain, generator)
     return Camera(rgb2cam, torch.stack([red, torch.ones(count), blue], -1))
 
 
-def random_noise(
-    count: int, generator: Generator, log_shot_noise: tuple[float, float] = LOG_SHOT_NOISE
-) -> tuple[Tensor, Tensor]:
+def random_noise(count: int, generator: Generator, model: NoiseModel = CASE_NOISE) -> tuple[Tensor, Tensor]:
     """`shot_noise` and `read_noise` (B,), drawn as in [5]: variance = shot_noise * signal + read_noise."""
-    log_shot = uniform(count, *log_shot_noise, generator)
-    return log_shot.exp(), read_noise_of(log_shot, generator)
+    log_shot = uniform(count, *model.log_shot, generator)
+    return log_shot.exp(), read_noise_of(log_shot, generator, model)
 
 
-def read_noise_of(log_shot: Tensor, generator: Generator) -> Tensor:
+def read_noise_of(log_shot: Tensor, generator: Generator, model: NoiseModel = CASE_NOISE) -> Tensor:
     """`read_noise` (B,) of cameras with this logarithm of shot noise (B,), drawn as in [5]."""
-    log_read = READ_SLOPE * log_shot + READ_OFFSET + READ_SPREAD * torch.randn(len(log_shot), generator=generator)
+    line = model.read_slope * log_shot + model.read_offset
+    log_read = line + model.read_spread * torch.randn(len(log_shot), generator=generator)
     return log_read.exp()
 
 
@@ -122,7 +112,16 @@ def uniform(count: int, low: float, high: float, generator: Generator) -> Tensor
     return low + (high - low) * torch.rand(count, generator=generator)
 
 
-def simulate(canonical: Tensor, frame: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+def random_digitization(count: int, generator: Generator, model: CameraModel) -> tuple[Tensor, Tensor]:
+    """Bit depths (B,) and black levels (B,), a share of white, for `digitize`."""
+    lowest, highest = model.bits
+    bits = torch.randint(lowest, highest + 1, (count,), generator=generator)
+    return bits, uniform(count, *model.black_level, generator).clamp(min=0)
+
+
+def simulate(
+    canonical: Tensor, frame: Tensor, generator: Generator, simulation: Simulation = Simulation()
+) -> tuple[Tensor, Tensor]:
     """Crops of photos as a random camera sees them, and what should be made of them.
 
     `canonical` (B, 3, H, W) is the light of the crops, `frame` (B, 3, 64, 64) that of their whole photos, linear.
@@ -130,46 +129,49 @@ def simulate(canonical: Tensor, frame: Tensor, generator: Generator) -> tuple[Te
     """
     count = len(canonical)
     encoded = [light.clamp(min=1e-6) ** (1 / 2.2) for light in (canonical, frame)]
-    canonical, frame = (picture**2.2 for picture in recolor(encoded, generator))
-    camera = random_camera(count, generator)
-    over = torch.rand(count, generator=generator) < OVEREXPOSED_SHARE
-    exposure = torch.where(over, uniform(count, 0, 1, generator), uniform(count, -2, 0, generator))
+    canonical, frame = (picture**2.2 for picture in recolor(encoded, generator, simulation.recoloring))
+    camera = random_camera(count, generator, simulation.cameras)
+    model = simulation.raw
+    over = torch.rand(count, generator=generator) < model.overexposed_share
+    above, below = (uniform(count, *stops, generator) for stops in (model.overexposure, model.exposure))
+    exposure = torch.where(over, above, below)
     exposure = exposure.exp2()
 
     seen = color.balance(expose(frame, camera, exposure).clamp(max=1)[:, [0, 1, 1, 2]], camera.white_balance)
     gain = color.exposure_gain(color.apply_matrix(camera.cam2rgb, seen[:, [0, 1, 3]])[:, [0, 1, 1, 2]])
-    shift = uniform(count, -1.5, 2, generator)
+    shift = uniform(count, *model.shift, generator)
     shift = torch.where(over, shift.abs(), shift)  # a darker frame would show what clipping had taken
-    gain = gain * torch.where(torch.rand(count, generator=generator) < SHIFTED_SHARE, shift, 0.0).exp2()
+    gain = gain * torch.where(torch.rand(count, generator=generator) < model.shifted_share, shift, 0.0).exp2()
 
     packed = take_mosaic(expose(canonical, camera, exposure).clamp(max=1))
-    shot_noise, read_noise = random_noise(count, generator, LOG_TRAINED_NOISE)
-    clean = torch.rand(count, generator=generator) < CLEAN_SHARE
+    shot_noise, read_noise = random_noise(count, generator, simulation.noise)
+    clean = torch.rand(count, generator=generator) < model.clean_share
     shot_noise, read_noise = (torch.where(clean, 0.0, noise) for noise in (shot_noise / gain, read_noise / gain**2))
     packed = add_noise(packed, shot_noise, read_noise, generator)
-    density = 10 ** uniform(count, -4.5, -2.7, generator)
+    density = 10 ** uniform(count, *model.log10_defect_density, generator)
     packed = add_defects(
-        packed, torch.where(torch.rand(count, generator=generator) < DEFECT_SHARE, density, 0.0), generator
+        packed, torch.where(torch.rand(count, generator=generator) < model.defect_share, density, 0.0), generator
     )
-    bits = torch.randint(10, 15, (count,), generator=generator)
-    black = uniform(count, -0.03, 0.06, generator).clamp(min=0)  # a third of cameras cut off below black
-    packed = digitize(packed, torch.where(clean, 14, bits), black)
+    bits, black = random_digitization(count, generator, simulation.cameras)
+    packed = digitize(packed, torch.where(clean, simulation.cameras.bits[1], bits), black)
 
     planes = color.canonicalize(packed, camera.white_balance, camera.cam2rgb) * gain[:, None, None, None]
     return planes, color.render(canonical * (exposure * gain)[:, None, None, None])
 
 
-def recolor(pictures: Sequence[Tensor], generator: Generator) -> list[Tensor]:
-    """Give some samples of display-referred batches (B, 3, H, W) colors of their own, up to 1.2, in all batches alike.
+def recolor(
+    pictures: Sequence[Tensor], generator: Generator, model: RecoloringModel = RecoloringModel()
+) -> list[Tensor]:
+    """Randomly recolor some samples of display-referred batches (B, 3, H, W), all batches alike; values may reach 1.2.
 
-    Photographs have few thin colored things. Channels are mixed so that gray stays gray, then black and white move in
-    each: dark twigs before a sky become green before violet, and detail in luminance becomes detail in color.
+    Channels are mixed so that gray stays gray, then black and white move in each: dark twigs before a sky become green
+    before violet, and detail in luminance becomes detail in color.
     """
     count = len(pictures[0])
-    some = (torch.rand(count, generator=generator) < RECOLORED_SHARE)[:, None, None, None]
-    mix = MIXING * torch.randn(count, 3, 3, generator=generator)
+    some = (torch.rand(count, generator=generator) < model.share)[:, None, None, None]
+    mix = model.mixing * torch.randn(count, 3, 3, generator=generator)
     mix = torch.eye(3) + mix - mix.mean(-1, keepdim=True)
-    black, fall = LEVEL_SHIFT * torch.rand(2, count, 3, 1, 1, generator=generator) ** 2
+    black, fall = model.level_shift * torch.rand(2, count, 3, 1, 1, generator=generator) ** 2
     return [
         torch.where(some, black + (1 - fall - black) * color.apply_matrix(mix, picture).clamp(0, 1.2), picture)
         for picture in pictures

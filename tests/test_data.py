@@ -16,6 +16,7 @@ from lwisp.checkpoint import InputConvention
 from lwisp.data import Crops, Data, Photos, cut, find_photos, open_data
 from lwisp.datasets import AS_SENSED, Pairs
 from lwisp.model import Takes
+from lwisp.simulation import DeadLeavesModel, Simulation
 from tests.conftest import WriteDng, refusal
 
 
@@ -392,19 +393,19 @@ def test_folders_that_cannot_serve_are_refused(tmp_path: Path) -> None:
 def test_what_denoises_sees_dead_leaves_in_a_photographs_colors_too(
     root: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
-    monkeypatch.setattr("lwisp.data.LEAVES_SHARE", share)
+    simulation = Simulation(dead_leaves=DeadLeavesModel(share=share))
     seen: list[int] = []
 
-    def draw(side: int, palette: Tensor, generator: torch.Generator) -> Tensor:
+    def draw(side: int, palette: Tensor, generator: torch.Generator, model: DeadLeavesModel) -> Tensor:
         assert palette.shape[0] == 3
         assert 0 <= float(palette.min()) <= float(palette.max()) <= 1
         seen.append(side)
         return torch.full((3, side, side), 0.5)
 
     monkeypatch.setattr("lwisp.leaves.draw", draw)
-    _, target = Photos(root, 32, 4, task="denoise")[0]
+    _, target = Photos(root, 32, 4, task="denoise", simulation=simulation)[0]
     assert seen == [40] * int(4 * share)  # 8 px more than the crop, for where JPEG's blocks begin
     assert bool((target.flatten(2).std(-1) < 1 / 255).all()) == bool(share)
-    Photos(root, 32, 4, task="enhance")[0]
-    Photos(root, 32, 4)[0]
+    Photos(root, 32, 4, task="enhance", simulation=simulation)[0]
+    Photos(root, 32, 4, simulation=simulation)[0]
     assert len(seen) == int(4 * share)

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from functools import partial
 from typing import get_args
 
 import numpy as np
@@ -9,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from lwisp import color, recapture, synthetic, unprocess
 from lwisp.recapture import Task
+from lwisp.simulation import DegradationModel, LowLightModel, Simulation
 
 TASKS = get_args(Task)
 WHOLE = torch.ones(1, 2)  # of smoothing: nothing
@@ -25,12 +25,12 @@ def psnr(first: torch.Tensor, second: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_batch_is_a_function_of_its_generator(task: Task) -> None:
-    given, target = recapture.BATCHES[task](PHOTOS, seeded())
-    again, same = recapture.BATCHES[task](PHOTOS, seeded())
+    given, target = recapture.BATCHES[task](PHOTOS, seeded(), Simulation())
+    again, same = recapture.BATCHES[task](PHOTOS, seeded(), Simulation())
     assert torch.equal(given, again)
     assert torch.equal(target, same)
     assert given.shape == target.shape == ((4, 4, 68, 72) if task == "denoise-raw" else (4, 3, 128, 136))
-    assert not torch.equal(given, recapture.BATCHES[task](PHOTOS, seeded(1))[0])
+    assert not torch.equal(given, recapture.BATCHES[task](PHOTOS, seeded(1), Simulation())[0])
     assert 0 <= float(target.min()) <= float(target.max()) <= 1
 
 
@@ -87,7 +87,7 @@ def test_cameras_sharpen_the_noise_of_luma_as_scipy_does() -> None:
     sharpened = recapture.sharpen(noise, torch.tensor([0.0, 0.7])).numpy()
     assert np.array_equal(sharpened[0], noise[0].numpy())
     luma = noise[1].mean(0).numpy()
-    fine = luma - gaussian_filter(luma, recapture.SHARPENING_BLUR, mode="mirror", truncate=8)
+    fine = luma - gaussian_filter(luma, DegradationModel.sharpening_blur, mode="mirror", truncate=8)
     assert np.abs(sharpened[1] - noise[1].numpy() - 0.7 * fine).max() < 1e-4
 
 
@@ -95,7 +95,7 @@ def test_noise_stays_where_there_is_structure() -> None:
     """As in PolyU's pictures, where fine noise of luma is three times as strong at borders as in flat places."""
     photo = torch.full((1, 3, 200, 200), 0.35)
     photo[..., 100:] = 0.7
-    chain = recapture.random_chain(1, seeded(3), smoothed_share=1.0)
+    chain = recapture.random_chain(1, seeded(3), model=DegradationModel(smoothed_share=1.0))
     chain = replace(
         chain, shot_noise=torch.tensor([1e-3]), read_noise=torch.zeros(1), blur=torch.tensor([[1.5, 2.0]]),
         kept=torch.tensor([[0.1, 0.1]]), spared=torch.ones(1), contrast=torch.zeros(1),
@@ -127,8 +127,8 @@ def test_half_of_the_cameras_smooth_and_leave_less_noise_than_others_have() -> N
     smooths = chain.kept[:, 0] < 1
     assert 0.45 < float(smooths.float().mean()) < 0.65
     left = chain.shot_noise * recapture.power_left(chain.blur, chain.kept)[:, 0]
-    low, high = recapture.LOG_SHOT_NOISE
-    assert float(left[smooths].log().max()) <= low + recapture.LEFT_RANGE * (high - low) + 1e-4
+    low, high = DegradationModel.log_shot
+    assert float(left[smooths].log().max()) <= low + DegradationModel.remaining_range * (high - low) + 1e-4
     assert float(chain.shot_noise[~smooths].log().max()) <= high
     assert float(chain.blur[:, 1].min()) >= float(chain.blur[:, 0].min())
 
@@ -167,12 +167,14 @@ def test_clean_pictures_to_denoise_have_colors_that_photographs_lack() -> None:
     assert 0.3 < float((chroma(target) > 0.05).float().mean()) < 0.9
 
 
-def test_pictures_of_cameras_that_smooth_are_soft(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_of_cameras_that_smooth_are_soft() -> None:
     """A camera's own picture is of full size; one without its traces was made smaller, so it is crisp."""
-    random_chain, detail, luma, chroma = recapture.random_chain, [], [], []
+    detail: list[float] = []
+    luma: list[float] = []
+    chroma: list[float] = []
     for share in (0.0, 1.0):
-        monkeypatch.setattr(recapture, "random_chain", partial(random_chain, smoothed_share=share))
-        _, target = recapture.noisy(PHOTOS, seeded())
+        simulation = Simulation(degradation=DegradationModel(smoothed_share=share))
+        _, target = recapture.noisy(PHOTOS, seeded(), simulation)
         steps = target[..., 1:] - target[..., :-1]
         detail.append(float(steps.square().mean()))
         luma.append(float(steps.mean(1).square().mean()))
@@ -182,9 +184,9 @@ def test_pictures_of_cameras_that_smooth_are_soft(monkeypatch: pytest.MonkeyPatc
     assert chroma[1] / chroma[0] < 0.9 * luma[1] / luma[0]
 
 
-def test_low_light_is_dark_and_its_target_is_the_photograph(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recapture, "RELIT", 0.0)
-    given, target = recapture.dark(PHOTOS, seeded())
+def test_low_light_is_dark_and_its_target_is_the_photograph() -> None:
+    simulation = Simulation(low_light=LowLightModel(relighting=0.0))
+    given, target = recapture.dark(PHOTOS, seeded(), simulation)
     assert float(given.mean()) < 0.5 * float(target.mean())
     windows = PHOTOS.unfold(2, target.shape[-2], 1).unfold(3, target.shape[-1], 1).movedim(1, 3)
     assert any(torch.allclose(window, target, atol=1e-5) for window in windows.flatten(1, 2).movedim(1, 0))
@@ -200,14 +202,13 @@ def test_the_photographs_of_low_light_are_relit_one_way_and_the_other() -> None:
     assert torch.allclose(target[..., 0], torch.ones(()), atol=1e-5)  # white stays white
 
 
-def test_lights_that_the_photograph_blew_may_be_lamps_in_the_dark(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recapture, "STOPS", (4.0, 4.0))
+def test_lights_that_the_photograph_blew_may_be_lamps_in_the_dark() -> None:
     photo = torch.full((60, 3, 64, 64), 0.8)
     photo[..., 32:] = 1.0
     brightest = {}
     for share in (0.0, 1.0):
-        monkeypatch.setattr(recapture, "LAMPS_SHARE", share)
-        given, target = recapture.dark(photo, seeded())
+        low_light = LowLightModel(underexposure=(4.0, 4.0), lamps_share=share)
+        given, target = recapture.dark(photo, seeded(), Simulation(low_light=low_light))
         assert float(target.max()) <= 1
         brightest[share] = given.mean(1)[..., 40:].amax((1, 2)), given.mean(1)[..., :20].mean((1, 2))
     (plain, dim), (lamps, dim_too) = brightest.values()
@@ -216,18 +217,17 @@ def test_lights_that_the_photograph_blew_may_be_lamps_in_the_dark(monkeypatch: p
     assert torch.allclose(dim, dim_too, atol=0.01)
 
 
-def test_tone_and_balance_go_astray_in_deep_dark_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recapture, "CONTRAST", 0.0)
-    monkeypatch.setattr(recapture, "RELIT", 0.0)
-    monkeypatch.setattr(recapture, "LOG_DARK_NOISE", (-12.0, -12.0))
-    monkeypatch.setattr(recapture, "DARK_DRIFT", (0.2, 0.2))  # as far as it goes
+def test_tone_and_balance_go_astray_in_deep_dark_only() -> None:
+    low_light = LowLightModel(relighting=0.0, log_shot=(-12.0, -12.0), dark_drift=(0.2, 0.2))  # as far as it goes
     photo = torch.full((100, 3, 64, 64), 0.3)
     photo[..., 32:] = 0.8
     true_step = float(color.srgb_decode(photo[0, 0, 0, -1]) / color.srgb_decode(photo[0, 0, 0, 0]))
     steps, casts = {}, {}
     for stops in (2.0, 6.0):
-        monkeypatch.setattr(recapture, "STOPS", (stops, stops))
-        given = color.srgb_decode(recapture.dark(photo, seeded())[0])
+        simulation = Simulation(
+            degradation=DegradationModel(contrast=0.0), low_light=replace(low_light, underexposure=(stops, stops))
+        )
+        given = color.srgb_decode(recapture.dark(photo, seeded(), simulation)[0])
         low, high = given[..., 4:20].mean((2, 3)), given[..., -20:-4].mean((2, 3))
         steps[stops] = high.mean(1) / low.mean(1) / true_step
         casts[stops] = (high / high.mean(1, keepdim=True)).std()

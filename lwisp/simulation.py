@@ -1,0 +1,232 @@
+"""Constants of the simulators that turn photographs into training pairs, with units and sources.
+
+They are part of every recipe that trains on photographs (`Recipe.simulation`) and stand on the card of its weights.
+"[5]" is Brooks et al., "Unprocessing Images for Learned Raw Denoising", CVPR 2019. Where no source is named, a value
+was chosen by trial (docs/log.md). Ranges are (lowest, highest) and drawn from uniformly unless something else is said.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class CropModel:
+    """How training crops are cut out of photographs."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    shrunk_share: float = 0.6
+    """Share of the crops that are cut larger and shrunk, which makes them crisper than any photo of their size."""
+    max_shrinking: float = 2.2
+    """Largest factor of that."""
+    enlarged_share: float = 0.4
+    """Denoising only: share of the crops that are cut smaller and enlarged, because camera pictures are soft."""
+    max_enlarging: float = 3.0
+    """Largest factor of that."""
+    wide_share: float = 0.9
+    """Low light only: share of shrunk crops. Brightness can be judged only where most of the frame is seen."""
+    max_wide_shrinking: float = 7.0
+    """Largest factor of that."""
+
+
+@dataclass(frozen=True)
+class DeadLeavesModel:
+    """Synthetic pictures without grain, after Lee, Mumford and Huang, IJCV 2001; denoising only."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    share: float = 0.3
+    """Share of the samples that are such pictures instead of photographs, which keep some grain."""
+    palette_step: int = 37
+    """Distance in px of the photo's pixels that lend their colors."""
+    log_radius: tuple[float, float] = (0.5, 4.4)
+    """Natural logarithm of the longer half-axis in px: 1.6 to 80 px."""
+    min_aspect: float = 0.15
+    """Smallest ratio of the shorter half-axis to the longer one."""
+    count: tuple[int, int] = (5, 60)
+    """Number of leaves in a picture, both ends included."""
+    shaded_share: float = 0.6
+    """Share of the leaves with a gradient."""
+    shading: float = 0.2
+    """Largest relative change of a leaf's light from its middle to one end."""
+    soft_share: float = 0.6
+    """Share of the pictures that are shrunk and enlarged again, as behind a lens out of focus."""
+    max_softening: float = 3.0
+    """Largest factor of that."""
+
+
+@dataclass(frozen=True)
+class CameraModel:
+    """Simulated cameras; their color matrices are random mixtures of real ones (`unprocess.XYZ2CAM`)."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    red_gain: tuple[float, float] = (1.3, 2.6)
+    """As-shot gain of red, green being 1; wider than [5] (1.9 to 2.4), to cover tungsten light."""
+    blue_gain: tuple[float, float] = (1.2, 2.6)
+    """As-shot gain of blue; [5] has 1.5 to 1.9."""
+    bits: tuple[int, int] = (10, 14)
+    """Bit depth, both ends included."""
+    black_level: tuple[float, float] = (-0.03, 0.06)
+    """Share of the range that lies below black. Negative values count as 0: a third of the cameras clip at black."""
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """Sensor noise: variance = shot * signal + read, the signal in [0, 1]."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    log_shot: tuple[float, float] = (-9.2103, -3.6889)
+    """Natural logarithm of shot noise, 1e-4 to 2.5e-2; [5] ends at 1.2e-2, which should not lie at the edge."""
+    read_slope: float = 2.18
+    """Log read noise is normal around slope * log shot + offset: [5]."""
+    read_offset: float = 1.20
+    """See `read_slope`."""
+    read_spread: float = 0.26
+    """Standard deviation of log read noise around that line: [5]."""
+
+
+@dataclass(frozen=True)
+class RecoloringModel:
+    """Random color changes of photographs, which have few thin and saturated things (`unprocess.recolor`)."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    share: float = 0.6
+    """Share of the samples that are recolored."""
+    mixing: float = 0.4
+    """Standard deviation of the entries of the random mixing matrix, display-referred values."""
+    level_shift: float = 0.7
+    """Largest shift of black and white of a channel."""
+
+
+@dataclass(frozen=True)
+class RawModel:
+    """How a RAW of a photograph is exposed and damaged; training on photographs for `develop`."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    clean_share: float = 0.3
+    """Share of the samples without noise, so that clean RAW keeps its detail."""
+    overexposed_share: float = 0.2
+    """Share of the samples that are exposed above white."""
+    overexposure: tuple[float, float] = (0.0, 1.0)
+    """Exposure of these in EV above white."""
+    exposure: tuple[float, float] = (-2.0, 0.0)
+    """Exposure of all others in EV."""
+    shifted_share: float = 0.2
+    """Share of the samples whose exposure the user has changed with `--exposure`."""
+    shift: tuple[float, float] = (-1.5, 2.0)
+    """That change in EV; its absolute value for overexposed samples."""
+    defect_share: float = 0.5
+    """Share of the samples with defective photosites."""
+    log10_defect_density: tuple[float, float] = (-4.5, -2.7)
+    """Base-10 logarithm of the share of defective photosites."""
+
+
+@dataclass(frozen=True)
+class DenoisedRawModel:
+    """The noisy RAW that `denoise-raw` learns from."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    exposure: tuple[float, float] = (-2.0, 0.3)
+    """Exposure in EV."""
+    log_shot: tuple[float, float] = (-9.2103, -4.4228)
+    """Natural logarithm of shot noise, 1e-4 to 1.2e-2: [5]."""
+
+
+@dataclass(frozen=True)
+class DegradationModel:
+    """Noise of finished pictures as a camera's own processing leaves it; training of `denoise` and `enhance`.
+
+    Some cameras denoise: the noise of luma and of chroma is blurred but for a kept share, and the initial noise is
+    raised so that as much is left. Tuned to the real noise of PolyU and SIDD.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    log_shot: tuple[float, float] = (-10.4, -3.7)
+    """Natural logarithm of shot noise, 3e-5 to 2.5e-2: ISO 200 of a large sensor to ISO 12800 of a small one."""
+    smoothed_share: float = 0.55
+    """Share of the cameras that denoise."""
+    log_luma_blur: tuple[float, float] = (-0.6, 0.9)
+    """Natural logarithm of the Gaussian sigma of luma in px: 0.55 to 2.5 px."""
+    chroma_wider: tuple[float, float] = (1.0, 2.5)
+    """Sigma of chroma in that of luma."""
+    luma_kept: float = 0.5
+    """Largest share of luma noise that is not blurred."""
+    chroma_kept: float = 0.15
+    """Largest share of chroma noise that is not blurred."""
+    chroma_gain: tuple[float, float] = (0.3, 1.0)
+    """Factor of chroma noise behind a camera that denoises."""
+    remaining_range: float = 0.67
+    """Share of the range of `log_shot`, from its lower end, in which noise after denoising lies."""
+    max_boost: float = 40.0
+    """Largest factor by which the initial noise is raised, in variance."""
+    softness: tuple[float, float] = (0.5, 2.0)
+    """Gaussian sigma in px applied to the clean photo when the camera denoises: full-size pictures are soft."""
+    chroma_softer: tuple[float, float] = (1.0, 4.0)
+    """Sigma of chroma in that of luma, for the clean photo."""
+    sharpened_share: float = 0.35
+    """Share of the cameras that sharpen."""
+    max_sharpening: float = 1.0
+    """Largest amount of their unsharp mask."""
+    sharpening_blur: float = 1.0
+    """Gaussian sigma of that mask in px."""
+    structure_floor: float = 1e-4
+    """Level in [0, 1] under which contrast does not count as structure, which denoising cameras spare."""
+    contrast: float = 0.7
+    """Largest share of the smoothstep in a camera's tone curve."""
+    compressed_share: float = 0.5
+    """Share of the pictures that go through JPEG."""
+    quality: tuple[int, int] = (60, 98)
+    """JPEG quality, both ends included."""
+
+
+@dataclass(frozen=True)
+class LowLightModel:
+    """Underexposed photographs; training of `enhance`. Noise is that of `DegradationModel` but for two values."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    log_shot: tuple[float, float] = (-9.2, -6.2)
+    """Natural logarithm of shot noise, 1e-4 to 2e-3."""
+    smoothed_share: float = 0.75
+    """Share of the cameras that denoise."""
+    underexposure: tuple[float, float] = (1.5, 6.0)
+    """EV that are lacking: 2 to 5 are wanted, and some beyond."""
+    error_ramp: tuple[float, float] = (3.5, 5.5)
+    """Underexposure in EV over which tone and white-balance errors grow from none to full strength."""
+    relighting: float = 0.35
+    """Standard deviation of the log of a random brightness of the photo; without it each is learned by heart."""
+    lamps_share: float = 0.5
+    """Share of the samples whose blown lights were brighter than white."""
+    max_lamp: float = 6.0
+    """EV of these above white at most."""
+    blown: float = 0.9
+    """Level in all channels from which a photo's light counts as blown."""
+    shoulder: float = 2.5
+    """Largest extra gain of shadows against white of the tone curve, at full `error_ramp`."""
+    drift: float = 0.1
+    """Standard deviation of the log of white-balance errors."""
+    dark_drift: tuple[float, float] = (0.05, 0.2)
+    """The same at full `error_ramp`."""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """All of them."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    crops: CropModel = field(default_factory=CropModel)
+    dead_leaves: DeadLeavesModel = field(default_factory=DeadLeavesModel)
+    cameras: CameraModel = field(default_factory=CameraModel)
+    noise: NoiseModel = field(default_factory=NoiseModel)
+    recoloring: RecoloringModel = field(default_factory=RecoloringModel)
+    raw: RawModel = field(default_factory=RawModel)
+    denoised_raw: DenoisedRawModel = field(default_factory=DenoisedRawModel)
+    degradation: DegradationModel = field(default_factory=DegradationModel)
+    low_light: LowLightModel = field(default_factory=LowLightModel)
