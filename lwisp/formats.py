@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -20,6 +20,7 @@ from torch.nn import functional
 from lwisp.errors import InputError, one_line
 from lwisp.files import DAMAGED, write_whole
 from lwisp.mosaic import CFAS
+from lwisp.pictures import opened
 
 Kind = Literal["mosaic", "rgb"]
 T = TypeVar("T")
@@ -91,16 +92,16 @@ def check_files(paths: Sequence[Path], kind: Kind, size: tuple[int, int] | None 
             paths, track(problems, "checking", len(paths), transient=True, console=console, disable=hidden), strict=True
         ):
             if problem:
-                raise InputError(f"{path}: {problem}")
+                raise InputError(problem if problem.startswith(f"{path}: ") else f"{path}: {problem}")
 
 
 def _problem(path: Path, kind: Kind, size: tuple[int, int] | None) -> str:
     try:
-        with Image.open(path) as picture:
+        with opened(path) as picture:
             mode, (width, height) = picture.mode, picture.size
             whole = _is_whole(path, picture)
-    except (UnidentifiedImageError, Image.DecompressionBombError, *DAMAGED) as error:
-        return f"cannot be read as a picture: {one_line(error)}"
+    except InputError as error:
+        return str(error)
     if mode not in MODES[kind]:
         return f"expected {WORDS[kind]}, got mode {mode}"
     if size and (height, width) != size:
@@ -116,7 +117,7 @@ def _is_whole(path: Path, picture: Image.Image) -> bool:
         return True
     try:
         picture.load()  # some cameras write more after a JPEG's end, so only reading all of it tells
-    except DAMAGED:
+    except Exception:  # Pillow raises nearly anything over damaged files
         return False
     return picture.format == "JPEG"
 

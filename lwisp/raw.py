@@ -17,12 +17,13 @@ import numpy as np
 import rawpy
 import torch
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin
 
 from lwisp import color
 from lwisp.errors import InputError
-from lwisp.files import DAMAGED, is_regular, quiet, write_whole
+from lwisp.files import DAMAGED, quiet, write_whole
 from lwisp.mosaic import CFA, CFAS, cfa_offset
+from lwisp.pictures import MAX_PIXELS, opened, read_tags
 
 RAW_SUFFIXES = frozenset(
     [".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".iiq", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"]
@@ -171,25 +172,22 @@ def read_mosaic(
     black_level: float,
     white_level: float,
     white_balance: tuple[float, float, float] | None = None,
+    max_pixels: float = MAX_PIXELS,
 ) -> RawImage:
     """Read a bare mosaic from a 16-bit grayscale PNG (or TIFF), whose levels in DN the caller knows.
 
-    Without gains the picture is balanced to gray on average; the colors are taken as canonical. Raises `InputError`.
+    Without gains the picture is balanced to gray on average; the colors are taken as canonical. Raises `InputError`,
+    also for more than `max_pixels`.
     """
     path = Path(path)
     if cfa not in CFAS:
         raise InputError(f"expected a Bayer pattern out of {', '.join(CFAS)}, got {cfa!r}")
     if not 0 <= black_level < white_level < 65536:
         raise InputError(f"expected 0 <= black level < white level < 65536, got {black_level} and {white_level}")
-    if not is_regular(path):
-        raise InputError(f"{path}: expected a mosaic in a PNG or TIFF file; there is no such file")
-    try:
-        with quiet(), Image.open(path) as picture:  # Pillow finds 100 MP suspicious
-            if picture.mode not in ("I;16", "I;16B", "I;16L", "I"):
-                raise InputError(f"{path}: expected a grayscale mosaic of 16 bits, got mode {picture.mode}")
-            values = np.array(picture)
-    except (UnidentifiedImageError, Image.DecompressionBombError, *DAMAGED) as error:
-        raise InputError(f"{path}: cannot be read as a mosaic: {error}") from error
+    with opened(path, max_pixels=max_pixels, formats=("PNG", "TIFF")) as picture:
+        if picture.mode not in ("I;16", "I;16B", "I;16L", "I"):
+            raise InputError(f"{path}: expected a grayscale mosaic of 16 bits, got mode {picture.mode}")
+        values = np.array(picture)
     mosaic = values.astype(np.uint16)
     if mosaic.ndim != 2 or min(mosaic.shape) < 2 or not np.array_equal(mosaic, values):
         raise InputError(f"{path}: expected 2x2 photosites or more of 0 to 65535, got {values.shape} of {values.dtype}")
@@ -351,8 +349,14 @@ def _read_exif(path: Path, jpeg: bytes | None) -> Image.Exif:
 
 
 def _jpeg_tags(file: io.BytesIO) -> Image.Exif:
-    with Image.open(file) as picture:
-        return _read_through(picture.getexif())
+    content = file.read()
+    if not content:
+        return Image.Exif()
+    try:
+        with opened(content, "the JPEG inside", float("inf"), ("JPEG",)) as picture:
+            return read_tags(picture)
+    except InputError:
+        return Image.Exif()
 
 
 def _tiff_tags(path: Path) -> Image.Exif:

@@ -21,7 +21,7 @@ FLOORS = [
         "makernotes",
         "leaves",
     },
-    {"runtimes"},
+    {"runtimes", "pictures"},
     {"raw", "image", "unprocess", "checkpoint", "stages", "losses", "formats", "lpips", "charts", "look", "rivals"},
     {"backends", "recapture", "alignment"},
     {"inference"},
