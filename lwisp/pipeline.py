@@ -176,11 +176,11 @@ def develop_files(
     backend: Backend = "auto",
     memory: float | None = None,
 ) -> Iterator[Outcome]:
-    """Develop the jobs that `plan` made, in their order; a file that cannot be used does not stop the rest.
+    """Develop the jobs that `plan` made, in their order; whatever goes wrong with a file, the others are done.
 
     `weights` are those for all, or a function that says which for each, such as `pick`. While one is developed the next
-    is read and the last is written, unless `memory` is bounded. No picture is replaced without `overwrite`, and never
-    one that another job has just made. Raises `InputError` as `develop` does for what is wrong with all of them.
+    is read and the last is written, unless `memory` is bounded. What is replaced, and what never is, `jobs.work` says.
+    Raises `InputError` as `develop` does for what is wrong with all of them.
     """
     check_exposure(exposure)
     prepared: dict[str, Engine] = {}
@@ -200,7 +200,7 @@ def develop_files(
         engine = ready(chosen)
         return Made(develop_with(engine, chosen.card.convention, raw, exposure, job.dtype), chosen.card, engine)
 
-    def write(job: Job, raw: RawImage, picture: NDArray[Any]) -> None:
-        write_rgb(job.output, picture, job.picture, raw.exif, overwrite)
+    def write(job: Job, raw: RawImage, picture: NDArray[Any], replace: bool) -> None:
+        write_rgb(job.output, picture, job.picture, raw.exif, replace)
 
     return work(jobs, read, make, write, memory, overwrite)

@@ -177,7 +177,7 @@ def test_jobs_are_planned_as_users_expect(tmp_path: Path) -> None:
         (a, out / "a.png"),
         (b, out / "b.png"),
     ]
-    assert plan([a], None, None)[0].output == folder / "a.jpg"
+    assert plan([a], None, None)[0].output == folder / "a-lwisp.jpg"
     assert plan([a], tmp_path / "x.TIF", None)[0].format == "tiff"
     assert plan([a], tmp_path / "x.png", "png16")[0].format == "png16"
     with pytest.raises(lwisp.InputError, match="names one picture for 2 files"):
@@ -265,7 +265,7 @@ def test_a_picture_never_takes_the_place_of_its_raw(toy: Weights, tmp_path: Path
     path = tmp_path / "mosaic.png"
     Image.fromarray(RNG.integers(64, 4000, (40, 60), dtype=np.uint16)).save(path)
     content = path.read_bytes()
-    jobs = plan([path], None, "png")
+    jobs = plan([path], path, None, frozenset([".png"]))
     outcomes = pipeline.develop_files(toy, jobs, overwrite=True, read=lambda path: read_mosaic(path, "RGGB", 0, 4095))
     assert "is the file itself" in next(outcomes).error
     assert path.read_bytes() == content
