@@ -4,7 +4,6 @@ import contextlib
 import csv
 import hashlib
 import io
-import math
 import os
 import platform
 import re
@@ -119,7 +118,7 @@ def temporary_folder() -> Iterator[Path]:
     What processes that were killed left of such folders is deleted first. Raises `OutputError`.
     """
     place = Path(tempfile.gettempdir())
-    clear_leftovers(place, math.inf)  # work may take days: only what has no owner goes
+    clear_leftovers(place)
     folder = temporary_beside(place / "folder")
     try:
         folder.mkdir(mode=0o700)
@@ -131,11 +130,11 @@ def temporary_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def clear_leftovers(folder: Path, max_age: float = MAX_AGE) -> int:
+def clear_leftovers(folder: Path) -> int:
     """Delete what killed processes left unfinished in a folder, not in those below; how many there were.
 
     Deleted are files and folders named as `temporary_beside` names them, whose process on this machine has ended, or
-    that are older than `max_age` in seconds. Links are not followed, and what cannot be deleted stays.
+    that another machine made longer than `MAX_AGE` ago. Links are not followed, and what cannot be deleted stays.
     """
     try:
         found = [entry for entry in os.scandir(folder) if TEMPORARY.fullmatch(entry.name)]
@@ -144,7 +143,7 @@ def clear_leftovers(folder: Path, max_age: float = MAX_AGE) -> int:
     cleared = 0
     for entry in found:
         with contextlib.suppress(OSError):
-            if not _is_left_over(entry, max_age):
+            if not _is_left_over(entry):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path)
@@ -154,11 +153,11 @@ def clear_leftovers(folder: Path, max_age: float = MAX_AGE) -> int:
     return cleared
 
 
-def _is_left_over(entry: "os.DirEntry[str]", max_age: float) -> bool:
-    if time.time() - entry.stat(follow_symlinks=False).st_mtime > max_age:
-        return True
+def _is_left_over(entry: "os.DirEntry[str]") -> bool:
     name = TEMPORARY.fullmatch(entry.name)
-    return name is not None and name["machine"] == _machine() and not _is_alive(int(name["process"]))
+    if name is not None and name["machine"] == _machine():
+        return not _is_alive(int(name["process"]))
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime > MAX_AGE
 
 
 def _is_alive(process: int) -> bool:
