@@ -150,7 +150,7 @@ def read_mat(path: Path, key: str) -> NDArray[Any]:
     """One array of a MATLAB file, old format or HDF5 (v7.3), with MATLAB's order of axes."""
     with _mat(path, key) as file:
         if file is not None:
-            return np.asarray(file[key][()]).T
+            return in_matlabs_order(file[key])
         from scipy.io import loadmat
 
         with path.open("rb") as source:
@@ -166,6 +166,25 @@ def mat_shape(path: Path, key: str) -> tuple[int, ...]:
 
         with path.open("rb") as source:
             return {name: shape for name, shape, _ in whosmat(source)}[key]  # type: ignore[no-any-return]
+
+
+def in_matlabs_order(array: Any) -> NDArray[Any]:
+    """The values of an HDF5 array that MATLAB has written, large or small: its m(i, j) lies there at [j, i]."""
+    return np.asarray(array[()]).T
+
+
+@contextmanager
+def open_hdf5(path: Path, refusal: str) -> Iterator[Any]:
+    """An HDF5 file to be read; what goes wrong on the way is an `InputError` that says so."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise InputError("reading .mat files needs h5py and scipy: pip install 'lwisp[train]'") from error
+    try:
+        with h5py.File(path) as file:
+            yield file
+    except (*DAMAGED, RuntimeError) as error:
+        raise InputError(f"{path}: {refusal}: {one_line(error)}") from error
 
 
 @contextmanager

@@ -105,6 +105,11 @@ def test_a_synthetic_dnd_opens_as_dnd(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "images_srgb" / "0050.mat") as file:
         first = np.array(file["InoisySRGB"]).T[:8, :8]
     assert np.array_equal(crops[0].numpy(), first.transpose(2, 0, 1))
+    with h5py.File(tmp_path / "info.mat") as file:  # MATLAB's GRBG lies there with its axes turned round
+        assert file[file["info/camera"][0, 1]]["pattern"][()].tolist() == [[2, 3], [1, 2]]
+    raw, shown = DND(tmp_path, "raw").crops(1)[0][0], DND(tmp_path).crops(1)[0].flip(-1)
+    for row, column, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
+        assert torch.equal(raw[row::2, column::2], shown[channel, row::2, column::2])
 
 
 def test_the_same_pictures_give_the_same_files(tmp_path: Path) -> None:
