@@ -201,6 +201,8 @@ def reproduce(
     recipe = replace(recipe, root=root, start=None if study.clock else recipe.start)  # others cannot begin with it
     if recipe.data == "synthetic":
         raise InputError("a study needs pictures to learn from; `lwisp synthesize` makes a benchmark of photographs")
+    for variant in study.variants:
+        plan_of(recipe, variant, recipe.seed)  # refused before any work
     data = open_data(
         recipe.data, root, recipe.crop, recipe.batch, recipe.seed, recipe.convention, recipe.exclude_licences
     )
@@ -242,10 +244,13 @@ def _curve(points: list[dict[str, Any]]) -> list[tuple[int, float]]:
 
 
 def plan_of(recipe: Recipe, variant: Variant, seed: int) -> Recipe:
-    """The recipe of one run: a variant distills with the recipe's beta, or not at all."""
+    """The recipe of one run: a variant distills with the recipe's beta, or not at all. Raises `InputError`."""
     beta = (recipe.beta or DEFAULT_BETA) if variant.distill else 0.0
-    plan = replace(recipe, seed=seed, architecture=variant.architecture, beta=beta, distill=variant.distill or UP)
-    return replace(plan, **variant.changes)
+    changes = {"seed": seed, "architecture": variant.architecture, "beta": beta, "distill": variant.distill or UP}
+    try:
+        return replace(recipe, **{**changes, **variant.changes})
+    except ValueError as error:
+        raise InputError(f"the recipe does not fit {variant.label!r}: {error}") from error
 
 
 def _run(plan: Recipe, runs: Path, label: str, device: Device) -> Weights:

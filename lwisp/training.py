@@ -136,6 +136,9 @@ class Student(nn.Module):
                 parts["structure"] = structural = losses.structure(rgb, target, recipe.scales)
             if self.teacher is not None:
                 own, guide = ({name: x[name].float() for name in recipe.distill} for x in (blocks, guide))
+                if recipe.architecture.scale == 2:  # planes of half the size are not padded to the same pixels
+                    own = losses.within_frame(own, (planes.shape[-2], planes.shape[-1]))
+                    guide = losses.within_frame(guide, (target.shape[-2], target.shape[-1]))
                 parts["distillation"] = distilled = losses.distillation(own, guide, recipe.distill)
             loss = losses.overall(structural, parts["reconstruction"], distilled, recipe.alpha, recipe.beta)
         if self.critic is not None:

@@ -197,3 +197,12 @@ def test_the_phone_is_dark_and_not_balanced() -> None:
     packed = synthetic.sense(gray, torch.tensor([0.5]), torch.Generator().manual_seed(0)).mean((0, 2, 3))
     assert float(packed[0] / packed[1]) == pytest.approx(1 / 2.0, rel=0.05)
     assert float(packed[3] / packed[1]) == pytest.approx(1 / 1.7, rel=0.05)
+
+
+def test_a_crop_that_a_variant_cannot_be_distilled_from_is_refused_before_any_work(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    plan = replace(recipe, crop=68)
+    with pytest.raises(lwisp.InputError, match=r"does not fit 'down1 \+ down2 \+ down3': .* take 64 or 80"):
+        reproduce.reproduce("distillation", plan, tmp_path / "toys", tmp_path / "results", runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,16 @@ import torch
 from filelock import FileLock
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 import lwisp
-from lwisp import metrics, synthetic, training
+from lwisp import losses, metrics, synthetic, training
 from lwisp.baselines import Baseline, BaselineConfig
 from lwisp.checkpoint import load
 from lwisp.data import Photos
 from lwisp.datasets import AS_SENSED
 from lwisp.inference import run
-from lwisp.model import LWISP, LWISPConfig
+from lwisp.model import BLOCKS, LWISP, LWISPConfig, pad_to_multiple
 from lwisp.recipe import Recipe, learning_rate, read_recipe
 from lwisp.training import Student, teacher_of, train
 from tests.conftest import ROOT, SAMPLE, TOY
@@ -270,6 +271,38 @@ def test_the_student_imitates_and_the_teacher_stands_still(distilled: Recipe) ->
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
 
 
+class Seer(LWISP):
+    """A network whose blocks are what it sees: of a mosaic, of a picture's first channel."""
+
+    def blocks(self, x: Tensor, keep: Collection[str] = BLOCKS) -> dict[str, Tensor]:
+        padded = pad_to_multiple(x)
+        seen = functional.pixel_shuffle(padded, 2) if self.config.upsample else padded[:, :1]
+        first = functional.avg_pool2d(seen, 2) if self.config.upsample else seen
+        known = {"up2": functional.avg_pool2d(first, 2), "up3": first, "up4": seen}
+        return {name: known[name].expand(-1, 4, -1, -1) for name in keep}
+
+
+@pytest.mark.parametrize("crop", [64, 100, 192, 200])
+def test_who_sees_what_the_teacher_sees_has_nothing_to_imitate(crop: int, distilled: Recipe) -> None:
+    plan = replace(distilled, crop=crop, distill=("up2", "up3", "up4"))
+    target = torch.rand(1, 1, crop, crop, generator=torch.Generator().manual_seed(0)).expand(-1, 3, -1, -1)
+    planes = functional.pixel_unshuffle(target[:, :1], 2)
+    student, teacher = Seer(TOY), Seer(teacher_of(TOY))
+    _, parts = Student(student, teacher, plan)(planes, target, 0)
+    assert float(parts["distillation"]) < 1e-12
+
+
+def test_a_crop_of_which_nothing_is_padded_is_compared_as_ever(distilled: Recipe) -> None:
+    torch.manual_seed(0)
+    student, teacher = LWISP(TOY), LWISP(teacher_of(TOY))
+    plan = replace(distilled, crop=192, distill=BLOCKS)
+    planes, target = torch.rand(1, 4, 96, 96), torch.rand(1, 3, 192, 192)
+    _, parts = Student(student, teacher, plan)(planes, target, 0)
+    assert torch.equal(
+        parts["distillation"], losses.distillation(student.blocks(planes), teacher.blocks(target), BLOCKS)
+    )
+
+
 def test_training_begins_with_other_weights(recipe: Recipe, tmp_path: Path) -> None:
     first = train(recipe, tmp_path / "first.safetensors")
     path = str(tmp_path / "first.safetensors")
@@ -493,6 +526,8 @@ def test_wrong_recipes_are_refused(tmp_path: Path) -> None:
         good + 'distill = ["up5"]': "distill out of down1",
         good + "gamma = 0\nbeta = 0.1\ndistill = []": "blocks to distill",
         good + "scales = 6": "1 to 5 scales",
+        good + 'gamma = 0\nbeta = 0.1\ncrop = 200\ndistill = ["up4", "down4"]': "of 32 px .* got 200; take 192 or 224",
+        good + "gamma = 0\nbeta = 0.1\ncrop = 50": "of 4 px to distill up2, up3, up4, .* take 48 or 52",
         'name = "x"\nlicence = "MIT"\ncrop = 96': "a crop of 161 px at least for 5 scales",
         good + "ema = 1.0": "ema",
         good + "learning_rate = nan": "positive learning_rate",
