@@ -94,7 +94,8 @@ def overall(structural: Tensor, reconstructed: Tensor, distilled: Tensor, alpha:
 
 def teaching(rgb: Tensor, target: Tensor, gamma: float, scales: int = 5) -> Tensor:
     """Equation 7, the teacher's loss: the mean squared error + gamma L_s."""
-    return (rgb - target).square().mean() + gamma * structure(rgb, target, scales)
+    square = (rgb - target).square().mean()
+    return square + gamma * structure(rgb, target, scales) if gamma else square  # which small crops have no scales for
 
 
 def adversarial(judged: Tensor) -> Tensor:

@@ -104,6 +104,7 @@ def test_equation_7_is_the_mean_square_with_structure() -> None:
     target, rgb = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16)
     square = float((rgb - target).pow(2).mean())
     assert float(losses.teaching(rgb, target, gamma=0, scales=1)) == pytest.approx(square)
+    assert float(losses.teaching(rgb, target, gamma=0)) == pytest.approx(square)  # too small for five scales
     structure = float(losses.structure(rgb, target, 1))
     assert float(losses.teaching(rgb, target, gamma=0.3, scales=1)) == pytest.approx(square + 0.3 * structure)
 
