@@ -5,7 +5,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar
 
@@ -208,17 +208,25 @@ def _mat(path: Path, key: str) -> Iterator[Any]:
 
 
 def remember(path: Path, read: Callable[[Path], NDArray[Any]], cache: Path | None) -> NDArray[Any]:
-    """What `read` makes of a file; with a cache folder decoded once, and mapped from there ever after."""
+    """What `read` makes of a file; with a cache folder decoded once, and mapped from there ever after.
+
+    What lies damaged in the cache is decoded anew. Raises `InputError`.
+    """
     if cache is None:
         return read(path)
-    facts = path.stat()
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     known = hashlib.sha256(f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()
     file = cache / f"{known[:32]}.npy"
-    if not file.exists():
-        decoded = read(path)
+    if file.exists():
+        with suppress(EOFError, *DAMAGED):
+            return np.load(file, mmap_mode="c")  # type: ignore[no-any-return]  # torch takes no read-only arrays
+    decoded = read(path)
 
-        def write(target: BinaryIO) -> None:
-            np.save(target, decoded)
+    def write(target: BinaryIO) -> None:
+        np.save(target, decoded)
 
-        write_whole(file, write)
-    return np.load(file, mmap_mode="c")  # type: ignore[no-any-return]  # torch takes no read-only arrays
+    write_whole(file, write)
+    return np.load(file, mmap_mode="c")  # type: ignore[no-any-return]

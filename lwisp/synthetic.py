@@ -5,7 +5,9 @@ Plain DNGs are photographs behind a Canon (`CANON`), for any tool to develop and
 look of its own beside each they are a camera whose look can be learned.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,7 +23,7 @@ from lwisp import color, mosaic, unprocess
 from lwisp.data import find_photos
 from lwisp.datasets import DND, SIDD
 from lwisp.errors import InputError
-from lwisp.files import make_folder, write_text, write_whole
+from lwisp.files import clear_leftovers, make_folder, whole_folder, write_text, write_whole
 from lwisp.image import read_rgb
 from lwisp.raw import RawImage, write_dng
 
@@ -59,20 +61,31 @@ def synthesize(kind: Kind, photos: Sequence[Path], output: Path) -> None:
     """
     if kind not in get_args(Kind):
         raise InputError(f"unknown kind {kind!r}; expected one of {', '.join(get_args(Kind))}")
-    if output.exists():
+    if os.path.lexists(output):
         raise InputError(f"{output} exists already; name a new folder")
     if kind in ("dng", "camera"):
         found = [path for folder in photos for path in find_photos(folder)]
-        (write_dngs if kind == "dng" else write_camera)(output, found)
+        _check_names(found)
+        with _whole(output) as made:
+            (write_dngs if kind == "dng" else write_camera)(made, found)
         return
     splits = {
         split: [_read(path) for folder in photos for path in find_photos(folder / part)]
         for split, part in zip(SPLITS[kind], ("train", "val"), strict=True)
     }
-    if kind == "lol":
-        write_lol(output, splits)
-    else:
-        (write_zurich if kind == "zurich" else write_mai21)(output, splits)
+    with _whole(output) as made:
+        if kind == "lol":
+            write_lol(made, splits)
+        else:
+            (write_zurich if kind == "zurich" else write_mai21)(made, splits)
+
+
+@contextmanager
+def _whole(output: Path) -> Iterator[Path]:
+    """The new folder, whole or not at all; what killed processes left beside it is cleared."""
+    clear_leftovers(output.parent)
+    with whole_folder(output) as made:
+        yield made
 
 
 def pictures(count: int, seed: int, height: int = 128, width: int = 160) -> list[Tensor]:
