@@ -81,7 +81,7 @@ class Recipe:
     teacher_steps: int | None = None
     """As many as the student's if not given."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """auto: bf16 where the processor or GPU has it."""
+    """auto: bf16 where the processor or GPU has instructions for it, else fp32."""
     workers: int = 0
     """Processes that make batches; 0: the training process itself."""
     checkpoint_every: int = 500
