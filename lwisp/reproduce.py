@@ -24,7 +24,7 @@ from lwisp.files import make_folder, write_csv, write_text, write_whole
 from lwisp.inference import run
 from lwisp.model import LWISPConfig, count_params
 from lwisp.recipe import Recipe
-from lwisp.training import Device, run_folder, step_seconds, train, train_teacher
+from lwisp.training import Device, last_row, run_folder, step_seconds, train, train_teacher
 
 UP = ("up2", "up3", "up4")
 COST_SIZE = (224, 224)  # packed planes, as in Table 3
@@ -256,7 +256,9 @@ def plan_of(recipe: Recipe, variant: Variant, seed: int) -> Recipe:
 def _run(plan: Recipe, runs: Path, label: str, device: Device) -> Weights:
     path = _file(plan, runs)
     say = partial(Console(stderr=True).print, highlight=False, markup=False)
-    if not path.exists():
+    run = run_folder(path)
+    untold = (run / "state.pt").exists() and last_row(run / "log.jsonl") < plan.steps  # killed after its weights
+    if not path.exists() or untold:
         if plan.beta:
             guide = replace(plan, learning_rate=plan.learning_rate, beta=0.0, distill=UP, alpha=0.0)
             teacher = runs / f"teacher-{_key(guide)}.safetensors"

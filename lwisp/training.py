@@ -670,6 +670,14 @@ def _add_scalar(board: Any, name: str, value: float, step: int) -> None:
     board.add_scalar(name, value, step)
 
 
+def last_row(log: Path) -> int:
+    """The step of the last row of a run's `log.jsonl`, 0 where there is none, or half of one."""
+    try:
+        return _step_of(log.read_text(encoding="utf-8", errors="replace").rpartition("\n")[0].rpartition("\n")[2])
+    except OSError:
+        return 0
+
+
 def _step_of(line: str) -> int:
     """The step of a row of the log, 0 of what is none."""
     try:
