@@ -281,11 +281,11 @@ def _shipped_folder() -> Path:
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the names and bytes of the tensors, in the order of their names."""
+    """SHA-256 over the names and bytes of the tensors, in the order of their names, on whatever device they lie."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

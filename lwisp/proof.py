@@ -20,7 +20,7 @@ from lwisp import formats, metrics
 from lwisp.checkpoint import InputConvention, Weights
 from lwisp.developers import developers
 from lwisp.errors import printable
-from lwisp.files import temporary_folder, write_csv, write_text
+from lwisp.files import make_folder, temporary_folder, write_csv, write_text
 from lwisp.image import orient, read_rgb, to_integer, unorient
 from lwisp.inference import Engine
 from lwisp.jobs import Job
@@ -187,7 +187,7 @@ def _run_tools(base: Weights, photos: list[Photo], all_photos: list[Photo], benc
     tools = {tool.name: tool for tool in developers(base) if tool.name in (*TOOLS, PLAIN) and tool.installed}
     made: dict[str, dict[str, Path]] = {}
     for number, (name, tool) in enumerate(tools.items()):
-        (bench / str(number)).mkdir()
+        make_folder(bench / str(number))
         wanted = {photo.sha256: photo for photo in (*photos, *(all_photos if name == PLAIN else ()))}
         jobs = {
             key: Job(photo.pair.raw, bench / str(number) / f"{i}.png", "png")

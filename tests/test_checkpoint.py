@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import lwisp
 from lwisp.baselines import Baseline, BaselineConfig
-from lwisp.checkpoint import Card, InputConvention, Weights, describe, load, names, save
+from lwisp.checkpoint import Card, InputConvention, Weights, describe, digest_of, load, names, save
 from lwisp.inference import run
 from lwisp.model import LWISPConfig
 from tests.conftest import ROOT
@@ -144,3 +145,23 @@ def test_a_truncated_file_is_refused(toy_file: Path) -> None:
     toy_file.write_bytes(toy_file.read_bytes()[:-100])
     with pytest.raises(lwisp.InputError, match="safetensors"):
         load(toy_file)
+
+
+class OnDevice(torch.Tensor):
+    """As on a GPU: numpy cannot see it, before it is fetched."""
+
+    def numpy(self, *, force: bool = False) -> Any:
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    def cpu(self, *_: Any, **__: Any) -> torch.Tensor:
+        return self.as_subclass(torch.Tensor)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int64])
+def test_a_digest_is_the_same_wherever_the_tensors_lie(dtype: torch.dtype) -> None:
+    values = torch.arange(24).to(dtype).reshape(2, 3, 2, 2)
+    expected = digest_of({"a": values, "b": values[0, 0, 0, 0]})
+    moved = values.as_subclass(OnDevice).contiguous(memory_format=torch.channels_last)
+    assert digest_of({"b": values[0, 0, 0, 0].as_subclass(OnDevice), "a": moved}) == expected
+    if dtype.is_floating_point:
+        assert digest_of({"a": torch.nn.Parameter(values), "b": values[0, 0, 0, 0]}) == expected
