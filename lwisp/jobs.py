@@ -1,7 +1,7 @@
 """Many files: which pictures to make of them, and making them while others are read and written."""
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -183,8 +183,6 @@ def work(
                 following = Future()
                 following.set_exception(error)
             reading = coming
-            if reading is not None:
-                wait([reading])  # while LibRaw reads, stderr is closed to all; who gets an outcome may write there
             if writing is not None:
                 yield _outcome(jobs[index - 1], writing)
             writing = following

@@ -1,5 +1,3 @@
-import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -230,23 +228,6 @@ def test_files_come_in_their_order_and_as_alone(
     pipeline_alone = plan([raws[4]], tmp_path / "alone.png", "png16")
     list(pipeline.develop_files(toy, pipeline_alone, backend="torch"))
     assert (tmp_path / "alone.png").read_bytes() == (tmp_path / "out" / "3.png").read_bytes()
-
-
-def test_nothing_is_read_while_an_outcome_is_looked_at(toy: Weights, write_dng: WriteDng, tmp_path: Path) -> None:
-    """Else what is printed of it would be lost: stderr is closed while LibRaw reads."""
-    raws = [write_dng(RNG.integers(64, 4000, (40, 60), dtype=np.uint16), name=f"{index}.dng") for index in range(4)]
-    reading = threading.Event()
-
-    def read(path: Path) -> RawImage:
-        reading.set()
-        time.sleep(0.3)
-        raw = lwisp.read_raw(path)
-        reading.clear()
-        return raw
-
-    for outcome in pipeline.develop_files(toy, plan(raws, tmp_path / "out", None), read=read, backend="torch"):
-        assert not outcome.error
-        assert not reading.is_set()
 
 
 def test_stopping_in_a_folder_leaves_whole_pictures_only(toy: Weights, write_dng: WriteDng, tmp_path: Path) -> None:
