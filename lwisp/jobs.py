@@ -75,6 +75,8 @@ class Made:
     picture: NDArray[Any]
     card: Card
     engine: Engine
+    notes: tuple[str, ...] = ()
+    """What to tell of the work, beside the source's own."""
 
 
 def plan(
@@ -160,8 +162,8 @@ def work(
     def end(job: Job, source: S, made: Made) -> Outcome:
         write(job, source, made.picture)
         written[job.output] = job.source
-        card = made.card
-        return Outcome(job.source, job.output, "", source.notes, made.engine.description, card.name, card.camera)
+        card, notes = made.card, (*source.notes, *made.notes)
+        return Outcome(job.source, job.output, "", notes, made.engine.description, card.name, card.camera)
 
     outputs = [job.output for job in jobs]
     reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
