@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -82,6 +82,8 @@ class Made:
     picture: NDArray[Any]
     card: Card
     engine: Engine
+    notes: tuple[str, ...] = ()
+    """What to tell of the work, beside the source's own."""
 
 
 def plan(
@@ -169,8 +171,8 @@ def work(
         guard.check(job)  # again: a camera's card may have been copied meanwhile
         write(job, source, made.picture, os.path.lexists(job.output))
         guard.end(job)
-        card = made.card
-        return Outcome(job.source, job.output, "", source.notes, made.engine.description, card.name, card.camera)
+        card, notes = made.card, (*source.notes, *made.notes)
+        return Outcome(job.source, job.output, "", notes, made.engine.description, card.name, card.camera)
 
     reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
     reading: Future[S] | None = None
@@ -193,8 +195,6 @@ def work(
                 following = Future()
                 following.set_exception(error)
             reading = coming
-            if reading is not None:
-                wait([reading])  # while LibRaw reads, stderr is closed to all; who gets an outcome may write there
             if writing is not None:
                 yield _outcome(jobs[index - 1], writing)
             writing = following

@@ -1,6 +1,7 @@
 """Developing: `develop` turns one RAW into a picture, `develop_files` does so for files and folders on disk."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lwisp import color, inference, mosaic
-from lwisp.checkpoint import InputConvention, Weights, check_takes, load, of_camera
+from lwisp.checkpoint import InputConvention, Weights, check_takes, left_out_note, load, of_camera
 from lwisp.errors import InputError
 from lwisp.image import unorient, write_rgb
 from lwisp.inference import Backend, Engine, Precision
@@ -45,9 +46,22 @@ def develop(
 
 
 def pick(raw: RawImage) -> Weights:
-    """The weights for a RAW where none are named: those that were learned from its camera, else `photo`."""
-    found = of_camera(raw.camera, picture_style(raw.exif))
-    return _load_once(*(("photo", 0) if found is None else (str(found), found.stat().st_mtime_ns)))
+    """The weights for a RAW where none are named: those that were learned from its camera, else `photo`.
+
+    What lies among learned weights and cannot be used is left out, with a note in `Weights.notes`.
+    """
+    found, notes = of_camera(raw.camera, picture_style(raw.exif))
+    for path in found:
+        try:
+            weights = _load_once(str(path), path.stat().st_mtime_ns)
+            check_takes(weights.card, "raw")
+        except (InputError, OSError) as error:
+            notes.append(left_out_note(path, error))
+        else:
+            break
+    else:
+        weights = _load_once("photo", 0)
+    return replace(weights, notes=tuple(notes)) if notes else weights
 
 
 @lru_cache(maxsize=4)
@@ -184,6 +198,7 @@ def develop_files(
     """
     check_exposure(exposure)
     prepared: dict[str, Engine] = {}
+    said: set[str] = set()
 
     def ready(chosen: Weights) -> Engine:
         name = chosen.sha256 or str(id(chosen))
@@ -198,7 +213,10 @@ def develop_files(
     def make(raw: RawImage, job: Job) -> Made:
         chosen = weights if isinstance(weights, Weights) else weights(raw)
         engine = ready(chosen)
-        return Made(develop_with(engine, chosen.card.convention, raw, exposure, job.dtype), chosen.card, engine)
+        notes = tuple(note for note in chosen.notes if note not in said)
+        said.update(notes)
+        picture = develop_with(engine, chosen.card.convention, raw, exposure, job.dtype)
+        return Made(picture, chosen.card, engine, notes)
 
     def write(job: Job, raw: RawImage, picture: NDArray[Any], replace: bool) -> None:
         write_rgb(job.output, picture, job.picture, raw.exif, replace)
