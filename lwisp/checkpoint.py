@@ -195,7 +195,7 @@ def _read_header(path: Path) -> str:
 def _kind(path: Path) -> str:
     if path.is_dir():
         return "a folder"
-    return "a pipe or a device" if path.exists() else "no such file"
+    return "a pipe or a device" if path.exists() else "no file"
 
 
 def _load_exported(path: Path) -> Weights:
