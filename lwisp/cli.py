@@ -1,5 +1,8 @@
 """The command line: verbs translate strings and call one public function each."""
 
+import contextlib
+import io
+import logging
 import math
 from collections.abc import Iterator
 from functools import partial
@@ -251,7 +254,9 @@ def train(
     recipe = _read_recipe(source)
     from lwisp import training
     from lwisp.errors import InputError
+    from lwisp.runtimes import import_dynamo
 
+    import_dynamo()
     try:
         training.train(recipe, output, data, device)
     except InputError as error:
@@ -263,7 +268,9 @@ def _learn(folder: Path, output: Path | None, report: Path | None, overwrite: bo
     from lwisp.camera import learn
     from lwisp.errors import InputError
     from lwisp.proof import OWN
+    from lwisp.runtimes import import_dynamo
 
+    import_dynamo()
     try:
         results, refusals = learn(folder, output, report, overwrite=overwrite)
     except InputError as error:
@@ -354,7 +361,9 @@ def reproduce(
     recipe = _read_recipe(recipe_file)
     from lwisp import reproduce as reproduction
     from lwisp.errors import InputError
+    from lwisp.runtimes import import_dynamo
 
+    import_dynamo()
     try:
         table = reproduction.reproduce(study, recipe, data or recipe.root, output, seeds, runs, device, hours)
     except InputError as error:
@@ -484,10 +493,14 @@ def export(
         check(loaded, output, format, precision, sides, overwrite)
     except InputError as error:
         _stop(str(error), code=2)
+    logging.disable(logging.ERROR)  # converters tell of what is none of a user's business, and print where they are
     try:
-        report = convert(loaded, output, format, precision, sides, overwrite)
+        with contextlib.redirect_stdout(io.StringIO()):
+            report = convert(loaded, output, format, precision, sides, overwrite)
     except InputError as error:
         _stop(str(error), code=1)
+    finally:
+        logging.disable(logging.NOTSET)
     for path in report.files:
         typer.echo(f"{path}  {path.stat().st_size:,} bytes")
     typer.echo(f"planes {report.planes} float32; largest differences from torch, {report.tolerance:.0e} allowed:")
