@@ -42,7 +42,7 @@ from lwisp.inference import Engine, prepare
 from lwisp.model import LWISP, count_params, pad_to_multiple
 from lwisp.pipeline import develop_with
 from lwisp.raw import read_mosaic, read_raw, write_dng
-from lwisp.runtimes import Exported, need, openvino_core
+from lwisp.runtimes import Exported, import_dynamo, need, openvino_core
 
 EAGER = "eager"
 """The network in plain torch: fp32, NCHW, nothing made ready."""
@@ -120,6 +120,7 @@ def bench(
     for unknown engines and networks and what is not installed, before anything is measured.
     """
     _check(size, engines, against, rounds, file, megapixels, threads)
+    import_dynamo()  # which counting operations does
     weights = load(name_or_path)
     named = _resolve(weights, engines)
     contenders = [(peer, engine) for peer in (None, *against) for engine in named]

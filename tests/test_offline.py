@@ -107,6 +107,15 @@ def test_weights_are_trained_and_exported_without_a_network(home: Home, tmp_path
     assert home.files() == []
 
 
+def test_what_plots_keeps_its_fonts_with_what_else_is_kept(home: Home) -> None:
+    require("matplotlib")
+    pytest.importorskip("colour_demosaicing")
+    run = home.run("-c", "from lwisp import charts, evaluation; evaluation._menon(); charts._colour()")
+    assert run.returncode == 0, run.stderr
+    assert list((home.folder / "home" / ".cache" / "lwisp" / "matplotlib").glob("fontlist*"))
+    assert home.files() == []
+
+
 LEAKS = {
     "connects": "socket.create_connection(('127.0.0.1', 9))",
     "looks a name up": "socket.getaddrinfo('example.org', 80)",
