@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -30,18 +29,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lwisp.backends import convert
 from lwisp.baselines import NETWORKS, Baseline, BaselineConfig, Name, build
 from lwisp.benchmark import count_multiply_adds, time_in_turn
 from lwisp.checkpoint import Weights, load
 from lwisp.errors import InputError, one_line
 from lwisp.export import MURAL, MURAL_BALANCE
-from lwisp.files import check_outputs, make_folder, temporary_folder, write_text, write_whole
+from lwisp.files import check_outputs, make_folder, quiet, temporary_folder, write_text, write_whole
 from lwisp.image import write_rgb
 from lwisp.inference import Engine, prepare
 from lwisp.model import LWISP, count_params, pad_to_multiple
 from lwisp.pipeline import develop_with
 from lwisp.raw import read_mosaic, read_raw, write_dng
-from lwisp.runtimes import Exported, need, openvino_core
+from lwisp.runtimes import Exported, import_dynamo, need, openvino_core
 
 EAGER = "eager"
 """The network in plain torch: fp32, NCHW, nothing made ready."""
@@ -119,6 +119,7 @@ def bench(
     for unknown engines and networks and what is not installed, before anything is measured.
     """
     _check(size, engines, against, rounds, file, megapixels, threads)
+    import_dynamo()  # which counting operations does
     weights = load(name_or_path)
     named = _resolve(weights, engines)
     contenders = [(peer, engine) for peer in (None, *against) for engine in named]
@@ -200,11 +201,11 @@ def _ready(network: LWISP | Baseline | Exported, engine: str, size: tuple[int, i
 
 def _in_openvino(network: Baseline, precision: str, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
     """A peer compiled for planes of that size, padded and cropped around it."""
-    openvino, needs = need("openvino"), NETWORKS[network.config.network]
+    needs = NETWORKS[network.config.network]
     padded = pad_to_multiple(torch.empty(1, 4, *size), needs.multiple, needs.minimum).shape
-    with torch.inference_mode(), warnings.catch_warnings(action="ignore"):  # tracing warns of every `if`
+    with torch.inference_mode(), quiet():  # tracing warns of every `if`
         side = max(64, needs.minimum)
-        model = openvino.convert_model(network.network, example_input=torch.zeros(1, 4, side, side), input=list(padded))
+        model = convert(network.network, (torch.zeros(1, 4, side, side),), [list(padded)])
     hints = {
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
         "PERFORMANCE_HINT": "LATENCY",

@@ -1,6 +1,7 @@
 """The command line: verbs translate strings and call one public function each."""
 
 import contextlib
+import io
 import logging
 import math
 import signal
@@ -301,8 +302,10 @@ def train(
     recipe = _read_recipe(source)
     from lwisp import training
     from lwisp.errors import InputError
+    from lwisp.runtimes import import_dynamo
 
     _tidy(output.parent)
+    import_dynamo()
     try:
         with _resumable():
             training.train(recipe, output, data, device)
@@ -316,8 +319,10 @@ def _learn(folder: Path, output: Path | None, report: Path | None, overwrite: bo
     from lwisp.checkpoint import user_folder
     from lwisp.errors import InputError
     from lwisp.proof import OWN
+    from lwisp.runtimes import import_dynamo
 
     _tidy(output.parent if output else user_folder(), report)
+    import_dynamo()
     try:
         with _resumable():
             results, refusals = learn(folder, output, report, overwrite=overwrite)
@@ -410,8 +415,10 @@ def reproduce(
     recipe = _read_recipe(recipe_file)
     from lwisp import reproduce as reproduction
     from lwisp.errors import InputError
+    from lwisp.runtimes import import_dynamo
 
     _tidy(output, runs)
+    import_dynamo()
     try:
         with _resumable():
             table = reproduction.reproduce(study, recipe, data or recipe.root, output, seeds, runs, device, hours)
@@ -543,10 +550,14 @@ def export(
     except InputError as error:
         _stop(str(error), code=2)
     _tidy(output.parent)
+    logging.disable(logging.ERROR)  # converters tell of what is none of a user's business, and print where they are
     try:
-        report = convert(loaded, output, format, precision, sides, overwrite)
+        with contextlib.redirect_stdout(io.StringIO()):
+            report = convert(loaded, output, format, precision, sides, overwrite)
     except InputError as error:
         _stop(str(error), code=1)
+    finally:
+        logging.disable(logging.NOTSET)
     for path in report.files:
         _say(f"{path}  {path.stat().st_size:,} bytes")
     _say(f"planes {report.planes} float32; largest differences from torch, {report.tolerance:.0e} allowed:")

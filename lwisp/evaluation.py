@@ -4,10 +4,10 @@ A protocol (`protocols`) says what is developed, what the truth is, and what is 
 Published figures of one dataset mix several; here each has an id, and a report names it with weights, data and command.
 """
 
+import contextlib
 import json
 import math
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,13 +27,14 @@ from lwisp.checkpoint import Weights, check_takes, load
 from lwisp.data import Case
 from lwisp.datasets import DND, SIDD, read_picture, to_tensor
 from lwisp.errors import InputError
-from lwisp.files import check_output, check_outputs, make_folder, write_csv, write_text, write_whole
+from lwisp.files import check_output, check_outputs, make_folder, quiet, write_csv, write_text, write_whole
 from lwisp.image import SUFFIX_FORMATS, to_integer
 from lwisp.inference import Precision, run
 from lwisp.lpips import lpips
 from lwisp.protocols import PROTOCOLS, Protocol
 from lwisp.retouching import PASSES
 from lwisp.rivals import RIVALS
+from lwisp.runtimes import need
 
 MIN_SIDE = 162  # px; MS-SSIM needs 161, a mosaic even sides
 REPORT = ("report.json", "report.md", "rows.csv", "sheet.png")
@@ -443,8 +444,9 @@ def _write_sheet(path: Path, shown: list[tuple[Row, Tensor, Tensor]]) -> None:
 
 def _menon() -> Callable[..., Any]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns of plotting libraries that it lacks
+        with contextlib.suppress(InputError):
+            need("matplotlib.font_manager")  # which it imports too, and whose list of fonts shall not lie elsewhere
+        with quiet():  # it warns of plotting libraries that it lacks
             from colour_demosaicing import demosaicing_CFA_Bayer_Menon2007
     except ImportError as error:
         raise InputError("the classical chain needs colour-demosaicing: pip install 'lwisp[evaluate]'") from error

@@ -27,7 +27,6 @@ from lwisp.errors import InputError, OutputError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-_quieting = threading.RLock()
 TEMPORARY = re.compile(r"\.lwisp-(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]{1,10})-[0-9a-f]{16}\.tmp")
 """Names that `temporary_beside` gives."""
 MAX_AGE = 24 * 3600.0  # seconds; nothing takes so long to be written
@@ -35,11 +34,37 @@ DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowErr
 """What Pillow and `struct` raise over damaged files."""
 
 
+class _ThisThread:
+    """Stands in a warnings filter where a pattern is expected, and fits whatever this thread warns of."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+
+    def match(self, text: str) -> bool:
+        return threading.get_ident() == self.thread
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep libraries' warnings from the user; one thread at a time, for Python has one list of what is ignored."""
-    with _quieting, warnings.catch_warnings(action="ignore"):
+    """Ignore warnings of this thread, such as those that libraries give; other threads get theirs, and wait for none.
+
+    `warnings.catch_warnings` would replace the process's only list of filters, for all threads.
+    """
+    if getattr(sys.flags, "context_aware_warnings", False):  # Python without a global lock has a list for each thread
+        with warnings.catch_warnings(action="ignore"):
+            yield
+        return
+    pattern = _ThisThread()
+    entry = ("ignore", pattern, Warning, None, 0)
+    filters: list[object] = warnings.filters  # type: ignore[assignment]
+    filters.insert(0, entry)
+    try:
         yield
+    finally:
+        pattern.thread = 0  # of no thread: another's `catch_warnings` may bring back a list that has it still
+        for found in {id(filters): filters, id(warnings.filters): warnings.filters}.values():
+            with contextlib.suppress(ValueError):
+                found.remove(entry)  # type: ignore[attr-defined]
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], overwrite: bool = True) -> None:

@@ -36,13 +36,46 @@ def develop(
     """Develop a RAW: (H, W, 3) display-referred sRGB in [0, 1], upright, the size of the visible area.
 
     `exposure` in EV comes on top of the exposure rule; `backend`, `precision` and `memory` as in `inference.prepare`.
-    The same RAW, weights, back end and precision give the same pixels.
+    The same RAW, weights, back end and precision give the same pixels. What is made ready is kept as long as `weights`
+    is (`inference.prepare_once`), so that the next picture takes only what the network takes.
     """
     check_takes(weights.card, "raw")
     check_exposure(exposure)
-    engine = inference.prepare(weights.network, backend, precision, memory)
+    engine = inference.prepare_once(weights, backend, precision, memory)
     picture: NDArray[np.float32] = develop_with(engine, weights.card.convention, raw, exposure, np.float32)
     return picture
+
+
+class Developer:
+    """Weights made ready to develop RAWs, for programs that develop many, such as a server.
+
+    Any number of threads may use one at once; each gets the picture that it would get alone. `backend`, `precision` and
+    `memory` as in `inference.prepare`. `threads` are those that compute one picture, as many as torch uses if not
+    given; OpenVINO and ONNX Runtime take any number, torch only the process's own (`torch.set_num_threads`). Raises
+    `InputError` as `inference.prepare` does, and for weights that do not take RAWs.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        backend: Backend = "auto",
+        precision: Precision = "auto",
+        memory: float | None = None,
+        threads: int | None = None,
+    ) -> None:
+        check_takes(weights.card, "raw")
+        self.weights = weights
+        self.engine = inference.prepare(weights.network, backend, precision, memory, threads=threads)
+
+    def develop(
+        self,
+        raw: RawImage,
+        exposure: float = 0.0,
+        dtype: type[np.float32] | type[np.uint8] | type[np.uint16] = np.float32,
+    ) -> NDArray[Any]:
+        """The picture (H, W, 3) that `develop` gives: float32 in [0, 1], or integers over their whole range."""
+        check_exposure(exposure)
+        return develop_with(self.engine, self.weights.card.convention, raw, exposure, dtype)
 
 
 def pick(raw: RawImage) -> Weights:
@@ -197,26 +230,27 @@ def develop_files(
     Raises `InputError` as `develop` does for what is wrong with all of them.
     """
     check_exposure(exposure)
-    prepared: dict[str, Engine] = {}
+    prepared: list[Developer] = []
     said: set[str] = set()
 
-    def ready(chosen: Weights) -> Engine:
-        name = chosen.sha256 or str(id(chosen))
-        if name not in prepared:
-            check_takes(chosen.card, "raw")
-            prepared[name] = inference.prepare(chosen.network, backend, precision, memory)
-        return prepared[name]
+    def ready(chosen: Weights) -> Developer:
+        for developer in prepared:
+            same = chosen.sha256 and (chosen.sha256, chosen.card) == (developer.weights.sha256, developer.weights.card)
+            if developer.weights is chosen or same:
+                return developer
+        prepared.append(Developer(chosen, backend, precision, memory))
+        return prepared[-1]
 
     if isinstance(weights, Weights):
         ready(weights)  # what is wrong with it is said before any work
 
     def make(raw: RawImage, job: Job) -> Made:
         chosen = weights if isinstance(weights, Weights) else weights(raw)
-        engine = ready(chosen)
+        developer = ready(chosen)
         notes = tuple(note for note in chosen.notes if note not in said)
         said.update(notes)
-        picture = develop_with(engine, chosen.card.convention, raw, exposure, job.dtype)
-        return Made(picture, chosen.card, engine, notes)
+        picture = developer.develop(raw, exposure, job.dtype)
+        return Made(picture, chosen.card, developer.engine, notes)
 
     def write(job: Job, raw: RawImage, picture: NDArray[Any], replace: bool) -> None:
         write_rgb(job.output, picture, job.picture, raw.exif, replace)

@@ -24,6 +24,7 @@ from lwisp.files import make_folder, write_csv, write_text, write_whole
 from lwisp.inference import run
 from lwisp.model import LWISPConfig, count_params
 from lwisp.recipe import Recipe
+from lwisp.runtimes import need
 from lwisp.training import Device, last_row, run_folder, step_seconds, train, train_teacher
 
 UP = ("up2", "up3", "up4")
@@ -391,9 +392,7 @@ def _header(study: Study) -> tuple[str, str]:
 
 def _plot_costs(path: Path, study: Study, rows: list[Row], costs: list[Cost]) -> None:
     """PSNR against operations and against latency, log axes."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 5), layout="constrained")
+    figure = need("matplotlib.figure").Figure(figsize=(11, 5), layout="constrained")
     figure.suptitle(study.title)
     for axes, title, values in zip(
         figure.subplots(1, 2, sharey=True),
@@ -411,9 +410,7 @@ def _plot_costs(path: Path, study: Study, rows: list[Row], costs: list[Cost]) ->
 
 
 def _plot(path: Path, title: str, curves: dict[str, list[list[tuple[int, float]]]]) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = need("matplotlib.figure").Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for number, (label, runs) in enumerate(curves.items()):
         style = "-" if number < 10 else "--"  # there are ten colors

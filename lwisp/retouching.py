@@ -39,11 +39,11 @@ def retouch(
 ) -> NDArray[np.float32]:
     """A finished picture without what the weights take away: (H, W, 3) sRGB in [0, 1], the size of `rgb`.
 
-    `rgb` (H, W, 3) sRGB is float in [0, 1], uint8 or uint16 over its range; the rest as in `inference.prepare`. Raises
-    `InputError` for weights that are not for RGB.
+    `rgb` (H, W, 3) sRGB is float in [0, 1], uint8 or uint16 over its range; the rest as in `inference.prepare`. What is
+    made ready is kept as long as `weights` is. Raises `InputError` for weights that are not for RGB.
     """
     check_takes(weights.card, "rgb")
-    engine = inference.prepare(weights.network, backend, precision, memory, passes)
+    engine = inference.prepare_once(weights, backend, precision, memory, passes)
     picture: NDArray[np.float32] = _retouch_with(engine, rgb, np.float32)
     return picture
 
@@ -85,10 +85,11 @@ def denoise_raw(
 ) -> RawImage:
     """The same RAW without its noise, of 16 bits: black at 4096 DN, white at 65535.
 
-    Raises `InputError` for weights that are not for planes, and as `inference.prepare`.
+    What is made ready is kept as long as `weights` is. Raises `InputError` for weights that are not for planes, and as
+    `inference.prepare`.
     """
     check_takes(weights.card, "planes")
-    engine = inference.prepare(weights.network, backend, precision, memory)
+    engine = inference.prepare_once(weights, backend, precision, memory)
     return _denoise_with(engine, weights.card.convention, raw)
 
 

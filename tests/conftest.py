@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 import lwisp
 from lwisp.checkpoint import Card, InputConvention, Weights, save
 from lwisp.model import LWISP, LWISPConfig
+from lwisp.runtimes import need
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "samples" / "gopro_hero6_mural.dng"
@@ -24,6 +25,14 @@ XYZ2CAM = np.array([[6257, -303, -1000], [-7880, 15621, 2396], [-1714, 1904, 704
 TOY = LWISPConfig(width=4)
 
 WriteDng = Callable[..., Path]
+
+
+def require(package: str) -> Any:
+    """An optional package, imported as lwisp does, or it would report to its makers; the test is skipped without."""
+    try:
+        return need(package)
+    except lwisp.InputError as error:
+        pytest.skip(str(error), allow_module_level=True)
 
 
 def refusal(path: Path, action: Callable[..., object], *arguments: Any) -> str:

@@ -4,7 +4,10 @@ import os
 import secrets
 import subprocess
 import sys
+import threading
 import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +20,32 @@ from tests.conftest import ROOT
 
 def names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
+
+
+def test_only_the_thread_that_is_quiet_loses_its_warnings_and_nobody_waits_for_it() -> None:
+    inside, done = threading.Event(), threading.Event()
+
+    def stay_quiet() -> None:
+        with files.quiet():
+            with files.quiet():
+                warnings.warn("of the library", UserWarning, stacklevel=1)
+            inside.set()
+            assert done.wait(20)
+            warnings.warn("of the library", UserWarning, stacklevel=1)
+
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(stay_quiet)
+        assert inside.wait(20)
+        with pytest.warns(UserWarning, match="of another thread"):
+            warnings.warn("of another thread", UserWarning, stacklevel=1)
+        with warnings.catch_warnings(), files.quiet():  # not behind the other
+            warnings.warn("of this one", UserWarning, stacklevel=1)
+        with pytest.raises(UserWarning, match="after it"):
+            warnings.warn("after it", UserWarning, stacklevel=1)
+        done.set()
+        result.result()
+    assert list(warnings.filters) == before
 
 
 def test_a_file_appears_with_its_content_and_nothing_beside_it(tmp_path: Path) -> None:
