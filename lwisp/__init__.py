@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from lwisp.image import open_picture
     from lwisp.jobs import plan
     from lwisp.model import LWISP, LWISPConfig
-    from lwisp.pipeline import develop, develop_files, pick
+    from lwisp.pipeline import Developer, develop, develop_files, pick
     from lwisp.raw import RawImage, read_mosaic, read_raw
     from lwisp.retouching import denoise_raw, denoise_raw_files, retouch, retouch_files
 
 _HOMES = {
+    "Developer": "pipeline",
     "InputError": "errors",
     "LWISP": "model",
     "LWISPConfig": "model",
@@ -40,6 +41,7 @@ _HOMES = {
 
 __all__ = [
     "LWISP",
+    "Developer",
     "InputError",
     "LWISPConfig",
     "RawImage",

@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import platform
+import threading
 from collections.abc import Callable
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
@@ -22,11 +23,11 @@ from torch import Tensor, nn
 from lwisp.checkpoint import digest_of
 from lwisp.errors import InputError
 from lwisp.files import quiet, write_whole
-from lwisp.runtimes import openvino_core
+from lwisp.runtimes import Pool, cache_folder, need, openvino_core
 
 Name = Literal["torch", "openvino", "onnxruntime"]
 NAMES: tuple[Name, ...] = get_args(Name)
-Compiled = Callable[..., Tensor]
+Call = Callable[..., Tensor]
 CHOICES = ("attention", "core_input", "gated", "residual")
 """What modules of LW-ISP do differently without telling it in their `repr`."""
 KEPT = 64
@@ -42,25 +43,44 @@ def is_installed(backend: Name) -> bool:
     return backend == "torch" or find_spec(backend) is not None
 
 
-def compile_module(backend: Name, module: nn.Module, inputs: tuple[Tensor, ...], bf16: bool) -> Compiled:
-    """Make a module of float32 weights ready for inputs of these shapes.
+class Compiled:
+    """A module made ready; any number of threads may use it at once, as many requests as use it at one time."""
 
-    The tensor that a compiled module gives may be overwritten by its next call. Raises `CompileError`.
+    def __init__(self, make_request: Callable[[], Call]) -> None:
+        self._requests = Pool(make_request)
+
+    def borrow(self) -> contextlib.AbstractContextManager[Call]:
+        """For one thread's use: a function of tensors. The tensor that it gives may be overwritten by its next call."""
+        return self._requests.borrow()
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        """What the module gives, in a tensor of its own."""
+        with self.borrow() as call:
+            return call(*tensors).clone()
+
+
+def compile_module(
+    backend: Name, module: nn.Module, inputs: tuple[Tensor, ...], bf16: bool, threads: int | None = None
+) -> Compiled:
+    """Make a module of float32 weights ready for inputs of these shapes, to compute on so many threads.
+
+    Without `threads` these are as many as torch uses. Raises `CompileError`.
     """
+    threads = threads or torch.get_num_threads()
     try:
         with torch.inference_mode(), quiet():  # tracing warns of every `if`
-            return _openvino(module, inputs, bf16) if backend == "openvino" else _onnxruntime(module, inputs)
-    except (RuntimeError, ImportError) as error:  # what both raise over what they cannot do
+            if backend == "openvino":
+                return _openvino(module, inputs, bf16, threads)
+            return _onnxruntime(module, inputs, threads)
+    except (RuntimeError, ImportError, InputError) as error:  # what both raise over what they cannot do
         raise CompileError(f"{backend}: {error}") from error
 
 
-def _openvino(module: nn.Module, inputs: tuple[Tensor, ...], bf16: bool) -> Compiled:
-    import openvino
-
+def _openvino(module: nn.Module, inputs: tuple[Tensor, ...], bf16: bool, threads: int) -> Compiled:
     core = openvino_core()
     config = {
         "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
     }
     shapes = [list(tensor.shape) for tensor in inputs]
@@ -71,22 +91,39 @@ def _openvino(module: nn.Module, inputs: tuple[Tensor, ...], bf16: bool) -> Comp
         with contextlib.suppress(RuntimeError):  # of another build after all: compile again
             compiled = core.import_model(io.BytesIO(content), "CPU", config)
     if compiled is None:
-        small = _small(shapes)
-        model = openvino.convert_model(module, example_input=small if len(small) > 1 else small[0], input=shapes)
-        compiled = core.compile_model(model, "CPU", config)
+        compiled = core.compile_model(convert(module, _small(shapes), shapes), "CPU", config)
         _write_cached(path, compiled.export_model().getvalue())
-    request = compiled.create_infer_request()
 
-    def call(*tensors: Tensor) -> Tensor:
-        arrays = {index: tensor.float().contiguous().numpy() for index, tensor in enumerate(tensors)}
-        return torch.from_numpy(request.infer(arrays, share_inputs=True, share_outputs=True)[0])
+    def make_request() -> Call:
+        request = compiled.create_infer_request()
 
-    return call
+        def call(*tensors: Tensor) -> Tensor:
+            arrays = {index: tensor.float().contiguous().numpy() for index, tensor in enumerate(tensors)}
+            return torch.from_numpy(request.infer(arrays, share_inputs=True, share_outputs=True)[0])
+
+        return call
+
+    return Compiled(make_request)
 
 
-def _onnxruntime(module: nn.Module, inputs: tuple[Tensor, ...]) -> Compiled:
-    import onnxruntime
+def convert(module: nn.Module, example: tuple[Tensor, ...], shapes: list[list[int]]) -> Any:
+    """The `openvino.Model` of a module for inputs of these shapes, traced on an example.
 
+    By OpenVINO's frontend alone: `openvino.convert_model` around it would report every use to its makers.
+    """
+    openvino, frontends = need("openvino"), need("openvino.frontend")
+    decoders = need("openvino.frontend.pytorch.ts_decoder")
+    with _tracing:
+        decoder = decoders.TorchScriptPythonDecoder(module, example_input=example if len(example) > 1 else example[0])
+        frontend = frontends.FrontEndManager().load_by_framework("pytorch")
+        model = frontend.load(decoder)
+        for index, shape in enumerate(shapes):
+            model.set_partial_shape(model.get_place_by_input_index(index), openvino.PartialShape(shape))
+        return frontend.convert(model)
+
+
+def _onnxruntime(module: nn.Module, inputs: tuple[Tensor, ...], threads: int) -> Compiled:
+    onnxruntime = need("onnxruntime")
     shapes = [list(tensor.shape) for tensor in inputs]
     path = _cached("onnxruntime", module)
     content = _read_cached(path)
@@ -95,19 +132,20 @@ def _onnxruntime(module: nn.Module, inputs: tuple[Tensor, ...]) -> Compiled:
         small = _small(shapes)
         names = [f"input{index}" for index in range(len(small))]
         axes = {name: {2: "h", 3: "w"} for name, tensor in zip(names, small, strict=True) if tensor.shape[2:] > (1, 1)}
-        torch.onnx.export(  # the older exporter: 0.4 s where the newer takes 8
-            module,
-            small,
-            buffer,  # type: ignore[arg-type]
-            input_names=names,
-            dynamic_axes=axes,
-            opset_version=17,
-            dynamo=False,
-        )
+        with _tracing:
+            torch.onnx.export(  # the older exporter: 0.4 s where the newer takes 8
+                module,
+                small,
+                buffer,  # type: ignore[arg-type]
+                input_names=names,
+                dynamic_axes=axes,
+                opset_version=17,
+                dynamo=False,
+            )
         content = buffer.getvalue()
         _write_cached(path, content)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     names = [entry.name for entry in session.get_inputs()]
 
@@ -115,7 +153,11 @@ def _onnxruntime(module: nn.Module, inputs: tuple[Tensor, ...]) -> Compiled:
         arrays = {name: tensor.float().contiguous().numpy() for name, tensor in zip(names, tensors, strict=True)}
         return torch.from_numpy(session.run(None, arrays)[0])
 
-    return call
+    return Compiled(lambda: call)
+
+
+_tracing = threading.Lock()
+"""torch traces one module at a time: what it notes meanwhile is the process's."""
 
 
 def _small(shapes: list[list[int]]) -> tuple[Tensor, ...]:
@@ -141,11 +183,6 @@ def _cached(backend: str, module: nn.Module, *facts: Any) -> Path:
         versions.append(version(backend))
     digest.update(repr((choices, versions, platform.machine(), facts)).encode())
     return cache_folder() / f"{backend}-{digest.hexdigest()[:32]}"
-
-
-def cache_folder() -> Path:
-    """Where compiled modules are kept: `lwisp` in `XDG_CACHE_HOME` or ~/.cache; may be deleted at any time."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lwisp"
 
 
 def _read_cached(path: Path) -> bytes | None:

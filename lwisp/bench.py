@@ -13,9 +13,7 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -31,18 +29,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lwisp.backends import convert
 from lwisp.baselines import NETWORKS, Baseline, BaselineConfig, Name, build
 from lwisp.benchmark import count_multiply_adds, time_in_turn
 from lwisp.checkpoint import Weights, load
 from lwisp.errors import InputError, one_line
 from lwisp.export import MURAL, MURAL_BALANCE
-from lwisp.files import make_folder, write_text, write_whole
+from lwisp.files import check_outputs, make_folder, quiet, temporary_folder, write_text, write_whole
 from lwisp.image import write_rgb
 from lwisp.inference import Engine, prepare
 from lwisp.model import LWISP, count_params, pad_to_multiple
 from lwisp.pipeline import develop_with
 from lwisp.raw import read_mosaic, read_raw, write_dng
-from lwisp.runtimes import Exported, need, openvino_core
+from lwisp.runtimes import Exported, import_dynamo, need, openvino_core
 
 EAGER = "eager"
 """The network in plain torch: fp32, NCHW, nothing made ready."""
@@ -120,6 +119,7 @@ def bench(
     for unknown engines and networks and what is not installed, before anything is measured.
     """
     _check(size, engines, against, rounds, file, megapixels, threads)
+    import_dynamo()  # which counting operations does
     weights = load(name_or_path)
     named = _resolve(weights, engines)
     contenders = [(peer, engine) for peer in (None, *against) for engine in named]
@@ -201,11 +201,11 @@ def _ready(network: LWISP | Baseline | Exported, engine: str, size: tuple[int, i
 
 def _in_openvino(network: Baseline, precision: str, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
     """A peer compiled for planes of that size, padded and cropped around it."""
-    openvino, needs = need("openvino"), NETWORKS[network.config.network]
+    needs = NETWORKS[network.config.network]
     padded = pad_to_multiple(torch.empty(1, 4, *size), needs.multiple, needs.minimum).shape
-    with torch.inference_mode(), warnings.catch_warnings(action="ignore"):  # tracing warns of every `if`
+    with torch.inference_mode(), quiet():  # tracing warns of every `if`
         side = max(64, needs.minimum)
-        model = openvino.convert_model(network.network, example_input=torch.zeros(1, 4, side, side), input=list(padded))
+        model = convert(network.network, (torch.zeros(1, 4, side, side),), [list(padded)])
     hints = {
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
         "PERFORMANCE_HINT": "LATENCY",
@@ -260,8 +260,7 @@ def _alone(name_or_path: str, peer: str | None, engine: str, size: tuple[int, in
 
 def _tools(weights: Weights, source: Path, rounds: int) -> list[Row]:
     """The RAW to a JPEG by lwisp and rawpy in this process, and by commands, each with its start."""
-    with tempfile.TemporaryDirectory(prefix="lwisp-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         runs: dict[tuple[str, str], Callable[[], object]] = {
             ("lwisp", "in process"): partial(_develop, prepare(weights.network), weights, source, folder / "lwisp.jpg"),
             ("rawpy default", "in process"): partial(_rawpy, source, folder / "rawpy.jpg"),
@@ -320,8 +319,8 @@ def _command(arguments: list[str], output: Path) -> None:
 
 def _grow(name_or_path: str, megapixels: float, threads: int, memory: float | None) -> Point:
     """Develop one file of that size in a process of its own: the mural of `export`, side by side."""
-    with tempfile.TemporaryDirectory(prefix="lwisp-") as name:
-        source, output = Path(name) / "mosaic.dng", Path(name) / "picture.jpg"
+    with temporary_folder() as folder:
+        source, output = folder / "mosaic.dng", folder / "picture.jpg"
         height, width = (2 * round((megapixels * 1e6 * ratio) ** 0.5 / 2) for ratio in (3 / 4, 4 / 3))
         mural = read_mosaic(MURAL, "RGGB", 0, 16383, MURAL_BALANCE)
         rows, columns = (-(-side // length) for side, length in zip((height, width), mural.mosaic.shape, strict=True))
@@ -453,11 +452,28 @@ def _spread(seconds: list[float], scale: float) -> str:
     return f"{middle:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]"
 
 
+def check_report(folder: Path, overwrite: bool = False) -> None:
+    """Make the folder of a report; raises `InputError` where something is in the way that is not replaced.
+
+    With `overwrite` that is what is no report of ours: `bench.json` tells.
+    """
+    make_folder(folder)
+    check_outputs(folder, ("bench.json", "bench.md", "scaling.png"), overwrite, _is_report)
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"machine", "by_size", "by_threads"} <= set(content)
+
+
 def write_report(folder: Path, report: Report, overwrite: bool = False) -> None:
     """Write `bench.md`, `bench.json`, and `scaling.png` where growth was measured; raises `InputError`."""
-    make_folder(folder)
-    write_text(folder / "bench.md", to_markdown(report), overwrite)
+    check_report(folder, overwrite)
     write_text(folder / "bench.json", json.dumps(asdict(report), indent=1) + "\n", overwrite)
+    write_text(folder / "bench.md", to_markdown(report), overwrite)
     if report.by_size or report.by_threads:
         _plot(folder / "scaling.png", report, overwrite)
 

@@ -8,6 +8,7 @@ brighter corners. Where there are many photos with a JPEG of full size, the whol
 import hashlib
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -23,7 +24,7 @@ from lwisp import color, inference, look, metrics, mosaic, proof, training, work
 from lwisp.checkpoint import Camera, Card, InputConvention, LearnedPair, Weights, load, save, user_folder
 from lwisp.data import Crops
 from lwisp.errors import InputError, OutputError
-from lwisp.files import check_output, make_folder
+from lwisp.files import check_output, clear_leftovers, make_folder
 from lwisp.inference import Precision
 from lwisp.model import LWISP, Look, LWISPConfig, Takes
 from lwisp.pairs import Pair, Refusal, find_pairs
@@ -83,8 +84,8 @@ def learn(
 
     Weights go to the user's folder (`checkpoint.user_folder`), or to `output` where there is one camera and style; what
     proves them (`proof`) goes into `report`, else beside them. The same call goes on where it was stopped: what is done
-    lies in the weights' name + ".run". Gives what came of every group, and the files that could not be used. Raises
-    `InputError`.
+    lies in the weights' name + ".run", where one process learns at a time. Gives what came of every group, and the
+    files that could not be used. Raises `InputError`.
     """
     pairs, refusals = find_pairs(folder)
     groups: dict[tuple[str, str], list[Pair]] = {}
@@ -98,9 +99,36 @@ def learn(
     if not isinstance(base.network, LWISP) or base.card.architecture.takes != "raw" or base.network.config.look:
         raise InputError(f"weights {start!r}: expected an LW-ISP from RAW without a look, such as photo")
     places = {key: output or user_folder() / f"{slug(*key)}.safetensors" for key in large}
-    for place in places.values():
-        make_folder(place.parent)
-        check_output(place, overwrite)
+    for key, place in places.items():
+        if list(places.values()).count(place) > 1:  # names without a Latin letter
+            raise InputError(
+                f"{_name(key)}: {place} would be another camera's too; name an --output for a folder of it alone"
+            )
+    with ExitStack() as held:
+        for place in places.values():
+            make_folder(place.parent)
+            held.enter_context(training.alone(run_folder(place), "learning"))
+            _check_free(place, report, overwrite)
+            for folder in (place.parent, run_folder(place)):
+                clear_leftovers(folder)
+        return _learn_groups(groups, places, base, refusals, report, precision)
+
+
+def _check_free(place: Path, report: Path | None, overwrite: bool) -> None:
+    """Raise `InputError` where weights, or a report in a folder that was named, would replace others."""
+    check_output(place, overwrite)
+    if report is not None and report.is_dir():
+        check_output(report / f"{place.stem}.html", overwrite)
+
+
+def _learn_groups(
+    groups: dict[tuple[str, str], list[Pair]],
+    places: dict[tuple[str, str], Path],
+    base: Weights,
+    refusals: list[Refusal],
+    report: Path | None,
+    precision: Precision,
+) -> tuple[list[Learned], list[Refusal]]:
     results = []
     for key, group in groups.items():
         if key not in places:
@@ -138,7 +166,6 @@ def _learn_group(
 ) -> tuple[Learned, list[Refusal]]:
     assert isinstance(base.network, LWISP)
     run, name = run_folder(path), _name(key)
-    make_folder(run)
     engine = inference.prepare(base.network, "auto", precision)
     convention = replace(base.card.convention, exposure="none")
     photos: list[Photo] = []

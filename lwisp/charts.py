@@ -1,7 +1,7 @@
 """Color against a ColorChecker 24 in the frame: where its patches lie, and how far a picture is from what they are."""
 
+import contextlib
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from lwisp import color
 from lwisp.errors import InputError, one_line
+from lwisp.files import quiet
+from lwisp.runtimes import need
 
 PATCHES = 24
 NEUTRALS = slice(18, 24)  # white to black
@@ -105,8 +107,9 @@ def find_chart(charts: Mapping[str, Chart], source: Path) -> Chart | None:
 
 def _colour() -> Any:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns of plotting libraries that it lacks
+        with contextlib.suppress(InputError):
+            need("matplotlib.font_manager")  # which it imports too, and whose list of fonts shall not lie elsewhere
+        with quiet():  # it warns of plotting libraries that it lacks
             import colour
     except ImportError as error:
         raise InputError("charts need colour-science: pip install 'lwisp[evaluate]'") from error

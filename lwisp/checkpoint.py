@@ -102,6 +102,8 @@ class Weights:
     card: Card
     sha256: str = ""
     """Of the tensors as they are stored."""
+    notes: tuple[str, ...] = ()
+    """What could not be used when they were picked, for the user's eyes."""
 
 
 WAYS: dict[Takes, str] = {
@@ -166,7 +168,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Card]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no __iter__)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path}: expected weights in a safetensors file: {one_line(error)}") from error
     if not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise InputError(f"{path}: expected tensors of finite numbers; fetch or train it again")
@@ -176,16 +178,24 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Card]:
 
 
 def _read_header(path: Path) -> str:
+    if not is_regular(path):  # a pipe would be waited for
+        raise InputError(f"{path}: expected weights in a safetensors file, got {_kind(path)}")
     try:
         with path.open("rb"):  # safetensors calls any file that it may not open missing
             pass
         with safe_open(path, framework="pt") as file:
             header: str | None = (file.metadata() or {}).get(CARD_KEY)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:  # a name that is no text is a ValueError
         raise InputError(f"{path}: expected weights in a safetensors file: {one_line(error)}") from error
     if header is None:
         raise InputError(f"{path}: a safetensors file without a lwisp card; expected weights written by `lwisp train`")
     return header
+
+
+def _kind(path: Path) -> str:
+    if path.is_dir():
+        return "a folder"
+    return "a pipe or a device" if path.exists() else "no file"
 
 
 def _load_exported(path: Path) -> Weights:
@@ -225,9 +235,13 @@ def find(name_or_path: str | Path) -> Path:
         if not is_regular(Path(name_or_path)):
             raise InputError(f"{name_or_path}: no such weights file")
         return Path(name_or_path)
-    for folder in (_shipped_folder(), user_folder()):
-        path = folder / f"{name_or_path}.safetensors"
-        if is_regular(path):
+    shipped = _shipped_folder() / f"{name_or_path}.safetensors"
+    if is_regular(shipped):
+        return shipped
+    for path in _learned_files():
+        if path.stem == name_or_path:
+            if not is_regular(path):
+                raise InputError(f"{path}: expected weights in a safetensors file, got {_kind(path)}")
             return path
     raise InputError(f"unknown weights {str(name_or_path)!r}; there are: {', '.join([*names(), *learned_names()])}")
 
@@ -238,13 +252,28 @@ def names() -> list[str]:
 
 
 def learned_names() -> list[str]:
-    """Names of the weights that the user has had learned."""
-    return sorted(path.stem for path in user_folder().glob("*.safetensors"))
+    """Names of the weights that the user has had learned, be they damaged."""
+    return [path.stem for path in _learned_files()]
+
+
+def _learned_files() -> list[Path]:
+    """What lies among learned weights under such a name; nothing where there is no folder for them."""
+    try:
+        return sorted(user_folder().glob("*.safetensors"))
+    except (InputError, OSError):
+        return []
 
 
 def user_folder() -> Path:
-    """Where learned weights are kept: `lwisp/weights` in `XDG_DATA_HOME` or ~/.local/share."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "lwisp" / "weights"
+    """Where learned weights are kept: `lwisp/weights` in `XDG_DATA_HOME` or ~/.local/share.
+
+    Raises `InputError` where the user has neither.
+    """
+    try:
+        data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    except RuntimeError as error:
+        raise InputError("this user has no home folder to keep weights in; XDG_DATA_HOME names another") from error
+    return data / "lwisp" / "weights"
 
 
 def remove(name: str) -> Path:
@@ -259,16 +288,27 @@ def remove(name: str) -> Path:
     return path
 
 
-def of_camera(camera: str, style: str = "") -> Path | None:
-    """The user's weights with the look of a camera (`RawImage.camera`), those of this picture style if there are any.
+def of_camera(camera: str, style: str = "") -> tuple[list[Path], list[str]]:
+    """The user's weights with the look of a camera (`RawImage.camera`), best first, and what was left out and why.
 
-    Of several the last one learned. Raises `InputError` for a file among them that is not lwisp weights.
+    Those of this picture style come before others, of several those learned last. Left out, with a note each, is what
+    lies among them and is not lwisp weights.
     """
-    cards = [(path, read_card(path)) for path in user_folder().glob("*.safetensors")]
-    fitting = [(path, card.camera) for path, card in cards if card.camera is not None and card.camera.name == camera]
-    if not fitting:
-        return None
-    return max(fitting, key=lambda pair: (pair[1].style == style, pair[0].stat().st_mtime))[0]
+    found: list[tuple[bool, float, Path]] = []
+    left_out = []
+    for path in _learned_files():
+        try:
+            learned = read_card(path).camera
+            if learned is not None and learned.name == camera:
+                found.append((learned.style == style, path.stat().st_mtime, path))
+        except (InputError, OSError) as error:
+            left_out.append(left_out_note(path, error))
+    return [path for _, _, path in sorted(found, reverse=True)], left_out
+
+
+def left_out_note(path: Path, error: Exception) -> str:
+    """What to tell of learned weights that cannot be used."""
+    return f"{path} is left out: {one_line(error).removeprefix(f'{path}: ')}"
 
 
 def read_card(path: Path) -> Card:
@@ -281,11 +321,11 @@ def _shipped_folder() -> Path:
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the names and bytes of the tensors, in the order of their names."""
+    """SHA-256 over the names and bytes of the tensors, in the order of their names, on whatever device they lie."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -1,15 +1,23 @@
 """The command line: verbs translate strings and call one public function each."""
 
+import contextlib
+import io
+import logging
 import math
-from collections.abc import Iterator
-from functools import partial
+import signal
+import sys
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from lwisp.errors import log, printable
+
 if TYPE_CHECKING:
-    from lwisp.jobs import Outcome
+    from lwisp.jobs import Job, Outcome
     from lwisp.raw import RawImage
     from lwisp.recipe import Recipe
 
@@ -21,7 +29,12 @@ Backend = Annotated[
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="A file name for one picture, else a folder.", readable=False)
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace pictures that exist.")]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace pictures that lwisp wrote before; with --output FILE whatever lies there."
+    ),
+]
 Shipped = Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")]
 Finished = Annotated[
     list[Path], typer.Argument(metavar="FILE...", help="JPEG, PNG or TIFF files, or folders.", readable=False)
@@ -33,6 +46,10 @@ FinishedFormat = Annotated[
 Passes = Annotated[
     int, typer.Option(help="1, 2 or 4: the mean over mirror images, cleaner, in as many times the time.")
 ]
+MaxPixels = Annotated[
+    float, typer.Option(help="Pictures of more pixels are refused before they are decoded.", show_default="200e6")
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show where an unforeseen failure came from.")]
 Memory = Annotated[float | None, typer.Option(help="Bound on the memory of the whole process, in GB.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the data, in place of the recipe's.", readable=False)]
@@ -65,27 +82,30 @@ def develop(
     backend: Backend = "auto",
     memory: Memory = None,
     overwrite: Overwrite = False,
+    verbose: Verbose = False,
     cfa: Annotated[
         Literal["RGGB", "BGGR", "GRBG", "GBRG"] | None,
         typer.Option(help="The files are bare 16-bit grayscale mosaics of this pattern; needs both levels."),
     ] = None,
     black_level: Annotated[float | None, typer.Option(help="Black of bare mosaics, in DN.")] = None,
     white_level: Annotated[float | None, typer.Option(help="White of bare mosaics, in DN.")] = None,
+    max_pixels: MaxPixels = 200e6,
 ) -> None:
-    """Develop RAW files into finished pictures, beside the RAW or where --output says."""
+    """Develop RAW files into finished pictures: NAME-lwisp beside each, or NAME where --output says."""
     from lwisp.checkpoint import load
     from lwisp.errors import InputError
     from lwisp.jobs import plan
     from lwisp.pipeline import develop_files, pick
     from lwisp.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_mosaic, read_raw
 
+    _listen(verbose)
     if len({value is None for value in (cfa, black_level, white_level)}) > 1:
         _stop("--cfa, --black-level and --white-level go together", code=2)
 
     def read(path: Path) -> "RawImage":
         if cfa is None or black_level is None or white_level is None:
             return read_raw(path)
-        return read_mosaic(path, cfa, black_level, white_level)
+        return read_mosaic(path, cfa, black_level, white_level, max_pixels=max_pixels)
 
     try:
         jobs = plan(sources, output, format, RAW_SUFFIXES if cfa is None else MOSAIC_SUFFIXES)
@@ -93,7 +113,7 @@ def develop(
         outcomes = develop_files(chosen, jobs, exposure, precision, overwrite, read, backend, memory)
     except InputError as error:
         _stop(str(error), code=2)
-    _follow(outcomes, len(jobs), "developing")
+    _follow(outcomes, jobs, "developing")
 
 
 @app.command()
@@ -106,10 +126,14 @@ def denoise(
     backend: Backend = "auto",
     memory: Memory = None,
     passes: Passes = 4,
+    max_pixels: MaxPixels = 200e6,
     overwrite: Overwrite = False,
+    verbose: Verbose = False,
 ) -> None:
     """Take the noise out of finished pictures: NAME-denoised beside each, or where --output says."""
-    _retouch("denoising", "-denoised", sources, output, format, weights, precision, backend, memory, passes, overwrite)
+    _listen(verbose)
+    chosen = (sources, output, format, weights, precision, backend, memory, passes, overwrite, max_pixels)
+    _retouch("denoising", "-denoised", *chosen)
 
 
 @app.command()
@@ -122,10 +146,14 @@ def enhance(
     backend: Backend = "auto",
     memory: Memory = None,
     passes: Passes = 4,
+    max_pixels: MaxPixels = 200e6,
     overwrite: Overwrite = False,
+    verbose: Verbose = False,
 ) -> None:
     """Brighten pictures taken in low light: NAME-enhanced beside each, or where --output says."""
-    _retouch("enhancing", "-enhanced", sources, output, format, weights, precision, backend, memory, passes, overwrite)
+    _listen(verbose)
+    chosen = (sources, output, format, weights, precision, backend, memory, passes, overwrite, max_pixels)
+    _retouch("enhancing", "-enhanced", *chosen)
 
 
 def _retouch(
@@ -140,6 +168,7 @@ def _retouch(
     memory: float | None,
     passes: int,
     overwrite: bool,
+    max_pixels: float,
 ) -> None:
     from lwisp.checkpoint import load
     from lwisp.errors import InputError
@@ -149,10 +178,10 @@ def _retouch(
 
     try:
         jobs = plan(sources, output, format, frozenset(SUFFIX_FORMATS), own_format, mark)
-        outcomes = retouch_files(load(weights), jobs, precision, overwrite, backend, memory, passes)
+        outcomes = retouch_files(load(weights), jobs, precision, overwrite, backend, memory, passes, max_pixels)
     except InputError as error:
         _stop(str(error), code=2)
-    _follow(outcomes, len(jobs), word)
+    _follow(outcomes, jobs, word)
 
 
 @app.command()
@@ -169,6 +198,7 @@ def denoise_raw(
     backend: Backend = "auto",
     memory: Memory = None,
     overwrite: Overwrite = False,
+    verbose: Verbose = False,
 ) -> None:
     """Take the noise out of RAW files: NAME-denoised.dng beside each, or a finished picture."""
     from lwisp.checkpoint import load
@@ -176,39 +206,58 @@ def denoise_raw(
     from lwisp.jobs import plan
     from lwisp.retouching import denoise_raw_files
 
+    _listen(verbose)
     try:
         jobs = plan(sources, output, format, default=lambda file: "dng", mark="-denoised")
         outcomes = denoise_raw_files(load(weights), jobs, load(develop_weights), precision, overwrite, backend, memory)
     except InputError as error:
         _stop(str(error), code=2)
-    _follow(outcomes, len(jobs), "denoising")
+    _follow(outcomes, jobs, "denoising")
 
 
-def _follow(outcomes: "Iterator[Outcome]", count: int, word: str) -> None:
+def _is_newer(path: Path, began: float) -> bool:
+    try:
+        return path.stat().st_mtime >= began - 1  # file systems count seconds, some of them two
+    except OSError:
+        return False
+
+
+def _follow(outcomes: "Iterator[Outcome]", jobs: "list[Job]", word: str) -> None:
     """Tell of every file as it is done; those that failed at the end, with exit code 1."""
     from rich.console import Console
     from rich.progress import Progress
 
     console, failures = Console(stderr=True), []
+    count, began = len(jobs), time.time()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        say = partial(console.print, markup=False, emoji=False, highlight=False, soft_wrap=True)
         engine, used = "", ""
-        for outcome in progress.track(outcomes, total=count, description=word):
-            if outcome.error:
-                failures.append(outcome)
-                continue
-            if outcome.engine != engine:
-                engine = outcome.engine
-                say(f"{word} with {engine}")
-            if outcome.weights != used and (used or outcome.camera):
-                look = f", the look of {outcome.camera.name}" if outcome.camera else ""
-                say(f"weights {outcome.weights}{look}")
-            used = outcome.weights
-            say(f"{outcome.source} -> {outcome.output}")
-            for note in outcome.notes:
-                say(f"  {outcome.source.name}: {note}")
+
+        def say(text: str) -> None:
+            console.print(printable(text), markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+        try:
+            for outcome in progress.track(outcomes, total=count, description=word):
+                if outcome.error:
+                    failures.append(outcome)
+                    continue
+                if outcome.engine != engine:
+                    engine = outcome.engine
+                    say(f"{word} with {engine}")
+                if outcome.weights != used and (used or outcome.camera):
+                    look = f", the look of {outcome.camera.name}" if outcome.camera else ""
+                    say(f"weights {outcome.weights}{look}")
+                used = outcome.weights
+                say(f"{outcome.source} -> {outcome.output}")
+                for note in outcome.notes:
+                    say(f"  {outcome.source.name}: {note}")
+        except _Stopped as stopped:
+            if isinstance(outcomes, Generator):
+                outcomes.close()  # what is being written is finished
+            done = sum(_is_newer(job.output, began) for job in jobs)
+            stopped.add_note(f"{done} of {count} files are done; the same command makes the others")
+            raise
     for outcome in failures:
-        typer.echo(f"lwisp: {outcome.error}", err=True)
+        _say(f"lwisp: {outcome.error}", err=True)
     if failures:
         _stop(f"{len(failures)} of {count} files failed", code=1)
 
@@ -239,8 +288,10 @@ def train(
         Path | None, typer.Option(help="Folder for a camera's report; beside the weights if not given.", readable=False)
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a camera's weights that exist.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Train weights by a recipe, or learn a camera's look; the same command goes on where it was stopped."""
+    _listen(verbose)
     if source.is_dir():
         if data is not None or device != "auto":
             _stop("--data and --device belong to recipes; leave them out for a folder", code=2)
@@ -251,33 +302,42 @@ def train(
     recipe = _read_recipe(source)
     from lwisp import training
     from lwisp.errors import InputError
+    from lwisp.runtimes import import_dynamo
 
+    _tidy(output.parent)
+    import_dynamo()
     try:
-        training.train(recipe, output, data, device)
+        with _resumable():
+            training.train(recipe, output, data, device)
     except InputError as error:
         _stop(str(error), code=1)
-    typer.echo(f"{output}")
+    _say(f"{output}")
 
 
 def _learn(folder: Path, output: Path | None, report: Path | None, overwrite: bool) -> None:
     from lwisp.camera import learn
+    from lwisp.checkpoint import user_folder
     from lwisp.errors import InputError
     from lwisp.proof import OWN
+    from lwisp.runtimes import import_dynamo
 
+    _tidy(output.parent if output else user_folder(), report)
+    import_dynamo()
     try:
-        results, refusals = learn(folder, output, report, overwrite=overwrite)
+        with _resumable():
+            results, refusals = learn(folder, output, report, overwrite=overwrite)
     except InputError as error:
         _stop(str(error), code=1)
     for refusal in refusals:
-        typer.echo(f"lwisp: left out: {refusal.reason}", err=True)
+        _say(f"lwisp: left out: {refusal.reason}", err=True)
     for result in results:
         if result.weights is None or result.proof is None:
-            typer.echo(f"lwisp: {result.reason}", err=True)
+            _say(f"lwisp: {result.reason}", err=True)
             continue
         near = (
             f"{result.proof.mean(OWN):.2f} dE2000 from the camera's JPEG on {len(result.proof.photos)} held-out photos"
         )
-        typer.echo(f"{result.weights}: {near}; {result.report}")
+        _say(f"{result.weights}: {near}; {result.report}")
     if all(result.weights is None for result in results):
         _stop(f"{folder}: no look was learned", code=1)
 
@@ -303,11 +363,12 @@ def synthesize(
     from lwisp import synthetic
     from lwisp.errors import InputError
 
+    _tidy(output.parent, output)
     try:
         synthetic.synthesize(kind, photos, output)
     except InputError as error:
         _stop(str(error), code=1)
-    typer.echo(f"{output}")
+    _say(f"{output}")
 
 
 @app.command()
@@ -354,12 +415,16 @@ def reproduce(
     recipe = _read_recipe(recipe_file)
     from lwisp import reproduce as reproduction
     from lwisp.errors import InputError
+    from lwisp.runtimes import import_dynamo
 
+    _tidy(output, runs)
+    import_dynamo()
     try:
-        table = reproduction.reproduce(study, recipe, data or recipe.root, output, seeds, runs, device, hours)
+        with _resumable():
+            table = reproduction.reproduce(study, recipe, data or recipe.root, output, seeds, runs, device, hours)
     except InputError as error:
         _stop(str(error), code=1)
-    typer.echo(table.read_text(encoding="utf-8"))
+    _show(table.read_text(encoding="utf-8"))
 
 
 @app.command()
@@ -381,29 +446,30 @@ def evaluate(
     passes: Annotated[int | None, typer.Option(help="1, 2 or 4; as denoise and enhance, if not given.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that exists.")] = False,
     record: Annotated[bool, typer.Option("--record", help="Write the means into the weights' card.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Score weights by a named protocol, beside a classical chain or another tool's pictures."""
     from lwisp import evaluation
     from lwisp.checkpoint import find, load, record_scores
     from lwisp.errors import InputError
-    from lwisp.files import check_output, make_folder
 
+    _listen(verbose)
     try:
         loaded = load(weights)
         if protocol in evaluation.SUBMISSIONS and (output is None or len(data) != 1):
             raise InputError(f"{protocol} gives results for a server; name one --data and --output, their folder")
         if output is not None and protocol not in evaluation.SUBMISSIONS:
-            make_folder(output)
-            check_output(output / "report.md", overwrite)
+            evaluation.check_report(output, overwrite)
     except InputError as error:
         _stop(str(error), code=2)
+    _tidy(output)
     try:
         if protocol in evaluation.SUBMISSIONS and output is not None:
             evaluation.submit(loaded, data[0], protocol, output, precision, overwrite, passes)
             return
         sheet = None if output is None else output / "sheet.png"
         report = evaluation.evaluate(loaded, data, protocol, precision, against, sheet, _split(beside), side, passes)
-        typer.echo(evaluation.to_markdown(report))
+        _show(evaluation.to_markdown(report))
         if output is not None:
             evaluation.write_report(output, report, overwrite)
         if record:
@@ -437,7 +503,6 @@ def bench(
     """Measure time and memory, in turn with peers and other tools."""
     from lwisp import bench as benches
     from lwisp.errors import InputError
-    from lwisp.files import check_output, make_folder
 
     try:
         areas, counts = [float(part) for part in _split(sizes)], [int(part) for part in _split(threads)]
@@ -445,12 +510,12 @@ def bench(
         _stop(f"expected numbers with commas between: {error}", code=2)
     try:
         if output is not None:
-            make_folder(output)
-            check_output(output / "bench.md", overwrite)
+            benches.check_report(output, overwrite)
+            _tidy(output)
         report = benches.bench(
             weights, _parse_size(size), _split(engines), _split(against), rounds, end_to_end, areas, counts, memory
         )
-        typer.echo(benches.to_markdown(report), nl=False)
+        _show(benches.to_markdown(report).removesuffix("\n"))
         if output is not None:
             benches.write_report(output, report, overwrite)
     except InputError as error:
@@ -484,15 +549,20 @@ def export(
         check(loaded, output, format, precision, sides, overwrite)
     except InputError as error:
         _stop(str(error), code=2)
+    _tidy(output.parent)
+    logging.disable(logging.ERROR)  # converters tell of what is none of a user's business, and print where they are
     try:
-        report = convert(loaded, output, format, precision, sides, overwrite)
+        with contextlib.redirect_stdout(io.StringIO()):
+            report = convert(loaded, output, format, precision, sides, overwrite)
     except InputError as error:
         _stop(str(error), code=1)
+    finally:
+        logging.disable(logging.NOTSET)
     for path in report.files:
-        typer.echo(f"{path}  {path.stat().st_size:,} bytes")
-    typer.echo(f"planes {report.planes} float32; largest differences from torch, {report.tolerance:.0e} allowed:")
+        _say(f"{path}  {path.stat().st_size:,} bytes")
+    _say(f"planes {report.planes} float32; largest differences from torch, {report.tolerance:.0e} allowed:")
     for picture, difference in report.errors.items():
-        typer.echo(f"  {difference:.1e}  {picture}")
+        _say(f"  {difference:.1e}  {picture}")
 
 
 @app.command()
@@ -508,21 +578,24 @@ def compare(
     weights: Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")] = "photo",
     precision: Precision = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a page that exists.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Set lwisp beside rawpy, darktable, RawTherapee and the camera's own JPEG, on one page."""
     from lwisp.checkpoint import check_takes, load
     from lwisp.compare import compare as compare_tools
     from lwisp.errors import InputError
 
+    _listen(verbose)
+    _tidy(output)
     try:
         loaded = load(weights)
         check_takes(loaded.card, "raw")
         comparison = compare_tools(loaded, sources, output, truth, charts, precision, overwrite)
     except InputError as error:
         _stop(str(error), code=2)
-    typer.echo(f"{output / 'compare.html'}")
+    _say(f"{output / 'compare.html'}")
     for failure in comparison.failures:
-        typer.echo(f"lwisp: {failure}", err=True)
+        _say(f"lwisp: {failure}", err=True)
     if comparison.failures:
         _stop(f"{len(comparison.failures)} of {comparison.count} files failed", code=1)
 
@@ -534,14 +607,14 @@ def list_weights() -> None:
     from lwisp.errors import InputError
 
     for name in names():
-        typer.echo(name)
+        _say(name)
     for name in learned_names():
         try:
             camera = read_card(user_folder() / f"{name}.safetensors").camera
         except InputError as error:
-            typer.echo(f"{name}  (damaged: {error})")
+            _say(f"{name}  (damaged: {error})")
             continue
-        typer.echo(f"{name}  {', '.join(filter(None, (camera.name, camera.style))) if camera else ''}".rstrip())
+        _say(f"{name}  {', '.join(filter(None, (camera.name, camera.style))) if camera else ''}".rstrip())
 
 
 @weights_app.command("remove")
@@ -551,7 +624,7 @@ def remove_weights(name: Annotated[str, typer.Argument(help="Name of weights tha
     from lwisp.errors import InputError
 
     try:
-        typer.echo(f"{remove(name)} is deleted")
+        _say(f"{remove(name)} is deleted")
     except InputError as error:
         _stop(str(error), code=2)
 
@@ -563,7 +636,7 @@ def show(weights: Annotated[str, typer.Argument(help="Name of weights, or a safe
     from lwisp.errors import InputError
 
     try:
-        typer.echo(describe(weights), nl=False)
+        _show(describe(weights).removesuffix("\n"))
     except InputError as error:
         _stop(str(error), code=2)
 
@@ -579,7 +652,7 @@ def _write_table3(folder: Path) -> None:
         write_text(folder / "table3.md", page)
     except InputError as error:
         _stop(str(error), code=1)
-    typer.echo(page)
+    _show(page)
 
 
 def _read_recipe(path: Path) -> "Recipe":
@@ -605,11 +678,94 @@ def _parse_size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def _say(message: str, err: bool = False) -> None:
+    """One line; what a file's name could make a terminal do is shown instead."""
+    typer.echo(printable(message), err=err)
+
+
+def _show(page: str) -> None:
+    """A text of several lines."""
+    _say_lines(page, err=False)
+
+
+def _say_lines(text: str, err: bool) -> None:
+    for line in text.split("\n"):
+        _say(line, err)
+
+
 def _stop(message: str, code: int) -> NoReturn:
-    typer.echo(f"lwisp: {message}", err=True)
+    _say(f"lwisp: {message}", err=True)
     raise typer.Exit(code)
+
+
+def _tidy(*folders: Path | None) -> None:
+    """Delete what processes that were killed have left unfinished where this one will write."""
+    from lwisp.files import clear_leftovers
+
+    for folder in folders:
+        if folder is not None:
+            clear_leftovers(folder)
+
+
+class _Aloud(logging.Handler):
+    """Shows the log on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _say_lines(self.format(record), err=True)
+
+
+def _listen(verbose: bool) -> None:
+    """Show the tracebacks of failures that nobody foresaw, if asked to."""
+    if verbose and not any(isinstance(handler, _Aloud) for handler in log.handlers):
+        log.addHandler(_Aloud())
+        log.setLevel(logging.DEBUG)
+
+
+class _Stopped(KeyboardInterrupt):
+    """A signal that ends the program, raised where it works, so that what it began is put away."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextlib.contextmanager
+def _resumable() -> Iterator[None]:
+    try:
+        yield
+    except _Stopped as stopped:
+        stopped.add_note("the same command goes on")
+        raise
+
+
+def _handle_signals() -> list[_Stopped]:
+    """End as Ctrl-C ends by all signals that ask for it; one that is ignored (`nohup`) stays so, a second one kills.
+
+    Gives a list that will hold what has come.
+    """
+    received: list[_Stopped] = []
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+
+    def stop(number: int, _: FrameType | None) -> NoReturn:
+        for other in heeded:
+            signal.signal(other, signal.SIG_DFL)
+        received.append(_Stopped(number))
+        raise received[0]
+
+    for number in heeded:
+        signal.signal(number, stop)
+    return received
 
 
 def main() -> None:
     """Entry point of the `lwisp` command."""
-    app()
+    received = _handle_signals()
+    try:
+        app()
+    except BaseException:  # typer ends by an exit code of its own
+        if not received:
+            raise
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            _say("; ".join([f"lwisp: stopped by {received[0]}", *getattr(received[0], "__notes__", ())]), err=True)
+        sys.exit(128 + received[0].number)

@@ -7,7 +7,6 @@ the border). Nothing is scored beyond that but what `metrics.fit_look` says it t
 import math
 import os
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -25,9 +24,17 @@ from lwisp import charts, formats, metrics
 from lwisp.checkpoint import Weights
 from lwisp.datasets import to_tensor
 from lwisp.developers import Developer, developers
-from lwisp.errors import InputError
+from lwisp.errors import InputError, tell_failure
 from lwisp.evaluation import interval
-from lwisp.files import check_output, make_folder, write_csv, write_text, write_whole
+from lwisp.files import (
+    check_outputs,
+    clear_leftovers,
+    make_folder,
+    temporary_folder,
+    write_csv,
+    write_text,
+    write_whole,
+)
 from lwisp.image import SUFFIX_FORMATS, orient, read_rgb
 from lwisp.inference import Precision
 from lwisp.jobs import Job, plan
@@ -35,6 +42,7 @@ from lwisp.page import Block, Gallery, Panel, Table, to_html, to_markdown, to_pi
 from lwisp.raw import read_orientation
 from lwisp.registration import REACH, Picture, Shift, find_shift, lay
 
+PAGE = ("compare.csv", "compare.html", "compare.md", "compare.png")
 CROP = 224  # px a side of what is shown
 SHOWN = 3  # files whose pictures are shown, spread evenly over all
 BORDER = 12  # px of the truth that are not scored: tools cut off or invent some
@@ -142,11 +150,10 @@ def compare(
     sources = [job.source for job in plan(sources, None, None)]
     known = charts.read_charts(chart_file) if chart_file else {}
     make_folder(output)
-    for suffix in ("html", "png", "md", "csv"):
-        check_output(output / f"compare.{suffix}", overwrite)
+    clear_leftovers(output)
+    check_outputs(output, PAGE, overwrite, _is_table)
     tools = [tool for tool in developers(weights, precision) if tool.finished or truth or chart_file]
-    with tempfile.TemporaryDirectory(prefix="lwisp-") as name:
-        bench = Path(name)
+    with temporary_folder() as bench:
         folders = {source.parent for source in sources}
         frames = [
             _Frame(
@@ -171,8 +178,17 @@ def compare(
         tuple(wall.gallery for wall in walls.values()),
         " ".join(["lwisp", *sys.argv[1:]]),
     )
-    _write(output, comparison)
+    _write(output, comparison, overwrite)
     return comparison
+
+
+def _is_table(path: Path) -> bool:
+    """Whether this is a table of scores as `compare` writes it."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.readline().split(",")[:3] == ["picture", "case", "tool"]
+    except (OSError, ValueError):
+        return False
 
 
 def _place(bench: Path, number: int, index: int) -> Path:
@@ -192,7 +208,10 @@ def _try(tool: Developer, number: int, frames: list[_Frame], bench: Path, walls:
     (bench / str(number)).mkdir()
     start, cpu_start = time.perf_counter(), sum(os.times()[:4])
     if tool.installed:
-        failures = tool.develop(jobs)
+        try:
+            failures = tool.develop(jobs)
+        except Exception as error:  # of one tool: the others are tried
+            failures = {job.source: tell_failure(job.source, error) for job in jobs}
     else:
         failures = dict.fromkeys((job.source for job in jobs), f"{tool.program} is not installed")
     seconds, cpu_seconds = time.perf_counter() - start, sum(os.times()[:4]) - cpu_start
@@ -206,8 +225,8 @@ def _try(tool: Developer, number: int, frames: list[_Frame], bench: Path, walls:
             row = replace(row, **_score(picture, reference, frame))  # type: ignore[arg-type]
             if index in walls:
                 walls[index].hang(row, picture, reference)
-        except InputError as error:
-            row = replace(row, failure=str(error))
+        except Exception as error:
+            row = replace(row, failure=tell_failure(frame.source, error))
         if number:
             job.output.unlink(missing_ok=True)
         return row
@@ -407,9 +426,10 @@ def _charts_table(comparison: Comparison) -> Table:
     return Table(["as shot / cast removed", *pictures], rows)
 
 
-def _write(folder: Path, comparison: Comparison) -> None:
+def _write(folder: Path, comparison: Comparison, overwrite: bool) -> None:
     blocks, title = report(comparison), "lwisp beside other tools"
-    write_csv(folder / "compare.csv", comparison.rows)
-    write_text(folder / "compare.md", to_markdown(title, blocks))
-    write_text(folder / "compare.html", to_html(title, blocks))
-    write_whole(folder / "compare.png", lambda file: to_picture(blocks).save(file, "PNG"))
+    check_outputs(folder, PAGE, overwrite, _is_table)
+    write_csv(folder / "compare.csv", comparison.rows, overwrite)
+    write_text(folder / "compare.md", to_markdown(title, blocks), overwrite)
+    write_text(folder / "compare.html", to_html(title, blocks), overwrite)
+    write_whole(folder / "compare.png", lambda file: to_picture(blocks).save(file, "PNG"), overwrite)

@@ -27,6 +27,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 """Of finished pictures."""
 AS_SENSED = InputConvention(white_balance="none", color="camera", exposure="none")
 """The convention of datasets of one camera: levels, and nothing else done to the mosaic."""
+Box = tuple[int, int, int, int]
+"""Top, left, bottom and right in px, counted from 0, open at the end."""
 HELD_OUT = 10  # every tenth photo or scene is kept for validation where a dataset does not say which
 
 
@@ -217,12 +219,12 @@ class DND:
     """
 
     COUNT, BOXES = 50, 20
-    FLIPS: ClassVar[dict[tuple[int, ...], tuple[int, ...]]] = {
-        (1, 2, 2, 3): (),
-        (2, 1, 3, 2): (-1,),
-        (2, 3, 1, 2): (-2,),
+    PATTERNS: ClassVar[dict[tuple[int, ...], mosaic.CFA]] = {
+        (1, 2, 2, 3): "RGGB",
+        (2, 1, 3, 2): "GRBG",
+        (2, 3, 1, 2): "GBRG",
     }
-    """Axes to flip for RGGB, by the camera's pattern as info.mat has it."""
+    """The cameras' patterns as info.mat has them, row by row."""
 
     def __init__(self, root: Path, takes: Literal["raw", "rgb"] = "rgb") -> None:
         self.takes = takes
@@ -237,22 +239,29 @@ class DND:
         """The noisy crops of an image, counted from 0: (3, 512, 512) sRGB, or (1, 512, 512) mosaics turned to RGGB."""
         noisy = torch.from_numpy(formats.read_mat(self.files[image], self.key).astype(np.float32))
         noisy = noisy.movedim(-1, 0) if noisy.ndim == 3 else noisy[None]
-        boxes, flips = self.info[image]
         height, width = noisy.shape[1:]
-        if not all(bottom <= height and right <= width for _, _, bottom, right in boxes):
-            raise InputError(f"{self.files[image]}: {height}x{width} px, smaller than its boxes in info.mat")
-        return [noisy[:, top:bottom, left:right].flip(self._flips(flips)) for top, left, bottom, right in boxes]
+        crops = []
+        for box in self.info[image][0]:
+            top, left, bottom, right = box
+            if bottom > height or right > width:
+                raise InputError(f"{self.files[image]}: {height}x{width} px, smaller than its boxes in info.mat")
+            crops.append(noisy[:, top:bottom, left:right].flip(self._flips(image, box)))
+        return crops
 
-    def _flips(self, pattern: tuple[int, ...]) -> tuple[int, ...]:
-        return self.FLIPS[pattern] if self.takes == "raw" else ()
+    def _flips(self, image: int, box: Box) -> tuple[int, ...]:
+        """The axes to flip so that a crop begins with red; the same again turn it back."""
+        if self.takes == "rgb":
+            return ()
+        red = mosaic.cfa_offset(self.PATTERNS[self.info[image][1]])
+        return tuple(axis for axis, start, first in zip((-2, -1), red, box[:2], strict=True) if (start - first) % 2)
 
     def write_results(self, folder: Path, image: int, crops: Sequence[Tensor]) -> None:
         """Write the denoised crops of an image as `NNNN.mat`, the file its server takes."""
         from scipy.io import savemat
 
         cells = np.empty(self.BOXES, dtype=object)
-        for index, crop in enumerate(crops):
-            upright = crop.flip(self._flips(self.info[image][1])).clamp(0, 1).movedim(0, -1).squeeze(-1)
+        for index, (crop, box) in enumerate(zip(crops, self.info[image][0], strict=True)):
+            upright = crop.flip(self._flips(image, box)).clamp(0, 1).movedim(0, -1).squeeze(-1)
             cells[index] = upright.numpy().astype(np.float32)
         content = {"Idenoised": cells, "israw": self.takes == "raw", "eval_version": "1.0"}
         write_whole(self.result_file(folder, image), lambda file: savemat(file, content))
@@ -402,24 +411,21 @@ def read_same_size(source: Path, target: Path) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def _read_dnd_info(path: Path, count: int) -> list[tuple[list[tuple[int, int, int, int]], tuple[int, ...]]]:
-    """Of each image the boxes (top, left, bottom, right), counted from 0 and open at the end, and the Bayer pattern."""
-    import h5py
-
-    try:
-        with h5py.File(path) as file:
-            info = file["info"]
-            content: list[tuple[list[tuple[int, int, int, int]], tuple[int, ...]]] = []
-            for index in range(count):
-                boxes = np.asarray(file[info["boundingboxes"][0][index]]).T  # (20, 4), counted from 1
-                pattern = np.asarray(file[info["camera"][0][index]]["pattern"]).astype(int)
-                if boxes.shape != (DND.BOXES, 4) or not (boxes >= 1).all() or not (boxes[:, :2] <= boxes[:, 2:]).all():
-                    raise ValueError(f"expected {DND.BOXES} boxes for image {index + 1}")
-                rows = [(int(y) - 1, int(x) - 1, int(bottom), int(right)) for y, x, bottom, right in boxes.tolist()]
-                content.append((rows, tuple(map(int, pattern.ravel()))))
-    except (OSError, KeyError, ValueError, TypeError, IndexError) as error:
-        raise InputError(f"{path}: cannot be read as DND's info: {error}") from error
+def _read_dnd_info(path: Path, count: int) -> list[tuple[list[Box], tuple[int, ...]]]:
+    """Of each image the boxes and the Bayer pattern, row by row."""
+    content: list[tuple[list[Box], tuple[int, ...]]] = []
+    with formats.open_hdf5(path, "cannot be read as DND's info") as file:
+        info = file["info"]
+        for index in range(count):
+            boxes = formats.in_matlabs_order(file[info["boundingboxes"][0][index]])  # (20, 4), counted from 1
+            pattern = formats.in_matlabs_order(file[info["camera"][0][index]]["pattern"])  # (2, 2)
+            if boxes.shape != (DND.BOXES, 4) or not (boxes >= 1).all() or not (boxes[:, :2] <= boxes[:, 2:]).all():
+                raise ValueError(f"expected {DND.BOXES} boxes for image {index + 1}")
+            if ((boxes[:, 2:] - boxes[:, :2]) % 2 != 1).any():  # flipped, one of odd sides begins with what it did
+                raise ValueError(f"expected boxes of even sides for image {index + 1}")
+            rows = [(int(y) - 1, int(x) - 1, int(bottom), int(right)) for y, x, bottom, right in boxes.tolist()]
+            content.append((rows, tuple(pattern.astype(int).ravel().tolist())))
     for index, (_, found) in enumerate(content, 1):
-        if found not in DND.FLIPS:
+        if found not in DND.PATTERNS:
             raise InputError(f"{path}: image {index} has the unknown Bayer pattern {found}")
     return content

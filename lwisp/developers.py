@@ -6,12 +6,10 @@ changes the result.
 """
 
 import contextlib
-import io
 import os
 import shutil
 import struct
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,11 +23,12 @@ from PIL import Image, ImageOps
 
 from lwisp import color
 from lwisp.checkpoint import Weights
-from lwisp.errors import InputError, one_line
-from lwisp.files import DAMAGED, write_whole
+from lwisp.errors import InputError, one_line, tell_failure
+from lwisp.files import temporary_folder, write_whole
 from lwisp.image import orient, read_rgb, write_rgb
 from lwisp.inference import Precision
 from lwisp.jobs import Job
+from lwisp.pictures import is_own, opened
 from lwisp.pipeline import develop, develop_files
 from lwisp.raw import NOISE_PROFILE, read_orientation, read_raw, write_dng
 
@@ -188,11 +187,11 @@ def _camera(jobs: list[Job]) -> Failures:
     def make(job: Job) -> None:
         raw = read_raw(job.source)
         beside = [job.source.with_suffix(suffix) for suffix in (".jpg", ".JPG", ".jpeg", ".JPEG")]
-        found = next((path for path in beside if path.is_file()), None)
+        found = next((path for path in beside if path.is_file() and not is_own(path)), None)
         if found is not None:
             rgb = read_rgb(found)
         elif raw.jpeg is not None:
-            with Image.open(io.BytesIO(raw.jpeg)) as picture:
+            with opened(raw.jpeg, f"{job.source}: the JPEG inside") as picture:
                 tagged = ORIENTATION in picture.getexif()
                 rgb = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
             rgb = rgb if tagged else orient(rgb, raw.orientation)
@@ -210,10 +209,10 @@ def _each(jobs: list[Job], make: Callable[[Job], None]) -> Failures:
     for job in jobs:
         try:
             make(job)
-        except InputError as error:
-            failures[job.source] = str(error)
-        except (rawpy.LibRawError, rawpy.NotSupportedError, *DAMAGED) as error:
+        except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
             failures[job.source] = f"{job.source}: {one_line(error)}"
+        except Exception as error:  # whatever is wrong with one file, the others are made
+            failures[job.source] = tell_failure(job.source, error)
     return failures
 
 
@@ -231,8 +230,8 @@ def _darktable_denoising(jobs: list[Job]) -> Failures:
     for job in jobs:
         try:
             stated = read_raw(job.source).exif.get(NOISE_PROFILE)
-        except InputError as error:
-            failures[job.source] = str(error)
+        except Exception as error:
+            failures[job.source] = tell_failure(job.source, error)
             continue
         if isinstance(stated, tuple) and len(stated) == 2:
             groups.setdefault(stated, []).append(job)
@@ -244,13 +243,12 @@ def _darktable_denoising(jobs: list[Job]) -> Failures:
 
 
 def _put_plain_dng(job: Job, place: Path) -> None:
-    with contextlib.suppress(InputError):  # what cannot be read here either, stays refused
+    with contextlib.suppress(Exception):  # what cannot be read here either, stays refused
         write_dng(place.with_suffix(".dng"), read_raw(job.source))
 
 
 def _run_darktable(look: bool, xmp: str, jobs: list[Job], put: Callable[[Job, Path], None]) -> Failures:
-    with tempfile.TemporaryDirectory(prefix="lwisp-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         (folder / "in").mkdir()
         (folder / "out").mkdir()
         for index, job in enumerate(jobs):
@@ -306,8 +304,7 @@ RT_DENOISE = (
 
 
 def _rawtherapee(profile: tuple[str, ...], settings: str, jobs: list[Job]) -> Failures:
-    with tempfile.TemporaryDirectory(prefix="lwisp-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         (folder / "out").mkdir()
         (folder / "settings.pp3").write_text(RT_NO_LENS + settings, encoding="utf-8")
         places = []
@@ -316,10 +313,13 @@ def _rawtherapee(profile: tuple[str, ...], settings: str, jobs: list[Job]) -> Fa
             places[-1].symlink_to(job.source.resolve())
         said = _run(rawtherapee_command(profile, folder, places), folder, len(jobs))
         failures = _collect(jobs, folder / "out", said)
-    for job in jobs:  # RawTherapee leaves mirrored pictures as they are stored
-        if job.source not in failures and (orientation := read_orientation(job.source)) in MIRRORED:
-            _write_png(job.output, Image.fromarray(orient(read_rgb(job.output), orientation)))
-    return failures
+    return failures | _each([job for job in jobs if job.source not in failures], _turn_mirrored)
+
+
+def _turn_mirrored(job: Job) -> None:
+    """RawTherapee leaves mirrored pictures as they are stored."""
+    if (orientation := read_orientation(job.source)) in MIRRORED:
+        _write_png(job.output, Image.fromarray(orient(read_rgb(job.output), orientation)))
 
 
 def rawtherapee_command(profile: tuple[str, ...], folder: Path, files: Iterable[Path]) -> list[str]:

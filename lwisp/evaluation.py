@@ -4,10 +4,10 @@ A protocol (`protocols`) says what is developed, what the truth is, and what is 
 Published figures of one dataset mix several; here each has an id, and a report names it with weights, data and command.
 """
 
+import contextlib
 import json
 import math
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,15 +27,17 @@ from lwisp.checkpoint import Weights, check_takes, load
 from lwisp.data import Case
 from lwisp.datasets import DND, SIDD, read_picture, to_tensor
 from lwisp.errors import InputError
-from lwisp.files import check_output, make_folder, write_csv, write_text, write_whole
+from lwisp.files import check_output, check_outputs, make_folder, quiet, write_csv, write_text, write_whole
 from lwisp.image import SUFFIX_FORMATS, to_integer
 from lwisp.inference import Precision, run
 from lwisp.lpips import lpips
 from lwisp.protocols import PROTOCOLS, Protocol
 from lwisp.retouching import PASSES
 from lwisp.rivals import RIVALS
+from lwisp.runtimes import need
 
 MIN_SIDE = 162  # px; MS-SSIM needs 161, a mosaic even sides
+REPORT = ("report.json", "report.md", "rows.csv", "sheet.png")
 RESAMPLES, CONFIDENCE = 2000, 0.95
 DECIMALS = {"psnr": 2, "psnr_fitted": 2, "ssim": 4, "ms_ssim": 4, "lpips": 3, "delta_e": 2}
 TITLES = {
@@ -222,7 +224,7 @@ def submit(
 def _submit_sidd(denoise: Callable[[Tensor], Tensor], root: Path, output: Path, overwrite: bool) -> None:
     target = output / "SubmitSrgb.csv"
     make_folder(output)
-    check_output(target, overwrite)
+    check_output(target, overwrite, _is_submission)
     noisy = SIDD.blocks(root / "BenchmarkNoisyBlocksSrgb.mat")
     results = np.empty_like(noisy)
     for place in track(list(np.ndindex(*SIDD.BLOCKS[:2])), "denoising", transient=True, console=Console(stderr=True)):
@@ -234,9 +236,26 @@ def _submit_dnd(denoise: Callable[[Tensor], Tensor], root: Path, output: Path, o
     dataset = DND(root)
     make_folder(output)
     for image in range(dataset.COUNT):
-        check_output(dataset.result_file(output, image), overwrite)
+        check_output(dataset.result_file(output, image), overwrite, is_result)  # DND's own files have these names
     for image in track(range(dataset.COUNT), "denoising", transient=True, console=Console(stderr=True)):
         dataset.write_results(output, image, [denoise(crop.clamp(0, 1)) for crop in dataset.crops(image)])
+
+
+def _is_submission(path: Path) -> bool:
+    """Whether this is a table as `SIDD.write_submission` writes it."""
+    try:
+        with path.open("rb") as file:
+            return file.read(9) == b"ID,BLOCK\n"
+    except OSError:
+        return False
+
+
+def is_result(path: Path) -> bool:
+    """Whether this is a file as `DND.write_results` writes it."""
+    try:
+        return formats.mat_shape(path, "Idenoised") is not None
+    except InputError:
+        return False
 
 
 SUBMISSIONS = {"sidd/benchmark": _submit_sidd, "dnd": _submit_dnd}
@@ -299,15 +318,33 @@ def to_markdown(report: Report) -> str:
     return "\n".join(lines)
 
 
+def check_report(folder: Path, overwrite: bool = False) -> None:
+    """Make the folder of a report; raises `InputError` where something is in the way that is not replaced.
+
+    With `overwrite` that is what is no report of ours: `report.json` tells.
+    """
+    make_folder(folder)
+    check_outputs(folder, REPORT, overwrite, _is_report)
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"protocol", "rows", "sha256"} <= set(content)
+
+
 def write_report(folder: Path, report: Report, overwrite: bool = False) -> None:
     """Write `rows.csv`, `report.json` and `report.md` into a folder; an infinite PSNR is `inf` in CSV, null in JSON."""
     make_folder(folder)
+    check_outputs(folder, REPORT[:-1], overwrite, _is_report)
     content = {**asdict(report), "means": report.summary()}
     content["rows"] = [
         {key: None if value == math.inf else value for key, value in asdict(row).items()} for row in report.rows
     ]
-    write_csv(folder / "rows.csv", report.rows, overwrite)
     write_text(folder / "report.json", json.dumps(content, indent=1, allow_nan=False) + "\n", overwrite)
+    write_csv(folder / "rows.csv", report.rows, overwrite)
     write_text(folder / "report.md", to_markdown(report) + "\n", overwrite)
 
 
@@ -407,8 +444,9 @@ def _write_sheet(path: Path, shown: list[tuple[Row, Tensor, Tensor]]) -> None:
 
 def _menon() -> Callable[..., Any]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns of plotting libraries that it lacks
+        with contextlib.suppress(InputError):
+            need("matplotlib.font_manager")  # which it imports too, and whose list of fonts shall not lie elsewhere
+        with quiet():  # it warns of plotting libraries that it lacks
             from colour_demosaicing import demosaicing_CFA_Bayer_Menon2007
     except ImportError as error:
         raise InputError("the classical chain needs colour-demosaicing: pip install 'lwisp[evaluate]'") from error

@@ -3,13 +3,9 @@
 ONNX, OpenVINO's IR, LiteRT (.tflite) and ExecuTorch (.pte). What a file expects and gives is said in `runtimes`.
 """
 
-import contextlib
 import copy
-import io
 import json
-import logging
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,11 +19,11 @@ from torch.nn import functional
 from lwisp import color, runtimes
 from lwisp.checkpoint import InputConvention, Weights, to_header
 from lwisp.errors import InputError
-from lwisp.files import check_output, write_whole
+from lwisp.files import check_output, quiet, write_whole
 from lwisp.model import LWISP, SIZE_MINIMUM, SIZE_MULTIPLE, Takes, _ReflectConv2d, pad_to_multiple
 from lwisp.pipeline import prepare
 from lwisp.raw import read_mosaic
-from lwisp.runtimes import CARD_KEY, SEAL_KEY, Exported, need, openvino_core
+from lwisp.runtimes import CARD_KEY, SEAL_KEY, Exported, import_dynamo, need, openvino_core
 
 Format = Literal["onnx", "openvino", "litert", "executorch"]
 Precision = Literal["fp32", "fp16"]
@@ -300,7 +296,8 @@ def _onnx_model(network: LWISP, precision: Precision, size: Size) -> Any:
     if precision == "fp16":
         module = module.half()
     free = None if size else ({2: SIZE_MULTIPLE * torch.export.Dim("h"), 3: SIZE_MULTIPLE * torch.export.Dim("w")},)
-    with _quiet():
+    import_dynamo()
+    with quiet():
         program = torch.onnx.export(
             module,
             (_example(network, size),),
@@ -348,7 +345,8 @@ def _to_openvino(network: LWISP, metadata: dict[str, str], precision: Precision,
 def _to_litert(network: LWISP, metadata: dict[str, str], precision: Precision, size: Size) -> list[bytes]:
     litert_torch, flatbuffers = need("litert_torch"), need("flatbuffers")
     schema = need("ai_edge_litert.schema_py_generated")
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
+    import_dynamo()
+    with quiet(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.tflite"
         litert_torch.convert(portable(network), (_example(network, size),)).export(str(path))
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes()))
@@ -366,7 +364,8 @@ def _to_litert(network: LWISP, metadata: dict[str, str], precision: Precision, s
 def _to_executorch(network: LWISP, metadata: dict[str, str], precision: Precision, size: Size) -> list[bytes]:
     exir = need("executorch.exir")
     xnnpack = need("executorch.backends.xnnpack.partition.xnnpack_partitioner")
-    with _quiet():
+    import_dynamo()
+    with quiet():
         program = torch.export.export(portable(network), (_example(network, size),))
         edge = exir.to_edge_transform_and_lower(
             program, partitioner=[xnnpack.XnnpackPartitioner()], constant_methods=metadata
@@ -380,15 +379,3 @@ _CONVERTERS: dict[Format, Callable[[LWISP, dict[str, str], Precision, Size], lis
     "litert": _to_litert,
     "executorch": _to_executorch,
 }
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Converters warn of what is none of a user's business, and print where they are."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(disabled)

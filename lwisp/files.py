@@ -11,10 +11,12 @@ import secrets
 import shutil
 import struct
 import sys
+import tempfile
 import threading
 import time
+import unicodedata
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -25,7 +27,6 @@ from lwisp.errors import InputError, OutputError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-_quieting = threading.RLock()
 TEMPORARY = re.compile(r"\.lwisp-(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]{1,10})-[0-9a-f]{16}\.tmp")
 """Names that `temporary_beside` gives."""
 MAX_AGE = 24 * 3600.0  # seconds; nothing takes so long to be written
@@ -33,11 +34,37 @@ DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowErr
 """What Pillow and `struct` raise over damaged files."""
 
 
+class _ThisThread:
+    """Stands in a warnings filter where a pattern is expected, and fits whatever this thread warns of."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+
+    def match(self, text: str) -> bool:
+        return threading.get_ident() == self.thread
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep libraries' warnings from the user; one thread at a time, for Python has one list of what is ignored."""
-    with _quieting, warnings.catch_warnings(action="ignore"):
+    """Ignore warnings of this thread, such as those that libraries give; other threads get theirs, and wait for none.
+
+    `warnings.catch_warnings` would replace the process's only list of filters, for all threads.
+    """
+    if getattr(sys.flags, "context_aware_warnings", False):  # Python without a global lock has a list for each thread
+        with warnings.catch_warnings(action="ignore"):
+            yield
+        return
+    pattern = _ThisThread()
+    entry = ("ignore", pattern, Warning, None, 0)
+    filters: list[object] = warnings.filters  # type: ignore[assignment]
+    filters.insert(0, entry)
+    try:
         yield
+    finally:
+        pattern.thread = 0  # of no thread: another's `catch_warnings` may bring back a list that has it still
+        for found in {id(filters): filters, id(warnings.filters): warnings.filters}.values():
+            with contextlib.suppress(ValueError):
+                found.remove(entry)  # type: ignore[attr-defined]
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], overwrite: bool = True) -> None:
@@ -109,11 +136,30 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".lwisp-{_machine()}-{os.getpid()}-{secrets.token_hex(8)}.tmp")
 
 
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder in the system's place for temporary files, which is deleted afterwards with all that it holds.
+
+    What processes that were killed left of such folders is deleted first. Raises `OutputError`.
+    """
+    place = Path(tempfile.gettempdir())
+    clear_leftovers(place)
+    folder = temporary_beside(place / "folder")
+    try:
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot make this folder: {error.strerror or error}") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def clear_leftovers(folder: Path) -> int:
     """Delete what killed processes left unfinished in a folder, not in those below; how many there were.
 
     Deleted are files and folders named as `temporary_beside` names them, whose process on this machine has ended, or
-    that are older than `MAX_AGE`. Links are not followed, and what cannot be deleted stays.
+    that another machine made longer than `MAX_AGE` ago. Links are not followed, and what cannot be deleted stays.
     """
     try:
         found = [entry for entry in os.scandir(folder) if TEMPORARY.fullmatch(entry.name)]
@@ -133,10 +179,10 @@ def clear_leftovers(folder: Path) -> int:
 
 
 def _is_left_over(entry: "os.DirEntry[str]") -> bool:
-    if time.time() - entry.stat(follow_symlinks=False).st_mtime > MAX_AGE:
-        return True
     name = TEMPORARY.fullmatch(entry.name)
-    return name is not None and name["machine"] == _machine() and not _is_alive(int(name["process"]))
+    if name is not None and name["machine"] == _machine():
+        return not _is_alive(int(name["process"]))
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime > MAX_AGE
 
 
 def _is_alive(process: int) -> bool:
@@ -178,21 +224,56 @@ def write_csv(path: Path, rows: "Sequence[DataclassInstance]", overwrite: bool =
     write_text(path, text.getvalue(), overwrite)
 
 
-def check_output(path: Path, overwrite: bool = True) -> None:
-    """Raise `InputError` where it is plain before any work that `write_whole` would refuse."""
+def check_output(path: Path, overwrite: bool = True, is_own: Callable[[Path], bool] | None = None) -> None:
+    """Raise `InputError` where it is plain before any work that `write_whole` would refuse.
+
+    With `is_own` a file that exists is only replaced where that says that lwisp wrote it, whatever `overwrite`.
+    """
     try:
         if not path.name or path.is_dir():
             raise InputError(f"{str(path)!r}: expected the name of a file, this is a folder")
-        if not overwrite and os.path.lexists(path):
-            raise InputError(_exists(path))
+        if os.path.lexists(path):
+            if is_own is not None and not is_own(path):
+                raise InputError(not_own(path))
+            if not overwrite:
+                raise InputError(_exists(path))
         if not path.parent.is_dir():
             raise InputError(f"{path}: cannot be written: there is no folder {path.parent}")
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
+def check_outputs(
+    folder: Path, names: Sequence[str], overwrite: bool, is_own: Callable[[Path], bool] | None = None
+) -> None:
+    """`check_output` of files that belong together: all are lwisp's where the first of them is."""
+    ours = is_own is None or is_own(folder / names[0])
+    for name in names:
+        check_output(folder / name, overwrite, None if is_own is None else lambda _: ours)
+
+
 def _exists(path: Path) -> str:
     return f"{path} exists already; --overwrite replaces it, --output names another place"
+
+
+def not_own(path: Path) -> str:
+    """What is said where a file is in the way that only a person can decide about."""
+    return (
+        f"{path} exists already and was not written by lwisp, which replaces no such file; --output names another place"
+    )
+
+
+def fold(name: str) -> str:
+    """The same for all names that a file system takes for one which ignores case and how accents are written."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def fold_all(listing: Iterable[str]) -> dict[str, list[str]]:
+    """A folder's names by `fold`: names that some file systems take for one stand together."""
+    folded: dict[str, list[str]] = {}
+    for name in listing:
+        folded.setdefault(fold(name), []).append(name)
+    return folded
 
 
 def make_folder(folder: Path) -> None:

@@ -5,13 +5,13 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -20,6 +20,7 @@ from torch.nn import functional
 from lwisp.errors import InputError, one_line
 from lwisp.files import DAMAGED, write_whole
 from lwisp.mosaic import CFAS
+from lwisp.pictures import opened
 
 Kind = Literal["mosaic", "rgb"]
 T = TypeVar("T")
@@ -91,16 +92,16 @@ def check_files(paths: Sequence[Path], kind: Kind, size: tuple[int, int] | None 
             paths, track(problems, "checking", len(paths), transient=True, console=console, disable=hidden), strict=True
         ):
             if problem:
-                raise InputError(f"{path}: {problem}")
+                raise InputError(problem if problem.startswith(f"{path}: ") else f"{path}: {problem}")
 
 
 def _problem(path: Path, kind: Kind, size: tuple[int, int] | None) -> str:
     try:
-        with Image.open(path) as picture:
+        with opened(path) as picture:
             mode, (width, height) = picture.mode, picture.size
             whole = _is_whole(path, picture)
-    except (UnidentifiedImageError, Image.DecompressionBombError, *DAMAGED) as error:
-        return f"cannot be read as a picture: {one_line(error)}"
+    except InputError as error:
+        return str(error)
     if mode not in MODES[kind]:
         return f"expected {WORDS[kind]}, got mode {mode}"
     if size and (height, width) != size:
@@ -116,7 +117,7 @@ def _is_whole(path: Path, picture: Image.Image) -> bool:
         return True
     try:
         picture.load()  # some cameras write more after a JPEG's end, so only reading all of it tells
-    except DAMAGED:
+    except Exception:  # Pillow raises nearly anything over damaged files
         return False
     return picture.format == "JPEG"
 
@@ -150,7 +151,7 @@ def read_mat(path: Path, key: str) -> NDArray[Any]:
     """One array of a MATLAB file, old format or HDF5 (v7.3), with MATLAB's order of axes."""
     with _mat(path, key) as file:
         if file is not None:
-            return np.asarray(file[key][()]).T
+            return in_matlabs_order(file[key])
         from scipy.io import loadmat
 
         with path.open("rb") as source:
@@ -166,6 +167,25 @@ def mat_shape(path: Path, key: str) -> tuple[int, ...]:
 
         with path.open("rb") as source:
             return {name: shape for name, shape, _ in whosmat(source)}[key]  # type: ignore[no-any-return]
+
+
+def in_matlabs_order(array: Any) -> NDArray[Any]:
+    """The values of an HDF5 array that MATLAB has written, large or small: its m(i, j) lies there at [j, i]."""
+    return np.asarray(array[()]).T
+
+
+@contextmanager
+def open_hdf5(path: Path, refusal: str) -> Iterator[Any]:
+    """An HDF5 file to be read; what goes wrong on the way is an `InputError` that says so."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise InputError("reading .mat files needs h5py and scipy: pip install 'lwisp[train]'") from error
+    try:
+        with h5py.File(path) as file:
+            yield file
+    except (*DAMAGED, RuntimeError) as error:
+        raise InputError(f"{path}: {refusal}: {one_line(error)}") from error
 
 
 @contextmanager
@@ -189,17 +209,25 @@ def _mat(path: Path, key: str) -> Iterator[Any]:
 
 
 def remember(path: Path, read: Callable[[Path], NDArray[Any]], cache: Path | None) -> NDArray[Any]:
-    """What `read` makes of a file; with a cache folder decoded once, and mapped from there ever after."""
+    """What `read` makes of a file; with a cache folder decoded once, and mapped from there ever after.
+
+    What lies damaged in the cache is decoded anew. Raises `InputError`.
+    """
     if cache is None:
         return read(path)
-    facts = path.stat()
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     known = hashlib.sha256(f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()
     file = cache / f"{known[:32]}.npy"
-    if not file.exists():
-        decoded = read(path)
+    if file.exists():
+        with suppress(EOFError, *DAMAGED):
+            return np.load(file, mmap_mode="c")  # type: ignore[no-any-return]  # torch takes no read-only arrays
+    decoded = read(path)
 
-        def write(target: BinaryIO) -> None:
-            np.save(target, decoded)
+    def write(target: BinaryIO) -> None:
+        np.save(target, decoded)
 
-        write_whole(file, write)
-    return np.load(file, mmap_mode="c")  # type: ignore[no-any-return]  # torch takes no read-only arrays
+    write_whole(file, write)
+    return np.load(file, mmap_mode="c")  # type: ignore[no-any-return]

@@ -4,7 +4,6 @@ import contextlib
 import io
 import struct
 import sys
-import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
-from lwisp.errors import InputError, one_line
-from lwisp.files import DAMAGED, is_regular, quiet, write_whole
+from lwisp.errors import InputError
+from lwisp.files import write_whole
+from lwisp.pictures import DNG_VERSION, MAX_PIXELS, opened, read_tags
 
 Format = Literal["jpg", "png", "png16", "tiff"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -28,8 +28,9 @@ SUFFIXES: dict[Format, str] = {"jpg": ".jpg", "png": ".png", "png16": ".png", "t
 
 DEEP = {"16B": "16L", "16L": "16B", "16N": "16L" if sys.byteorder == "big" else "16B"}
 """Ways in which Pillow takes 8 bits of 16, and the one that takes the other 8."""
-UNREADABLE = (*DAMAGED, Image.DecompressionBombError, Image.DecompressionBombWarning)
 STRIP_ROWS = 64
+MAX_PAGES = 1000  # of a TIFF, that are counted
+RAW_PHOTOMETRICS = (32803, 34892)  # a mosaic, and one made linear RGB
 MAX_TAG_BYTES = 900  # all allowed tags together stay below the 65,533 bytes that JPEG has for them
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 MAIN_TAGS = (270, 271, 272, 306, 315, 33432)  # description, make, model, date, artist, copyright
@@ -57,54 +58,82 @@ class Picture:
 
 def check_picture(path: Path) -> None:
     """Raise `InputError` where a file is not a picture, or one too large to be true; its pixels are not read."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            Image.open(path).close()
-    except UNREADABLE as error:
-        raise InputError(f"{path}: not a picture: {error}") from error
+    with opened(path) as picture:
+        _check_finished(path, picture)
 
 
-def open_picture(path: Path) -> Picture:
+def open_picture(path: Path, max_pixels: float = MAX_PIXELS) -> Picture:
     """Read a JPEG, PNG or TIFF of 8 or 16 bits; an embedded profile other than sRGB is converted, at 8 bits.
 
-    Raises `InputError` where it is none, or damaged.
+    Of a file with several pages the first is read. Raises `InputError` where it is none of these, damaged, a RAW, or
+    has more than `max_pixels`.
     """
     notes = []
-    try:
-        if not is_regular(path):
-            raise InputError(f"{path}: expected a picture; there is no such file")
-        with quiet(), Image.open(path) as picture:  # Pillow finds 100 MP suspicious
-            exif, profile = picture.getexif(), picture.info.get("icc_profile")
-            if picture.format == "TIFF" and _has_deep_planes(picture):
-                raise InputError(f"{path}: a TIFF of 16 bits with its colors in separate planes; save it interleaved")
-            if picture.has_transparency_data:
-                notes.append("its transparency is lost")
-            rgb: NDArray[np.uint8] | NDArray[np.uint16]
-            if picture.mode.startswith("I"):
-                rgb = np.repeat(np.array(picture).clip(0, 65535).astype(np.uint16)[..., None], 3, -1)
-                profile = None  # of grays, not of RGB
-            elif _is_deep(picture):
-                rgb = _read_deep(path, picture)
-            else:
-                rgb = np.array(picture.convert("RGB"))
+    with opened(path, max_pixels=max_pixels) as picture:
+        _check_finished(path, picture)
+        exif, profile = read_tags(picture), picture.info.get("icc_profile")
+        if picture.format == "TIFF" and _has_deep_planes(picture):
+            raise InputError(f"{path}: a TIFF of 16 bits with its colors in separate planes; save it interleaved")
+        if picture.has_transparency_data:
+            notes.append("its transparency is lost")
+        rgb: NDArray[np.uint8] | NDArray[np.uint16]
+        if picture.mode.startswith("I"):
+            rgb = np.repeat(np.array(picture).clip(0, 65535).astype(np.uint16)[..., None], 3, -1)
+            profile = None  # of grays, not of RGB
+        elif _is_deep(picture):
+            rgb = _read_deep(path, picture, max_pixels)
+        else:
+            rgb = np.array(picture.convert("RGB"))
+        if picture.format == "TIFF" and (pages := _count_further_pages(path)):
+            notes.append("1 further page left out" if pages == 1 else f"{pages} further pages left out")
         if profile and not _is_srgb(profile):
             if rgb.dtype == np.uint16:
                 rgb = (rgb >> 8).astype(np.uint8)
                 notes.append("its profile is not sRGB: converted, at 8 bits")
             rgb = np.array(to_srgb(Image.fromarray(rgb), profile))
-    except UNREADABLE as error:
-        raise InputError(f"{path}: cannot be read as a picture: {one_line(error)}") from error
     orientation = exif.get(274, 1)
     return Picture(orient(rgb, orientation if orientation in range(1, 9) else 1), exif, tuple(notes))
 
 
 def own_format(path: Path) -> Format:
     """The format in which a file is written that is to be like this one; its name decides where it is no picture."""
-    with contextlib.suppress(*UNREADABLE), quiet(), Image.open(path) as picture:
+    with contextlib.suppress(InputError), opened(path, max_pixels=float("inf")) as picture:
         if picture.format == "PNG":
             return "png16" if _is_deep(picture) or picture.mode.startswith("I") else "png"
     return SUFFIX_FORMATS.get(path.suffix.lower(), "jpg")
+
+
+def _check_finished(path: Path, picture: Image.Image) -> None:
+    """Raise `InputError` for a RAW, most of which are TIFFs: Pillow would take the small picture in it for it."""
+    tags = getattr(picture, "tag_v2", {})
+    is_reduced = bool(_integer(tags.get(254)) & 1)
+    if picture.format == "TIFF" and (DNG_VERSION in tags or tags.get(262) in RAW_PHOTOMETRICS or is_reduced):
+        raise InputError(refuse_raw(path))
+
+
+def refuse_raw(path: Path) -> str:
+    """What is said where a RAW comes instead of a finished picture."""
+    return (
+        f"{path}: a RAW file, expected a finished picture; `lwisp develop` makes one of it, "
+        "`lwisp denoise-raw` takes its noise out"
+    )
+
+
+def _integer(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _count_further_pages(path: Path) -> int:
+    """Pages of a TIFF after its first, so many at most as are worth counting; what cannot be read counts no more.
+
+    The file is opened for that by itself, for on another page Pillow has other tags.
+    """
+    count = 0
+    with contextlib.suppress(Exception), opened(path, max_pixels=float("inf")) as picture:
+        for page in range(1, MAX_PAGES):
+            picture.seek(page)
+            count += 1
+    return count
 
 
 def _is_deep(picture: Image.Image) -> bool:
@@ -131,27 +160,28 @@ def _swapped(picture: Image.Image) -> list[Any] | None:
     return tiles or None
 
 
-def _read_deep(path: Path, picture: Image.Image) -> NDArray[np.uint16]:
+def _read_deep(path: Path, picture: Image.Image, max_pixels: float) -> NDArray[np.uint16]:
     """Pillow has no pictures of 16 bits a color, but decodes the upper 8 bits, and the lower 8 if told to."""
     upper = np.array(picture.convert("RGB"))
-    with Image.open(path) as other:
-        other.tile = _swapped(other) or []
+    with opened(path, max_pixels=max_pixels) as other:
+        other.tile = _swapped(other) or []  # type: ignore[attr-defined]
         lower = np.array(other.convert("RGB"))
     deep: NDArray[np.uint16] = upper.astype(np.uint16) << 8 | lower
     return deep
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """A picture file -> (H, W, 3) uint8 sRGB, upright; an embedded profile other than sRGB is converted."""
-    try:
-        with Image.open(path) as picture:
-            rgb = ImageOps.exif_transpose(picture).convert("RGB")
-            profile = picture.info.get("icc_profile")
+    """A picture file -> (H, W, 3) uint8 sRGB, upright; an embedded profile other than sRGB is converted.
+
+    Raises `InputError` as `open_picture` does.
+    """
+    with opened(path) as picture:
+        _check_finished(path, picture)
+        rgb = ImageOps.exif_transpose(picture).convert("RGB")
+        profile = picture.info.get("icc_profile")
         if profile:
             rgb = to_srgb(rgb, profile)
-    except UNREADABLE as error:
-        raise InputError(f"{path}: cannot be read as a picture: {error}") from error
-    return np.array(rgb)
+        return np.array(rgb)
 
 
 def write_rgb(
@@ -313,7 +343,7 @@ def _writable(ifd: int | None, tag: int, value: Any) -> bool:
 def _is_srgb(profile: bytes) -> bool:
     try:
         return "sRGB" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
-    except ImageCms.PyCMSError:
+    except (ImageCms.PyCMSError, OSError):
         return False
 
 
@@ -322,6 +352,6 @@ def to_srgb(rgb: Image.Image, profile: bytes) -> Image.Image:
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         converted = ImageCms.profileToProfile(rgb, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except ImageCms.PyCMSError:
+    except (ImageCms.PyCMSError, OSError):
         return rgb  # a profile that is not for RGB, or damaged: the pixels as they are
     return converted or rgb

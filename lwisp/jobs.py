@@ -1,7 +1,8 @@
 """Many files: which pictures to make of them, and making them while others are read and written."""
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -10,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwisp.checkpoint import Camera, Card
-from lwisp.errors import InputError
-from lwisp.files import check_output, make_folder
+from lwisp.errors import InputError, tell_failure
+from lwisp.files import check_output, clear_leftovers, fold, fold_all, make_folder, not_own
 from lwisp.image import BITS, SUFFIX_FORMATS, SUFFIXES, Format
 from lwisp.inference import Engine
+from lwisp.pictures import is_own
 from lwisp.raw import RAW_SUFFIXES
+
+MARK = "-lwisp"
+"""What a picture's name ends in beside its RAW, where the camera's own may lie or come to lie."""
 
 Product = Format | Literal["dng"]
 """What a job writes."""
@@ -54,6 +59,8 @@ class Job:
     source: Path
     output: Path
     format: Product
+    is_named: bool = False
+    """Whether the user named this very output: then it may replace a file that lwisp did not write."""
 
     @property
     def picture(self) -> Format:
@@ -75,6 +82,8 @@ class Made:
     picture: NDArray[Any]
     card: Card
     engine: Engine
+    notes: tuple[str, ...] = ()
+    """What to tell of the work, beside the source's own."""
 
 
 def plan(
@@ -83,13 +92,14 @@ def plan(
     format: Product | None,
     suffixes: frozenset[str] = RAW_SUFFIXES,
     default: Callable[[Path], Product] = lambda file: "jpg",
-    mark: str = "",
+    mark: str = MARK,
 ) -> list[Job]:
     """Which pictures to make of files, and of those files lying in folders that have one of the suffixes.
 
     `output` is a file name with its suffix for one file, else a folder, made if need be; without it pictures go beside
-    their file, their names ending in `mark`, and what a folder holds of such pictures is passed over. Without a format
-    it is the file's `default`. Raises `InputError`, before any work, where sources and output make no sense together.
+    their file. Beside their file, wherever that was said, their names end in `mark`, and what a folder holds of such
+    pictures is passed over. Without a format it is the file's `default`. Raises `InputError`, before any work, where
+    sources and output make no sense together.
     """
     endings: dict[str, Product] = {**SUFFIX_FORMATS}
     try:
@@ -108,12 +118,15 @@ def plan(
         if format not in (None, found) and (format, found) != ("png16", "png"):
             raise InputError(f"--output {output} and --format {format} disagree; drop one of them")
         own = default(files[0])
-        return [Job(files[0], output, format or (own if (own, found) == ("png16", "png") else found))]
+        chosen = format or (own if (own, found) == ("png16", "png") else found)
+        return [Job(files[0], output, chosen, is_named=True)]
     jobs = []
     for file in files:
         chosen = format or default(file)
-        name = f"{file.stem}{'' if output else mark}{'.dng' if chosen == 'dng' else SUFFIXES[chosen]}"
-        jobs.append(Job(file, (output or file.parent) / name, chosen))
+        folder = output or file.parent
+        beside = os.path.realpath(folder) == os.path.realpath(file.parent)
+        name = f"{file.stem}{mark if beside else ''}{'.dng' if chosen == 'dng' else SUFFIXES[chosen]}"
+        jobs.append(Job(file, folder / name, chosen))
     return jobs
 
 
@@ -136,40 +149,39 @@ def work(
     jobs: Iterable[Job],
     read: Callable[[Path], S],
     make: Callable[[S, Job], Made],
-    write: Callable[[Job, S, NDArray[Any]], None],
+    write: Callable[[Job, S, NDArray[Any], bool], None],
     memory: float | None = None,
     overwrite: bool = False,
 ) -> Iterator[Outcome]:
-    """Do the jobs that `plan` made, in their order; a file that cannot be used does not stop the rest.
+    """Do the jobs that `plan` made, in their order; whatever goes wrong with a file, the others are done.
 
-    While `make` works on one the next is read and the last is written, unless `memory` is bounded. No
-    picture is replaced without `overwrite`, and never one that another job has just made, or the file itself.
+    While `make` works on one the next is read and the last is written, unless `memory` is bounded; `write` is told
+    whether to replace. No picture is replaced without `overwrite`, and with it only what lwisp wrote, unless the job's
+    output was named by the user; never one that another job has just made, nor any of the files themselves.
     """
     jobs = list(jobs)
-    written: dict[Path, Path] = {}
+    outputs = [_place(job.output) for job in jobs]
+    guard = _Guard(jobs, overwrite)
 
     def begin(job: Job) -> S:
-        if job.output in written:
-            raise InputError(f"{job.output} was just made from {written[job.output]}; develop this one by itself")
-        if job.output.exists() and job.output.samefile(job.source):
-            raise InputError(f"{job.output} is the file itself; --output names another place")
-        make_folder(job.output.parent)
-        check_output(job.output, overwrite)
+        guard.begin(job)
         return read(job.source)
 
     def end(job: Job, source: S, made: Made) -> Outcome:
-        write(job, source, made.picture)
-        written[job.output] = job.source
-        card = made.card
-        return Outcome(job.source, job.output, "", source.notes, made.engine.description, card.name, card.camera)
+        guard.check(job)  # again: a camera's card may have been copied meanwhile
+        write(job, source, made.picture, os.path.lexists(job.output))
+        guard.end(job)
+        card, notes = made.card, (*source.notes, *made.notes)
+        return Outcome(job.source, job.output, "", notes, made.engine.description, card.name, card.camera)
 
-    outputs = [job.output for job in jobs]
     reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
     reading: Future[S] | None = None
     writing: Future[Outcome] | None = None
     try:
+        for pool in (reader, writer):  # a thread whose start is interrupted would not be waited for
+            pool.submit(int).result()
         for index, job in enumerate(jobs):
-            if writing is not None and (memory is not None or job.output in outputs[:index]):
+            if writing is not None and (memory is not None or outputs[index] in outputs[:index]):
                 yield _outcome(jobs[index - 1], writing)
                 writing = None
             reading = reading or reader.submit(begin, job)
@@ -179,12 +191,10 @@ def work(
                 if memory is None and index + 1 < len(jobs) and outputs[index + 1] not in outputs[: index + 1]:
                     coming = reader.submit(begin, jobs[index + 1])
                 following = writer.submit(end, job, source, make(source, job))
-            except (InputError, OSError) as error:
+            except Exception as error:
                 following = Future()
                 following.set_exception(error)
             reading = coming
-            if reading is not None:
-                wait([reading])  # while LibRaw reads, stderr is closed to all; who gets an outcome may write there
             if writing is not None:
                 yield _outcome(jobs[index - 1], writing)
             writing = following
@@ -198,7 +208,55 @@ def work(
 def _outcome(job: Job, result: Future[Outcome]) -> Outcome:
     try:
         return result.result()
-    except InputError as error:
-        return Outcome(job.source, job.output, error=str(error))
-    except OSError as error:
-        return Outcome(job.source, job.output, error=f"{job.source}: {error.strerror or error}")
+    except Exception as error:  # of a decoder, the memory, an engine: it is this file's, not the others'
+        return Outcome(job.source, job.output, error=tell_failure(job.source, error))
+
+
+def _place(path: Path) -> tuple[str, str]:
+    """The same for all paths that may be one file."""
+    return os.path.realpath(path.parent), fold(path.name)
+
+
+class _Guard:
+    """What keeps jobs from destroying people's files, and each other's."""
+
+    def __init__(self, jobs: Sequence[Job], overwrite: bool) -> None:
+        self.overwrite = overwrite
+        self.sources = {identity: job.source for job in jobs if (identity := _identity(job.source)) is not None}
+        self.written: dict[tuple[str, str], Path] = {}
+        self.listings: dict[Path, dict[str, list[str]]] = {}
+
+    def begin(self, job: Job) -> None:
+        """Make the job's folder ready; raises `InputError` where its output must not be written."""
+        folder = job.output.parent
+        if folder not in self.listings:
+            make_folder(folder)
+            clear_leftovers(folder)
+            self.listings[folder] = fold_all(path.name for path in folder.iterdir())
+        if (source := self.written.get(_place(job.output))) is not None:
+            raise InputError(f"{job.output} was just made from {source}; develop this one by itself")
+        for name in self.listings[folder].get(fold(job.output.name), ()):
+            if name != job.output.name and not job.is_named and not is_own(folder / name):
+                raise InputError(not_own(folder / name))  # IMG.JPG, where IMG.jpg is to be written
+        self.check(job)
+
+    def check(self, job: Job) -> None:
+        """Raise `InputError` where the output is something that must not be replaced."""
+        identity = _identity(job.output)
+        if identity is not None and identity in self.sources:
+            what = "the file itself" if self.sources[identity] == job.source else "one of the files to be read"
+            raise InputError(f"{job.output} is {what}; --output names another place")
+        check_output(job.output, self.overwrite, None if job.is_named else is_own)
+
+    def end(self, job: Job) -> None:
+        """Remember what was written."""
+        self.written[_place(job.output)] = job.source
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """The same for all names of one file, be they links."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino

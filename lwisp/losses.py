@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lwisp.metrics import multiscale_ssim
+from lwisp.model import padded_side
 
 LEAST_ERROR = 5e-4  # an eighth of a step of 8 bits: below it nothing is gained
 FINE = 16  # px, what detail is finer than
@@ -56,7 +57,8 @@ def distillation(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], b
     """Equation 6: the squared difference of the chosen blocks' outputs, a mean for each block, summed.
 
     The teacher reads pictures of twice the size of a RAW student's planes, so its blocks of the same name are twice
-    as large, but for up4, and equal in width: they are averaged over 2x2 (docs/paper.md says why).
+    as large, but for up4, and equal in width: they are averaged over 2x2 (docs/paper.md says why). Both must show the
+    same pixels: `within_frame`.
     """
     terms = []
     for name in blocks:
@@ -68,6 +70,23 @@ def distillation(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], b
     return torch.stack(terms).sum()
 
 
+def within_frame(blocks: Mapping[str, Tensor], frame: tuple[int, int]) -> dict[str, Tensor]:
+    """Blocks' outputs on the padded frame of a network's input -> what of them lies on its frame (height, width).
+
+    Raises `ValueError` where the frame ends within an output's pixel.
+    """
+    cut = {}
+    for name, block in blocks.items():
+        sides = []
+        for side, own in zip(frame, block.shape[-2:], strict=True):
+            whole, rest = divmod(side * own, padded_side(side))
+            if rest:
+                raise ValueError(f"a frame of {frame} px ends within a pixel of {name}, {tuple(block.shape[-2:])}")
+            sides.append(whole)
+        cut[name] = block[..., : sides[0], : sides[1]]
+    return cut
+
+
 def overall(structural: Tensor, reconstructed: Tensor, distilled: Tensor, alpha: float, beta: float) -> Tensor:
     """Equation 3: L_r + alpha L_s + beta L_d."""
     return reconstructed + alpha * structural + beta * distilled
@@ -75,7 +94,8 @@ def overall(structural: Tensor, reconstructed: Tensor, distilled: Tensor, alpha:
 
 def teaching(rgb: Tensor, target: Tensor, gamma: float, scales: int = 5) -> Tensor:
     """Equation 7, the teacher's loss: the mean squared error + gamma L_s."""
-    return (rgb - target).square().mean() + gamma * structure(rgb, target, scales)
+    square = (rgb - target).square().mean()
+    return square + gamma * structure(rgb, target, scales) if gamma else square  # which small crops have no scales for
 
 
 def adversarial(judged: Tensor) -> Tensor:

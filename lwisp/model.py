@@ -282,12 +282,17 @@ def pad_to_multiple(x: Tensor, multiple: int = SIZE_MULTIPLE, minimum: int = SIZ
     """Reflect (..., h, w) at the bottom and right up to multiples of `multiple`, `minimum` at least; h, w >= 1."""
     for dim in (-2, -1):
         size = x.shape[dim]
-        target = max(-(-size // multiple) * multiple, minimum)
+        target = padded_side(size, multiple, minimum)
         if target != size:
             period = max(2 * (size - 1), 1)  # reflecting a triangle wave serves sides shorter than the padding too
             index = torch.arange(target, device=x.device) % period
             x = x.index_select(dim, torch.minimum(index, period - index) if size > 1 else index)
     return x
+
+
+def padded_side(size: int, multiple: int = SIZE_MULTIPLE, minimum: int = SIZE_MINIMUM) -> int:
+    """What `pad_to_multiple` makes of a side."""
+    return max(-(-size // multiple) * multiple, minimum)
 
 
 def count_params(model: nn.Module) -> int:

@@ -5,10 +5,8 @@ A pair is a RAW and the JPEG beside it, or the one inside it. `align` finds by i
 the same shot.
 """
 
-import io
 import math
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,16 +21,18 @@ from PIL import Image
 
 from lwisp import alignment, color, metrics
 from lwisp.alignment import BLOCKS, Box, Plane, view, whole
-from lwisp.errors import InputError, one_line
+from lwisp.errors import InputError, one_line, tell_failure
 from lwisp.files import is_regular
-from lwisp.image import EXIF_IFD, UNREADABLE, orient, to_srgb
+from lwisp.image import EXIF_IFD, orient, to_srgb
 from lwisp.makernotes import picture_style
 from lwisp.mosaic import cfa_offset
+from lwisp.pictures import FORMATS, is_own_program, opened, read_tags
 from lwisp.raw import RAW_SUFFIXES, RawImage, camera_name, read_preview
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 """Looked for where pillow-heif is installed."""
+PICTURE_FORMATS = (*FORMATS, "HEIF")
 INTEROPERABILITY_IFD = 0xA005
 ADOBE_GAMMA = 2.19921875
 ADOBE_TO_XYZ = torch.tensor(
@@ -132,17 +132,21 @@ def find_pairs(folder: Path) -> tuple[list[Pair], list[Refusal]]:
     pairs: list[Pair] = []
     refusals: list[Refusal] = []
     found = False
-    suffixes = [*(HEIF_SUFFIXES if find_spec("pillow_heif") else ()), *reversed(JPEG_SUFFIXES)]  # the last one wins
+    suffixes = [*JPEG_SUFFIXES, *(HEIF_SUFFIXES if find_spec("pillow_heif") else ())]  # the first one wins
     for names, place in _walk(folder, refusals):
-        jpegs = {Path(name).stem: place / name for suffix in suffixes for name in names if _suffix(name) == suffix}
+        jpegs: dict[str, list[Path]] = {}
+        for name in sorted(
+            (name for name in names if _suffix(name) in suffixes), key=lambda name: _rank(name, suffixes)
+        ):
+            jpegs.setdefault(Path(name).stem, []).append(place / name)
         for name in names:
             if _suffix(name) not in RAW_SUFFIXES:
                 continue
             found = True
             try:
-                pairs.append(_pair(place / name, jpegs.get(Path(name).stem)))
-            except InputError as error:
-                refusals.append(Refusal(place / name, str(error)))
+                pairs.append(_pair(place / name, jpegs.get(Path(name).stem, [])))
+            except Exception as error:  # whatever is wrong with one file, the others are paired
+                refusals.append(Refusal(place / name, tell_failure(place / name, error)))
     if not found and refusals:
         raise InputError(refusals[0].reason)
     if not found:
@@ -199,19 +203,14 @@ def read_target(pair: Pair, raw: RawImage) -> NDArray[np.uint8]:
     name = _name(pair)
     if pair.jpeg is None and raw.jpeg is None:
         raise InputError(f"{pair.raw}: no JPEG beside this RAW, and none inside")
-    try:
-        with (
-            warnings.catch_warnings(action="ignore"),  # Pillow warns of every damaged tag
-            _open(pair.jpeg or io.BytesIO(raw.jpeg or b"")) as picture,
-        ):
-            profile = picture.info.get("icc_profile")
-            adobe = not profile and _is_adobe_rgb(picture.getexif())
-            rgb = picture.convert("RGB")
+    with opened(pair.jpeg or raw.jpeg or b"", name, formats=PICTURE_FORMATS) as picture:
+        profile = picture.info.get("icc_profile")
+        adobe = not profile and _is_adobe_rgb(picture.getexif())
+        rgb = picture.convert("RGB")
         if profile:
             rgb = to_srgb(rgb, profile)
-    except UNREADABLE as error:
-        raise InputError(f"{name} cannot be read: {one_line(error)}") from error
-    shown = _without_bars(np.array(rgb))
+        whole_picture = np.array(rgb)
+    shown = _without_bars(whole_picture)
     for what, (height, width) in ((name, shown.shape[:2]), (f"{pair.raw}: the RAW", raw.mosaic.shape)):
         if min(height, width) < SMALLEST:
             raise InputError(f"{what} has {height}x{width} px only; expected {SMALLEST} a side at least")
@@ -226,14 +225,6 @@ def _without_bars(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
             rgb = rgb[bright[0] + 2 : bright[-1] - 1]  # lines next to a bar hold some of it
         rgb = rgb.swapaxes(0, 1)
     return rgb
-
-
-def _open(source: Path | io.BytesIO) -> Image.Image:
-    if isinstance(source, Path) and _suffix(source.name) in HEIF_SUFFIXES:
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
-    return Image.open(source)
 
 
 def _is_adobe_rgb(tags: Image.Exif) -> bool:
@@ -258,34 +249,57 @@ def _walk(folder: Path, refusals: list[Refusal]) -> Iterator[tuple[list[str], Pa
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         kept = sorted(name for name in names if not name.startswith("."))
-        yield [name for name in kept if is_regular(Path(place, name))], Path(place)
+        yield [name for name in kept if _is_file(Path(place, name), refusals)], Path(place)
+
+
+def _is_file(path: Path, refusals: list[Refusal]) -> bool:
+    try:
+        return is_regular(path)
+    except InputError as error:
+        refusals.append(Refusal(path, str(error)))
+        return False
 
 
 def _suffix(name: str) -> str:
     return Path(name).suffix.lower()
 
 
-def _pair(path: Path, jpeg: Path | None) -> Pair:
+def _rank(name: str, suffixes: list[str]) -> tuple[int, str]:
+    """Which of several pictures of one stem is looked at first; of two that differ in case only that of capitals."""
+    return suffixes.index(_suffix(name)), name
+
+
+def _pair(path: Path, jpegs: list[Path]) -> Pair:
+    """A RAW with the first of these that is its camera's, or the JPEG inside it; never what lwisp made itself."""
     tags, embedded = read_preview(path)
-    if jpeg is None and embedded is None:
+    refusal: InputError | None = None
+    for jpeg in jpegs:
+        try:
+            style = _style_of(path, tags, jpeg)
+        except InputError as error:
+            refusal = refusal or error
+            continue
+        if style is not None:
+            return Pair(path, jpeg, camera_name(tags), style or picture_style(tags))
+    if refusal is not None:
+        raise refusal
+    if embedded is None:
         raise InputError(f"{path}: no JPEG beside this RAW, and none inside")
-    style = _style_of(path, tags, jpeg) if jpeg else ""
-    return Pair(path, jpeg, camera_name(tags), style or picture_style(tags))
+    return Pair(path, None, camera_name(tags), picture_style(tags))
 
 
-def _style_of(path: Path, tags: Image.Exif, jpeg: Path) -> str:
-    """The picture style in the tags of a JPEG beside a RAW of these tags.
+def _style_of(path: Path, tags: Image.Exif, jpeg: Path) -> str | None:
+    """The picture style in the tags of a JPEG beside a RAW of these tags; None where lwisp made it.
 
     Raises `InputError` where they say that it is of another shot, or not as the camera made it.
     """
-    try:
-        with warnings.catch_warnings(action="ignore"), _open(jpeg) as picture:
-            own = picture.getexif()
-            photo = own.get_ifd(EXIF_IFD)
-            style = picture_style(own)
-    except UNREADABLE as error:
-        raise InputError(f"{jpeg}: cannot be read: {one_line(error)}") from error
+    with opened(jpeg, formats=PICTURE_FORMATS) as picture:
+        own = read_tags(picture)
+        photo = own.get_ifd(EXIF_IFD)
+        style = picture_style(own)
     program = str(own.get(305, ""))
+    if is_own_program(program):
+        return None
     if any(word in program.lower() for word in DEVELOPERS):
         raise InputError(f"{jpeg}: made by {one_line(ValueError(program))}, not by the camera; keep it elsewhere")
     times = [_time(tags, tags.get_ifd(EXIF_IFD)), _time(own, photo)]

@@ -1,6 +1,7 @@
 """Developing: `develop` turns one RAW into a picture, `develop_files` does so for files and folders on disk."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lwisp import color, inference, mosaic
-from lwisp.checkpoint import InputConvention, Weights, check_takes, load, of_camera
+from lwisp.checkpoint import InputConvention, Weights, check_takes, left_out_note, load, of_camera
 from lwisp.errors import InputError
 from lwisp.image import unorient, write_rgb
 from lwisp.inference import Backend, Engine, Precision
@@ -35,19 +36,65 @@ def develop(
     """Develop a RAW: (H, W, 3) display-referred sRGB in [0, 1], upright, the size of the visible area.
 
     `exposure` in EV comes on top of the exposure rule; `backend`, `precision` and `memory` as in `inference.prepare`.
-    The same RAW, weights, back end and precision give the same pixels.
+    The same RAW, weights, back end and precision give the same pixels. What is made ready is kept as long as `weights`
+    is (`inference.prepare_once`), so that the next picture takes only what the network takes.
     """
     check_takes(weights.card, "raw")
     check_exposure(exposure)
-    engine = inference.prepare(weights.network, backend, precision, memory)
+    engine = inference.prepare_once(weights, backend, precision, memory)
     picture: NDArray[np.float32] = develop_with(engine, weights.card.convention, raw, exposure, np.float32)
     return picture
 
 
+class Developer:
+    """Weights made ready to develop RAWs, for programs that develop many, such as a server.
+
+    Any number of threads may use one at once; each gets the picture that it would get alone. `backend`, `precision` and
+    `memory` as in `inference.prepare`. `threads` are those that compute one picture, as many as torch uses if not
+    given; OpenVINO and ONNX Runtime take any number, torch only the process's own (`torch.set_num_threads`). Raises
+    `InputError` as `inference.prepare` does, and for weights that do not take RAWs.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        backend: Backend = "auto",
+        precision: Precision = "auto",
+        memory: float | None = None,
+        threads: int | None = None,
+    ) -> None:
+        check_takes(weights.card, "raw")
+        self.weights = weights
+        self.engine = inference.prepare(weights.network, backend, precision, memory, threads=threads)
+
+    def develop(
+        self,
+        raw: RawImage,
+        exposure: float = 0.0,
+        dtype: type[np.float32] | type[np.uint8] | type[np.uint16] = np.float32,
+    ) -> NDArray[Any]:
+        """The picture (H, W, 3) that `develop` gives: float32 in [0, 1], or integers over their whole range."""
+        check_exposure(exposure)
+        return develop_with(self.engine, self.weights.card.convention, raw, exposure, dtype)
+
+
 def pick(raw: RawImage) -> Weights:
-    """The weights for a RAW where none are named: those that were learned from its camera, else `photo`."""
-    found = of_camera(raw.camera, picture_style(raw.exif))
-    return _load_once(*(("photo", 0) if found is None else (str(found), found.stat().st_mtime_ns)))
+    """The weights for a RAW where none are named: those that were learned from its camera, else `photo`.
+
+    What lies among learned weights and cannot be used is left out, with a note in `Weights.notes`.
+    """
+    found, notes = of_camera(raw.camera, picture_style(raw.exif))
+    for path in found:
+        try:
+            weights = _load_once(str(path), path.stat().st_mtime_ns)
+            check_takes(weights.card, "raw")
+        except (InputError, OSError) as error:
+            notes.append(left_out_note(path, error))
+        else:
+            break
+    else:
+        weights = _load_once("photo", 0)
+    return replace(weights, notes=tuple(notes)) if notes else weights
 
 
 @lru_cache(maxsize=4)
@@ -176,31 +223,36 @@ def develop_files(
     backend: Backend = "auto",
     memory: float | None = None,
 ) -> Iterator[Outcome]:
-    """Develop the jobs that `plan` made, in their order; a file that cannot be used does not stop the rest.
+    """Develop the jobs that `plan` made, in their order; whatever goes wrong with a file, the others are done.
 
     `weights` are those for all, or a function that says which for each, such as `pick`. While one is developed the next
-    is read and the last is written, unless `memory` is bounded. No picture is replaced without `overwrite`, and never
-    one that another job has just made. Raises `InputError` as `develop` does for what is wrong with all of them.
+    is read and the last is written, unless `memory` is bounded. What is replaced, and what never is, `jobs.work` says.
+    Raises `InputError` as `develop` does for what is wrong with all of them.
     """
     check_exposure(exposure)
-    prepared: dict[str, Engine] = {}
+    prepared: list[Developer] = []
+    said: set[str] = set()
 
-    def ready(chosen: Weights) -> Engine:
-        name = chosen.sha256 or str(id(chosen))
-        if name not in prepared:
-            check_takes(chosen.card, "raw")
-            prepared[name] = inference.prepare(chosen.network, backend, precision, memory)
-        return prepared[name]
+    def ready(chosen: Weights) -> Developer:
+        for developer in prepared:
+            same = chosen.sha256 and (chosen.sha256, chosen.card) == (developer.weights.sha256, developer.weights.card)
+            if developer.weights is chosen or same:
+                return developer
+        prepared.append(Developer(chosen, backend, precision, memory))
+        return prepared[-1]
 
     if isinstance(weights, Weights):
         ready(weights)  # what is wrong with it is said before any work
 
     def make(raw: RawImage, job: Job) -> Made:
         chosen = weights if isinstance(weights, Weights) else weights(raw)
-        engine = ready(chosen)
-        return Made(develop_with(engine, chosen.card.convention, raw, exposure, job.dtype), chosen.card, engine)
+        developer = ready(chosen)
+        notes = tuple(note for note in chosen.notes if note not in said)
+        said.update(notes)
+        picture = developer.develop(raw, exposure, job.dtype)
+        return Made(picture, chosen.card, developer.engine, notes)
 
-    def write(job: Job, raw: RawImage, picture: NDArray[Any]) -> None:
-        write_rgb(job.output, picture, job.picture, raw.exif, overwrite)
+    def write(job: Job, raw: RawImage, picture: NDArray[Any], replace: bool) -> None:
+        write_rgb(job.output, picture, job.picture, raw.exif, replace)
 
     return work(jobs, read, make, write, memory, overwrite)

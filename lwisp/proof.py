@@ -5,7 +5,6 @@ matches its curve to the JPEG inside the RAW), both where they run, and the simp
 curve for each channel, a 3x4 matrix and again curves (`metrics.find_look`), fitted to the same photos as the look.
 """
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +19,8 @@ from torch import Tensor
 from lwisp import formats, metrics
 from lwisp.checkpoint import InputConvention, Weights
 from lwisp.developers import developers
-from lwisp.files import write_csv, write_text
+from lwisp.errors import printable
+from lwisp.files import make_folder, temporary_folder, write_csv, write_text
 from lwisp.image import orient, read_rgb, to_integer, unorient
 from lwisp.inference import Engine
 from lwisp.jobs import Job
@@ -118,11 +118,10 @@ def prove(
     folds = {photo.sha256: fold for fold in shop.folds for photo in fold}
     scores: list[Score] = []
     details, galleries, console = [], [], Console(stderr=True)
-    with tempfile.TemporaryDirectory(prefix="lwisp-") as temporary:
-        bench = Path(temporary)
+    with temporary_folder() as bench:
         made = _run_tools(base, photos, formats.sample(shop.photos, PROVEN), bench)
         plain = _Rival(shop, made.get(PLAIN, {}))
-        for index, photo in enumerate(track(photos, f"{name}: scoring", console=console, transient=True)):
+        for index, photo in enumerate(track(photos, f"{printable(name)}: scoring", console=console, transient=True)):
             raw, aligned = _open(photo)
             fitted = looks[photo.sha256]
             without = develop(engine, replace(convention, shading=fitted.shading), raw)
@@ -188,7 +187,7 @@ def _run_tools(base: Weights, photos: list[Photo], all_photos: list[Photo], benc
     tools = {tool.name: tool for tool in developers(base) if tool.name in (*TOOLS, PLAIN) and tool.installed}
     made: dict[str, dict[str, Path]] = {}
     for number, (name, tool) in enumerate(tools.items()):
-        (bench / str(number)).mkdir()
+        make_folder(bench / str(number))
         wanted = {photo.sha256: photo for photo in (*photos, *(all_photos if name == PLAIN else ()))}
         jobs = {
             key: Job(photo.pair.raw, bench / str(number) / f"{i}.png", "png")

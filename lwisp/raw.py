@@ -5,11 +5,7 @@ developed is refused by name, what a file leaves out is filled in and said aloud
 the way back, for other tools.
 """
 
-import contextlib
-import io
-import os
-import threading
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +13,16 @@ import numpy as np
 import rawpy
 import torch
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin
 
-from lwisp import color
+from lwisp import color, damage, exif
 from lwisp.errors import InputError
-from lwisp.files import DAMAGED, is_regular, quiet, write_whole
+from lwisp.exif import EXIF_IFD, GPS_IFD
+from lwisp.files import write_whole
+from lwisp.libraw import Opened, Source, opened
 from lwisp.mosaic import CFA, CFAS, cfa_offset
+from lwisp.pictures import MAX_PIXELS
+from lwisp.pictures import opened as opened_picture
 
 RAW_SUFFIXES = frozenset(
     [".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".iiq", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"]
@@ -38,13 +38,15 @@ FLIP_TO_ORIENTATION = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 NOISE_PROFILE = 51041
 """DNG's tag for shot and read noise: variance = shot * signal + read, of a signal with black 0 and white 1."""
 
-EXIF_IFD, GPS_IFD = 0x8769, 0x8825
-_reading = threading.Lock()
+NO_PICTURE = 0.99  # of the photosites with one value
 
 
 @dataclass(frozen=True, eq=False)
 class RawImage:
-    """One RAW photo, not yet developed. Per-plane values are in the order R, Gr, Gb, B; Gr is the green beside red."""
+    """One RAW photo, not yet developed. Per-plane values are in the order R, Gr, Gb, B; Gr is the green beside red.
+
+    It can be pickled and copied: no file stands behind it.
+    """
 
     mosaic: NDArray[np.uint16]
     """(H, W), the visible area in DN."""
@@ -75,30 +77,34 @@ class RawImage:
         return _camera(self.make, self.model)
 
 
-def read_raw(path: str | Path) -> RawImage:
-    """Read any Bayer RAW that LibRaw opens.
+def read_raw(source: Source) -> RawImage:
+    """Read any Bayer RAW that LibRaw opens, from its path, its content or a binary file; in as many threads as wanted.
 
-    Raises `InputError` where the file is not a RAW, is damaged or cut short, or does not hold a Bayer mosaic
-    (X-Trans, quad-Bayer, monochrome, four-color and already demosaiced files are named as such).
+    Raises `InputError` where it is not a RAW, is damaged or cut short, holds no picture, or does not hold a Bayer
+    mosaic (X-Trans, quad-Bayer, monochrome, four-color and already demosaiced files are named as such). Damage that
+    leaves a part of the picture is told in `RawImage.notes`.
     """
-    path = Path(path)
-    with _opened(path) as raw:
+    notes: list[str] = []
+    with opened(source) as file:
+        raw, name = file.libraw, file.name
         jpeg = _embedded_jpeg(raw)
-        exif = _read_exif(path, jpeg)
-        cfa = _bayer_pattern(path, raw, exif)
+        tags = _read_tags(file, jpeg)
+        tiles = _check_tiles(file)
+        cfa = _bayer_pattern(name, raw, tags)
         mosaic = raw.raw_image_visible.copy()
-        notes: list[str] = []
         white_balance = _white_balance(raw, notes)
         cam2rgb = _cam2rgb(raw, notes)
         sensor = np.asarray(raw.raw_colors_visible[:2, :2])
         order = _plane_order(cfa)
         black = [float(raw.black_level_per_channel[sensor[position]]) for position in order]
         white = _white_level(raw, [int(sensor[position]) for position in order])
-        flip = raw.sizes.flip
+        sizes = raw.sizes
     if min(mosaic.shape) < 2:
-        raise InputError(f"{path}: expected at least 2x2 photosites, got {mosaic.shape}")
+        raise InputError(f"{name}: expected at least 2x2 photosites, got {mosaic.shape}")
     if not all(low < high for low, high in zip(black, white, strict=True)):
-        raise InputError(f"{path}: white level {white} not above black level {black}; the file's levels are damaged")
+        raise InputError(f"{name}: white level {white} not above black level {black}; the file's levels are damaged")
+    edges = range(-sizes.left_margin, mosaic.shape[1], tiles.width) if tiles.width else ()
+    _check_picture(name, mosaic, cfa, black, max(white), edges, notes)
     return RawImage(
         mosaic=mosaic,
         cfa=cfa,
@@ -106,55 +112,80 @@ def read_raw(path: str | Path) -> RawImage:
         white_level=(white[0], white[1], white[2], white[3]),
         white_balance=white_balance,
         cam2rgb=cam2rgb,
-        orientation=FLIP_TO_ORIENTATION.get(flip, 1),
-        make=_text(exif, 271),
-        model=_text(exif, 272),
+        orientation=FLIP_TO_ORIENTATION.get(sizes.flip, 1),
+        make=_text(tags, 271),
+        model=_text(tags, 272),
         jpeg=jpeg,
-        exif=exif,
+        exif=tags,
         notes=tuple(notes),
     )
 
 
-def read_orientation(path: Path) -> int:
+def read_orientation(source: Source) -> int:
     """EXIF's orientation of a RAW, as in `RawImage`, without reading its mosaic. Raises `InputError`."""
-    with _opened(path) as raw:
-        return FLIP_TO_ORIENTATION.get(raw.sizes.flip, 1)
+    with opened(source) as file:
+        return FLIP_TO_ORIENTATION.get(file.libraw.sizes.flip, 1)
 
 
-def read_preview(path: Path) -> tuple[Image.Exif, bytes | None]:
+def read_preview(source: Source) -> tuple[Image.Exif, bytes | None]:
     """Tags and largest embedded JPEG of a RAW, as in `RawImage`, without reading its mosaic. Raises `InputError`."""
-    with _opened(path) as raw:
-        jpeg = _embedded_jpeg(raw)
-        return _read_exif(path, jpeg), jpeg
+    with opened(source) as file:
+        jpeg = _embedded_jpeg(file.libraw)
+        return _read_tags(file, jpeg), jpeg
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[rawpy.RawPy]:
-    """A RAW open in LibRaw; what goes wrong with it, here or while it is read, is an `InputError`."""
-    try:
-        if path.is_dir():
-            raise InputError(f"{path}: expected a RAW file, got a folder")
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: expected a RAW file, got a pipe or a device")
-        if path.stat().st_size == 0:
-            raise InputError(f"{path}: the file is empty")
-        with path.open("rb"):  # says better than LibRaw why a file may not be read
-            pass
-        with _quiet_libraw(), rawpy.imread(str(path)) as raw:
-            yield raw
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeEncodeError as error:
-        raise InputError(f"{path!r}: LibRaw cannot open a file of this name; rename it") from error
-    except NotImplementedError as error:
-        raise InputError(f"{path}: a color pattern that is neither Bayer nor X-Trans ({error})") from error
-    except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
-        raise InputError(f"{path}: not a RAW file, or a damaged one ({_reason(error)})") from error
+def _check_tiles(file: Opened) -> damage.Tiles:
+    """The tiles of a mosaic. Raises `InputError` where some hold nothing: LibRaw would leave other memory there."""
+    with file.open() as content:
+        tiles = damage.read_tiles(content)
+    if tiles.broken:
+        why = "cut short" if tiles.missing else "overwritten"
+        lost = f"{tiles.broken} of the {tiles.count} tiles of its picture are lost"
+        raise InputError(f"{file.name}: a damaged file, {why}: {lost}; copy it again")
+    return tiles
 
 
-def camera_name(exif: Image.Exif) -> str:
+def _check_picture(
+    name: str,
+    mosaic: NDArray[np.uint16],
+    cfa: CFA,
+    black: Sequence[float],
+    white: float,
+    edges: Sequence[int],
+    notes: list[str],
+) -> None:
+    """Note what damage shows in a mosaic; raise `InputError` where no picture is in it."""
+    if damage.is_constant(mosaic):
+        raise InputError(f"{name}: no picture in it: all photosites hold {mosaic[0, 0]}; the file is damaged or empty")
+    _check_light(name, mosaic, cfa, black)
+    lost, dark = damage.shares_constant(mosaic, black, white, edges)
+    value = mosaic[len(mosaic) // 2, 0]
+    if lost + dark > NO_PICTURE and float((mosaic == value).mean()) > NO_PICTURE:
+        raise InputError(f"{name}: no picture in it: nearly all photosites hold {value}; the file is damaged or empty")
+    if lost:
+        notes.append(f"the file is damaged: {_percent(lost)} of the photosites lie in bands of one value")
+    if dark:
+        notes.append(
+            f"{_percent(dark)} of the photosites lie in bands of black: no light fell there, or the file is damaged"
+        )
+    strange = damage.share_above_white(mosaic, white)
+    if strange:
+        notes.append(f"the file is damaged: {_percent(strange)} of the photosites lie far above its white level")
+
+
+def _check_light(name: str, mosaic: NDArray[np.uint16], cfa: CFA, black: Sequence[float]) -> None:
+    """Raise `InputError` where nothing is above black."""
+    if not damage.has_light(mosaic, dict(zip(_plane_order(cfa), black, strict=True))):
+        raise InputError(f"{name}: no light in it: no photosite is above the black level of {min(black):g}")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
+
+
+def camera_name(tags: Image.Exif) -> str:
     """Make and model as people say them: "Canon PowerShot S40", "NIKON D5000", "GoPro HERO7 Black"; or "unknown"."""
-    return _camera(_text(exif, 271), _text(exif, 272))
+    return _camera(_text(tags, 271), _text(tags, 272))
 
 
 def _camera(*texts: str) -> str:
@@ -171,28 +202,26 @@ def read_mosaic(
     black_level: float,
     white_level: float,
     white_balance: tuple[float, float, float] | None = None,
+    max_pixels: float = MAX_PIXELS,
 ) -> RawImage:
     """Read a bare mosaic from a 16-bit grayscale PNG (or TIFF), whose levels in DN the caller knows.
 
-    Without gains the picture is balanced to gray on average; the colors are taken as canonical. Raises `InputError`.
+    Without gains the picture is balanced to gray on average; the colors are taken as canonical. Raises `InputError`,
+    also for more than `max_pixels`.
     """
     path = Path(path)
     if cfa not in CFAS:
         raise InputError(f"expected a Bayer pattern out of {', '.join(CFAS)}, got {cfa!r}")
     if not 0 <= black_level < white_level < 65536:
         raise InputError(f"expected 0 <= black level < white level < 65536, got {black_level} and {white_level}")
-    if not is_regular(path):
-        raise InputError(f"{path}: expected a mosaic in a PNG or TIFF file; there is no such file")
-    try:
-        with quiet(), Image.open(path) as picture:  # Pillow finds 100 MP suspicious
-            if picture.mode not in ("I;16", "I;16B", "I;16L", "I"):
-                raise InputError(f"{path}: expected a grayscale mosaic of 16 bits, got mode {picture.mode}")
-            values = np.array(picture)
-    except (UnidentifiedImageError, Image.DecompressionBombError, *DAMAGED) as error:
-        raise InputError(f"{path}: cannot be read as a mosaic: {error}") from error
+    with opened_picture(path, max_pixels=max_pixels, formats=("PNG", "TIFF")) as picture:
+        if picture.mode not in ("I;16", "I;16B", "I;16L", "I"):
+            raise InputError(f"{path}: expected a grayscale mosaic of 16 bits, got mode {picture.mode}")
+        values = np.array(picture)
     mosaic = values.astype(np.uint16)
     if mosaic.ndim != 2 or min(mosaic.shape) < 2 or not np.array_equal(mosaic, values):
         raise InputError(f"{path}: expected 2x2 photosites or more of 0 to 65535, got {values.shape} of {values.dtype}")
+    _check_light(str(path), mosaic, cfa, (black_level,) * 4)
     notes = ["the file has no color matrix: its colors are taken as they are"]
     if white_balance is None:
         notes.append("no white balance given: balanced to gray on average")
@@ -258,26 +287,26 @@ def write_dng(
     write_whole(path, lambda file: file.write(content), overwrite)
 
 
-def _bayer_pattern(path: Path, raw: rawpy.RawPy, exif: Image.Exif) -> CFA:
+def _bayer_pattern(name: str, raw: rawpy.RawPy, tags: Image.Exif) -> CFA:
     """The pattern of the visible top-left 2x2, or a refusal that names what the file holds instead."""
     names = raw.color_desc.decode("ascii", "replace")
     if raw.raw_type != rawpy.RawType.Flat:
-        raise InputError(f"{path}: already demosaiced (linear RAW); expected a Bayer mosaic")
+        raise InputError(f"{name}: already demosaiced (linear RAW); expected a Bayer mosaic")
     if raw.raw_pattern is None or raw.num_colors == 1:
-        raise InputError(f"{path}: a monochrome sensor; expected a Bayer mosaic")
+        raise InputError(f"{name}: a monochrome sensor; expected a Bayer mosaic")
     colors = np.asarray(raw.raw_colors_visible[:12, :12])
     letters = np.array([names[index] if index < len(names) else "?" for index in range(256)])[colors]
     if raw.num_colors != 3 or not set(np.unique(letters)) <= set("RGB"):
-        raise InputError(f"{path}: a sensor of the colors {names}; expected a Bayer mosaic of R, G and B")
+        raise InputError(f"{name}: a sensor of the colors {names}; expected a Bayer mosaic of R, G and B")
     if raw.raw_pattern.shape == (6, 6):
-        raise InputError(f"{path}: an X-Trans sensor (6x6 pattern); expected a Bayer mosaic")
+        raise InputError(f"{name}: an X-Trans sensor (6x6 pattern); expected a Bayer mosaic")
     pattern = "".join(letters[:2, :2].ravel())
     tiled = np.tile(letters[:2, :2], (6, 6))[: letters.shape[0], : letters.shape[1]]
-    repeat = exif.get(33421)  # DNG's CFARepeatPatternDim, which LibRaw does not tell of
+    repeat = tags.get(33421)  # DNG's CFARepeatPatternDim, which LibRaw does not tell of
     other_size = isinstance(repeat, tuple) and repeat != (2, 2)
     if pattern not in CFAS or not np.array_equal(letters, tiled) or other_size:
         rows = "/".join("".join(row) for row in letters[:4, :4])
-        raise InputError(f"{path}: the color pattern {rows} (quad-Bayer or other); expected a 2x2 Bayer mosaic")
+        raise InputError(f"{name}: the color pattern {rows} (quad-Bayer or other); expected a 2x2 Bayer mosaic")
     return CFAS[CFAS.index(pattern)]
 
 
@@ -337,72 +366,13 @@ def _embedded_jpeg(raw: rawpy.RawPy) -> bytes | None:
     return bytes(thumb.data) if thumb.format == rawpy.ThumbFormat.JPEG else None
 
 
-def _read_exif(path: Path, jpeg: bytes | None) -> Image.Exif:
+def _read_tags(file: Opened, jpeg: bytes | None) -> Image.Exif:
     """The tags of a TIFF-like RAW, else those of its embedded JPEG, else none."""
-    with quiet():  # Pillow warns of every damaged tag
-        for source in (path, io.BytesIO(jpeg or b"")):
-            try:
-                exif = _tiff_tags(source) if isinstance(source, Path) else _jpeg_tags(source)
-            except DAMAGED:
-                continue
-            if exif or exif.get_ifd(0x8769):
-                return exif
-    return Image.Exif()
+    with file.open() as content:
+        tags = exif.read_tiff(content)
+    return tags if tags or tags.get_ifd(EXIF_IFD) else exif.read_jpeg(jpeg or b"")
 
 
-def _jpeg_tags(file: io.BytesIO) -> Image.Exif:
-    with Image.open(file) as picture:
-        return _read_through(picture.getexif())
-
-
-def _tiff_tags(path: Path) -> Image.Exif:
-    """Tags of a file built like TIFF; Olympus and Panasonic write another number where TIFF has 42."""
-    exif = Image.Exif()
-    with path.open("rb") as file:
-        head = file.read(4)
-        if head[:2] not in (b"II", b"MM"):
-            return exif
-        source: io.BufferedIOBase = file
-        if head in (b"IIRO", b"IIRS", b"IIU\0"):
-            source = io.BytesIO(b"II*\0" + file.read())
-        elif head == b"MMOR":
-            source = io.BytesIO(b"MM\0*" + file.read())
-        source.seek(0)
-        exif.load_from_fp(source)  # type: ignore[arg-type]
-        return _read_through(exif)
-
-
-def _read_through(exif: Image.Exif) -> Image.Exif:
-    """Read all tags, the photo and GPS directories too, while the file is open and Pillow's warnings are off."""
-    dict(exif)
-    for ifd in (0x8769, 0x8825):
-        exif.get_ifd(ifd)
-    return exif
-
-
-def _text(exif: Image.Exif, tag: int) -> str:
-    value = exif.get(tag)
+def _text(tags: Image.Exif, tag: int) -> str:
+    value = tags.get(tag)
     return value.strip(" \0") or "unknown" if isinstance(value, str) else "unknown"
-
-
-@contextlib.contextmanager
-def _quiet_libraw() -> Iterator[None]:
-    """Keep LibRaw's own complaints off stderr, which its C code writes past Python; the error says them again."""
-    with _reading:
-        try:
-            kept = os.dup(2)
-        except OSError:  # no stderr at all
-            yield
-            return
-        try:
-            with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 (a device)
-                os.dup2(nowhere.fileno(), 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-def _reason(error: Exception) -> str:
-    reason = error.args[0] if error.args else type(error).__name__
-    return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)

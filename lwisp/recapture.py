@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from lwisp import color, unprocess
+from lwisp.pictures import opened
 from lwisp.simulation import DegradationModel, LowLightModel, Simulation
 from lwisp.unprocess import Camera, uniform
 
@@ -216,7 +217,7 @@ def _through_jpeg(rgb: Tensor, quality: int, halved: bool) -> Tensor:
     file = io.BytesIO()
     pixels = (rgb * 255).round().permute(1, 2, 0).to(torch.uint8).numpy()
     Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=2 if halved else 0)
-    with Image.open(file) as picture:
+    with opened(file.getvalue(), formats=("JPEG",)) as picture:
         return torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255
 
 

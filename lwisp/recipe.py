@@ -15,6 +15,9 @@ from lwisp.data import Kind
 from lwisp.errors import InputError, one_line
 from lwisp.model import BLOCKS, LWISPConfig
 
+STRIDES = {"down1": 4, "down2": 8, "down3": 16, "down4": 32, "up1": 8, "up2": 4, "up3": 2, "up4": 1}
+"""Px of the target, along a side, for a pixel of each block's output in a student that takes RAW."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -44,7 +47,7 @@ class Recipe:
     batch: int = 16
     """Crops a step, over all processes."""
     crop: int = 192
-    """Side of a crop in px of the target; packed planes have half."""
+    """Side of a crop in px of the target; packed planes have half. A multiple of the distilled blocks' `STRIDES`."""
     learning_rate: float = 8e-5
     schedule: Literal["linear", "cosine"] = "cosine"
     warmup: int = 500
@@ -78,7 +81,7 @@ class Recipe:
     teacher_steps: int | None = None
     """As many as the student's if not given."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """auto: bf16 where the processor or GPU has it."""
+    """auto: bf16 where the processor or GPU has instructions for it, else fp32."""
     workers: int = 0
     """Processes that make batches; 0: the training process itself."""
     checkpoint_every: int = 500
@@ -116,6 +119,13 @@ class Recipe:
         ):
             if not good:
                 raise ValueError(f"expected {expected}")
+        multiple = max((STRIDES[name] for name in self.distill), default=1)
+        if self.beta and self.architecture.scale == 2 and self.crop % multiple:
+            below = self.crop // multiple * multiple
+            raise ValueError(
+                f"expected a crop that is a multiple of {multiple} px to distill {', '.join(self.distill)}, whose "
+                f"pixels are as large, got {self.crop}; take {below} or {below + multiple}, or other blocks"
+            )
 
 
 def read_recipe(path: Path) -> Recipe:

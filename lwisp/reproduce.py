@@ -24,7 +24,8 @@ from lwisp.files import make_folder, write_csv, write_text, write_whole
 from lwisp.inference import run
 from lwisp.model import LWISPConfig, count_params
 from lwisp.recipe import Recipe
-from lwisp.training import Device, run_folder, step_seconds, train, train_teacher
+from lwisp.runtimes import need
+from lwisp.training import Device, last_row, run_folder, step_seconds, train, train_teacher
 
 UP = ("up2", "up3", "up4")
 COST_SIZE = (224, 224)  # packed planes, as in Table 3
@@ -201,6 +202,8 @@ def reproduce(
     recipe = replace(recipe, root=root, start=None if study.clock else recipe.start)  # others cannot begin with it
     if recipe.data == "synthetic":
         raise InputError("a study needs pictures to learn from; `lwisp synthesize` makes a benchmark of photographs")
+    for variant in study.variants:
+        plan_of(recipe, variant, recipe.seed)  # refused before any work
     data = open_data(
         recipe.data, root, recipe.crop, recipe.batch, recipe.seed, recipe.convention, recipe.exclude_licences
     )
@@ -242,16 +245,21 @@ def _curve(points: list[dict[str, Any]]) -> list[tuple[int, float]]:
 
 
 def plan_of(recipe: Recipe, variant: Variant, seed: int) -> Recipe:
-    """The recipe of one run: a variant distills with the recipe's beta, or not at all."""
+    """The recipe of one run: a variant distills with the recipe's beta, or not at all. Raises `InputError`."""
     beta = (recipe.beta or DEFAULT_BETA) if variant.distill else 0.0
-    plan = replace(recipe, seed=seed, architecture=variant.architecture, beta=beta, distill=variant.distill or UP)
-    return replace(plan, **variant.changes)
+    changes = {"seed": seed, "architecture": variant.architecture, "beta": beta, "distill": variant.distill or UP}
+    try:
+        return replace(recipe, **{**changes, **variant.changes})
+    except ValueError as error:
+        raise InputError(f"the recipe does not fit {variant.label!r}: {error}") from error
 
 
 def _run(plan: Recipe, runs: Path, label: str, device: Device) -> Weights:
     path = _file(plan, runs)
     say = partial(Console(stderr=True).print, highlight=False, markup=False)
-    if not path.exists():
+    run = run_folder(path)
+    untold = (run / "state.pt").exists() and last_row(run / "log.jsonl") < plan.steps  # killed after its weights
+    if not path.exists() or untold:
         if plan.beta:
             guide = replace(plan, learning_rate=plan.learning_rate, beta=0.0, distill=UP, alpha=0.0)
             teacher = runs / f"teacher-{_key(guide)}.safetensors"
@@ -384,9 +392,7 @@ def _header(study: Study) -> tuple[str, str]:
 
 def _plot_costs(path: Path, study: Study, rows: list[Row], costs: list[Cost]) -> None:
     """PSNR against operations and against latency, log axes."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 5), layout="constrained")
+    figure = need("matplotlib.figure").Figure(figsize=(11, 5), layout="constrained")
     figure.suptitle(study.title)
     for axes, title, values in zip(
         figure.subplots(1, 2, sharey=True),
@@ -404,9 +410,7 @@ def _plot_costs(path: Path, study: Study, rows: list[Row], costs: list[Cost]) ->
 
 
 def _plot(path: Path, title: str, curves: dict[str, list[list[tuple[int, float]]]]) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = need("matplotlib.figure").Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for number, (label, runs) in enumerate(curves.items()):
         style = "-" if number < 10 else "--"  # there are ten colors

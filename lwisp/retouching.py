@@ -5,6 +5,7 @@ Which of the two `retouch` does, the weights decide: `denoise` and `enhance` hav
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ from torch import Tensor
 
 from lwisp import inference, mosaic
 from lwisp.checkpoint import InputConvention, Weights, check_takes
-from lwisp.image import Picture, finished_tags, open_picture, write_rgb
+from lwisp.errors import InputError
+from lwisp.image import Picture, finished_tags, open_picture, refuse_raw, write_rgb
 from lwisp.inference import Backend, Engine, Precision
 from lwisp.jobs import Job, Made, Outcome, work
+from lwisp.pictures import MAX_PIXELS
 from lwisp.pipeline import Planes, develop_with
-from lwisp.raw import RawImage, read_raw, write_dng
+from lwisp.raw import RAW_SUFFIXES, RawImage, read_raw, write_dng
 
 PASSES = 4
 """Passes of a finished picture unless told otherwise: up to 0.3 dB better than one (docs/results/subtasks.md)."""
@@ -36,11 +39,11 @@ def retouch(
 ) -> NDArray[np.float32]:
     """A finished picture without what the weights take away: (H, W, 3) sRGB in [0, 1], the size of `rgb`.
 
-    `rgb` (H, W, 3) sRGB is float in [0, 1], uint8 or uint16 over its range; the rest as in `inference.prepare`. Raises
-    `InputError` for weights that are not for RGB.
+    `rgb` (H, W, 3) sRGB is float in [0, 1], uint8 or uint16 over its range; the rest as in `inference.prepare`. What is
+    made ready is kept as long as `weights` is. Raises `InputError` for weights that are not for RGB.
     """
     check_takes(weights.card, "rgb")
-    engine = inference.prepare(weights.network, backend, precision, memory, passes)
+    engine = inference.prepare_once(weights, backend, precision, memory, passes)
     picture: NDArray[np.float32] = _retouch_with(engine, rgb, np.float32)
     return picture
 
@@ -53,6 +56,7 @@ def retouch_files(
     backend: Backend = "auto",
     memory: float | None = None,
     passes: int = PASSES,
+    max_pixels: float = MAX_PIXELS,
 ) -> Iterator[Outcome]:
     """Retouch the finished pictures of the jobs that `plan` made, in their order, as `develop_files` develops RAWs."""
     check_takes(weights.card, "rgb")
@@ -61,10 +65,15 @@ def retouch_files(
     def make(picture: Picture, job: Job) -> Made:
         return Made(_retouch_with(engine, picture.rgb, job.dtype), weights.card, engine)
 
-    def write(job: Job, picture: Picture, made: NDArray[Any]) -> None:
-        write_rgb(job.output, made, job.picture, picture.exif, overwrite)
+    def read(path: Path) -> Picture:
+        if path.suffix.lower() in RAW_SUFFIXES:
+            raise InputError(refuse_raw(path))
+        return open_picture(path, max_pixels)
 
-    return work(jobs, open_picture, make, write, memory, overwrite)
+    def write(job: Job, picture: Picture, made: NDArray[Any], replaces: bool) -> None:
+        write_rgb(job.output, made, job.picture, picture.exif, replaces)
+
+    return work(jobs, read, make, write, memory, overwrite)
 
 
 def denoise_raw(
@@ -76,10 +85,11 @@ def denoise_raw(
 ) -> RawImage:
     """The same RAW without its noise, of 16 bits: black at 4096 DN, white at 65535.
 
-    Raises `InputError` for weights that are not for planes, and as `inference.prepare`.
+    What is made ready is kept as long as `weights` is. Raises `InputError` for weights that are not for planes, and as
+    `inference.prepare`.
     """
     check_takes(weights.card, "planes")
-    engine = inference.prepare(weights.network, backend, precision, memory)
+    engine = inference.prepare_once(weights, backend, precision, memory)
     return _denoise_with(engine, weights.card.convention, raw)
 
 
@@ -109,11 +119,11 @@ def denoise_raw_files(
         picture = develop_with(developer, develop_weights.card.convention, clean, 0.0, job.dtype)
         return Made(picture, weights.card, engine)
 
-    def write(job: Job, raw: RawImage, made: NDArray[Any]) -> None:
+    def write(job: Job, raw: RawImage, made: NDArray[Any], replaces: bool) -> None:
         if job.format == "dng":
-            write_dng(job.output, _with_mosaic(raw, made), tags=finished_tags(raw.exif), overwrite=overwrite)
+            write_dng(job.output, _with_mosaic(raw, made), tags=finished_tags(raw.exif), overwrite=replaces)
         else:
-            write_rgb(job.output, made, job.picture, raw.exif, overwrite)
+            write_rgb(job.output, made, job.picture, raw.exif, replaces)
 
     return work(jobs, read_raw, make, write, memory, overwrite)
 

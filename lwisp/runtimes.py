@@ -8,12 +8,15 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +28,8 @@ from lwisp.model import LWISPConfig, pad_to_multiple
 
 Runtime = Literal["onnxruntime", "openvino", "litert", "executorch"]
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Planes -> what the network gives of them, which is the caller's own; any number of threads may call it at once."""
+T = TypeVar("T")
 
 SUFFIXES: dict[str, Runtime] = {".onnx": "onnxruntime", ".xml": "openvino", ".tflite": "litert", ".pte": "executorch"}
 CARD_KEY, SEAL_KEY = "lwisp", "lwisp_seal"
@@ -49,12 +54,103 @@ INSTALLS: dict[str, str] = {
 
 
 def need(module: str) -> Any:
-    """Import a module of an optional package; raises `InputError` that says how to install it."""
+    """Import a module of an optional package; raises `InputError` that says how to install it.
+
+    No package reports to its makers, or writes outside of `cache_folder`, because it is imported here.
+    """
     package = module.split(".")[0]
+    with _importing:
+        guard = contextlib.nullcontext() if package in sys.modules else _GUARDS.get(package, contextlib.nullcontext)()
+        try:
+            with guard:
+                found = import_module(module)
+        except ImportError as error:
+            raise InputError(f"{package} is not installed; {INSTALLS[package]}") from error
+    if package == "onnxruntime":  # for the builds that don't look at the environment, those for Windows
+        with contextlib.suppress(AttributeError):
+            sys.modules[package].disable_telemetry_events()
+    return found
+
+
+def cache_folder() -> Path:
+    """Where compiled modules are kept: `lwisp` in `XDG_CACHE_HOME` or ~/.cache; may be deleted at any time."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lwisp"
+
+
+_importing = threading.RLock()
+
+
+@contextlib.contextmanager
+def _without_reporter() -> Iterator[None]:
+    """OpenVINO imports its reporter of usage if there is one, which forks a process for every event, and tells it."""
+    missing = object()
+    reporter: Any = sys.modules.get("openvino_telemetry", missing)
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # as if it were not installed
     try:
-        return import_module(module)
-    except ImportError as error:
-        raise InputError(f"{package} is not installed; {INSTALLS[package]}") from error
+        yield
+    finally:
+        if reporter is missing:
+            del sys.modules["openvino_telemetry"]
+        else:
+            sys.modules["openvino_telemetry"] = reporter
+
+
+@contextlib.contextmanager
+def with_variable(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment for as long as it takes to import a package that looks at it once, then."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _matplotlib_folder() -> str:
+    """Where it shall keep its list of fonts: where the user wants it, or with what else is kept here."""
+    return os.environ.get("MPLCONFIGDIR") or str(cache_folder() / "matplotlib")
+
+
+_GUARDS: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "openvino": _without_reporter,
+    "onnxruntime": lambda: with_variable("ORT_DISABLE_TELEMETRY", "1"),
+    "matplotlib": lambda: with_variable("MPLCONFIGDIR", _matplotlib_folder()),
+}
+"""Around the first import of packages that would connect to their makers or leave files in the user's home."""
+
+
+def import_dynamo() -> None:
+    """Import those parts of torch that make a folder for a cache beside the system's temporary files: make it ours.
+
+    Lightning Fabric and the exporter to ONNX import them; they leave the folder empty.
+    """
+    folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or str(cache_folder() / "torch")
+    with _importing, with_variable("TORCHINDUCTOR_CACHE_DIR", folder), contextlib.suppress(ImportError):
+        import_module("torch._dynamo")
+        import_module("torch._inductor.compiler_bisector")
+
+
+class Pool(Generic[T]):
+    """Things that serve one caller at a time: made where none is idle, and kept for the next."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._idle: list[T] = []
+
+    @contextlib.contextmanager
+    def borrow(self) -> Iterator[T]:
+        """One that nobody else has meanwhile."""
+        try:
+            one = self._idle.pop()
+        except IndexError:
+            one = self._make()
+        try:
+            yield one
+        finally:
+            self._idle.append(one)
 
 
 @dataclass(frozen=True)
@@ -65,8 +161,8 @@ class Program:
     metadata: Mapping[str, str]
     shape: tuple[int | None, ...]
     """Of the planes, (1, C, h, w); None for h and w that are free."""
-    ready: Callable[[str], Run]
-    """Make it ready to compute in "fp32" or, with OpenVINO, in "bf16"."""
+    ready: Callable[[str, int], Run]
+    """Make it ready to compute in "fp32" or, with OpenVINO, in "bf16", on so many threads; once for each."""
 
 
 class Exported(nn.Module):
@@ -78,10 +174,12 @@ class Exported(nn.Module):
     def __init__(self, config: LWISPConfig, program: Program) -> None:
         super().__init__()
         self.config, self.program = config, program
-        self._runs: dict[str, Run] = {}
 
-    def forward(self, planes: Tensor, precision: str = "fp32") -> Tensor:
-        """Raises `InputError` for a picture of another size than the one that the file is made for."""
+    def forward(self, planes: Tensor, precision: str = "fp32", threads: int | None = None) -> Tensor:
+        """On so many threads of the engine, as many as torch uses if not given; from any number of threads at once.
+
+        Raises `InputError` for a picture of another size than the one that the file is made for.
+        """
         height, width = planes.shape[-2:]
         padded = pad_to_multiple(planes)
         size = self.program.shape[2:]
@@ -91,9 +189,8 @@ class Exported(nn.Module):
                 f"these weights are made for planes of {fixed}, which {height}x{width} do not fill; export a file for "
                 f"{padded.shape[2]}x{padded.shape[3]}, or one without --size"
             )
-        if precision not in self._runs:
-            self._runs[precision] = self.program.ready(precision)
-        rgb = torch.from_numpy(self._runs[precision](padded.contiguous().numpy()))
+        run = self.program.ready(precision, threads or torch.get_num_threads())
+        rgb = torch.from_numpy(run(padded.contiguous().numpy()))
         scale = self.config.scale
         expected = (1, self.config.out_channels, padded.shape[2] * scale, padded.shape[3] * scale)
         if rgb.shape != expected:
@@ -141,35 +238,64 @@ def check_seal(content: bytes, metadata: Mapping[str, str]) -> None:
     raise InputError("its network is not the one that its card was written for (SHA-256 differs); export it again")
 
 
+def _once(make: Callable[[str, int], Run]) -> Callable[[str, int], Run]:
+    """The same for every precision and number of threads, but made only once for each, whoever asks for it first."""
+    made: dict[tuple[str, int], Run] = {}
+    making = threading.Lock()
+
+    def ready(precision: str, threads: int) -> Run:
+        with making:
+            if (precision, threads) not in made:
+                made[precision, threads] = make(precision, threads)
+            return made[precision, threads]
+
+    return ready
+
+
 def _open_onnx(path: Path) -> Program:
     """The card is the last message of the file, which protobuf merges with those before it: they are what is sealed."""
     onnxruntime = need("onnxruntime")
     content = path.read_bytes()
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry(_EXTERNAL_TENSORS, os.devnull)  # no folder: tensors in other files are not read
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    threads = torch.get_num_threads()
+
+    def open_session(threads: int) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry(_EXTERNAL_TENSORS, os.devnull)  # no folder: other files' tensors are not read
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 4
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    session = open_session(threads)
     metadata = session.get_modelmeta().custom_metadata_map
     if CARD_KEY in metadata:
         check_seal(content, metadata)
     (planes,), (rgb,) = session.get_inputs(), session.get_outputs()
 
-    def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        (result,) = session.run([rgb.name], {planes.name: values})
-        return np.asarray(result, np.float32)
+    def make(_: str, wanted: int) -> Run:
+        own = session if wanted == threads else open_session(wanted)
+
+        def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
+            (result,) = own.run([rgb.name], {planes.name: values})
+            return np.asarray(result, np.float32)
+
+        return run
 
     shape = tuple(side if isinstance(side, int) else None for side in planes.shape)
-    return Program("onnxruntime", metadata, shape, lambda precision: run)
+    return Program("onnxruntime", metadata, shape, _once(make))
 
 
-@lru_cache(maxsize=1)
 def openvino_core() -> Any:
     """The one `openvino.Core` of this process; raises `InputError` where OpenVINO is not installed.
 
     Each sets a stack for signals where the processor has AMX. Of two, the one that goes last leaves the other's, which
     is gone, and the next signal that Python handles (Ctrl-C, a worker's end) kills the process (OpenVINO 2026.4).
     """
+    with _importing:  # or two threads would make two
+        return _openvino_core()
+
+
+@lru_cache(maxsize=1)
+def _openvino_core() -> Any:
     return need("openvino").Core()
 
 
@@ -190,34 +316,47 @@ def _open_openvino(path: Path) -> Program:
         check_seal(binary.read_bytes(), metadata)
     (sides,) = (planes.partial_shape for planes in model.inputs)
 
-    def ready(precision: str) -> Run:
+    def make(precision: str, threads: int) -> Run:
         hints = {
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": threads,
         }
-        compiled = core.compile_model(model, "CPU", hints)
+        requests = Pool(core.compile_model(model, "CPU", hints).create_infer_request)
 
         def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
-            return np.array(compiled(values)[0], np.float32)
+            with requests.borrow() as request:  # whose result its next call overwrites
+                return np.array(request.infer([values], share_inputs=True, share_outputs=True)[0], np.float32)
 
         return run
 
     shape = tuple(None if side.is_dynamic else side.get_length() for side in sides)
-    return Program("openvino", metadata, shape, ready)
+    return Program("openvino", metadata, shape, _once(make))
 
 
 def _open_litert(path: Path) -> Program:
     interpreter_module = need("ai_edge_litert.interpreter")
     content = path.read_bytes()
-    interpreter = interpreter_module.Interpreter(model_content=content, num_threads=torch.get_num_threads())
-    interpreter.allocate_tensors()
+    threads = torch.get_num_threads()
+
+    def open_interpreter(threads: int) -> Any:
+        interpreter = interpreter_module.Interpreter(model_content=content, num_threads=threads)
+        interpreter.allocate_tensors()
+        return interpreter
+
+    interpreter = open_interpreter(threads)
     (planes,), (rgb,) = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        interpreter.set_tensor(planes["index"], values)
-        interpreter.invoke()
-        return np.asarray(interpreter.get_tensor(rgb["index"]))
+    def make(_: str, wanted: int) -> Run:
+        own, alone = interpreter if wanted == threads else open_interpreter(wanted), threading.Lock()
+
+        def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
+            with alone:
+                own.set_tensor(planes["index"], values)
+                own.invoke()
+                return np.asarray(own.get_tensor(rgb["index"]))  # a copy
+
+        return run
 
     schema = need("ai_edge_litert.schema_py_generated")
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
@@ -226,7 +365,7 @@ def _open_litert(path: Path) -> Program:
         for entry in model.metadata or ()
         if entry.name == CARD_KEY.encode()
     }
-    return Program("litert", metadata, tuple(map(int, planes["shape"])), lambda precision: run)
+    return Program("litert", metadata, tuple(map(int, planes["shape"])), _once(make))
 
 
 def _open_executorch(path: Path) -> Program:
@@ -234,12 +373,15 @@ def _open_executorch(path: Path) -> Program:
     metadata = {CARD_KEY: program.load_method(CARD_KEY).execute([])[0]} if CARD_KEY in program.method_names else {}
     forward = program.load_method("forward")
 
+    alone = threading.Lock()
+
     def run(values: NDArray[np.float32], program: Any = program) -> NDArray[np.float32]:  # it must outlive its methods
-        (result,) = forward.execute([torch.from_numpy(values)])
-        return np.asarray(result.numpy(), np.float32)
+        with alone:
+            (result,) = forward.execute([torch.from_numpy(values)])
+            return np.array(result.numpy(), np.float32)  # the next call overwrites what it gave
 
     shape = tuple(forward.metadata.input_tensor_meta(0).sizes())
-    return Program("executorch", metadata, shape, lambda precision: run)
+    return Program("executorch", metadata, shape, lambda precision, threads: run)
 
 
 _OPEN: dict[Runtime, Callable[[Path], Program]] = {

@@ -5,7 +5,9 @@ Plain DNGs are photographs behind a Canon (`CANON`), for any tool to develop and
 look of its own beside each they are a camera whose look can be learned.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,9 +21,9 @@ from torch.nn import functional
 
 from lwisp import color, mosaic, unprocess
 from lwisp.data import find_photos
-from lwisp.datasets import SIDD
+from lwisp.datasets import DND, SIDD
 from lwisp.errors import InputError
-from lwisp.files import make_folder, write_text, write_whole
+from lwisp.files import clear_leftovers, make_folder, whole_folder, write_text, write_whole
 from lwisp.image import read_rgb
 from lwisp.raw import RawImage, write_dng
 
@@ -59,20 +61,31 @@ def synthesize(kind: Kind, photos: Sequence[Path], output: Path) -> None:
     """
     if kind not in get_args(Kind):
         raise InputError(f"unknown kind {kind!r}; expected one of {', '.join(get_args(Kind))}")
-    if output.exists():
+    if os.path.lexists(output):
         raise InputError(f"{output} exists already; name a new folder")
     if kind in ("dng", "camera"):
         found = [path for folder in photos for path in find_photos(folder)]
-        (write_dngs if kind == "dng" else write_camera)(output, found)
+        _check_names(found)
+        with _whole(output) as made:
+            (write_dngs if kind == "dng" else write_camera)(made, found)
         return
     splits = {
         split: [_read(path) for folder in photos for path in find_photos(folder / part)]
         for split, part in zip(SPLITS[kind], ("train", "val"), strict=True)
     }
-    if kind == "lol":
-        write_lol(output, splits)
-    else:
-        (write_zurich if kind == "zurich" else write_mai21)(output, splits)
+    with _whole(output) as made:
+        if kind == "lol":
+            write_lol(made, splits)
+        else:
+            (write_zurich if kind == "zurich" else write_mai21)(made, splits)
+
+
+@contextmanager
+def _whole(output: Path) -> Iterator[Path]:
+    """The new folder, whole or not at all; what killed processes left beside it is cleared."""
+    clear_leftovers(output.parent)
+    with whole_folder(output) as made:
+        yield made
 
 
 def pictures(count: int, seed: int, height: int = 128, width: int = 160) -> list[Tensor]:
@@ -164,19 +177,23 @@ def write_sidd(folder: Path, whole: list[Tensor], seed: int = 0) -> None:
 
 
 def write_dnd(folder: Path, count: int = 50, boxes: int = 20, side: int = 16, seed: int = 0) -> None:
-    """DND's layout, images of noise: sRGB and RAW, `info.mat` with boxes of `side` px and the three Bayer patterns."""
+    """DND's layout, images of noise: sRGB and RAW, `info.mat` with boxes of `side` px and the three Bayer patterns.
+
+    The RAW of an image is its sRGB, each photosite the color that it sees.
+    """
     import h5py
 
     generator = torch.Generator().manual_seed(seed)
     _begin(folder)
-    patterns = ([[1, 2], [2, 3]], [[2, 1], [3, 2]], [[2, 3], [1, 2]])
+    patterns = [np.array(pattern).reshape(2, 2) for pattern in DND.PATTERNS]
+    rows, columns = np.indices((2 * side, 3 * side))
     for kind in ("images_raw", "images_srgb"):
         make_folder(folder / kind)
-    for index in range(1, count + 1):
-        raw = torch.rand(2 * side, 3 * side, generator=generator).numpy()
+    for index in range(count):
         rgb = torch.rand(2 * side, 3 * side, 3, generator=generator).numpy()
-        _write_hdf5(folder / "images_raw" / f"{index:04d}.mat", {"Inoisy": raw})
-        _write_hdf5(folder / "images_srgb" / f"{index:04d}.mat", {"InoisySRGB": rgb})
+        raw = rgb[rows, columns, patterns[index % 3][rows % 2, columns % 2] - 1]
+        _write_hdf5(folder / "images_raw" / f"{index + 1:04d}.mat", {"Inoisy": raw})
+        _write_hdf5(folder / "images_srgb" / f"{index + 1:04d}.mat", {"InoisySRGB": rgb})
 
     def write(file: Any) -> None:
         with h5py.File(file, "w") as content:
@@ -187,7 +204,7 @@ def write_dnd(folder: Path, count: int = 50, boxes: int = 20, side: int = 16, se
                 square = np.concatenate([corners, corners + side - 1], 1).astype(np.float64)
                 lists["boundingboxes"].append(content.create_dataset(f"#refs#/box{index}", data=square.T).ref)
                 camera = content.create_group(f"#refs#/camera{index}")
-                camera["pattern"] = np.array(patterns[index % 3], np.float64)
+                camera["pattern"] = patterns[index % 3].astype(np.float64).T  # MATLAB's order of axes, as of the boxes
                 lists["camera"].append(camera.ref)
             for name, references in lists.items():
                 info.create_dataset(name, data=np.array([references], dtype=h5py.ref_dtype))

@@ -9,16 +9,18 @@ import logging
 import math
 import os
 import pickle
+import re
 import statistics
 import struct
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import torch
 from pydantic import TypeAdapter
@@ -33,8 +35,8 @@ from lwisp import color, losses, metrics, synthetic
 from lwisp.baselines import Architecture, Baseline, build
 from lwisp.checkpoint import WAYS, Card, Weights, digest_of, load, save
 from lwisp.data import Case, Data, open_data
-from lwisp.errors import InputError
-from lwisp.files import check_output, make_folder, write_text, write_whole
+from lwisp.errors import InputError, OutputError, one_line
+from lwisp.files import check_output, clear_leftovers, is_regular, make_folder, whole_folder, write_text, write_whole
 from lwisp.inference import channels_last, has_bf16
 from lwisp.isps import PyNET
 from lwisp.model import LWISP, LWISPConfig, Takes, center, initialize, pad_to_multiple
@@ -44,7 +46,10 @@ from lwisp.translation import PatchGAN
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-DAMAGED = (OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, struct.error, pickle.UnpicklingError)
+DAMAGED = (
+    OSError, RuntimeError, ValueError, ArithmeticError, EOFError, LookupError, TypeError, AttributeError,
+    struct.error, pickle.UnpicklingError,
+)  # fmt: skip
 """What torch raises over damaged files."""
 BETAS = (0.9, 0.99)  # a short memory of squared gradients: with 0.999 the network, which has no norms, ran away
 CASE_SIDE = 256  # px of the validation crops
@@ -69,29 +74,30 @@ def train(
     teacher, with such a folder of its own. `root` stands in for the recipe's folder, `data` for all that lies in it.
     Under torchrun every process takes its share of each batch. Raises `InputError`.
     """
-    recipe, fabric, data = _begin(recipe, output, root, device, data)
-    if recipe.architecture.takes != data.takes:
-        raise InputError(
-            f"{recipe.data} data go {WAYS[data.takes]}; expected an architecture with {STRUCTURES[data.takes]}"
-        )
-    teacher = _get_teacher(fabric, recipe, data, output) if recipe.beta else None
-    torch.manual_seed(recipe.seed)
-    network = build(recipe.architecture)
-    if isinstance(network, LWISP):
-        initialize(network, recipe.seed)
-    if recipe.start:
-        _begin_with(network, recipe.start)
-    _fit(fabric, recipe, data, Student(channels_last(network), teacher, recipe), run_folder(output))
-    facts: dict[str, Any] = {"recipe": _plain(recipe), "versions": _versions(), "pictures": len(data.names)}
-    if teacher is not None:
-        facts["teacher"] = {"sha256": digest_of(teacher.state_dict())}
-    return _finish(fabric, network, recipe, data, facts, output)
+    with _begin(recipe, output, root, device, data) as (recipe, fabric, data):
+        if recipe.architecture.takes != data.takes:
+            raise InputError(
+                f"{recipe.data} data go {WAYS[data.takes]}; expected an architecture with {STRUCTURES[data.takes]}"
+            )
+        facts: dict[str, Any] = {"recipe": _plain(recipe), "versions": _versions(), "pictures": len(data.names)}
+        teacher = None
+        if recipe.beta:
+            teacher = _get_teacher(fabric, recipe, data, output)
+            facts["teacher"] = {"sha256": digest_of(teacher.state_dict())}  # before it moves to a device
+        torch.manual_seed(recipe.seed)
+        network = build(recipe.architecture)
+        if isinstance(network, LWISP):
+            initialize(network, recipe.seed)
+        if recipe.start:
+            _begin_with(network, recipe.start)
+        objective = Student(channels_last(network), teacher, recipe)
+        return _learn(fabric, recipe, data, objective, facts, output)
 
 
 def train_teacher(recipe: Recipe, output: Path, root: Path | None = None, device: Device = "auto") -> Weights:
     """Train the teacher that a recipe's student would have, by itself; otherwise as `train`."""
-    recipe, fabric, data = _begin(recipe, output, root, device)
-    return _teach(fabric, recipe, data, output)
+    with _begin(recipe, output, root, device) as (recipe, fabric, data):
+        return _teach(fabric, recipe, data, output)
 
 
 def run_folder(output: Path) -> Path:
@@ -136,6 +142,9 @@ class Student(nn.Module):
                 parts["structure"] = structural = losses.structure(rgb, target, recipe.scales)
             if self.teacher is not None:
                 own, guide = ({name: x[name].float() for name in recipe.distill} for x in (blocks, guide))
+                if recipe.architecture.scale == 2:  # planes of half the size are not padded to the same pixels
+                    own = losses.within_frame(own, (planes.shape[-2], planes.shape[-1]))
+                    guide = losses.within_frame(guide, (target.shape[-2], target.shape[-1]))
                 parts["distillation"] = distilled = losses.distillation(own, guide, recipe.distill)
             loss = losses.overall(structural, parts["reconstruction"], distilled, recipe.alpha, recipe.beta)
         if self.critic is not None:
@@ -215,25 +224,59 @@ def step_seconds(recipe: Recipe, rounds: int = 3) -> float:
     return statistics.median(seconds[1:])
 
 
+@contextmanager
+def alone(run: Path, doing: str) -> Iterator[None]:
+    """Keep other processes out of a folder, which is made if need be; the system lets go of it when a process ends.
+
+    A folder that nothing came to lie in is gone afterwards. Raises `InputError` where another process has it.
+    """
+    from filelock import FileLock, Timeout
+
+    make_folder(run)
+    lock = FileLock(run / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"{run}: another process is {doing} there; wait for it, or name another --output") from error
+    except (OSError, NotImplementedError) as error:
+        raise OutputError(f"{run}: cannot be locked: {one_line(error)}") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if [entry.name for entry in os.scandir(run)] == ["lock"]:
+                (run / "lock").unlink()
+                run.rmdir()
+        lock.release()
+
+
+@contextmanager
 def _begin(
     recipe: Recipe, output: Path, root: Path | None, device: Device, data: Data | None = None
-) -> tuple[Recipe, "Fabric", Data]:
-    """Check what can be checked before any work; the recipe with what this machine and call decide."""
+) -> Iterator[tuple[Recipe, "Fabric", Data]]:
+    """Check what can be checked before any work; the recipe with what this machine and call decide.
+
+    From the first look at what the run folder holds to the end no other process works in it.
+    """
     run = run_folder(output)
     if output.exists() or not output.name:
         check_output(output)
-        if not (run / "state.pt").exists():
-            raise InputError(f"{output} exists already and is not of this run; name another --output")
     recipe = replace(recipe, root=root or recipe.root, precision=_precision(recipe, device))
     fabric = _start_fabric(recipe, device)
-    data = _open(recipe, run, fabric) if data is None else data
-    if fabric.is_global_zero:
-        for note in data.notes:
-            Console(stderr=True).print(note, highlight=False, markup=False, soft_wrap=True)
-        make_folder(run)
-        _write_facts(run, recipe, fabric.world_size)
-    fabric.barrier()
-    return recipe, fabric, data
+    first = fabric.is_global_zero
+    with alone(run, "training") if first else nullcontext():
+        if output.exists() and not (run / "state.pt").exists():
+            raise InputError(f"{output} exists already and is not of this run; name another --output")
+        if first:
+            for folder in (output.parent, run, run / "cache"):
+                clear_leftovers(folder)
+        data = _open(recipe, run, fabric) if data is None else data
+        if first:
+            for note in data.notes:
+                _say(note)
+            _write_facts(run, recipe, fabric.world_size)
+        fabric.barrier()
+        yield recipe, fabric, data
 
 
 def _get_teacher(fabric: "Fabric", recipe: Recipe, data: Data, output: Path) -> LWISP:
@@ -257,18 +300,19 @@ def _teach(fabric: "Fabric", recipe: Recipe, data: Data, output: Path) -> Weight
     initialize(network, recipe.seed)
     if fabric.is_global_zero:
         make_folder(run_folder(output))
+        clear_leftovers(run_folder(output))
     fabric.barrier()
-    _fit(fabric, plan, data, Teacher(network, plan), run_folder(output))
     facts = {"task": "clean targets to themselves (equation 7)", "recipe": _plain(plan), "versions": _versions()}
-    return _finish(fabric, network, plan, data, facts, output)
+    return _learn(fabric, plan, data, Teacher(network, plan), facts, output)
 
 
-def _finish(
-    fabric: "Fabric", network: LWISP | Baseline, recipe: Recipe, data: Data, facts: dict[str, Any], output: Path
+def _learn(
+    fabric: "Fabric", recipe: Recipe, data: Data, objective: "Student | Teacher", facts: dict[str, Any], output: Path
 ) -> Weights:
+    """Train the objective's network and write it with its card, whatever becomes of the scores and the log."""
+    network = objective.network
     card = Card(recipe.name, recipe.architecture, data.convention, recipe.licence, data.credits, facts)
-    if fabric.is_global_zero:
-        save(output, network, card)
+    _fit(fabric, recipe, data, objective, run_folder(output), lambda: save(output, network, card))
     return Weights(network.cpu().eval(), card)
 
 
@@ -291,19 +335,19 @@ def _begin_with(network: LWISP | Baseline, name: str) -> None:
 
 
 def _open(recipe: Recipe, run: Path, fabric: "Fabric") -> Data:
-    root, kind = recipe.root, recipe.data
-    if kind == "synthetic":
-        root, kind = run / "data", "zurich"
-        if fabric.is_global_zero and not root.exists():
-            make_folder(run)
-            made = synthetic.pictures(8, recipe.seed, 448, 448)
-            synthetic.write_zurich(root, {"train": made[:6], "test": made[6:]})
-        fabric.barrier()
     if recipe.by_level and fabric.world_size > 1:
         raise InputError("by_level trains in one process only; drop it, or torchrun")
     batch, rest = divmod(recipe.batch, fabric.world_size)
     if rest:
         raise InputError(f"a batch of {recipe.batch} does not part evenly over {fabric.world_size} processes")
+    root, kind = recipe.root, recipe.data
+    if kind == "synthetic":
+        root, kind = run / "data", "zurich"
+        if fabric.is_global_zero and not root.exists():
+            made = synthetic.pictures(8, recipe.seed, 448, 448)
+            with whole_folder(root) as folder:
+                synthetic.write_zurich(folder, {"train": made[:6], "test": made[6:]})
+        fabric.barrier()
     cache = run / "cache" if kind in ("sidd", "sidd-raw") else None
     if cache and fabric.is_global_zero:
         make_folder(cache)
@@ -312,18 +356,23 @@ def _open(recipe: Recipe, run: Path, fabric: "Fabric") -> Data:
     )
 
 
-def _fit(fabric: "Fabric", recipe: Recipe, data: Data, objective: Student | Teacher, run: Path) -> None:
-    """Train the objective's network to the end and leave its average in it; goes on from the state in `run`."""
+def _fit(
+    fabric: "Fabric", recipe: Recipe, data: Data, objective: Student | Teacher, run: Path, write: Callable[[], None]
+) -> None:
+    """Train the objective's network to the end and leave its average in it; goes on from the state in `run`.
+
+    The first process calls `write` as soon as that average is there, before the last scores and rows of the log.
+    """
     network = objective.network.train()
     learned = [value for value in objective.parameters() if value.requires_grad]  # the critic's too
     optimizer = torch.optim.AdamW(learned, lr=recipe.learning_rate, betas=BETAS, fused=True)
     wrapped, optimizer = fabric.setup(objective, optimizer)
     average = {name: value.clone() for name, value in network.state_dict().items()}
     state = State(recipe, data.names, network, average, optimizer, objective.critic)
-    start = state.resume(run / "state.pt")
+    start, row = state.resume(run / "state.pt")
+    check_output(run / "state.pt")
 
-    held_out = [_to(case, fabric) for case in data.cases(CASE_SIDE)]
-    world, rank = fabric.world_size, fabric.global_rank
+    world, rank, first = fabric.world_size, fabric.global_rank, fabric.is_global_zero
     loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
         data,  # type: ignore[arg-type]
         batch_size=None,
@@ -334,9 +383,12 @@ def _fit(fabric: "Fabric", recipe: Recipe, data: Data, objective: Student | Teac
     )
     sums: dict[str, Any] = {}
     began, waited, count = time.monotonic(), 0.0, 0
-    first = fabric.is_global_zero
-    with _alone(run, first), _progress(first) as progress, _Log(run, first) as log:
+    with _progress(first) as progress, _Log(run, first, start) as log:
+        judge = _Judge(fabric, recipe, data, objective, average, log)
         task = progress.add_task(recipe.name, total=recipe.steps, completed=start, note="")
+        if start < recipe.steps:
+            judge.prepare()
+            judge.report(row)  # what a killed process had no time to say
         batches = iter(loader)
         for done in range(start + 1, recipe.steps + 1):
             asked = time.monotonic()
@@ -348,37 +400,66 @@ def _fit(fabric: "Fabric", recipe: Recipe, data: Data, objective: Student | Teac
             _average(average, network, recipe.ema if recipe.start else min(recipe.ema, done / (9 + done)))
             sums = {name: sums.get(name, 0.0) + value for name, value in parts.items()}
             count += 1
-            last = done == recipe.steps
-            if done % recipe.checkpoint_every == 0 or last:
-                row: dict[str, Any] = {"step": done, **{name: float(total) / count for name, total in sums.items()}}
+            if done % recipe.checkpoint_every == 0 or done == recipe.steps:
+                row = {"step": done, **{name: float(total) / count for name, total in sums.items()}}
                 if not math.isfinite(row["loss"]):
                     raise InputError(f"the loss is {row['loss']} at step {done}; the last good state is in {run}")
+                if not all(bool(value.isfinite().all()) for value in average.values()):
+                    raise InputError(f"the network ran away by step {done}; the last good state is in {run}")
                 seconds = time.monotonic() - began
                 row |= {"rate": rate, "seconds": round(seconds, 1), "data_share": round(waited / seconds, 3)}
-                if fabric.is_global_zero:
-                    if done % recipe.validate_every == 0 or last:
-                        row |= _validate(objective, average, held_out, log, done)
-                    if last:
-                        whole = _validate(objective, average, (_to(case, fabric) for case in data.cases()), log, done)
-                        row |= {f"{name}_whole": value for name, value in whole.items()}
-                    state.save(run / "state.pt", done)
-                    log.write(row)
+                if first:
+                    state.save(run / "state.pt", done, row)
+                    if done < recipe.steps:
+                        judge.report(row)
                 sums, count = {}, 0
                 progress.update(task, note=f"loss {row['loss']:.4g}")
             progress.update(task, completed=done)
-    network.load_state_dict(average)
+        network.load_state_dict(average)
+        if first:
+            write()
+            judge.report(row)
 
 
-@contextmanager
-def _alone(run: Path, first: bool) -> Iterator[None]:
-    """Keep other runs out of a folder, in the first process; the system lets go of it when the process ends."""
-    from filelock import FileLock, Timeout
+class _Judge:
+    """Scores held-out pictures and writes rows of the log; what fails here is said and ends no run."""
 
-    try:
-        with FileLock(run / "lock", timeout=0) if first else nullcontext():
-            yield
-    except Timeout as error:
-        raise InputError(f"{run}: another process is training there; wait for it, or name another --output") from error
+    def __init__(
+        self,
+        fabric: "Fabric",
+        recipe: Recipe,
+        data: Data,
+        objective: Student | Teacher,
+        average: dict[str, Tensor],
+        log: "_Log",
+    ) -> None:
+        self.fabric, self.recipe, self.data, self.objective, self.average, self.log = (
+            fabric, recipe, data, objective, average, log,
+        )  # fmt: skip
+        self.held_out: list[Case] | None = None
+
+    def prepare(self) -> list[Case]:
+        """The middles of held-out pictures, on the device; read once. Raises `InputError`."""
+        if self.held_out is None:
+            self.held_out = [_to(case, self.fabric) for case in self.data.cases(CASE_SIDE)]
+        return self.held_out
+
+    def report(self, row: dict[str, Any] | None) -> None:
+        """Write the row of a checkpoint with its scores, in the first process, unless it stands in the log already."""
+        if row is None or not self.log.active or row["step"] <= self.log.last:
+            return
+        step = row["step"]
+        last = step == self.recipe.steps
+        try:
+            if last or step % self.recipe.validate_every == 0:
+                row = row | _validate(self.objective, self.average, self.prepare(), self.log, step)
+            if last:
+                cases = (_to(case, self.fabric) for case in self.data.cases())
+                whole = _validate(self.objective, self.average, cases, self.log, step)
+                row = row | {f"{name}_whole": value for name, value in whole.items()}
+        except Exception as error:  # a GPU too small for whole pictures, a file gone: hours of training are worth more
+            _say(f"step {step}: held-out pictures cannot be scored: {one_line(error)}")
+        self.log.write(row)
 
 
 def _step(
@@ -406,7 +487,7 @@ def _next(batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     try:
         return next(batches)
     except InputError as error:  # a worker's comes wrapped in its traceback
-        raise InputError(str(error).strip().rsplit("InputError: ", 1)[-1]) from error
+        raise type(error)(re.split(r"\b(?:Input|Output)Error: ", str(error).strip())[-1]) from error
 
 
 @torch.no_grad()
@@ -422,17 +503,19 @@ def _validate(
     """Mean PSNR of the averaged network by kind of case; the first picture of each kind goes to the log."""
     network, current = objective.network, objective.network.state_dict()
     current = {name: value.clone() for name, value in current.items()}
-    network.load_state_dict(average)
-    network.eval()
     scores: dict[str, list[float]] = {}
-    for case in cases:
-        rgb, target = objective.judge(case)
-        name = f"psnr_{case.kind}" if case.kind else "psnr"
-        if name not in scores:
-            log.show(f"{name} {case.name}", torch.cat([rgb, target], -1), step)
-        scores.setdefault(name, []).append(metrics.psnr(rgb, target))
-    network.load_state_dict(current)
-    network.train()
+    try:
+        network.load_state_dict(average)
+        network.eval()
+        for case in cases:
+            rgb, target = objective.judge(case)
+            name = f"psnr_{case.kind}" if case.kind else "psnr"
+            if name not in scores:
+                log.show(f"{name} {case.name}", torch.cat([rgb, target], -1), step)
+            scores.setdefault(name, []).append(metrics.psnr(rgb, target))
+    finally:
+        network.load_state_dict(current)
+        network.train()
     return {name: sum(values) / len(values) for name, values in scores.items()}
 
 
@@ -451,16 +534,21 @@ class State:
     optimizer: torch.optim.Optimizer
     critic: nn.Module | None = None
 
-    def resume(self, path: Path) -> int:
-        """Take up the state in a file, if there is one; gives the step to go on with. Raises `InputError`."""
+    def resume(self, path: Path) -> tuple[int, dict[str, Any] | None]:
+        """Take up the state in a file, if there is one: the step to go on with, and that one's row for the log.
+
+        Raises `InputError`.
+        """
         if not path.is_file():
-            return 0
+            return 0, None
         try:
             state = torch.load(path, weights_only=True, map_location="cpu")
-            step, names = int(state["step"]), state["names"]
+            step, names, row = int(state["step"]), list(state["names"]), state.get("row")
             recipe = _plain(TypeAdapter(Recipe).validate_python(state["recipe"]))  # fields of later are as by default
+            if step < 1 or not (row is None or int(row["step"]) == step):
+                raise ValueError(f"step {step}")
         except DAMAGED as error:
-            raise InputError(f"{path}: cannot go on from this file, it is damaged; delete its folder") from error
+            raise _damaged(path, error) from error
         now = _plain(self.recipe)
         changed = [key for key in now if key not in MAY_DIFFER and recipe[key] != now[key]]
         if changed:
@@ -469,18 +557,25 @@ class State:
             raise InputError(f"{path}: begun with other photos or pairs; name another --output")
         if step > self.recipe.steps:
             raise InputError(f"{path}: has {step} steps already, the recipe only {self.recipe.steps}")
-        self.network.load_state_dict(state["network"])
-        if self.critic is not None:
-            self.critic.load_state_dict(state["critic"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for name, value in state["average"].items():
-            self.average[name].copy_(value)
-        return step
+        try:
+            self.network.load_state_dict(state["network"])
+            if self.critic is not None:
+                self.critic.load_state_dict(state["critic"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            with torch.no_grad():
+                for name, value in self.average.items():
+                    if state["average"][name].shape != value.shape:  # copying would repeat what fits
+                        raise ValueError(f"{name}: {tuple(state['average'][name].shape)}")
+                    value.copy_(state["average"][name])
+        except DAMAGED as error:
+            raise _damaged(path, error) from error
+        return step, row
 
-    def save(self, path: Path, step: int) -> None:
-        """Write the state after a step; a process killed at any moment leaves a whole file."""
+    def save(self, path: Path, step: int, row: dict[str, Any] | None = None) -> None:
+        """Write the state after a step; a process killed at any moment leaves a whole file. Raises `OutputError`."""
         content = {
             "step": step,
+            "row": row,
             "recipe": _plain(self.recipe),
             "names": list(self.names),
             "network": self.network.state_dict(),
@@ -488,44 +583,120 @@ class State:
             "optimizer": self.optimizer.state_dict(),
             "critic": None if self.critic is None else self.critic.state_dict(),
         }
-        write_whole(path, lambda file: torch.save(content, file))
+
+        def write(file: BinaryIO) -> None:
+            try:
+                torch.save(content, file)
+            except RuntimeError as error:  # of torch's writer, over what the system said: the disk is full
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+
+        write_whole(path, write)
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    if isinstance(error, OSError) and error.errno is not None:
+        return InputError(f"{path}: cannot be read: {error.strerror}")
+    return InputError(f"{path}: cannot go on from this file, it is damaged; delete it, and training begins anew")
 
 
 class _Log:
-    """`log.jsonl` and TensorBoard's files in a run folder; silent in all processes but the first."""
+    """`log.jsonl` and TensorBoard's files in a run folder; silent in all processes but the first.
 
-    def __init__(self, run: Path, active: bool) -> None:
-        self.run, self.active = run, active
+    Rows behind the step that a run goes on with, and what a killed process wrote of one, are dropped. TensorBoard's
+    files are a convenience: where they fail that is said once.
+    """
+
+    def __init__(self, run: Path, active: bool, start: int) -> None:
+        self.path, self.active, self.start, self.last = run / "log.jsonl", active, start, 0
+        self.board: Any = None
 
     def __enter__(self) -> "_Log":
-        if self.active:
+        if not self.active:
+            return self
+        try:
+            known = is_regular(self.path)
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines() if known else []
+            kept = [line for line in lines if 0 < _step_of(line) <= self.start]
+            if kept != lines:
+                write_text(self.path, "".join(f"{line}\n" for line in kept))
+            self.last = _step_of(kept[-1]) if kept else 0
+            self.file = self.path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        try:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.file = (self.run / "log.jsonl").open("a", encoding="utf-8")
-            self.board = SummaryWriter(str(self.run / "tensorboard"))
+            self.board = SummaryWriter(str(self.path.with_name("tensorboard")))
+        except Exception as error:
+            self._give_up(error)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.active:
+        if not self.active:
+            return
+        with suppress(OSError):  # every row was flushed
             self.file.close()
-            self.board.close()
+        self._tell(lambda board: board.close())
 
     def write(self, row: dict[str, Any]) -> None:
-        self.file.write(json.dumps(row) + "\n")
-        self.file.flush()
+        try:
+            self.file.write(json.dumps(row) + "\n")
+            self.file.flush()
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        self.last = row["step"]
         for name, value in row.items():
             if name != "step":
-                self.board.add_scalar(name, value, row["step"])
+                self._tell(partial(_add_scalar, name=name, value=value, step=row["step"]))
 
     def show(self, name: str, picture: Tensor, step: int) -> None:
         shown = picture if len(picture) == 3 else picture[[0, 1, 3]]  # of planes R, Gr, B
-        self.board.add_image(name, shown.clamp(0, 1).cpu(), step)
+        shown = shown.clamp(0, 1).cpu()
+        self._tell(lambda board: board.add_image(name, shown, step))
+
+    def _tell(self, action: Callable[[Any], object]) -> None:
+        if self.board is not None:
+            try:
+                action(self.board)
+            except Exception as error:  # of its thread, whatever became of its files
+                self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self.board = None
+        _say(f"{self.path.with_name('tensorboard')}: no more is written there: {one_line(error)}")
+
+
+def _add_scalar(board: Any, name: str, value: float, step: int) -> None:
+    board.add_scalar(name, value, step)
+
+
+def last_row(log: Path) -> int:
+    """The step of the last row of a run's `log.jsonl`, 0 where there is none, or half of one."""
+    try:
+        return _step_of(log.read_text(encoding="utf-8", errors="replace").rpartition("\n")[0].rpartition("\n")[2])
+    except OSError:
+        return 0
+
+
+def _step_of(line: str) -> int:
+    """The step of a row of the log, 0 of what is none."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, LookupError):
+        return 0
+
+
+def _say(note: str) -> None:
+    Console(stderr=True).print(note, highlight=False, markup=False, soft_wrap=True)
 
 
 def _precision(recipe: Recipe, device: Device) -> Literal["bf16", "fp32"]:
+    """What a step computes in; "auto" is bf16 only where there are instructions for it: emulated it is slow."""
     if recipe.precision != "auto":
         return recipe.precision
-    return "bf16" if _accelerator(device) == "cuda" or has_bf16() else "fp32"
+    if _accelerator(device) == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if has_bf16() else "fp32"
 
 
 def _accelerator(device: Device) -> Literal["cpu", "cuda"]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from lwisp import formats, look, mosaic
 from lwisp.alignment import view
 from lwisp.checkpoint import InputConvention, digest_of
-from lwisp.errors import InputError
+from lwisp.errors import InputError, tell_failure
 from lwisp.files import write_whole
 from lwisp.inference import Engine
 from lwisp.look import Fitted, Samples
@@ -148,8 +148,18 @@ class Workshop:
 def look_at(pair: Pair, weights: str, convention: InputConvention, engine: Engine, run: Path) -> Photo:
     """A pair as its pixels, from what was kept in the run folder where it was looked at before.
 
-    `weights` is the SHA-256 of what the engine runs. Raises `InputError` where the pair cannot be used.
+    `weights` is the SHA-256 of what the engine runs. Raises `InputError` where the pair cannot be used, for whatever
+    reason: the others can.
     """
+    try:
+        return _look_at(pair, weights, convention, engine, run)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(tell_failure(pair.raw, error)) from error
+
+
+def _look_at(pair: Pair, weights: str, convention: InputConvention, engine: Engine, run: Path) -> Photo:
     try:
         content = [path.read_bytes() for path in (pair.raw, pair.jpeg) if path is not None]
     except OSError as error:

@@ -1,5 +1,6 @@
 """Shared material: small DNG files written by tifffile, a toy network, the bundled RAW."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import save_file
 
 import lwisp
 from lwisp.checkpoint import Card, InputConvention, Weights, save
 from lwisp.model import LWISP, LWISPConfig
+from lwisp.runtimes import need
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "samples" / "gopro_hero6_mural.dng"
@@ -24,6 +27,14 @@ TOY = LWISPConfig(width=4)
 WriteDng = Callable[..., Path]
 
 
+def require(package: str) -> Any:
+    """An optional package, imported as lwisp does, or it would report to its makers; the test is skipped without."""
+    try:
+        return need(package)
+    except lwisp.InputError as error:
+        pytest.skip(str(error), allow_module_level=True)
+
+
 def refusal(path: Path, action: Callable[..., object], *arguments: Any) -> str:
     """The one sentence in which an action refuses a file, which it names first."""
     with pytest.raises(lwisp.InputError) as caught:
@@ -32,6 +43,24 @@ def refusal(path: Path, action: Callable[..., object], *arguments: Any) -> str:
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
     return message
+
+
+def rubbish(folder: Path) -> list[Path]:
+    """What may lie among weights and is none; a pipe among it, that nobody writes to."""
+    places = {
+        name: folder / f"{name}.safetensors"
+        for name in ("pipe", "folder", "loop", "text", "empty", "head", "foreign", "cut", os.fsdecode(b"\xff"))
+    }
+    os.mkfifo(places["pipe"])
+    places["folder"].mkdir()
+    places["loop"].symlink_to(places["loop"])
+    places["text"].write_text("not weights")
+    places["empty"].touch()
+    places["head"].write_bytes((2**63).to_bytes(8, "little") + b"{}")
+    save_file({"tensor": torch.zeros(1)}, places["foreign"])
+    places["cut"].write_bytes(places["foreign"].read_bytes()[:-1])
+    places[os.fsdecode(b"\xff")].write_text("not weights")
+    return list(places.values())
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from lwisp import backends
+from tests.conftest import require
 
-openvino = pytest.importorskip("openvino")
+require("openvino")
 INPUTS = (torch.rand(1, 4, 16, 32),)
 
 
@@ -28,7 +29,7 @@ def forbid_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("compiled again")
 
-    monkeypatch.setattr(openvino, "convert_model", refuse)
+    monkeypatch.setattr(backends, "convert", refuse)
     monkeypatch.setattr(torch.onnx, "export", refuse)
 
 
@@ -40,7 +41,7 @@ def expected(net: nn.Module) -> Tensor:
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_a_second_start_does_not_compile_again(backend: backends.Name, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip(backend)
+    require(backend)
     net = module()
     first = backends.compile_module(backend, net, INPUTS, bf16=False)(*INPUTS).clone()
     assert torch.allclose(first, expected(net), atol=1e-5)
@@ -59,7 +60,7 @@ def test_a_second_start_does_not_compile_again(backend: backends.Name, monkeypat
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize("damage", ["short", "changed", "empty"])
 def test_a_damaged_cache_is_rebuilt(backend: backends.Name, damage: str, cache: Path) -> None:
-    pytest.importorskip(backend)
+    require(backend)
     net = module()
     backends.compile_module(backend, net, INPUTS, bf16=False)
     (file,) = cache.iterdir()

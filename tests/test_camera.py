@@ -10,18 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
 
 import lwisp
 from lwisp import camera, checkpoint, look, proof, synthetic, workshop
 from lwisp.checkpoint import LearnedPair
+from lwisp.errors import OutputError
 from lwisp.image import EXIF_IFD, read_rgb
 from lwisp.jobs import plan
 from lwisp.metrics import delta_e
 from lwisp.pairs import find_pairs
 from lwisp.pipeline import develop_files
 from lwisp.raw import read_raw
+from lwisp.training import run_folder
 from tests.conftest import SAMPLE
 
 CAMERA = "lwisp plain DNG"  # what synthetic files say of themselves
@@ -179,6 +182,59 @@ def test_a_full_disk_ends_it_and_leaves_nothing_behind(
     with pytest.raises(lwisp.InputError, match=r"cannot be written: No space left on device$"):
         camera.learn(folder, tmp_path / "own.safetensors")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_two_processes_do_not_learn_one_camera_at_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, elsewhere = tmp_path / "own.safetensors", tmp_path / "elsewhere"
+    for output in (None, own):
+        place = output or checkpoint.user_folder() / "lwisp-plain-dng.safetensors"
+        run = run_folder(place)
+        run.mkdir(parents=True)
+        with pytest.MonkeyPatch.context() as patch, FileLock(run / "lock"):
+            patch.setattr(workshop, "look_at", None)  # not one photo is looked at
+            with pytest.raises(lwisp.InputError, match=r"run: another process is learning there; wait for it, or name"):
+                camera.learn(folder, output)
+        assert [path.name for path in run.iterdir()] == ["lock"]
+        place.write_bytes(b"learned meanwhile")
+        with pytest.raises(lwisp.InputError, match="exists already"):
+            camera.learn(folder, output)
+        assert place.read_bytes() == b"learned meanwhile"
+        assert not run.exists()  # nothing came to lie there
+        place.unlink()
+    elsewhere.mkdir()
+    (elsewhere / "own.html").write_text("another's report")
+    with pytest.raises(lwisp.InputError, match=r"own\.html exists already"):
+        camera.learn(folder, own, elsewhere)
+
+
+def test_the_lock_is_held_to_the_end_and_let_go_of(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, seen = tmp_path / "own.safetensors", []
+
+    def look_at(*_: object) -> None:
+        with pytest.raises(Timeout):
+            FileLock(run_folder(own) / "lock").acquire(timeout=0)
+        seen.append("held")
+        raise OutputError("stopped")
+
+    monkeypatch.setattr(workshop, "look_at", look_at)
+    for _ in range(2):
+        with pytest.raises(lwisp.InputError, match="stopped"):
+            camera.learn(folder, own)
+    assert seen == ["held", "held"]
+
+
+def test_two_cameras_whose_files_would_have_one_name_are_not_mixed_up(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, refusals = find_pairs(folder)
+    pairs = [replace(pair, camera="相机" if index > 1 else "相機") for index, pair in enumerate(found)]
+    monkeypatch.setattr(camera, "find_pairs", lambda _: (pairs, refusals))
+    with pytest.raises(lwisp.InputError, match=r"camera\.safetensors would be another camera's too"):
+        camera.learn(folder)
 
 
 def test_one_pair_is_too_few_and_said_so(folder: Path, tmp_path: Path) -> None:

@@ -1,17 +1,20 @@
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import lwisp
+from lwisp import checkpoint
 from lwisp.baselines import Baseline, BaselineConfig
-from lwisp.checkpoint import Card, InputConvention, Weights, describe, load, names, save
+from lwisp.checkpoint import Camera, Card, InputConvention, Weights, describe, digest_of, load, names, of_camera, save
 from lwisp.inference import run
 from lwisp.model import LWISPConfig
-from tests.conftest import ROOT
+from tests.conftest import ROOT, rubbish
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -144,3 +147,74 @@ def test_a_truncated_file_is_refused(toy_file: Path) -> None:
     toy_file.write_bytes(toy_file.read_bytes()[:-100])
     with pytest.raises(lwisp.InputError, match="safetensors"):
         load(toy_file)
+
+
+class OnDevice(torch.Tensor):
+    """As on a GPU: numpy cannot see it, before it is fetched."""
+
+    def numpy(self, *, force: bool = False) -> Any:
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    def cpu(self, *_: Any, **__: Any) -> torch.Tensor:
+        return self.as_subclass(torch.Tensor)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int64])
+def test_a_digest_is_the_same_wherever_the_tensors_lie(dtype: torch.dtype) -> None:
+    values = torch.arange(24).to(dtype).reshape(2, 3, 2, 2)
+    expected = digest_of({"a": values, "b": values[0, 0, 0, 0]})
+    moved = values.as_subclass(OnDevice).contiguous(memory_format=torch.channels_last)
+    assert digest_of({"b": values[0, 0, 0, 0].as_subclass(OnDevice), "a": moved}) == expected
+    if dtype.is_floating_point:
+        assert digest_of({"a": torch.nn.Parameter(values), "b": values[0, 0, 0, 0]}) == expected
+
+
+@pytest.fixture
+def learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of learned weights, empty."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    folder = checkpoint.user_folder()
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_what_is_no_weights_is_left_out_of_a_cameras(learned: Path, toy: Weights) -> None:
+    """A pipe would be waited for without end, were it opened."""
+    left_out = rubbish(learned)
+    for name, style in (("old", ""), ("plain", "Standard"), ("other", "Vivid")):
+        camera = Camera("Lwisp Testcam", style)
+        save(learned / f"{name}.safetensors", toy.network, replace(toy.card, camera=camera))
+    for age, name in enumerate(("other", "plain", "old")):
+        os.utime(learned / f"{name}.safetensors", (age, age))
+    found, notes = of_camera("Lwisp Testcam", "Vivid")
+    assert [path.stem for path in found] == ["other", "old", "plain"]
+    assert sorted(note.split(" is left out: ")[0] for note in notes) == sorted(str(path) for path in left_out)
+    assert not any("\n" in note or note.count(str(learned)) > 1 for note in notes)
+    assert of_camera("Another") == ([], notes)
+
+
+def test_names_of_what_is_no_weights_are_told_and_refused(learned: Path) -> None:
+    rubbish(learned)
+    assert {"pipe", "folder", "loop", "text"} <= set(checkpoint.learned_names())
+    for name in ("pipe", "folder", "loop"):
+        for action in (load, describe, lambda name: checkpoint.read_card(learned / f"{name}.safetensors")):
+            with pytest.raises(lwisp.InputError, match="expected weights in a safetensors file, got"):
+                action(name)
+
+
+def test_without_a_home_there_are_no_learned_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setattr(Path, "home", home)
+    assert of_camera("Lwisp Testcam") == ([], [])
+    assert load("photo").card.name == "photo"
+    with pytest.raises(lwisp.InputError, match="no home folder"):
+        checkpoint.user_folder()
+
+
+def test_learned_weights_may_lie_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "lwisp").write_text("a file where a folder is expected")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert of_camera("Lwisp Testcam") == ([], [])

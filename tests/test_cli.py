@@ -14,6 +14,8 @@ from typer.testing import CliRunner, Result
 from lwisp.checkpoint import Camera, Card, Weights, load, save
 from lwisp.cli import app
 from lwisp.datasets import AS_SENSED
+from lwisp.developers import developers
+from lwisp.errors import log
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.raw import read_raw
 from tests.conftest import ROOT, WriteDng
@@ -29,7 +31,7 @@ def test_develop_writes_beside_the_raw(write_dng: WriteDng, toy_file: Path) -> N
     path = write_dng(MOSAIC, orientation=6)
     result = call("develop", path, "--weights", toy_file)
     assert result.exit_code == 0, result.output
-    with Image.open(path.with_suffix(".jpg")) as picture:
+    with Image.open(path.with_name("photo-lwisp.jpg")) as picture:
         assert picture.size == (40, 60)
         assert picture.getexif()[272] == "Testcam"
 
@@ -89,7 +91,7 @@ def test_bare_mosaics_are_developed_with_their_levels(toy_file: Path, tmp_path: 
     levels = ("--cfa", "BGGR", "--black-level", 63, "--white-level", 4095)
     result = call("develop", tmp_path / "mosaic.png", *levels, "--weights", toy_file)
     assert result.exit_code == 0, result.output
-    assert (tmp_path / "mosaic.jpg").is_file()
+    assert (tmp_path / "mosaic-lwisp.jpg").is_file()
     assert call("develop", tmp_path / "mosaic.png", "--cfa", "BGGR", "--weights", toy_file).exit_code == 2
 
 
@@ -100,7 +102,7 @@ def test_failed_files_are_named_at_the_end_and_the_exit_code_is_1(
     bad.write_bytes(good.read_bytes()[:2000])
     result = call("develop", bad, good, "--weights", toy_file)
     assert result.exit_code == 1
-    assert good.with_suffix(".jpg").is_file()
+    assert good.with_name("photo-lwisp.jpg").is_file()
     lines = result.stderr.splitlines()
     assert lines[-1] == "lwisp: 1 of 2 files failed"
     assert str(bad) in lines[-2]
@@ -237,7 +239,7 @@ def test_learned_weights_are_listed_picked_for_their_camera_and_removed(
     assert "weights testcam, the look of Lwisp Testcam" in result.stderr
     named = call("develop", path, "--weights", "testcam", "-o", tmp_path / "named.jpg")
     assert named.exit_code == 0, named.output
-    assert (tmp_path / "named.jpg").read_bytes() == path.with_suffix(".jpg").read_bytes()
+    assert (tmp_path / "named.jpg").read_bytes() == path.with_name("photo-lwisp.jpg").read_bytes()
     assert "Look of Lwisp Testcam Vivid" in call("weights", "show", "testcam").stdout
 
     assert call("weights", "remove", "testcam").exit_code == 0
@@ -263,3 +265,114 @@ def test_a_folder_that_teaches_nothing_is_refused(
     assert result.exit_code in (1, 2)
     assert (message or "a recipe takes --output") in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("jpeg", ["IMG_1.jpg", "IMG_1.JPG"])
+def test_a_cameras_jpeg_survives_whatever_is_asked_of_a_folder(
+    jpeg: str, write_dng: WriteDng, toy_file: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    write_dng(MOSAIC, name="photos/IMG_1.dng")
+    Image.fromarray(MOSAIC.astype(np.uint8)).save(folder / jpeg)
+    content = (folder / jpeg).read_bytes()
+    codes = [
+        call("develop", folder, "--weights", toy_file, *options).exit_code
+        for options in ((), ("--overwrite",), ("-o", folder, "--overwrite"))
+    ]
+    assert codes == [0, 0, 0]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([jpeg, "IMG_1-lwisp.jpg", "IMG_1.dng"])
+    assert (folder / jpeg).read_bytes() == content
+    named = call("develop", folder / "IMG_1.dng", "--weights", toy_file, "-o", folder / jpeg)
+    assert (named.exit_code, "--overwrite replaces it" in named.stderr) == (1, True)
+    assert (folder / jpeg).read_bytes() == content
+    assert (
+        call("develop", folder / "IMG_1.dng", "--weights", toy_file, "-o", folder / jpeg, "--overwrite").exit_code == 0
+    )
+
+
+EVIL = "a\x1b[2Jb\nlwisp: all is well\u202e"
+
+
+def test_names_are_shown_and_not_obeyed(write_dng: WriteDng, toy_file: Path, tmp_path: Path) -> None:
+    good = write_dng(MOSAIC, neutral=None, name=f"{EVIL}.dng")
+    done = call("develop", good, "--weights", toy_file)
+    assert done.exit_code == 0, done.output
+    assert r"a\x1b[2Jb\nlwisp: all is well\u202e.dng -> " in done.stderr
+    assert r"\u202e.dng: the file has no as-shot white balance" in done.stderr
+    folder = tmp_path / EVIL
+    folder.mkdir()
+    for result in (
+        done,
+        call("develop", good.with_suffix(".cr2"), "--weights", toy_file),
+        call("develop", folder, "--weights", toy_file),
+        call("develop", good, "--weights", tmp_path / f"{EVIL}.safetensors"),
+        call("denoise", good.with_suffix(".jpg")),
+        call("train", folder),
+        call("train", folder / "recipe.toml", "-o", tmp_path / "x.safetensors"),
+        call("weights", "show", f"{EVIL}.safetensors"),
+        call("compare", good.with_suffix(".cr2"), "-o", tmp_path / "page", "--charts", folder),
+    ):
+        assert r"\x1b[2Jb" in result.output
+        assert not {"\x1b", "\u202e"} & set(result.output)
+        assert not any(line.startswith("lwisp: all is well") for line in result.output.splitlines())
+
+
+def test_a_name_that_is_no_text_is_shown(tmp_path: Path, toy_file: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/no-\xff-text.dng")
+    command = [sys.executable, "-m", "lwisp", "develop", path, "--weights", str(toy_file), "--backend", "torch"]
+    done = subprocess.run(command, capture_output=True, check=False, cwd=ROOT)
+    assert done.returncode == 1
+    assert rb"no-\xff-text.dng" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_the_traceback_of_an_unforeseen_failure_is_shown_if_asked_for(
+    write_dng: WriteDng, toy_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_dng(MOSAIC)
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(log, "level", log.level)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("of an engine\nin two lines")
+
+    monkeypatch.setattr("lwisp.pipeline.develop_with", fail)
+    short, long = (call("develop", path, "--weights", toy_file, *options) for options in ((), ("-v",)))
+    assert (short.exit_code, long.exit_code) == (1, 1)
+    sentence = f"lwisp: {path}: failed for an unforeseen reason (RuntimeError: of an engine in two lines)"
+    assert short.stderr.splitlines() == [sentence, "lwisp: 1 of 1 files failed"]
+    assert "Traceback" in long.stderr
+    assert long.stderr.splitlines()[-2:] == short.stderr.splitlines()
+
+
+def test_finished_pictures_may_be_as_large_as_is_said(tmp_path: Path, toy_file: Path) -> None:
+    Image.fromarray(MOSAIC).save(tmp_path / "mosaic.png")
+    levels = ("--cfa", "BGGR", "--black-level", 63, "--white-level", 4095, "--weights", toy_file)
+    assert call("develop", tmp_path / "mosaic.png", *levels, "--max-pixels", 2400).exit_code == 0
+    for arguments in (("develop", *levels), ("denoise",), ("enhance",)):
+        verb, *options = arguments
+        result = call(verb, tmp_path / "mosaic.png", *options, "--max-pixels", 2399, "-o", tmp_path / "x.png")
+        assert (result.exit_code, "40x60 px" in result.stderr) == (1, True), result.output
+
+
+def test_overwriting_a_report_leaves_files_that_are_none(
+    photos: Path, write_dng: WriteDng, toy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("lwisp.compare.developers", lambda *arguments: developers(*arguments)[:3])
+    raw = write_dng(MOSAIC)
+    for verb, arguments, names in (
+        ("evaluate", (toy_file, "--data", photos, "--side", 168), ("sheet.png", "report.md", "rows.csv")),
+        ("compare", (raw, "--weights", toy_file), ("compare.png", "compare.html", "compare.csv")),
+    ):
+        for name in names:
+            folder = tmp_path / verb / name
+            folder.mkdir(parents=True)
+            (folder / name).write_text("mine")
+            result = call(verb, *arguments, "--output", folder, "--overwrite")
+            assert (result.exit_code, "was not written by lwisp" in result.stderr) == (2, True), result.output
+            assert [(path.name, path.read_text()) for path in folder.iterdir()] == [(name, "mine")]
+        for _ in range(2):
+            result = call(verb, *arguments, "--output", tmp_path / verb / "new", "--overwrite")
+            assert result.exit_code == 0, result.output

@@ -2,7 +2,9 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import colour
 import numpy as np
@@ -11,7 +13,7 @@ import rawpy
 from PIL import Image
 
 import lwisp
-from lwisp import compare, synthetic
+from lwisp import compare, developers, synthetic
 from lwisp.checkpoint import Weights
 from lwisp.datasets import to_tensor
 from lwisp.metrics import fit_look, psnr
@@ -126,3 +128,26 @@ def test_what_cannot_be_compared_is_refused_or_said(toy: Weights, write_dng: Wri
     comparison = compare.compare(toy, [path, bad], tmp_path / "page", overwrite=True)
     assert [str(bad) in failure for failure in comparison.failures] == [True]
     assert "bad.dng" in (tmp_path / "page" / "compare.md").read_text()
+
+
+def test_whatever_goes_wrong_with_one_tool_or_picture_the_others_are_compared(
+    toy: Weights, write_dng: WriteDng, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise RuntimeError("of a tool")
+
+    known = developers.developers(toy, "fp32")
+    tools = (known[0], replace(known[2], develop=fail), known[2])
+    monkeypatch.setattr(compare, "developers", lambda *_: tools)
+    sources = [write_dng(RNG.integers(64, 4000, (80, 90), dtype=np.uint16), name=f"{name}.dng") for name in "ab"]
+    done = compare.compare(toy, sources, tmp_path / "page", precision="fp32")
+    failures = [bool(row.failure) for row in done.rows]
+    assert failures == [False, False, True, True, False, False]
+    assert done.rows[2].failure == f"{sources[0]}: failed for an unforeseen reason (RuntimeError: of a tool)"
+
+    measure = compare._lay_on
+    monkeypatch.setattr(
+        compare, "_lay_on", lambda path, frame: fail() if frame.source == sources[0] else measure(path, frame)
+    )
+    done = compare.compare(toy, sources, tmp_path / "other", precision="fp32")
+    assert [bool(row.failure) for row in done.rows] == [True, False, True, True, True, False]

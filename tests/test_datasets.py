@@ -20,7 +20,7 @@ import lwisp
 from lwisp.checkpoint import InputConvention
 from lwisp.data import Crops
 from lwisp.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Pairs, PolyU, Zurich, held_out, to_float
-from lwisp.mosaic import CFAS
+from lwisp.mosaic import CFAS, pack
 from tests.conftest import WriteDng, refusal
 
 KEEP = InputConvention("keep", "none", "camera", "none")
@@ -443,7 +443,29 @@ def test_a_submission_to_sidd_holds_the_bytes_of_every_block(depth: type, tmp_pa
 
 COUNT, SIDE = 3, 6
 PATTERNS = ([[1, 2], [2, 3]], [[2, 1], [3, 2]], [[2, 3], [1, 2]])
+"""As MATLAB shows them: RGGB, GRBG, GBRG. Its pattern(1, 2) lies at [1, 0] in the file, as `turned` writes it."""
+RGGB = ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2))
+"""Row, column and color."""
 FLIPS: tuple[Callable[[NDArray[Any]], NDArray[Any]], ...] = (lambda crop: crop, np.fliplr, np.flipud)
+
+
+def turned(values: Any) -> NDArray[np.float64]:
+    """What MATLAB writes of a matrix: m(i, j), counted from 1, at [j - 1, i - 1]; without any of the reader's code."""
+    rows, columns = len(values), len(values[0])
+    return np.array([[values[i][j] for i in range(rows)] for j in range(columns)], np.float64)
+
+
+def write_dnd_info(root: Path, patterns: Any, boxes: Any) -> None:
+    """`info.mat` with the pattern and the boxes of each image, as MATLAB would show them."""
+    with h5py.File(root / "info.mat", "w") as file:
+        references: dict[str, list[Any]] = {"boundingboxes": [], "camera": []}
+        for index, (pattern, corners) in enumerate(zip(patterns, boxes, strict=True)):
+            file[f"#refs#/box{index}"] = turned(corners)
+            file[f"#refs#/camera{index}/pattern"] = turned(pattern)
+            references["boundingboxes"].append(file[f"#refs#/box{index}"].ref)
+            references["camera"].append(file[f"#refs#/camera{index}"].ref)
+        for name, found in references.items():
+            file.create_dataset(f"info/{name}", data=np.array([found], h5py.ref_dtype))
 
 
 @pytest.fixture
@@ -455,16 +477,11 @@ def dnd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         raw, srgb = rng.random((20, 31), np.float32), rng.random((20, 31, 3), np.float32)
         save_hdf5(tmp_path / "images_raw" / f"{index + 1:04d}.mat", "Inoisy", raw)
         save_hdf5(tmp_path / "images_srgb" / f"{index + 1:04d}.mat", "InoisySRGB", srgb)
-    with h5py.File(tmp_path / "info.mat", "w") as file:
-        boxes, cameras = [], []
-        for index in range(COUNT):
-            corners = np.stack([rng.integers(0, 7, 20) * 2 + 1, rng.integers(0, 12, 20) * 2 + 1], 1).astype(np.float64)
-            file[f"#refs#/box{index}"] = np.concatenate([corners, corners + SIDE - 1], 1).T
-            file[f"#refs#/camera{index}/pattern"] = np.array(PATTERNS[index], np.float64)
-            boxes.append(file[f"#refs#/box{index}"].ref)
-            cameras.append(file[f"#refs#/camera{index}"].ref)
-        file.create_dataset("info/boundingboxes", data=np.array([boxes], h5py.ref_dtype))
-        file.create_dataset("info/camera", data=np.array([cameras], h5py.ref_dtype))
+    boxes = []
+    for _ in range(COUNT):
+        corners = np.stack([rng.integers(0, 7, 20) * 2 + 1, rng.integers(0, 12, 20) * 2 + 1], 1).astype(np.float64)
+        boxes.append(np.concatenate([corners, corners + SIDE - 1], 1))
+    write_dnd_info(tmp_path, PATTERNS, boxes)
     return tmp_path
 
 
@@ -482,7 +499,7 @@ def public_crops(root: Path, image: int, folder: str, key: str) -> list[NDArray[
 
 
 @pytest.mark.parametrize("image", range(COUNT))
-def test_dnd_is_cut_and_flipped_as_its_own_loader_does(image: int, dnd: Path) -> None:
+def test_dnd_is_cut_as_its_own_loader_does_and_flipped_to_begin_with_red(image: int, dnd: Path) -> None:
     raw, srgb = DND(dnd, "raw").crops(image), DND(dnd, "rgb").crops(image)
     assert len(raw) == len(srgb) == 20
     for found, expected in zip(raw, public_crops(dnd, image, "images_raw", "Inoisy"), strict=True):
@@ -490,6 +507,38 @@ def test_dnd_is_cut_and_flipped_as_its_own_loader_does(image: int, dnd: Path) ->
         assert same(found, FLIPS[image](expected)[None])
     for found, expected in zip(srgb, public_crops(dnd, image, "images_srgb", "InoisySRGB"), strict=True):
         assert same(found, expected.transpose(2, 0, 1))
+
+
+def test_red_comes_out_of_dnd_as_red_whatever_the_pattern_and_the_box(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scene of red, green and blue patches, seen by every pattern; boxes begin at even and at odd places."""
+    monkeypatch.setattr(DND, "COUNT", COUNT)
+    patches = np.random.default_rng(0).permutation(np.eye(3, dtype=np.float32).repeat(20, 0)).reshape(6, 10, 3)
+    scene = patches.repeat(6, 0).repeat(6, 1)  # 36x60, each patch one pure color
+    boxes = [[1 + k % 5 * 3, 1 + k * 2 + k % 3, 1 + k % 5 * 3 + 11, 1 + k * 2 + k % 3 + 13] for k in range(20)]
+    rows, columns = np.indices(scene.shape[:2])
+    for index, pattern in enumerate(PATTERNS):
+        colors = np.array(pattern)[rows % 2, columns % 2] - 1  # 1 is red, 2 green, 3 blue
+        mosaic = np.take_along_axis(scene, colors[..., None], 2)[..., 0]
+        save_hdf5(tmp_path / "images_raw" / f"{index + 1:04d}.mat", "Inoisy", mosaic)
+    write_dnd_info(tmp_path, PATTERNS, [boxes] * COUNT)
+    dataset = DND(tmp_path, "raw")
+    for image in range(COUNT):
+        crops = dataset.crops(image)
+        for crop, (top, left, bottom, right) in zip(crops, boxes, strict=True):
+            shown = scene[top - 1 : bottom, left - 1 : right]
+            planes = [
+                np.stack([turn[row::2, column::2, color] for row, column, color in RGGB])
+                for turn in (shown, shown[::-1], shown[:, ::-1], shown[::-1, ::-1])
+            ]
+            assert any(np.array_equal(pack(crop[0]).numpy(), expected) for expected in planes), (image, top, left)
+            exchanged = [expected[[3, 1, 2, 0]] for expected in planes]
+            assert not any(np.array_equal(pack(crop[0]).numpy(), wrong) for wrong in exchanged)
+        dataset.write_results(tmp_path, image, crops)
+        found = loadmat(tmp_path / f"{image + 1:04d}.mat")["Idenoised"]
+        for index, noisy in enumerate(public_crops(tmp_path, image, "images_raw", "Inoisy")):
+            assert np.array_equal(found[0, index], noisy)  # as the file has it, pattern and box
 
 
 @pytest.mark.parametrize("image", range(COUNT))
@@ -547,6 +596,10 @@ def test_a_damaged_info_of_dnd_is_named(dnd: Path) -> None:
     with h5py.File(path, "a") as file:
         file["#refs#/camera1/pattern"][...] = [[3, 2], [2, 1]]
     assert "image 2 has the unknown Bayer pattern (3, 2, 2, 1)" in refusal(path, DND, dnd)
+    path.write_bytes(content)
+    with h5py.File(path, "a") as file:
+        file["#refs#/box1"][3, 0] += 1
+    assert "expected boxes of even sides for image 2" in refusal(path, DND, dnd)
     for corner in (np.nan, 0, 30):  # top of the second box: nowhere, before the first row, below its bottom
         path.write_bytes(content)
         with h5py.File(path, "a") as file:

@@ -18,7 +18,7 @@ import lwisp
 from lwisp import color, developers
 from lwisp.checkpoint import InputConvention, Weights
 from lwisp.developers import Developer
-from lwisp.image import orient, read_rgb
+from lwisp.image import orient, read_rgb, write_rgb
 from lwisp.jobs import Job
 from lwisp.pipeline import prepare
 from lwisp.raw import NOISE_PROFILE
@@ -98,8 +98,10 @@ def test_a_cameras_jpeg_is_found_beside_the_raw_or_in_it(toy: Weights, write_dng
     path = write_dng(MOSAIC, orientation=6)
     assert "there is no JPEG" in find("camera", toy).develop([Job(path, tmp_path / "none.png", "png")])[path]
     Image.new("RGB", (24, 33), "green").save(path.with_suffix(".JPG"))
+    write_rgb(path.with_suffix(".jpg"), np.zeros((33, 24, 3), np.float32), "jpg")  # which is none of the camera's
     (beside,) = run("camera", toy, path)
     assert beside.shape == (66, 48, 3)
+    assert beside[..., 1].min() > 100
     (inside,) = run("camera", toy, Path(shutil.copy(SAMPLE.parent / "CRW_0117.CRW", tmp_path)))
     jpeg = lwisp.read_raw(SAMPLE.parent / "CRW_0117.CRW").jpeg
     with Image.open(io.BytesIO(jpeg or b"")) as picture:

@@ -188,6 +188,10 @@ def test_results_for_sidds_server_are_the_denoised_blocks(
     assert np.array_equal(found, to_integer(retouch(denoiser, blocks[0, 1], "fp32", "torch"), 8))
     with pytest.raises(lwisp.InputError, match="exists already"):
         evaluation.submit(denoiser, tmp_path, "sidd/benchmark", tmp_path / "out", "fp32")
+    evaluation.submit(denoiser, tmp_path, "sidd/benchmark", tmp_path / "out", "fp32", overwrite=True)
+    (tmp_path / "out" / "SubmitSrgb.csv").write_text("a table of another kind")
+    with pytest.raises(lwisp.InputError, match="was not written by lwisp"):
+        evaluation.submit(denoiser, tmp_path, "sidd/benchmark", tmp_path / "out", "fp32", overwrite=True)
 
 
 def test_results_for_dnds_server_are_the_denoised_crops(
@@ -202,6 +206,11 @@ def test_results_for_dnds_server_are_the_denoised_crops(
     assert np.allclose(loadmat(tmp_path / "out" / "0002.mat")["Idenoised"][0, 4], expected, atol=1e-5)
     with pytest.raises(lwisp.InputError, match="exists already"):
         evaluation.submit(denoiser, tmp_path, "dnd", tmp_path / "out", "fp32")
+    assert evaluation.is_result(tmp_path / "out" / "0001.mat")
+    noisy = (tmp_path / "images_srgb" / "0001.mat").read_bytes()
+    with pytest.raises(lwisp.InputError, match="was not written by lwisp"):  # the dataset itself
+        evaluation.submit(denoiser, tmp_path, "dnd", tmp_path / "images_srgb", "fp32", overwrite=True)
+    assert (tmp_path / "images_srgb" / "0001.mat").read_bytes() == noisy
 
 
 def test_what_does_not_fit_is_refused(toy: Weights, denoiser: Weights, photos: Path) -> None:

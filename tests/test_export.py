@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor
@@ -22,6 +21,9 @@ from lwisp.model import LWISP, LWISPConfig
 from lwisp.runtimes import SEAL_KEY, need, openvino_core, seal
 from tests.conftest import SAMPLE, TOY
 from tests.test_cli import call
+from tests.test_threads import RAWS, check_pictures
+
+onnxruntime = need("onnxruntime")
 
 SIZES = ((2, 3), (33, 50), (96, 65))
 RETOUCHING = LWISPConfig(3, 4, upsample=False, residual=True)
@@ -207,6 +209,16 @@ def test_develop_takes_an_exported_file(folder: Path, tmp_path: Path) -> None:
         result = call("develop", SAMPLE, "--weights", folder / name, "-o", output)
         assert result.exit_code == 0, result.output
         assert output.is_file()
+
+
+@pytest.mark.parametrize("name", ["free.onnx", "free.xml"])
+def test_every_thread_gets_its_own_picture_of_an_export(folder: Path, name: str) -> None:
+    check_pictures(lwisp.Developer(load(folder / name)), lwisp.Developer(load(folder / name)), RAWS)
+    shared = load(folder / name)  # and where two have loaded it once
+    check_pictures(lwisp.Developer(shared), lwisp.Developer(shared), RAWS)
+    developer = lwisp.Developer(copy.deepcopy(shared), threads=2)
+    assert "on 2 threads" in developer.engine.description
+    assert np.abs(developer.develop(RAWS[0]) - lwisp.develop(shared, RAWS[0])).max() < 1e-5
 
 
 def test_weights_that_add_to_their_input_are_exported_too(tmp_path: Path) -> None:

@@ -225,3 +225,21 @@ def test_a_picture_is_decoded_once_and_again_when_it_changes(tmp_path: Path) -> 
     for _ in range(2):
         formats.remember(path, read, None)
     assert decoded == 4
+
+
+def test_what_lies_damaged_in_a_cache_is_decoded_anew(tmp_path: Path) -> None:
+    path, cache = write(tmp_path / "a.png"), tmp_path / "cache"
+    cache.mkdir()
+
+    def read(source: Path) -> NDArray[np.uint8]:
+        return np.array(Image.open(source))
+
+    expected = formats.remember(path, read, cache).copy()
+    (kept,) = cache.iterdir()
+    whole = kept.read_bytes()
+    for content in (b"", b"no array", whole[:40], whole[:-5]):
+        kept.write_bytes(content)
+        assert np.array_equal(formats.remember(path, read, cache), expected)
+        assert kept.read_bytes() == whole
+    path.unlink()
+    assert "cannot be read: No such file" in refusal(path, formats.remember, path, read, cache)

@@ -11,7 +11,7 @@ from lwisp.checkpoint import InputConvention, Weights
 from lwisp.inference import Backend, prepare, run
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.pipeline import Planes
-from tests.conftest import ROOT, TOY
+from tests.conftest import ROOT, TOY, require
 
 BACKENDS = ("torch", "openvino", "onnxruntime")
 
@@ -31,7 +31,7 @@ def plain(network: LWISP, planes: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("size", [(1, 1), (1, 37), (33, 50)])
 def test_every_back_end_gives_the_network_s_pixels(backend: Backend, size: tuple[int, int], network: LWISP) -> None:
     if backend != "torch":
-        pytest.importorskip(backend)
+        require(backend)
     planes = torch.rand(4, *size)
     engine = prepare(network, backend, "fp32")
     rgb = engine(planes)
@@ -49,7 +49,7 @@ def test_windows_do_not_show(
     backend: Backend, precision: inference.Precision, network: LWISP, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if backend != "torch":
-        pytest.importorskip(backend)
+        require(backend)
     if (backend, precision) == ("onnxruntime", "bf16"):
         pytest.skip("computes in fp32 only")
     planes = torch.rand(4, 171, 190)
@@ -64,7 +64,7 @@ def test_windows_do_not_show(
 @pytest.mark.parametrize("name", ["CRW_0101.CRW", "CRW_0117.CRW", "gopro_hero6_mural.dng"])
 def test_bf16_stays_within_55_db_of_fp32_on_real_files(backend: Backend, name: str) -> None:
     if backend != "torch":
-        pytest.importorskip(backend)
+        require(backend)
     frame = Planes(lwisp.read_raw(ROOT / "samples" / name), InputConvention())
     height, width = frame.shape[1:]
     planes = frame.read(slice(0, height), slice(0, width))[
@@ -96,7 +96,7 @@ def test_a_back_end_that_is_not_installed_is_named_or_left_out(network: LWISP, m
 def test_a_back_end_that_fails_is_left_by_auto_and_named_otherwise(
     network: LWISP, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("openvino")
+    require("openvino")
 
     def fail(*_: object) -> None:
         raise backends.CompileError("openvino: no such processor")
@@ -140,6 +140,48 @@ def test_planes_that_are_not_finite_are_refused(value: float, network: LWISP) ->
         run(network, planes)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("window", [None, 96], ids=["whole", "windows"])
+@pytest.mark.parametrize("residual", [False, True], ids=["raw", "rgb"])
+def test_a_network_whose_numbers_overflow_gives_no_picture(
+    backend: Backend, window: int | None, residual: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if backend != "torch":
+        require(backend)
+    torch.manual_seed(0)
+    network = LWISP(LWISPConfig(3, 4, upsample=False, residual=True) if residual else TOY).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1e9)
+        if residual:
+            network.out.bias.fill_(torch.inf)  # type: ignore[union-attr]
+    engine = prepare(network, backend, "fp32")
+    monkeypatch.setattr(engine, "_choose_window", lambda *_: window)
+    frame = inference._Whole(torch.rand(network.config.in_channels, 130, 100))
+    scale = network.config.scale
+    for kind in (np.float32, np.uint8):
+        picture = np.zeros((130 * scale, 100 * scale, 3), kind)
+        with pytest.raises(lwisp.InputError, match=f"got NaN or infinity by {backend} in fp32: take other weights"):
+            engine.develop(frame, picture)
+    assert not engine._running
+
+
+def test_infinity_that_would_be_cut_off_is_no_picture() -> None:
+    network = LWISP(LWISPConfig(3, 4, upsample=False, residual=True)).eval()
+    with torch.no_grad():
+        network.out.bias[1] = torch.inf  # type: ignore[index]
+    with pytest.raises(lwisp.InputError, match="in bf16: take --precision fp32, or other weights"):
+        run(network, torch.rand(3, 40, 50), "bf16", "torch", passes=2)
+
+
+def test_a_gpu_that_only_emulates_bf16_does_not_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert not inference.has_bf16()
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    assert inference.has_bf16()
+
+
 @pytest.mark.parametrize("memory", [0.0, -1.0, float("nan"), float("inf")])
 def test_impossible_bounds_are_refused(memory: float, network: LWISP) -> None:
     with pytest.raises(lwisp.InputError, match="expected a memory bound above 0 GB"):
@@ -171,7 +213,7 @@ def test_memory_is_plausible() -> None:
 
 
 def test_networks_of_equal_weights_but_other_choices_are_not_mixed_up() -> None:
-    pytest.importorskip("openvino")
+    require("openvino")
     torch.manual_seed(0)
     planes = torch.rand(4, 20, 30)
     adds = LWISP(TOY)

@@ -3,8 +3,10 @@ import math
 import pytest
 import torch
 from torch.nn import functional
+from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
 
 from lwisp import losses
+from lwisp.model import pad_to_multiple
 
 
 def picture(*values: float) -> torch.Tensor:
@@ -69,6 +71,29 @@ def test_equation_6_averages_a_teacher_of_twice_the_size() -> None:
     assert float(losses.distillation(student, teacher, ("up2",))) == pytest.approx((1 - 3) ** 2)
 
 
+@pytest.mark.parametrize("crop", [100, 192, 200, 36])
+def test_equation_6_compares_the_same_pixels_whatever_the_crop(crop: int) -> None:
+    """What both show of the target's pixels differs nowhere, though planes are padded to other pixels than pictures."""
+    picture = torch.rand(1, 1, crop, crop, generator=torch.Generator().manual_seed(0))
+    seen = pixel_shuffle(pad_to_multiple(pixel_unshuffle(picture, 2)), 2)
+    shown = pad_to_multiple(picture)
+    student = {"up2": avg_pool2d(seen, 4), "up3": avg_pool2d(seen, 2), "up4": seen}
+    teacher = {"up2": avg_pool2d(shown, 2), "up3": shown, "up4": shown}
+    own = losses.within_frame(student, (crop // 2, crop // 2))
+    guide = losses.within_frame(teacher, (crop, crop))
+    assert [block.shape[-1] for block in own.values()] == [crop // 4, crop // 2, crop]
+    assert float(losses.distillation(own, guide, ("up2", "up3", "up4"))) < 1e-12
+    if crop == 192:  # nothing is padded, nothing cut
+        assert all(torch.equal(own[name], student[name]) and torch.equal(guide[name], teacher[name]) for name in own)
+
+
+def test_a_frame_that_ends_within_a_pixel_of_a_block_is_refused() -> None:
+    blocks = {"down4": torch.rand(1, 4, 7, 7)}
+    with pytest.raises(ValueError, match=r"a frame of \(100, 100\) px ends within a pixel of down4, \(7, 7\)"):
+        losses.within_frame(blocks, (100, 100))
+    assert losses.within_frame(blocks, (96, 112))["down4"].shape == (1, 4, 7, 7)
+
+
 def test_equation_3_weighs_its_parts() -> None:
     parts = (torch.tensor(0.5), torch.tensor(0.1), torch.tensor(2.0))
     assert float(losses.overall(*parts, alpha=0.4, beta=0.05)) == pytest.approx(0.1 + 0.4 * 0.5 + 0.05 * 2)
@@ -79,6 +104,7 @@ def test_equation_7_is_the_mean_square_with_structure() -> None:
     target, rgb = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16)
     square = float((rgb - target).pow(2).mean())
     assert float(losses.teaching(rgb, target, gamma=0, scales=1)) == pytest.approx(square)
+    assert float(losses.teaching(rgb, target, gamma=0)) == pytest.approx(square)  # too small for five scales
     structure = float(losses.structure(rgb, target, 1))
     assert float(losses.teaching(rgb, target, gamma=0.3, scales=1)) == pytest.approx(square + 0.3 * structure)
 

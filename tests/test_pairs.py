@@ -280,3 +280,47 @@ def test_folders_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "scandir", deny)
     assert "Permission denied" in refusal(tmp_path, find_pairs, tmp_path)
+
+
+def test_what_lwisp_made_is_never_taken_for_the_cameras(tmp_path: Path, write_dng: WriteDng) -> None:
+    mosaic = np.random.default_rng(0).integers(0, 4000, (64, 64)).astype(np.uint16)
+    picture, own = Image.new("RGB", (64, 64)), taken(program="lwisp 0.1.0")
+    tag = ((306, "s", 0, TIME, True),)
+    for name in ("both", "other", "own", "edited"):
+        write_dng(mosaic, name=f"{name}.dng", extra=tag)
+    for name, exif in {
+        "both.JPG": taken(),
+        "both.jpg": own,
+        "both-lwisp.jpg": own,
+        "other.jpg": own,
+        "other.jpeg": taken(),
+        "own.jpg": own,
+        "edited.JPG": taken(),
+        "edited.jpg": taken(program="GIMP 2.10"),
+    }.items():
+        (tmp_path / name).write_bytes(jpeg(picture, exif))
+    shutil.copy(S40, tmp_path)
+    (tmp_path / "CRW_0117.jpg").write_bytes(jpeg(picture, own))
+    found, (refused,) = find_pairs(tmp_path)
+    names = {pair.raw.name: pair.jpeg and pair.jpeg.name for pair in found}
+    expected = {"both.dng": "both.JPG", "other.dng": "other.jpeg", "edited.dng": "edited.JPG", "CRW_0117.CRW": None}
+    assert names == expected  # of the last the JPEG inside
+    assert (refused.path.name, "none inside" in refused.reason) == ("own.dng", True)
+
+
+def test_whatever_is_wrong_with_one_photo_the_others_are_paired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.crw", "b.crw", "c.crw"):
+        shutil.copy(S40, tmp_path / name)
+    read = lwisp.raw.read_preview
+
+    def fail(path: Path) -> object:
+        if path.name == "b.crw":
+            raise MemoryError
+        return read(path)
+
+    monkeypatch.setattr(pairs, "read_preview", fail)
+    found, (refused,) = find_pairs(tmp_path)
+    assert [pair.raw.name for pair in found] == ["a.crw", "c.crw"]
+    assert refused.reason == f"{tmp_path / 'b.crw'}: there is not enough memory for it"

@@ -1,5 +1,3 @@
-import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +8,13 @@ from PIL import Image
 
 import lwisp
 from lwisp import checkpoint, color, inference, mosaic, pipeline, unprocess
-from lwisp.checkpoint import Card, InputConvention, Weights
+from lwisp.checkpoint import Camera, Card, InputConvention, Weights, save
 from lwisp.image import orient
-from lwisp.jobs import plan
+from lwisp.jobs import Outcome, plan
 from lwisp.model import LWISP, TEACHER
 from lwisp.mosaic import CFA, CFAS
 from lwisp.raw import RawImage, read_mosaic
-from tests.conftest import SAMPLE, WriteDng
+from tests.conftest import SAMPLE, WriteDng, rubbish
 
 RNG = np.random.default_rng(0)
 
@@ -177,7 +175,7 @@ def test_jobs_are_planned_as_users_expect(tmp_path: Path) -> None:
         (a, out / "a.png"),
         (b, out / "b.png"),
     ]
-    assert plan([a], None, None)[0].output == folder / "a.jpg"
+    assert plan([a], None, None)[0].output == folder / "a-lwisp.jpg"
     assert plan([a], tmp_path / "x.TIF", None)[0].format == "tiff"
     assert plan([a], tmp_path / "x.png", "png16")[0].format == "png16"
     with pytest.raises(lwisp.InputError, match="names one picture for 2 files"):
@@ -232,23 +230,6 @@ def test_files_come_in_their_order_and_as_alone(
     assert (tmp_path / "alone.png").read_bytes() == (tmp_path / "out" / "3.png").read_bytes()
 
 
-def test_nothing_is_read_while_an_outcome_is_looked_at(toy: Weights, write_dng: WriteDng, tmp_path: Path) -> None:
-    """Else what is printed of it would be lost: stderr is closed while LibRaw reads."""
-    raws = [write_dng(RNG.integers(64, 4000, (40, 60), dtype=np.uint16), name=f"{index}.dng") for index in range(4)]
-    reading = threading.Event()
-
-    def read(path: Path) -> RawImage:
-        reading.set()
-        time.sleep(0.3)
-        raw = lwisp.read_raw(path)
-        reading.clear()
-        return raw
-
-    for outcome in pipeline.develop_files(toy, plan(raws, tmp_path / "out", None), read=read, backend="torch"):
-        assert not outcome.error
-        assert not reading.is_set()
-
-
 def test_stopping_in_a_folder_leaves_whole_pictures_only(toy: Weights, write_dng: WriteDng, tmp_path: Path) -> None:
     raws = [write_dng(RNG.integers(64, 4000, (40, 60), dtype=np.uint16), name=f"{index}.dng") for index in range(5)]
     outcomes = pipeline.develop_files(toy, plan(raws, tmp_path / "out", None), backend="torch")
@@ -265,7 +246,7 @@ def test_a_picture_never_takes_the_place_of_its_raw(toy: Weights, tmp_path: Path
     path = tmp_path / "mosaic.png"
     Image.fromarray(RNG.integers(64, 4000, (40, 60), dtype=np.uint16)).save(path)
     content = path.read_bytes()
-    jobs = plan([path], None, "png")
+    jobs = plan([path], path, None, frozenset([".png"]))
     outcomes = pipeline.develop_files(toy, jobs, overwrite=True, read=lambda path: read_mosaic(path, "RGGB", 0, 4095))
     assert "is the file itself" in next(outcomes).error
     assert path.read_bytes() == content
@@ -314,3 +295,42 @@ def test_hot_and_dead_photosites_leave_no_dots(photo: Weights) -> None:
 
 def test_shipped_weights_are_found_by_name() -> None:
     assert checkpoint.find("photo").is_file()
+
+
+def test_rubbish_among_learned_weights_stops_nobody(
+    toy: Weights, write_dng: WriteDng, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    folder = checkpoint.user_folder()
+    folder.mkdir(parents=True)
+    raws = [write_dng(RNG.integers(64, 4000, (40, 60), dtype=np.uint16), name=f"{index}.dng") for index in range(3)]
+    files = rubbish(folder)
+    broken, rgb = folder / "broken.safetensors", folder / "rgb.safetensors"
+    camera = Camera("Lwisp Testcam")
+    save(broken, toy.network, replace(toy.card, camera=camera))
+    broken.write_bytes(broken.read_bytes()[:-2] + b"ab")  # its card is sound, its tensors are not
+    save(
+        rgb,
+        LWISP(replace(TEACHER, width=4)),
+        Card("rgb", replace(TEACHER, width=4), InputConvention(), "MIT", camera=camera),
+    )
+    files += [broken, rgb]
+
+    def outcomes(name: str) -> list[Outcome]:
+        return list(pipeline.develop_files(pipeline.pick, plan(raws, tmp_path / name, "png"), backend="torch"))
+
+    made = outcomes("photo")
+    assert [(outcome.error, outcome.weights) for outcome in made] == [("", "photo")] * 3
+    told = [sum(f"{path} is left out: " in note for note in outcome.notes) for outcome in made for path in files]
+    assert told == [1] * len(files) + [0] * 2 * len(files)  # once, with the first
+    assert pipeline.pick(lwisp.read_raw(raws[0])).notes == tuple(made[0].notes)
+    save(folder / "mine.safetensors", toy.network, replace(toy.card, camera=camera))
+    assert [outcome.weights for outcome in outcomes("mine")] == ["toy"] * 3
+    with pytest.raises(lwisp.InputError, match="SHA-256 differs"):
+        lwisp.load(broken)
+
+
+def test_weights_are_picked_without_notes_where_all_is_well(write_dng: WriteDng) -> None:
+    raw = lwisp.read_raw(write_dng(RNG.integers(64, 4000, (40, 60), dtype=np.uint16)))
+    assert pipeline.pick(raw).notes == ()
+    assert pipeline.pick(raw) is pipeline.pick(raw)

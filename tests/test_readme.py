@@ -42,7 +42,7 @@ def test_the_commands_of_the_readme_run(here: Path) -> None:
     for arguments in develop:
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, result.output
-    assert {"photo.jpg", "photo.png", "finished"} <= {path.name for path in here.iterdir()}
+    assert {"photo-lwisp.jpg", "photo.png", "finished"} <= {path.name for path in here.iterdir()}
     assert [path.name for path in (here / "finished").iterdir()] == ["photo.tif"]
 
 

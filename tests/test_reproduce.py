@@ -197,3 +197,27 @@ def test_the_phone_is_dark_and_not_balanced() -> None:
     packed = synthetic.sense(gray, torch.tensor([0.5]), torch.Generator().manual_seed(0)).mean((0, 2, 3))
     assert float(packed[0] / packed[1]) == pytest.approx(1 / 2.0, rel=0.05)
     assert float(packed[3] / packed[1]) == pytest.approx(1 / 1.7, rel=0.05)
+
+
+def test_a_crop_that_a_variant_cannot_be_distilled_from_is_refused_before_any_work(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    plan = replace(recipe, crop=68)
+    with pytest.raises(lwisp.InputError, match=r"does not fit 'down1 \+ down2 \+ down3': .* take 64 or 80"):
+        reproduce.reproduce("distillation", plan, tmp_path / "toys", tmp_path / "results", runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_killed_after_its_weights_says_its_last_row_when_it_is_asked_for(recipe: Recipe, tmp_path: Path) -> None:
+    plan = replace(recipe, root=tmp_path / "toys", architecture=TOY, beta=0.0, steps=2)
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    first = reproduce._run(plan, runs, "toy", "cpu")
+    (log,) = runs.glob("*.run/log.jsonl")
+    rows = log.read_text()
+    for left in ("", rows.splitlines(keepends=True)[0], rows[:-5]):
+        log.write_text(left)
+        again = reproduce._run(plan, runs, "toy", "cpu")
+        assert again.sha256 == first.sha256
+        assert [json.loads(row)["step"] for row in log.read_text().splitlines()][-1] == 2
+        assert "psnr_whole" in json.loads(log.read_text().splitlines()[-1])

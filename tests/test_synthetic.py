@@ -1,6 +1,9 @@
 """What is made of pictures: in the layout of its dataset, fit to be opened as one, and true to the pictures."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 import numpy as np
@@ -11,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 import lwisp
+from lwisp import files as files_module
 from lwisp import synthetic
 from lwisp.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Zurich
 from lwisp.pairs import align, find_pairs
@@ -105,6 +109,11 @@ def test_a_synthetic_dnd_opens_as_dnd(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "images_srgb" / "0050.mat") as file:
         first = np.array(file["InoisySRGB"]).T[:8, :8]
     assert np.array_equal(crops[0].numpy(), first.transpose(2, 0, 1))
+    with h5py.File(tmp_path / "info.mat") as file:  # MATLAB's GRBG lies there with its axes turned round
+        assert file[file["info/camera"][0, 1]]["pattern"][()].tolist() == [[2, 3], [1, 2]]
+    raw, shown = DND(tmp_path, "raw").crops(1)[0][0], DND(tmp_path).crops(1)[0].flip(-1)
+    for row, column, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
+        assert torch.equal(raw[row::2, column::2], shown[channel, row::2, column::2])
 
 
 def test_the_same_pictures_give_the_same_files(tmp_path: Path) -> None:
@@ -183,3 +192,31 @@ def test_the_hard_look_is_what_it_says() -> None:
     edge = torch.full((3, 8, 8), 0.3)
     edge[:, :, 4:] = 0.7
     assert float(synthetic.hard_look(edge)[1, 4].max() - synthetic.hard_look(edge)[1, 4, 7]) > 0.05  # sharpened
+
+
+@pytest.mark.parametrize("kind", ["zurich", "mai21", "lol", "dng", "camera"])
+def test_a_folder_that_is_made_is_whole_or_not_there(
+    kind: synthetic.Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, output = save_photos(tmp_path / "photos", *synthetic.pictures(2, 5, 450, 460)), tmp_path / "made"
+    folders, original = ([photos] if kind not in ("dng", "camera") else [photos / "train"]), files_module.write_whole
+    count = 0
+
+    def killed(path: Path, write: Callable[[BinaryIO], object]) -> None:
+        nonlocal count
+        count += 1
+        if count == 2:
+            raise KeyboardInterrupt
+        original(path, write)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic, "write_whole", killed)
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # who is killed tidies nothing up
+        with pytest.raises(KeyboardInterrupt):
+            synthetic.synthesize(kind, folders, output)
+    (left,) = tmp_path.glob(".lwisp-*.tmp")
+    assert not output.exists()
+    monkeypatch.setattr(files_module, "_is_alive", lambda _: False)
+    synthetic.synthesize(kind, folders, output)
+    assert (output / "SYNTHETIC.txt").exists()
+    assert not left.exists()

@@ -1,11 +1,14 @@
+import errno
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,19 +17,24 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import lwisp
-from lwisp import metrics, synthetic, training
-from lwisp.baselines import Baseline, BaselineConfig
+from lwisp import files, losses, metrics, synthetic, training
+from lwisp.baselines import Baseline, BaselineConfig, build
 from lwisp.checkpoint import load
-from lwisp.data import Photos
+from lwisp.data import Case, Photos
 from lwisp.datasets import AS_SENSED
+from lwisp.errors import OutputError
 from lwisp.inference import run
-from lwisp.model import LWISP, LWISPConfig
+from lwisp.model import BLOCKS, LWISP, LWISPConfig, pad_to_multiple
 from lwisp.recipe import Recipe, learning_rate, read_recipe
-from lwisp.training import Student, teacher_of, train
+from lwisp.training import Student, Teacher, teacher_of, train
 from tests.conftest import ROOT, SAMPLE, TOY
 
 RUN = "toy.safetensors.run"
@@ -214,6 +222,33 @@ def test_a_folder_that_another_process_trains_in_is_left_alone(recipe: Recipe, t
     assert len(rows_of(tmp_path / RUN)) > len(before)
 
 
+def test_a_folder_is_held_from_the_beginning_to_the_end(recipe: Recipe, tmp_path: Path) -> None:
+    """Before data are made and a state is looked at, so that two never begin at once."""
+    output, run = tmp_path / "toy.safetensors", tmp_path / RUN
+    plan = replace(recipe, data="synthetic", convention=AS_SENSED)
+    run.mkdir()
+    (run / "state.pt").write_bytes(b"being written")
+    for begin in (train, training.train_teacher):
+        with FileLock(run / "lock"), pytest.raises(lwisp.InputError, match="another process is training there; wait"):
+            begin(plan, output)
+    assert sorted(path.name for path in run.iterdir()) == ["lock", "state.pt"]
+    held: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+
+        def tried(*_: object) -> None:
+            with pytest.raises(lwisp.InputError, match="another process is training there"):
+                train(recipe, output)
+            held.append("weights")
+
+        (run / "state.pt").unlink()
+        patch.setattr(training, "save", tried)
+        train(replace(recipe, steps=1), output)
+    assert held == ["weights"]
+    with pytest.raises(lwisp.InputError, match="no such folder"):
+        train(replace(recipe, root=tmp_path / "nowhere"), tmp_path / "other.safetensors")
+    assert not (tmp_path / "other.safetensors.run").exists()  # let go of, and nothing left of it
+
+
 def test_the_logarithmic_loss_takes_the_place_of_the_mean(recipe: Recipe, tmp_path: Path) -> None:
     plain = replace(recipe, steps=1, checkpoint_every=1, alpha=0.0)
     logarithmic = replace(plain, logarithmic=True)
@@ -268,6 +303,38 @@ def test_the_student_imitates_and_the_teacher_stands_still(distilled: Recipe) ->
     assert float(loss.detach()) == pytest.approx(float(by_hand.detach()), rel=1e-5)
     assert all(parameter.grad is None for parameter in teacher.parameters())
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+
+
+class Seer(LWISP):
+    """A network whose blocks are what it sees: of a mosaic, of a picture's first channel."""
+
+    def blocks(self, x: Tensor, keep: Collection[str] = BLOCKS) -> dict[str, Tensor]:
+        padded = pad_to_multiple(x)
+        seen = functional.pixel_shuffle(padded, 2) if self.config.upsample else padded[:, :1]
+        first = functional.avg_pool2d(seen, 2) if self.config.upsample else seen
+        known = {"up2": functional.avg_pool2d(first, 2), "up3": first, "up4": seen}
+        return {name: known[name].expand(-1, 4, -1, -1) for name in keep}
+
+
+@pytest.mark.parametrize("crop", [64, 100, 192, 200])
+def test_who_sees_what_the_teacher_sees_has_nothing_to_imitate(crop: int, distilled: Recipe) -> None:
+    plan = replace(distilled, crop=crop, distill=("up2", "up3", "up4"))
+    target = torch.rand(1, 1, crop, crop, generator=torch.Generator().manual_seed(0)).expand(-1, 3, -1, -1)
+    planes = functional.pixel_unshuffle(target[:, :1], 2)
+    student, teacher = Seer(TOY), Seer(teacher_of(TOY))
+    _, parts = Student(student, teacher, plan)(planes, target, 0)
+    assert float(parts["distillation"]) < 1e-12
+
+
+def test_a_crop_of_which_nothing_is_padded_is_compared_as_ever(distilled: Recipe) -> None:
+    torch.manual_seed(0)
+    student, teacher = LWISP(TOY), LWISP(teacher_of(TOY))
+    plan = replace(distilled, crop=192, distill=BLOCKS)
+    planes, target = torch.rand(1, 4, 96, 96), torch.rand(1, 3, 192, 192)
+    _, parts = Student(student, teacher, plan)(planes, target, 0)
+    assert torch.equal(
+        parts["distillation"], losses.distillation(student.blocks(planes), teacher.blocks(target), BLOCKS)
+    )
 
 
 def test_training_begins_with_other_weights(recipe: Recipe, tmp_path: Path) -> None:
@@ -374,6 +441,320 @@ def test_a_damaged_state_is_one_clear_error(recipe: Recipe, tmp_path: Path) -> N
         state.write_bytes(content)
         with pytest.raises(lwisp.InputError, match="damaged"):
             train(recipe, tmp_path / "toy.safetensors")
+        assert state.read_bytes() == content
+
+
+def test_a_state_of_other_things_names_the_file_to_delete(recipe: Recipe, tmp_path: Path) -> None:
+    output, state = tmp_path / "toy.safetensors", tmp_path / RUN / "state.pt"
+    train(replace(recipe, steps=8), output)
+    known = torch.load(state, weights_only=True)
+    rows = len(rows_of(state.parent))
+    network = LWISP(TOY)
+    average = {key: value.clone() for key, value in network.state_dict().items()}
+    own = training.State(recipe, tuple(known["names"]), network, average, torch.optim.AdamW(network.parameters()))
+    assert own.resume(state)[0] == 8
+    name = next(iter(known["average"]))
+    wrong: list[Any] = [torch.zeros(3), [1, 2], {"step": 4}, {**known, "step": float("inf")}, {**known, "step": -1}]
+    for key in ("network", "average", "optimizer"):
+        wrong += [{**known, key: None}, {**known, key: 3}, {**known, key: {}}]
+    wrong += [
+        {**known, part: {**known[part], name: torch.zeros(shape)}}
+        for part in ("network", "average")
+        for shape in ((), (2, 3))
+    ]
+    wrong += [{**known, "row": 3}, {**known, "recipe": {"name": "toy"}}, {**known, "names": 1}]
+    for content in wrong:
+        torch.save(content, state)
+        with pytest.raises(lwisp.InputError, match=r"state\.pt: cannot go on from this file, it is damaged; delete it"):
+            own.resume(state)
+    output.unlink()
+    state.unlink()
+    train(replace(recipe, steps=4), output)
+    assert len(rows_of(state.parent)) == 1 < rows  # begun anew, and so is the log
+
+
+def test_what_lies_in_the_way_of_a_run_is_one_clear_error(recipe: Recipe, tmp_path: Path) -> None:
+    for name in ("state.pt", "log.jsonl", "run.json", "lock"):
+        output = tmp_path / f"{name}.safetensors"
+        (tmp_path / f"{output.name}.run" / name).mkdir(parents=True)
+        with pytest.raises(lwisp.InputError, match=rf"{name}|cannot be locked") as caught:
+            train(replace(recipe, steps=1), output)
+        assert "\n" not in str(caught.value)
+        assert not output.exists()
+
+
+def fill(patch: pytest.MonkeyPatch, name: str) -> None:
+    """The disk is full where a file of that name is written."""
+
+    def full(temporary: Path, path: Path, overwrite: bool) -> None:
+        if path.name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        temporary.replace(path)
+
+    patch.setattr(files, "_give_name", full)
+
+
+@pytest.mark.parametrize("name", ["state.pt", "run.json", "toy.safetensors", "teacher.safetensors", "0.png"])
+def test_a_full_disk_is_one_clear_error_and_the_run_goes_on(name: str, distilled: Recipe, tmp_path: Path) -> None:
+    output = tmp_path / "toy.safetensors"
+    plan = replace(distilled, data="synthetic", convention=AS_SENSED, steps=2, teacher_steps=1, checkpoint_every=1)
+    with pytest.MonkeyPatch.context() as patch:
+        fill(patch, name)
+        with pytest.raises(lwisp.InputError, match=rf"{name}: cannot be written: No space left on device$"):
+            train(plan, output)
+    assert not output.exists()
+    assert not list(tmp_path.rglob("*.tmp"))
+    train(plan, output)
+    assert load(output).card.name == "toy"
+
+
+def test_a_state_that_finds_no_room_is_one_clear_error(recipe: Recipe, tmp_path: Path) -> None:
+    network = torch.nn.Linear(300, 300)
+    state = training.State(recipe, (), network, {}, torch.optim.AdamW(network.parameters()))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # torch turns what the system says into its own error
+    try:
+        with pytest.raises(lwisp.InputError, match=r"state\.pt: cannot be written: File too large$"):
+            state.save(tmp_path / "root" / "state.pt", 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert sorted(path.name for path in (tmp_path / "root").iterdir()) == ["train", "val"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_log_that_finds_no_room_keeps_the_weights(recipe: Recipe, tmp_path: Path) -> None:
+    output, log = tmp_path / "toy.safetensors", tmp_path / RUN / "log.jsonl"
+    log.parent.mkdir()
+    log.symlink_to("/dev/full")
+    with pytest.raises(lwisp.InputError, match=r"log\.jsonl: cannot be written: No space left on device$"):
+        train(replace(recipe, steps=1), output)
+    weights = output.read_bytes()
+    log.unlink()
+    train(replace(recipe, steps=1), output)
+    assert output.read_bytes() == weights
+    assert [row["step"] for row in rows_of(log.parent)] == [1]
+
+
+@pytest.mark.parametrize("method", ["__init__", "add_scalar", "add_image", "close"])
+def test_tensorboard_that_fails_ends_no_run(
+    method: str, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"torch.utils.tensorboard.SummaryWriter.{method}", fail)
+        train(recipe, tmp_path / "toy.safetensors")
+    said = capsys.readouterr().err
+    assert said.count("tensorboard: no more is written there: [Errno 28] No space left on device") == 1
+    assert [row["step"] for row in rows_of(tmp_path / RUN)] == [4, 8, 12]
+    assert (tmp_path / "toy.safetensors").exists()
+
+
+def short(recipe: Recipe) -> Recipe:
+    """A run on data that it makes itself."""
+    return replace(recipe, data="synthetic", convention=AS_SENSED, steps=1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 15])
+def test_data_whose_making_was_killed_between_any_two_files_are_made_anew(
+    count: int, recipe: Recipe, tmp_path: Path
+) -> None:
+    original, written = synthetic._write_picture, 0
+
+    def killed(path: Path, values: NDArray[Any]) -> None:
+        nonlocal written
+        if written == count:
+            raise KeyboardInterrupt
+        written += 1
+        original(path, values)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic, "_write_picture", killed)
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # who is killed tidies nothing up
+        with pytest.raises(KeyboardInterrupt):
+            train(short(recipe), tmp_path / "toy.safetensors")
+    assert not (tmp_path / RUN / "data").exists()
+    train(short(recipe), tmp_path / "toy.safetensors")
+    assert len(list((tmp_path / RUN / "data").rglob("*.png"))) == 8
+
+
+def test_a_process_killed_while_it_makes_data_leaves_a_run_that_goes_on(recipe: Recipe, tmp_path: Path) -> None:
+    toml, output = tmp_path / "toy.toml", tmp_path / "toy.safetensors"
+    toml.write_text(
+        'name = "toy"\nlicence = "MIT"\ndata = "synthetic"\nsteps = 1\nbatch = 2\ncrop = 32\nalpha = 0\nwarmup = 2\n'
+        'learning_rate = 3e-3\ncheckpoint_every = 4\nvalidate_every = 6\nprecision = "fp32"\n'
+        "architecture = { width = 4 }\n"
+        'convention = { white_balance = "none", color = "camera", exposure = "none" }\n'
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lwisp", "train", str(toml), "-o", str(output)], stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list(tmp_path.glob(f"{RUN}/*/train/*/*.png"))) < 3:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    left = list((tmp_path / RUN).glob(".lwisp-*.tmp"))
+    assert len(left) == 1
+    assert not (tmp_path / RUN / "data").exists()
+    train(replace(read_recipe(toml)), output)
+    assert output.exists()
+    assert not left[0].exists()
+
+
+def test_a_run_killed_before_its_weights_were_written_writes_them_and_its_last_row(
+    distilled: Recipe, tmp_path: Path
+) -> None:
+    whole, output = tmp_path / "whole.safetensors", tmp_path / "toy.safetensors"
+    train(distilled, whole)
+
+    def killed(path: Path, *_: object) -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(2):  # before the teacher's, before the student's
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(training, "save", killed)
+            with pytest.raises(KeyboardInterrupt):
+                train(distilled, output)
+        if not (tmp_path / RUN / "teacher.safetensors").exists():
+            with pytest.MonkeyPatch.context() as patch:
+                interrupt_after(0, patch)
+                with pytest.raises(KeyboardInterrupt):  # writes the teacher, which has all its steps
+                    train(distilled, output)
+            assert (tmp_path / RUN / "teacher.safetensors").exists()
+    assert not output.exists()
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_after(0, patch)  # nothing is trained any more
+        train(distilled, output)
+    assert output.read_bytes() == whole.read_bytes()
+    rows, expected = (rows_of(run) for run in (tmp_path / RUN, tmp_path / "whole.safetensors.run"))
+    timed = ("seconds", "data_share")
+    rows, expected = ([{k: v for k, v in row.items() if k not in timed} for row in x] for x in (rows, expected))
+    assert rows == expected
+
+
+def test_held_out_pictures_that_cannot_be_scored_cost_nobody_the_weights(
+    recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, original = tmp_path / "toy.safetensors", Student.judge
+
+    def judge(self: Student, case: Case) -> tuple[Tensor, Tensor]:
+        if case.target.shape[-1] != case.target.shape[-2]:
+            raise torch.OutOfMemoryError("a whole picture does not fit\non this GPU")
+        return original(self, case)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Student, "judge", judge)
+        patch.setattr(training, "CASE_SIDE", 64)
+        train(recipe, output)
+    assert "step 12: held-out pictures cannot be scored: a whole picture does not fit on this GPU" in (
+        " ".join(capsys.readouterr().err.split())
+    )
+    row = rows_of(tmp_path / RUN)[-1]
+    assert row["step"] == 12
+    assert "psnr_clean" in row
+    assert "psnr_clean_whole" not in row
+    assert output.exists()
+
+
+def test_a_teacher_that_lies_on_a_device_does_not_keep_the_weights_from_being_written(
+    distilled: Recipe, tmp_path: Path
+) -> None:
+    fit: Callable[..., None] = training._fit
+    train(distilled, tmp_path / "here.safetensors")
+
+    def on_device(fabric: Any, recipe: Recipe, data: Any, objective: Any, *others: Any) -> None:
+        fit(fabric, recipe, data, objective, *others)
+        if isinstance(objective, Student) and objective.teacher is not None:
+            objective.teacher.to("meta")  # as a GPU: numpy cannot see what lies there
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_fit", on_device)
+        train(distilled, tmp_path / "there.safetensors")
+    assert (tmp_path / "there.safetensors").read_bytes() == (tmp_path / "here.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("emulated", [True, False])
+def test_bf16_is_chosen_only_where_a_gpu_has_it(emulated: bool, recipe: Recipe) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        patch.setattr(
+            torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or not emulated
+        )
+        plan = replace(recipe, precision="auto")
+        assert training._precision(plan, "cuda") == ("fp32" if emulated else "bf16")
+        assert training._precision(replace(recipe, precision="bf16"), "cuda") == "bf16"
+
+
+PLANES = LWISPConfig(width=4, out_channels=4, upsample=False, residual=True)
+
+
+class OneDevice(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Refuses operations on tensors of several devices, as a GPU does; but for numbers (no dimension) and copies."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = {x.device.type for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor) and x.dim()}
+        assert len(found) < 2 or func is torch.ops.aten.copy_.default, f"{func} of {sorted(found)}"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "takes"),
+    [
+        ({"beta": 0.1, "alpha": 0.4, "scales": 2, "crop": 72}, "raw"),
+        (
+            {
+                "beta": 0.1,
+                "gamma": 0.0,
+                "adversarial": 0.1,
+                "architecture": replace(TOY, padding="zeros", attention="centered"),
+            },
+            "raw",
+        ),
+        ({"architecture": PLANES, "beta": 0.1, "gamma": 0.0}, "planes"),
+        ({"architecture": replace(PLANES, in_channels=3, out_channels=3), "logarithmic": True, "apart": True}, "rgb"),
+        ({"architecture": replace(TOY, look=8, fgam=False, ccb=False)}, "raw"),
+        ({"architecture": BaselineConfig("pynet"), "by_level": True}, "raw"),
+    ],
+)
+def test_every_tensor_of_a_step_lies_on_the_objectives_device(
+    changes: dict[str, Any], takes: str, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step on `meta` in place of a GPU: no operation may be given a tensor of the processor's."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no meta
+    plan = replace(recipe, **{"crop": 64, **changes})
+    objectives: list[tuple[torch.nn.Module, Any]] = []
+    network = build(plan.architecture)
+    teacher = LWISP(teacher_of(plan.architecture)) if plan.beta else None
+    objectives.append((Student(network, teacher, plan), network))
+    if teacher is not None:
+        own = LWISP(teacher_of(plan.architecture))
+        objectives.append((Teacher(own, plan), own))
+    side = plan.crop // 2 if takes in ("raw", "planes") else plan.crop
+    target_side = side * plan.architecture.scale
+    planes = torch.rand(2, plan.architecture.in_channels, side, side, device="meta")
+    target = torch.rand(2, plan.architecture.out_channels, target_side, target_side, device="meta")
+    for objective, learner in objectives:
+        objective.to("meta")
+        with OneDevice():  # type: ignore[no-untyped-call]
+            loss, parts = objective(planes, target, 0)
+            loss.backward()
+            average = {name: value.clone() for name, value in learner.state_dict().items()}
+            training._average(average, learner, 0.5)
+        assert {part.device.type for part in (loss, *parts.values())} == {"meta"}
+        assert any(value.grad is not None for value in learner.parameters())
+    with pytest.raises(AssertionError), OneDevice():  # type: ignore[no-untyped-call]
+        functional.conv2d(planes, torch.ones(3, plan.architecture.in_channels, 3, 3))
+
+
+def test_a_worker_that_finds_no_room_says_it_in_one_sentence() -> None:
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        raise OutputError("Caught OutputError in worker 0.\nTraceback:\n  x\nlwisp.errors.OutputError: a.npy: full")
+        yield
+
+    with pytest.raises(OutputError, match=r"^a\.npy: full$"):
+        training._next(batches())
 
 
 def test_a_file_of_the_users_is_not_trained_over(recipe: Recipe, tmp_path: Path) -> None:
@@ -493,6 +874,8 @@ def test_wrong_recipes_are_refused(tmp_path: Path) -> None:
         good + 'distill = ["up5"]': "distill out of down1",
         good + "gamma = 0\nbeta = 0.1\ndistill = []": "blocks to distill",
         good + "scales = 6": "1 to 5 scales",
+        good + 'gamma = 0\nbeta = 0.1\ncrop = 200\ndistill = ["up4", "down4"]': "of 32 px .* got 200; take 192 or 224",
+        good + "gamma = 0\nbeta = 0.1\ncrop = 50": "of 4 px to distill up2, up3, up4, .* take 48 or 52",
         'name = "x"\nlicence = "MIT"\ncrop = 96': "a crop of 161 px at least for 5 scales",
         good + "ema = 1.0": "ema",
         good + "learning_rate = nan": "positive learning_rate",

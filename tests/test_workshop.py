@@ -19,6 +19,7 @@ from lwisp.pairs import AlignedPair, Pair, Tile
 from lwisp.pipeline import develop
 from lwisp.raw import RawImage
 from lwisp.workshop import Photo, Workshop
+from tests.conftest import refusal
 from tests.test_look import samples
 
 PAIR = Pair(Path("a.dng"), None, "", "")
@@ -127,3 +128,19 @@ def test_pieces_are_cut_where_raw_and_jpeg_show_the_same(cfa: CFA, monkeypatch: 
     assert workshop.cut_pieces(raw, replace(aligned, tiles=unsteady), AS_SENSED) is None
     assert workshop.cut_pieces(raw, replace(aligned, tiles=tiles[:1]), AS_SENSED) is not None
     assert workshop.cut_pieces(raw, replace(aligned, box=(4.0, 4.0, 141.0, 162.0)), AS_SENSED) is None
+
+
+def test_whatever_goes_wrong_with_a_photo_is_a_refusal_that_names_it(
+    toy: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = Pair(tmp_path / "a.dng", None, "", "")
+    pair.raw.touch()
+    engine = inference.prepare(toy.network, "torch", "fp32")
+    for error in (RuntimeError("an engine's"), MemoryError(), ZeroDivisionError()):
+
+        def fail(*_: object, raised: Exception = error) -> None:
+            raise raised
+
+        monkeypatch.setattr(workshop, "read_raw", fail)
+        message = refusal(pair.raw, workshop.look_at, pair, "", toy.card.convention, engine, tmp_path)
+        assert message.startswith(f"{pair.raw}: ")

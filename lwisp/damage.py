@@ -1,0 +1,173 @@
+"""Signs of damage in a RAW that its decoder lets pass: tiles that hold no picture, values that no sensor gives.
+
+What cannot be told from a picture is not found: in uncompressed data any byte is as good as another.
+"""
+
+import io
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lwisp.exif import read_directories
+
+BLOWN = 0.88  # of white: areas of one value from here on are taken for blown ones
+ABOVE_WHITE = 2.0  # times white: what a file's white level may leave out of a sensor's range is less
+CLIPPED = 1e-3  # of the photosites: as many are at black or below where a camera clips there
+STRAY = 1e-5  # of the photosites: a few strange ones are no damage
+BAND = 4  # rows
+EDGE_BAND = 16  # rows; at a picture's edges sensors may have some that see nothing
+STEP = 4  # rows; of tiles one in so many is looked at
+TILE_BAND = 4  # of those
+NARROW = 32  # photosites; so few in a row may be alike by chance
+PROBES = 16  # photosites of each row that are looked at first
+ROWS = 256  # that are looked at in full at once
+
+DNG_VERSION, LOSSLESS_JPEG, COLOR_FILTERS = 50706, 7, 32803  # TIFF's terms
+START, LOSSLESS, TABLES, SCAN = 0xFFD8, 0xFFC3, 0xFFC4, 0xFFDA  # JPEG's markers
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How a mosaic is cut into pieces that are compressed each by itself; one row of them where they are strips."""
+
+    count: int = 0
+    broken: int = 0
+    """How many cannot be decoded."""
+    missing: int = 0
+    """How many of those lie beyond the file's end."""
+    width: int = 0
+    """Photosites; 0 where it is not known."""
+
+
+def read_tiles(file: BinaryIO) -> Tiles:
+    """The tiles of a mosaic in lossless JPEG, as DNG and others have it; of any other file none. Raises `OSError`.
+
+    LibRaw stops at the first tile that it cannot decode, without an error: what is left of the mosaic is memory as it
+    was found, mostly with the pixels of a photo that was read before.
+    """
+    directories = read_directories(file)
+    is_dng = any(DNG_VERSION in tags for tags in directories)
+    for tags in directories:
+        if (tags.get(259), tags.get(262), tags.get(254, 0)) == (LOSSLESS_JPEG, COLOR_FILTERS, 0):
+            return _check_tiles(file, tags, is_dng)
+    return Tiles()
+
+
+def _check_tiles(file: BinaryIO, tags: Mapping[int, Any], is_dng: bool) -> Tiles:
+    width, height = _number(tags.get(256)), _number(tags.get(257))
+    is_tiled = 322 in tags
+    across, down = (_number(tags.get(tag)) for tag in (322, 323)) if is_tiled else (width, _number(tags.get(278)))
+    across, down = across or width, down or height
+    if not (across and down):
+        return Tiles()
+    places = tags.get(324 if is_tiled else 273)
+    places = places if isinstance(places, tuple) else (places,)
+    columns, rows = -(-width // across), -(-height // down)
+    size = file.seek(0, io.SEEK_END)
+    sound = missing = 0
+    for index, place in enumerate(places[: columns * rows]):
+        least = across * min(down, height - index // columns * down) if is_dng else 1
+        sound += isinstance(place, int) and _photosites(file, place) >= least
+        missing += isinstance(place, int) and place >= size
+    return Tiles(columns * rows, columns * rows - sound, missing, across)
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _photosites(file: BinaryIO, place: int) -> int:
+    """How many photosites a lossless JPEG at this place has by its header; 0 where none can be decoded there."""
+    file.seek(place)
+    found, tables = 0, False
+    if file.read(2) != START.to_bytes(2, "big"):
+        return 0
+    while len(head := file.read(4)) == 4:
+        marker, length = struct.unpack(">HH", head)
+        if marker <= 0xFF00 or length < 2:
+            return 0
+        segment = file.read(length - 2)
+        if marker == LOSSLESS and len(segment) >= 6:
+            bits, height, width, components = struct.unpack_from(">BHHB", segment)
+            found = height * width * components if 0 < bits <= 16 else 0
+        tables = tables or (marker == TABLES and len(segment) > 17)
+        if marker == SCAN:
+            return found if tables else 0
+    return 0
+
+
+def is_constant(mosaic: NDArray[np.uint16]) -> bool:
+    """Whether all photosites hold one value."""
+    return all(bool((rows == mosaic[0, 0]).all()) for rows in (mosaic[:: len(mosaic) // 16 + 1], mosaic))
+
+
+def has_light(mosaic: NDArray[np.uint16], black: Mapping[tuple[int, int], float]) -> bool:
+    """Whether any photosite is above black, which is given in DN by (row, column) in the top-left 2x2."""
+    if int(mosaic.max()) > max(black.values()):
+        return True
+    return any(int(mosaic[row::2, column::2].max()) > level for (row, column), level in black.items())
+
+
+def share_above_white(mosaic: NDArray[np.uint16], white: float) -> float:
+    """The share of photosites so far above white as no sensor gives them; 0 where they are a few."""
+    limit = ABOVE_WHITE * white
+    share = float((mosaic > limit).mean()) if int(mosaic.max()) > limit else 0.0
+    return share if share > STRAY else 0.0
+
+
+def shares_constant(
+    mosaic: NDArray[np.uint16], black: Sequence[float], white: float, edges: Sequence[int] = ()
+) -> tuple[float, float]:
+    """The shares of photosites that lie in bands of constant rows, which the noise of a sensor does not allow.
+
+    A row is constant where its even photosites have one value and its odd ones too: all across the picture, or between
+    two of `edges`, columns where tiles begin. Blown bands do not count. The first share is of damage; the second of
+    bands that are as dark as black where others are too: a camera that clips there may give them of a scene without
+    light.
+    """
+    width = mosaic.shape[1]
+    constant, dark = _constant_rows(mosaic, black, white)
+    found, in_the_dark = _bands(constant, BAND, EDGE_BAND), _bands(dark, BAND, EDGE_BAND)
+    damaged, unlit = int(found.sum()) * width, int(in_the_dark.sum()) * width
+    columns = sorted({0, width, *(edge for edge in edges if 0 < edge < width)})
+    for left, right in pairwise(columns if len(columns) > 2 else ()):
+        if right - left < NARROW:
+            continue
+        constant, dark = _constant_rows(mosaic[::STEP, left:right], black, white)
+        damaged += int(_bands(constant & ~found[::STEP], TILE_BAND, TILE_BAND).sum()) * STEP * (right - left)
+        unlit += int(_bands(dark & ~in_the_dark[::STEP], TILE_BAND, TILE_BAND).sum()) * STEP * (right - left)
+    if unlit and int((mosaic <= max(black)).sum()) - unlit < max(CLIPPED * mosaic.size, unlit / 8):
+        return min((damaged + unlit) / mosaic.size, 1.0), 0.0
+    return damaged / mosaic.size, float(np.mean(_bands(in_the_dark, EDGE_BAND, EDGE_BAND)))
+
+
+def _constant_rows(
+    strip: NDArray[np.uint16], black: Sequence[float], white: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which rows of a strip (H, W) are constant, neither blown nor as dark as black; and which as dark as black."""
+    last = strip.shape[1] - 1
+    probes = np.linspace(0, last, PROBES).astype(np.intp)
+    constant = (strip[:, probes] == strip[:, probes % 2]).all(1)  # most rows are told by a few photosites
+    rows = np.flatnonzero(constant)
+    for start in range(0, len(rows), ROWS):
+        some = rows[start : start + ROWS]
+        constant[some] = (strip[some, 2:] == strip[some, :-2]).all(1)
+    level = strip[:, :2].max(1)
+    dark = (level >= min(black)) & (level <= max(black))
+    blown = level >= min(black) + BLOWN * (white - min(black))
+    return constant & ~dark & ~blown, constant & dark
+
+
+def _bands(rows: NDArray[np.bool_], least: int, edge: int) -> NDArray[np.bool_]:
+    """Those of the rows (H,) that lie in runs of at least so many, of `edge` where they reach the first or last row."""
+    ends = np.flatnonzero(np.diff(rows, prepend=False, append=False))
+    kept = np.zeros_like(rows)
+    for start, stop in zip(ends[::2], ends[1::2], strict=True):
+        at_edge = start == 0 or stop == len(rows)
+        kept[start:stop] = stop - start >= (edge if at_edge else least)
+    return kept

@@ -1,0 +1,131 @@
+"""Tags of files built like TIFF, and of JPEGs, as an `Image.Exif` of plain values: without a file behind it, picklable.
+
+Pillow's own reader keeps the file for what is asked later, and tells of damage by Python's warnings, which can be
+silenced for a whole process only. Here damaged tags are left out without a word.
+"""
+
+import io
+import struct
+from typing import Any, BinaryIO
+
+from PIL import Image, TiffTags
+from PIL.TiffImagePlugin import IFDRational
+
+EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD, SUB_IFDS = 0x8769, 0x8825, 0xA005, 330
+MAX_PARTS = 16
+NUMBERS = {3: "H", 4: "L", 6: "b", 8: "h", 9: "l", 11: "f", 12: "d", 13: "L", 16: "Q"}
+"""`struct`'s letters of TIFF's types."""
+RATIONALS = {5: "L", 10: "l"}
+"""Those of numerator and denominator."""
+BYTES, TEXT, UNDEFINED = 1, 2, 7
+HEADER = b"Exif\0\0"
+MAGICS = frozenset([b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"IIRO", b"IIRS", b"MMOR", b"IIU\0"])
+"""How files begin; Olympus and Panasonic write other numbers where TIFF has 42, and some have its bytes exchanged."""
+
+
+def read_tiff(file: BinaryIO) -> Image.Exif:
+    """Tags of a file built like TIFF, its photo, GPS and interoperability directories too; empty of any other file.
+
+    Raises `OSError`.
+    """
+    exif = Image.Exif()
+    order, place = _read_head(file)
+    if place is None:
+        return exif
+    tags = _read_directory(file, order, place)
+    photo = _read_directory(file, order, tags.get(EXIF_IFD), EXIF_IFD)
+    gps = _read_directory(file, order, tags.get(GPS_IFD), GPS_IFD)
+    interoperability = _read_directory(file, order, photo.get(INTEROPERABILITY_IFD), INTEROPERABILITY_IFD)
+    exif.endian = order
+    exif.get_ifd(INTEROPERABILITY_IFD).update(interoperability)  # before its place is known, or Pillow looks for a file
+    exif.get_ifd(GPS_IFD).update(gps)
+    exif.get_ifd(EXIF_IFD).update(photo)
+    for tag, value in tags.items():
+        exif[tag] = value
+    return exif
+
+
+def read_directories(file: BinaryIO) -> list[dict[int, Any]]:
+    """Tags of the first directory of a file built like TIFF, and of those that it names as its parts (SubIFDs).
+
+    Empty of any other file. Raises `OSError`.
+    """
+    order, place = _read_head(file)
+    tags = _read_directory(file, order, place)
+    parts = tags.get(SUB_IFDS)
+    places = parts if isinstance(parts, tuple) else (parts,)
+    return [tags, *(_read_directory(file, order, place) for place in places[:MAX_PARTS])]
+
+
+def read_jpeg(content: bytes) -> Image.Exif:
+    """Tags of a JPEG; empty where it has none, or is no JPEG."""
+    return read_tiff(io.BytesIO(_exif_segments(content).removeprefix(HEADER)))
+
+
+def _exif_segments(content: bytes) -> bytes:
+    found = b""
+    place = 2 if content.startswith(b"\xff\xd8") else len(content)
+    while place + 4 <= len(content) and content[place] == 0xFF:
+        marker = content[place + 1]
+        if marker == 0xFF:  # padding
+            place += 1
+            continue
+        if marker == 0xDA:  # the picture itself
+            break
+        length = struct.unpack_from(">H", content, place + 2)[0]
+        segment = content[place + 4 : place + 2 + length]
+        if marker == 0xE1 and segment.startswith(HEADER):
+            found += segment.removeprefix(HEADER)
+        place += 2 + length
+    return found
+
+
+def _read_head(file: BinaryIO) -> tuple[str, int | None]:
+    """`struct`'s letter of a TIFF's order of bytes, and where its first directory lies: None of any other file."""
+    file.seek(0)
+    head = file.read(8)
+    order = ">" if head.startswith(b"MM") else "<"
+    return order, struct.unpack(order + "L", head[4:])[0] if len(head) == 8 and head[:4] in MAGICS else None
+
+
+def _read_directory(file: BinaryIO, order: str, place: Any, group: int | None = None) -> dict[int, Any]:
+    """The sound values of a directory; `group` is the tag that points at it, for those are of tables of their own."""
+    values: dict[int, Any] = {}
+    if not isinstance(place, int):
+        return values
+    left = file.seek(0, io.SEEK_END)  # bytes: values that overlap cannot take more than the file has
+    file.seek(place)
+    count = file.read(2)
+    entries = file.read(12 * struct.unpack(order + "H", count)[0]) if len(count) == 2 else b""
+    for start in range(0, len(entries) - 11, 12):
+        tag, kind, number, field = struct.unpack_from(order + "HHL4s", entries, start)
+        size = number * _size(kind)
+        if tag in values or not 0 < size <= left:
+            continue
+        if size > 4:
+            left -= size
+            file.seek(struct.unpack(order + "L", field)[0])
+            field = file.read(size)
+        if len(field) >= size:
+            values[tag] = _value(kind, order, field[:size], TiffTags.lookup(tag, group).length == 1)
+    return values
+
+
+def _size(kind: int) -> int:
+    """Bytes of one value of TIFF's types; 0 of others."""
+    if kind in NUMBERS:
+        return struct.calcsize("=" + NUMBERS[kind])
+    return {BYTES: 1, TEXT: 1, UNDEFINED: 1}.get(kind, 8 if kind in RATIONALS else 0)
+
+
+def _value(kind: int, order: str, data: bytes, single: bool) -> Any:
+    """A value as Pillow has it: bytes, a string, a number, or a tuple of numbers."""
+    if kind in (BYTES, UNDEFINED):
+        return data
+    if kind == TEXT:
+        return data.removesuffix(b"\0").decode("latin-1")
+    letter = NUMBERS.get(kind) or RATIONALS[kind]
+    numbers = struct.unpack(f"{order}{len(data) // struct.calcsize('=' + letter)}{letter}", data)
+    if kind in RATIONALS:
+        numbers = tuple(IFDRational(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True))
+    return numbers[0] if single or len(numbers) == 1 else numbers

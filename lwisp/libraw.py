@@ -1,0 +1,105 @@
+"""RAW files opened in LibRaw, from disk or from memory, any number at once.
+
+Nothing here belongs to the whole process: no lock, no redirected stderr. Where LibRaw meets damaged data its C code
+prints a line there by itself, and then gives up, which is an `InputError` here.
+"""
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import rawpy
+
+from lwisp.errors import InputError
+from lwisp.files import is_regular
+
+Source = str | os.PathLike[str] | bytes | BinaryIO
+"""A RAW: its path, its content, or a binary file that is read from where it stands to its end."""
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A RAW open in LibRaw."""
+
+    name: str
+    """What messages call it: its path, or "the RAW"."""
+    libraw: rawpy.RawPy
+    content: Path | bytes
+
+    def open(self) -> BinaryIO:
+        """The same content as a file of its own."""
+        return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb")
+
+
+@contextlib.contextmanager
+def opened(source: Source) -> Iterator[Opened]:
+    """A RAW open in LibRaw; what goes wrong with it, here or in the `with` block, is an `InputError`."""
+    name = str(Path(source)) if isinstance(source, str | os.PathLike) else "the RAW"
+    is_raw = False
+    try:
+        content = _content(source, name)
+        with rawpy.RawPy() as raw:
+            if isinstance(content, bytes):
+                raw.open_buffer(cast(BinaryIO, _Held(content)))
+            else:
+                raw.open_file(str(content))
+            is_raw = True
+            yield Opened(name, raw, content)
+            del content  # LibRaw reads in it until now
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read: {error.strerror or error}") from error
+    except NotImplementedError as error:
+        raise InputError(f"{name}: a color pattern that is neither Bayer nor X-Trans ({error})") from error
+    except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
+        what = "not a RAW file, or one damaged or cut short"
+        if is_raw:
+            what = "a damaged file, cut short" if isinstance(error, rawpy.LibRawIOError) else "a damaged file"
+        raise InputError(f"{name}: {what} ({_reason(error)})") from error
+
+
+class _Held:
+    """Content that rawpy reads but does not own: it lets go of it after unpacking, where LibRaw may still read."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def read(self) -> bytes:
+        return self._content
+
+
+def _content(source: Source, name: str) -> Path | bytes:
+    """A path that rawpy can open, or else the content; raises `InputError` and `OSError`."""
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        if path.is_dir():
+            raise InputError(f"{name}: expected a RAW file, got a folder")
+        size = path.stat().st_size
+        if not is_regular(path):
+            raise InputError(f"{name}: expected a RAW file, got a pipe or a device")
+        if size == 0:
+            raise InputError(f"{name}: the file is empty")
+        with path.open("rb") as file:  # says better than LibRaw why a file may not be read
+            return path if _is_text(path) else file.read()
+    content = source if isinstance(source, bytes) else source.read()
+    if not isinstance(content, bytes):
+        raise InputError(f"{name}: expected bytes or a file open in binary mode, got {type(content).__name__}")
+    if not content:
+        raise InputError(f"{name}: the file is empty")
+    return content
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file's name is text, which rawpy demands; systems do not."""
+    try:
+        return bool(str(path).encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _reason(error: Exception) -> str:
+    reason = error.args[0] if error.args else type(error).__name__
+    return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
