@@ -10,12 +10,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -29,6 +27,7 @@ from lwisp.inference import Precision
 from lwisp.model import LWISP, Look, LWISPConfig, Takes
 from lwisp.pairs import Pair, Refusal, find_pairs
 from lwisp.proof import Proof, Refined
+from lwisp.provenance import versions
 from lwisp.recipe import Recipe
 from lwisp.training import run_folder
 from lwisp.workshop import Photo, Workshop
@@ -277,7 +276,7 @@ def _card(
         "look": {"channels": look.CHANNELS, "steps": look.STEPS, "pixels": look.PIXELS},
         "whole network": {"steps": STEPS, "rate": RATE} if found.whole else None,
         "command": ["lwisp", *sys.argv[1:]],
-        "versions": {"lwisp": version("lwisp"), "torch": torch.__version__.split("+")[0]},
+        "versions": versions(),
     }
     assert isinstance(base.card.architecture, LWISPConfig)
     architecture = replace(base.card.architecture, look=look.CHANNELS)

@@ -106,6 +106,9 @@ class Weights:
     """What could not be used when they were picked, for the user's eyes."""
 
 
+SIMULATED = ("photos", "denoise", "denoise-raw", "enhance")
+"""Kinds of data whose training pairs are made of photographs by simulators."""
+
 WAYS: dict[Takes, str] = {
     "raw": "from RAW to RGB of twice the planes' size",
     "rgb": "from RGB to RGB of the same size",
@@ -355,6 +358,9 @@ def describe(name_or_path: str | Path) -> str:
     for protocol, scores in card.scores.items():
         lines += ["", f"## Scores, protocol `{protocol}`", "", *_bullets(scores)]
     lines += ["", "## Training", "", *_bullets(card.training)]
+    recipe = card.training.get("recipe", {})
+    if recipe.get("data") in SIMULATED and "simulation" not in recipe:
+        lines += ["", "The constants of the simulators that made the training pairs were not kept with these weights."]
     if card.camera:
         lines += ["", f"## Look of {' '.join(filter(None, (card.camera.name, card.camera.style)))}, learned from", ""]
         lines += [f"- {pair.file}: SHA-256 `{pair.sha256}`" for pair in card.camera.pairs]

@@ -299,16 +299,21 @@ def train(
         return
     if output is None or report is not None or overwrite:
         _stop("a recipe takes --output, and neither --report nor --overwrite", code=2)
-    recipe = _read_recipe(source)
     from lwisp import training
     from lwisp.errors import InputError
+    from lwisp.recipe import read_stages
     from lwisp.runtimes import import_dynamo
+
+    try:
+        stages = read_stages(source)
+    except InputError as error:
+        _stop(str(error), code=2)
 
     _tidy(output.parent)
     import_dynamo()
     try:
         with _resumable():
-            training.train(recipe, output, data, device)
+            training.train_stages(stages, output, data, device)
     except InputError as error:
         _stop(str(error), code=1)
     _say(f"{output}")

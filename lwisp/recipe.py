@@ -14,6 +14,7 @@ from lwisp.checkpoint import InputConvention
 from lwisp.data import Kind
 from lwisp.errors import InputError, one_line
 from lwisp.model import BLOCKS, LWISPConfig
+from lwisp.simulation import Simulation
 
 STRIDES = {"down1": 4, "down2": 8, "down3": 16, "down4": 32, "up1": 8, "up2": 4, "up3": 2, "up4": 1}
 """Px of the target, along a side, for a pixel of each block's output in a student that takes RAW."""
@@ -36,6 +37,8 @@ class Recipe:
     """Photographs under these licences (column of LICENCES.tsv) are left out."""
     convention: InputConvention = field(default_factory=InputConvention)
     """What the planes are; decided by the data where they are photographs."""
+    simulation: Simulation = field(default_factory=Simulation)
+    """Constants of the simulators, where photographs are trained on."""
     augment: bool = True
     """Flip and transpose crops of aligned pairs; the paper compares without."""
     architecture: Architecture = field(default_factory=LWISPConfig)
@@ -129,13 +132,33 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe in a TOML file; raises `InputError` for unknown fields and values out of range."""
+    """The recipe in a TOML file; raises `InputError` for unknown fields, values out of range, and several stages."""
+    stages = read_stages(path)
+    if len(stages) > 1:
+        raise InputError(f"{path}: expected a recipe of one stage, got {len(stages)}")
+    return stages[0]
+
+
+def read_stages(path: Path) -> tuple[Recipe, ...]:
+    """The stages of the training run in a TOML file, in their order.
+
+    Each `[[stage]]` table holds what differs from the fields above it; a file without such tables is one stage. Every
+    stage but the first begins with the weights of the one before. Raises `InputError` for unknown fields and values
+    out of range.
+    """
     try:
-        return TypeAdapter(Recipe).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+        shared = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = shared.pop("stage", [{}])
+        if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+            raise ValueError("expected [[stage]] tables")
+        stages = tuple(TypeAdapter(Recipe).validate_python({**shared, **table}) for table in tables)
+        if any("start" in table for table in tables[1:]):
+            raise ValueError("only the first stage has a `start`, the others begin with the weights of the one before")
     except OSError as error:
         raise InputError(f"{path}: cannot read the recipe: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a usable recipe: {one_line(error)}") from error
+    return stages
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:

@@ -5,15 +5,30 @@ They are part of every recipe that trains on photographs (`Recipe.simulation`) a
 was chosen by trial (docs/log.md). Ranges are (lowest, highest) and drawn from uniformly unless something else is said.
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import asdict, dataclass, field
 from typing import ClassVar
 
 
-@dataclass(frozen=True)
-class CropModel:
-    """How training crops are cut out of photographs."""
+class _Model:
+    """Refuses what no simulator can draw from: ranges that run backwards, shares outside of [0, 1], infinities."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():  # type: ignore[call-overload]
+            values = value if isinstance(value, tuple) else (value,)
+            if not all(math.isfinite(number) for number in values):
+                raise ValueError(f"expected finite numbers for {name}, got {value}")
+            if isinstance(value, tuple) and value[0] > value[1]:
+                raise ValueError(f"expected {name} to rise, got {value}")
+            if name.endswith("share") and not 0 <= value <= 1:
+                raise ValueError(f"expected {name} in [0, 1], got {value}")
+
+
+@dataclass(frozen=True)
+class CropModel(_Model):
+    """How training crops are cut out of photographs."""
 
     shrunk_share: float = 0.6
     """Share of the crops that are cut larger and shrunk, which makes them crisper than any photo of their size."""
@@ -30,10 +45,8 @@ class CropModel:
 
 
 @dataclass(frozen=True)
-class DeadLeavesModel:
+class DeadLeavesModel(_Model):
     """Synthetic pictures without grain, after Lee, Mumford and Huang, IJCV 2001; denoising only."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     share: float = 0.3
     """Share of the samples that are such pictures instead of photographs, which keep some grain."""
@@ -56,10 +69,8 @@ class DeadLeavesModel:
 
 
 @dataclass(frozen=True)
-class CameraModel:
+class CameraModel(_Model):
     """Simulated cameras; their color matrices are random mixtures of real ones (`unprocess.XYZ2CAM`)."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     red_gain: tuple[float, float] = (1.3, 2.6)
     """As-shot gain of red, green being 1; wider than [5] (1.9 to 2.4), to cover tungsten light."""
@@ -72,10 +83,8 @@ class CameraModel:
 
 
 @dataclass(frozen=True)
-class NoiseModel:
+class NoiseModel(_Model):
     """Sensor noise: variance = shot * signal + read, the signal in [0, 1]."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     log_shot: tuple[float, float] = (-9.2103, -3.6889)
     """Natural logarithm of shot noise, 1e-4 to 2.5e-2; [5] ends at 1.2e-2, which should not lie at the edge."""
@@ -88,10 +97,8 @@ class NoiseModel:
 
 
 @dataclass(frozen=True)
-class RecoloringModel:
+class RecoloringModel(_Model):
     """Random color changes of photographs, which have few thin and saturated things (`unprocess.recolor`)."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     share: float = 0.6
     """Share of the samples that are recolored."""
@@ -102,10 +109,8 @@ class RecoloringModel:
 
 
 @dataclass(frozen=True)
-class RawModel:
+class RawModel(_Model):
     """How a RAW of a photograph is exposed and damaged; training on photographs for `develop`."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     clean_share: float = 0.3
     """Share of the samples without noise, so that clean RAW keeps its detail."""
@@ -126,10 +131,8 @@ class RawModel:
 
 
 @dataclass(frozen=True)
-class DenoisedRawModel:
+class DenoisedRawModel(_Model):
     """The noisy RAW that `denoise-raw` learns from."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     exposure: tuple[float, float] = (-2.0, 0.3)
     """Exposure in EV."""
@@ -138,14 +141,12 @@ class DenoisedRawModel:
 
 
 @dataclass(frozen=True)
-class DegradationModel:
+class DegradationModel(_Model):
     """Noise of finished pictures as a camera's own processing leaves it; training of `denoise` and `enhance`.
 
     Some cameras denoise: the noise of luma and of chroma is blurred but for a kept share, and the initial noise is
     raised so that as much is left. Tuned to the real noise of PolyU and SIDD.
     """
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     log_shot: tuple[float, float] = (-10.4, -3.7)
     """Natural logarithm of shot noise, 3e-5 to 2.5e-2: ISO 200 of a large sensor to ISO 12800 of a small one."""
@@ -186,10 +187,8 @@ class DegradationModel:
 
 
 @dataclass(frozen=True)
-class LowLightModel:
+class LowLightModel(_Model):
     """Underexposed photographs; training of `enhance`. Noise is that of `DegradationModel` but for two values."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     log_shot: tuple[float, float] = (-9.2, -6.2)
     """Natural logarithm of shot noise, 1e-4 to 2e-3."""

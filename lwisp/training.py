@@ -14,11 +14,10 @@ import statistics
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -33,13 +32,14 @@ from torch.utils.data import DataLoader
 
 from lwisp import color, losses, metrics, synthetic
 from lwisp.baselines import Architecture, Baseline, build
-from lwisp.checkpoint import WAYS, Card, Weights, digest_of, load, save
+from lwisp.checkpoint import WAYS, Card, Weights, digest_of, load, read_card, save
 from lwisp.data import Case, Data, open_data
 from lwisp.errors import InputError, OutputError, one_line
 from lwisp.files import check_output, clear_leftovers, is_regular, make_folder, whole_folder, write_text, write_whole
 from lwisp.inference import channels_last, has_bf16
 from lwisp.isps import PyNET
 from lwisp.model import LWISP, LWISPConfig, Takes, center, initialize, pad_to_multiple
+from lwisp.provenance import versions
 from lwisp.recipe import Recipe, learning_rate
 from lwisp.translation import PatchGAN
 
@@ -64,22 +64,55 @@ MAY_DIFFER = ("steps", "root", "workers", "precision")  # between the beginning 
 Device = Literal["auto", "cpu", "cuda"]
 
 
+def train_stages(stages: Sequence[Recipe], output: Path, root: Path | None = None, device: Device = "auto") -> Weights:
+    """Train one stage after the other, each from the weights of the one before, and write the last one's to `output`.
+
+    The others' weights are kept in the run folder as `stage-1.safetensors` and so on, with run folders of their own;
+    the same call goes on with the stage that was stopped. The card names the recipes of all. Otherwise as `train`.
+    """
+    start = stages[0].start
+    for number, recipe in enumerate(stages[:-1], 1):
+        path = run_folder(output) / f"stage-{number}.safetensors"
+        recipe = replace(recipe, start=start)
+        if not path.exists():
+            train(recipe, path, root, device, earlier=stages[: number - 1])
+        elif not _is_of(path, recipe, root, device):
+            raise InputError(f"{path}: trained by another recipe; name another --output")
+        start = str(path)
+    return train(replace(stages[-1], start=start), output, root, device, earlier=stages[:-1])
+
+
+def _is_of(path: Path, recipe: Recipe, root: Path | None, device: Device) -> bool:
+    """Whether weights were trained by this recipe, by what their card says."""
+    known = read_card(path).training.get("recipe", {})
+    now = _plain(replace(recipe, root=root or recipe.root, precision=_precision(recipe, device)))
+    return all(known.get(key) == now[key] for key in now if key not in MAY_DIFFER or key == "steps")
+
+
 def train(
-    recipe: Recipe, output: Path, root: Path | None = None, device: Device = "auto", data: Data | None = None
+    recipe: Recipe,
+    output: Path,
+    root: Path | None = None,
+    device: Device = "auto",
+    data: Data | None = None,
+    earlier: Sequence[Recipe] = (),
 ) -> Weights:
     """Train by the recipe, teacher first if it asks for one, and write weights with their card to `output`.
 
     Progress is kept in the folder `output` + ".run": `run.json` says how the run was made, `state.pt`, replaced as a
     whole, is where the same call goes on, `log.jsonl` and `tensorboard` tell how it went, `teacher.safetensors` is the
     teacher, with such a folder of its own. `root` stands in for the recipe's folder, `data` for all that lies in it.
-    Under torchrun every process takes its share of each batch. Raises `InputError`.
+    Under torchrun every process takes its share of each batch. `earlier` are the recipes of the stages before, for the
+    card. Raises `InputError`.
     """
     with _begin(recipe, output, root, device, data) as (recipe, fabric, data):
         if recipe.architecture.takes != data.takes:
             raise InputError(
                 f"{recipe.data} data go {WAYS[data.takes]}; expected an architecture with {STRUCTURES[data.takes]}"
             )
-        facts: dict[str, Any] = {"recipe": _plain(recipe), "versions": _versions(), "pictures": len(data.names)}
+        facts: dict[str, Any] = {"recipe": _plain(recipe), "versions": versions(), "pictures": len(data.names)}
+        if earlier:
+            facts["stages before"] = [_plain(stage) for stage in earlier]
         teacher = None
         if recipe.beta:
             teacher = _get_teacher(fabric, recipe, data, output)
@@ -302,7 +335,7 @@ def _teach(fabric: "Fabric", recipe: Recipe, data: Data, output: Path) -> Weight
         make_folder(run_folder(output))
         clear_leftovers(run_folder(output))
     fabric.barrier()
-    facts = {"task": "clean targets to themselves (equation 7)", "recipe": _plain(plan), "versions": _versions()}
+    facts = {"task": "clean targets to themselves (equation 7)", "recipe": _plain(plan), "versions": versions()}
     return _learn(fabric, plan, data, Teacher(network, plan), facts, output)
 
 
@@ -313,6 +346,7 @@ def _learn(
     network = objective.network
     card = Card(recipe.name, recipe.architecture, data.convention, recipe.licence, data.credits, facts)
     _fit(fabric, recipe, data, objective, run_folder(output), lambda: save(output, network, card))
+    fabric.barrier()  # what comes next may begin with these weights
     return Weights(network.cpu().eval(), card)
 
 
@@ -352,7 +386,16 @@ def _open(recipe: Recipe, run: Path, fabric: "Fabric") -> Data:
     if cache and fabric.is_global_zero:
         make_folder(cache)
     return open_data(
-        kind, root, recipe.crop, batch, recipe.seed, recipe.convention, recipe.exclude_licences, recipe.augment, cache
+        kind,
+        root,
+        recipe.crop,
+        batch,
+        recipe.seed,
+        recipe.convention,
+        recipe.exclude_licences,
+        recipe.augment,
+        cache,
+        recipe.simulation,
     )
 
 
@@ -726,12 +769,8 @@ def _start_fabric(recipe: Recipe, device: Device) -> "Fabric":
 
 
 def _write_facts(run: Path, recipe: Recipe, processes: int) -> None:
-    facts = {"command": sys.argv, "processes": processes, "versions": _versions(), "recipe": _plain(recipe)}
+    facts = {"command": sys.argv, "processes": processes, "versions": versions(), "recipe": _plain(recipe)}
     write_text(run / "run.json", json.dumps(facts, indent=1) + "\n")
-
-
-def _versions() -> dict[str, str]:
-    return {"lwisp": version("lwisp"), "torch": torch.__version__.split("+")[0]}
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:

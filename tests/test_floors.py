@@ -21,6 +21,7 @@ FLOORS = [
         "makernotes",
         "exif",
         "simulation",
+        "provenance",
     },
     {"runtimes", "pictures", "libraw", "damage", "leaves"},
     {"raw", "image", "unprocess", "checkpoint", "stages", "losses", "formats", "lpips", "charts", "look", "rivals"},

@@ -33,9 +33,9 @@ from lwisp.datasets import AS_SENSED
 from lwisp.errors import OutputError
 from lwisp.inference import run
 from lwisp.model import BLOCKS, LWISP, LWISPConfig, pad_to_multiple
-from lwisp.recipe import Recipe, learning_rate, read_recipe
-from lwisp.training import Student, Teacher, teacher_of, train
-from tests.conftest import ROOT, SAMPLE, TOY
+from lwisp.recipe import Recipe, learning_rate, read_recipe, read_stages
+from lwisp.training import Student, Teacher, teacher_of, train, train_stages
+from tests.conftest import ROOT, SAMPLE, TOY, refusal
 
 RUN = "toy.safetensors.run"
 
@@ -792,14 +792,73 @@ def test_the_learning_rate_rises_stays_and_falls(recipe: Recipe) -> None:
 
 
 def test_the_recipe_of_the_shipped_weights_is_the_one_on_their_card() -> None:
-    recipe = read_recipe(ROOT / "recipes" / "photo-last.toml")
+    recipe = read_stages(ROOT / "recipes" / "photo.toml")[-1]
     card = load("photo").card.training["recipe"]
     for key in ("steps", "batch", "crop", "seed", "learning_rate", "warmup", "decay", "clip", "ema"):
         assert card[key] == getattr(recipe, key)
 
 
+def test_stages_are_the_same_runs_one_after_the_other(recipe: Recipe, tmp_path: Path) -> None:
+    second = replace(recipe, steps=4, seed=1)
+    train_stages((recipe, second), tmp_path / "both.safetensors")
+    train(recipe, tmp_path / "first.safetensors")
+    alone = train(replace(second, start=str(tmp_path / "first.safetensors")), tmp_path / "second.safetensors")
+    both = load(tmp_path / "both.safetensors")
+    expected = alone.network.state_dict()
+    assert all(torch.equal(value.half(), expected[key].half()) for key, value in both.network.state_dict().items())
+    assert [stage["steps"] for stage in both.card.training["stages before"]] == [recipe.steps]
+    assert both.card.training["recipe"]["steps"] == 4
+
+
+def test_stages_go_on_with_the_one_that_was_stopped(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = (recipe, replace(recipe, steps=4, seed=1))
+    train_stages(stages, tmp_path / "whole.safetensors")
+    output = tmp_path / "stopped.safetensors"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_after(recipe.steps + 2, patch)
+        train_stages(stages, output)
+    first = training.run_folder(output) / "stage-1.safetensors"
+    written = first.stat().st_mtime_ns
+    train_stages(stages, output)
+    assert first.stat().st_mtime_ns == written
+    ended, whole = load(output).network.state_dict(), load(tmp_path / "whole.safetensors").network.state_dict()
+    assert all(torch.equal(value, whole[key]) for key, value in ended.items())
+    with pytest.raises(lwisp.InputError, match="trained by another recipe"):
+        train_stages((replace(recipe, seed=7), stages[1]), output)
+
+
+def test_a_stage_says_what_differs_from_what_stands_above(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text('name = "a"\nlicence = "MIT"\nsteps = 9\n[[stage]]\nseed = 1\n[[stage]]\nsteps = 4\n')
+    stages = read_stages(path)
+    assert [(stage.seed, stage.steps, stage.name) for stage in stages] == [(1, 9, "a"), (0, 4, "a")]
+    assert "expected a recipe of one stage, got 2" in refusal(path, read_recipe, path)
+    for wrong, said in (
+        ("[[stage]]\n[[stage]]\nstart='photo'", "only the first stage"),
+        ("stage = 3", "[[stage]] tables"),
+    ):
+        path.write_text(f'name = "a"\nlicence = "MIT"\n{wrong}\n')
+        assert said in refusal(path, read_stages, path)
+
+
+def test_constants_of_the_simulators_stand_in_the_recipe_and_on_the_card(recipe: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text('name = "a"\nlicence = "MIT"\n[simulation.cameras]\nred_gain = [1.5, 2.0]\n')
+    simulation = read_recipe(path).simulation
+    assert simulation.cameras.red_gain == (1.5, 2.0)
+    weights = train(replace(recipe, simulation=simulation, steps=2), tmp_path / "toy.safetensors")
+    plain = train(replace(recipe, steps=2), tmp_path / "plain.safetensors")
+    assert weights.card.training["recipe"]["simulation"]["cameras"]["red_gain"] == [1.5, 2.0]
+    assert not torch.equal(weights.network.state_dict()["head.0.bias"], plain.network.state_dict()["head.0.bias"])
+    for wrong in ("red_gain = [2.0, 1.5]", "green_gain = 1.0", "bits = [10.5, 14]", "red_gain = [1.0, inf]"):
+        path.write_text(f'name = "a"\nlicence = "MIT"\n[simulation.cameras]\n{wrong}\n')
+        assert "not a usable recipe" in refusal(path, read_recipe, path)
+
+
 def test_every_recipe_of_the_project_reads() -> None:
-    names = {path.stem: read_recipe(path) for path in (ROOT / "recipes").glob("*.toml")}
+    names = {path.stem: read_stages(path)[-1] for path in (ROOT / "recipes").glob("*.toml")}
     assert set(names) >= {"zurich", "mai21", "sidd", "lol", "photo", "tiny"}
     assert (names["zurich"].learning_rate, names["zurich"].alpha) == (8e-5, 0.4)
     assert names["zurich"].distill == ("up2", "up3", "up4")
@@ -807,7 +866,7 @@ def test_every_recipe_of_the_project_reads() -> None:
 
 @pytest.mark.parametrize("name", ["denoise", "denoise-raw", "enhance", "sidd", "sidd-raw", "polyu", "lol"])
 def test_recipes_of_subtasks_train_what_the_verbs_take(name: str, recipe: Recipe, tmp_path: Path) -> None:
-    plan = read_recipe(ROOT / "recipes" / f"{name}.toml")
+    plan = read_stages(ROOT / "recipes" / f"{name}.toml")[-1]
     assert isinstance(plan.architecture, LWISPConfig)
     data = tmp_path / "data"
     if name.startswith("sidd"):
