@@ -189,10 +189,13 @@ class Engine:
             try:
                 _write(output, base, picture, offset, place, rows, columns, scale, self.passes > 1)
             except FloatingPointError as error:
-                remedy = "take --precision fp32, or other weights" if self.precision == "bf16" else "take other weights"
+                where, remedy = f"{way.backend} in {self.precision}", "take other weights"
+                if isinstance(self.network, Exported):
+                    where, remedy = way.backend, "export them in fp32, or take other weights"
+                elif self.precision == "bf16":
+                    remedy = "take --precision fp32, or other weights"
                 raise InputError(
-                    f"expected finite numbers of the network, got NaN or infinity by {way.backend} in "
-                    f"{self.precision}: {remedy}"
+                    f"expected finite numbers of the network, got NaN or infinity by {where}: {remedy}"
                 ) from error
 
         with self._room(way, height, width, picture) as window, torch.inference_mode():
