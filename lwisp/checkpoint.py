@@ -320,7 +320,7 @@ def read_card(path: Path) -> Card:
 
 
 def _shipped_folder() -> Path:
-    return Path(str(resources.files("lwisp") / "weights"))
+    return Path(str(resources.files("lwisp") / "assets" / "weights"))
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import resources
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -45,7 +46,7 @@ TOLERANCE: dict[Precision, float] = {"fp32": 1e-5, "fp16": 5e-3}
 """Largest difference from torch in fp32, of values in [0, 1], that a file may show; fp16 is stored, or computed in."""
 ODD_SIZES = ((33, 50), (71, 32), (80, 112))
 """Of the planes that a file of free size is compared on; each is padded to another multiple of 16."""
-MURAL = Path(__file__).with_name("mural.png")
+MURAL = Path(str(resources.files("lwisp") / "assets" / "mural.png"))
 """A real mosaic for the comparison: 160x224 photosites of samples/gopro_hero6_mural.dng, RGGB, 0 to 16383 DN."""
 MURAL_BALANCE = (1.914, 1.0, 1.75)
 

@@ -45,5 +45,5 @@ def lpips(rgb: Tensor, target: Tensor) -> float:
 
 @cache
 def _weights() -> dict[str, Tensor]:
-    content = (resources.files("lwisp") / "lpips_alex.safetensors").read_bytes()
+    content = (resources.files("lwisp") / "assets" / "lpips_alex.safetensors").read_bytes()
     return {name: tensor.float() for name, tensor in from_safetensors(content).items()}
