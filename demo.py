@@ -10,7 +10,7 @@ from PIL import Image
 
 import lwisp
 from lwisp import color, mosaic
-from lwisp.image import orient, to_integer
+from lwisp.pixels import orient, to_integer
 
 SAMPLES = Path("samples")
 OUTPUT = Path("demo")

@@ -6,12 +6,13 @@ its inputs, since its kernels for shapes not known beforehand took 1.3 times as 
 
 import contextlib
 import hashlib
+import inspect
 import io
 import os
 import platform
+import sys
 import threading
 from collections.abc import Callable
-from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,10 +21,11 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from lwisp.checkpoint import digest_of
+from lwisp import model, stages
 from lwisp.errors import InputError
 from lwisp.files import quiet, write_whole
 from lwisp.runtimes import Pool, cache_folder, need, openvino_core
+from lwisp.tensors import digest_of
 
 Name = Literal["torch", "openvino", "onnxruntime"]
 NAMES: tuple[Name, ...] = get_args(Name)
@@ -176,8 +178,8 @@ def _cached(backend: str, module: nn.Module, *facts: Any) -> Path:
     digest = hashlib.sha256(digest_of(module.state_dict()).encode())
     digest.update(repr(module).encode())
     choices = [(name, value) for part in module.modules() for name, value in vars(part).items() if name in CHOICES]
-    for source in ("model.py", "stages.py", "backends.py"):
-        digest.update((resources.files("lwisp") / source).read_bytes())
+    for source in (model, stages, sys.modules[__name__]):
+        digest.update(inspect.getsource(source).encode())
     versions = [version("torch"), version("lwisp")]
     with contextlib.suppress(PackageNotFoundError):
         versions.append(version(backend))

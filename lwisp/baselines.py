@@ -175,6 +175,16 @@ class BaselineConfig:
         """Output pixels per input pixel, along each side."""
         return 2 if self.takes == "raw" else 1
 
+    @property
+    def size_multiple(self) -> int:
+        """Height and width of the input are padded to multiples of it."""
+        return NETWORKS[self.network].multiple
+
+    @property
+    def size_minimum(self) -> int:
+        """Height and width of the input are padded to this at least."""
+        return NETWORKS[self.network].minimum
+
 
 class Baseline(nn.Module):
     """A network of `NETWORKS`: planes (B, 4, h, w) in [0, 1] -> RGB (B, 3, 2h, 2w), any h and w from 1 up.
@@ -192,8 +202,8 @@ class Baseline(nn.Module):
 
     def forward(self, planes: Tensor) -> Tensor:
         height, width = planes.shape[-2:]
-        needs = NETWORKS[self.config.network]
-        rgb: Tensor = self.network(pad_to_multiple(planes, needs.multiple, needs.minimum))
+        padded = pad_to_multiple(planes, self.config.size_multiple, self.config.size_minimum)
+        rgb: Tensor = self.network(padded)
         rgb = rgb[..., : self.config.scale * height, : self.config.scale * width]
         return rgb if self.training else rgb.clamp(0, 1)
 

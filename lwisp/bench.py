@@ -30,7 +30,7 @@ from PIL import Image
 from torch import Tensor
 
 from lwisp.backends import convert
-from lwisp.baselines import NETWORKS, Baseline, BaselineConfig, Name, build
+from lwisp.baselines import Baseline, BaselineConfig, Name, build
 from lwisp.benchmark import count_multiply_adds, time_in_turn
 from lwisp.checkpoint import Weights, load
 from lwisp.errors import InputError, one_line
@@ -201,10 +201,10 @@ def _ready(network: LWISP | Baseline | Exported, engine: str, size: tuple[int, i
 
 def _in_openvino(network: Baseline, precision: str, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
     """A peer compiled for planes of that size, padded and cropped around it."""
-    needs = NETWORKS[network.config.network]
-    padded = pad_to_multiple(torch.empty(1, 4, *size), needs.multiple, needs.minimum).shape
+    sizes = network.config.size_multiple, network.config.size_minimum
+    padded = pad_to_multiple(torch.empty(1, 4, *size), *sizes).shape
     with torch.inference_mode(), quiet():  # tracing warns of every `if`
-        side = max(64, needs.minimum)
+        side = max(64, network.config.size_minimum)
         model = convert(network.network, (torch.zeros(1, 4, side, side),), [list(padded)])
     hints = {
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
@@ -214,7 +214,7 @@ def _in_openvino(network: Baseline, precision: str, size: tuple[int, int]) -> Ca
     compiled = openvino_core().compile_model(model, "CPU", hints)
 
     def run(planes: Tensor) -> Tensor:
-        rgb = torch.from_numpy(compiled(pad_to_multiple(planes[None], needs.multiple, needs.minimum).numpy())[0])
+        rgb = torch.from_numpy(compiled(pad_to_multiple(planes[None], *sizes).numpy())[0])
         return rgb[0, :, : 2 * size[0], : 2 * size[1]].clamp(0, 1)
 
     return run

@@ -25,6 +25,7 @@ from lwisp.errors import InputError, one_line
 from lwisp.files import is_regular, make_folder, write_whole
 from lwisp.model import LWISP, LWISPConfig, Takes
 from lwisp.runtimes import CARD_KEY, Exported
+from lwisp.tensors import digest_of
 
 
 @dataclass(frozen=True)
@@ -321,15 +322,6 @@ def read_card(path: Path) -> Card:
 
 def _shipped_folder() -> Path:
     return Path(str(resources.files("lwisp") / "assets" / "weights"))
-
-
-def digest_of(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the names and bytes of the tensors, in the order of their names, on whatever device they lie."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def describe(name_or_path: str | Path) -> str:

@@ -25,7 +25,6 @@ from lwisp.checkpoint import Weights
 from lwisp.datasets import to_tensor
 from lwisp.developers import Developer, developers
 from lwisp.errors import InputError, tell_failure
-from lwisp.evaluation import interval
 from lwisp.files import (
     check_outputs,
     clear_leftovers,
@@ -35,12 +34,14 @@ from lwisp.files import (
     write_text,
     write_whole,
 )
-from lwisp.image import SUFFIX_FORMATS, orient, read_rgb
+from lwisp.image import SUFFIX_FORMATS, read_rgb
 from lwisp.inference import Precision
 from lwisp.jobs import Job, plan
 from lwisp.page import Block, Gallery, Panel, Table, to_html, to_markdown, to_picture
+from lwisp.pixels import orient
 from lwisp.raw import read_orientation
 from lwisp.registration import REACH, Picture, Shift, find_shift, lay
+from lwisp.scores import interval
 
 PAGE = ("compare.csv", "compare.html", "compare.md", "compare.png")
 CROP = 224  # px a side of what is shown

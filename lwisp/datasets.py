@@ -18,9 +18,10 @@ from lwisp import formats, mosaic
 from lwisp.checkpoint import InputConvention
 from lwisp.errors import InputError
 from lwisp.files import write_text, write_whole
-from lwisp.image import orient, read_rgb
+from lwisp.image import read_rgb
 from lwisp.model import Takes
 from lwisp.pipeline import prepare
+from lwisp.pixels import orient
 from lwisp.raw import RAW_SUFFIXES, read_mosaic, read_raw
 
 SUFFIXES = (".jpg", ".jpeg", ".png")

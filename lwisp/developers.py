@@ -25,11 +25,12 @@ from lwisp import color
 from lwisp.checkpoint import Weights
 from lwisp.errors import InputError, one_line, tell_failure
 from lwisp.files import temporary_folder, write_whole
-from lwisp.image import orient, read_rgb, write_rgb
+from lwisp.image import read_rgb, write_rgb
 from lwisp.inference import Precision
 from lwisp.jobs import Job
 from lwisp.pictures import is_own, opened
 from lwisp.pipeline import develop, develop_files
+from lwisp.pixels import orient
 from lwisp.raw import NOISE_PROFILE, read_orientation, read_raw, write_dng
 
 SECONDS = (120, 120)

@@ -28,26 +28,17 @@ from lwisp.data import Case
 from lwisp.datasets import DND, SIDD, read_picture, to_tensor
 from lwisp.errors import InputError
 from lwisp.files import check_output, check_outputs, make_folder, quiet, write_csv, write_text, write_whole
-from lwisp.image import SUFFIX_FORMATS, to_integer
+from lwisp.image import SUFFIX_FORMATS
 from lwisp.inference import Precision, run
-from lwisp.lpips import lpips
+from lwisp.pixels import to_integer
 from lwisp.protocols import PROTOCOLS, Protocol
 from lwisp.retouching import PASSES
 from lwisp.rivals import RIVALS
 from lwisp.runtimes import need
+from lwisp.scores import DECIMALS, TITLES, interval, score
 
 MIN_SIDE = 162  # px; MS-SSIM needs 161, a mosaic even sides
 REPORT = ("report.json", "report.md", "rows.csv", "sheet.png")
-RESAMPLES, CONFIDENCE = 2000, 0.95
-DECIMALS = {"psnr": 2, "psnr_fitted": 2, "ssim": 4, "ms_ssim": 4, "lpips": 3, "delta_e": 2}
-TITLES = {
-    "psnr": "PSNR dB",
-    "psnr_fitted": "PSNR dB, colors fitted",
-    "ssim": "SSIM",
-    "ms_ssim": "MS-SSIM",
-    "lpips": "LPIPS",
-    "delta_e": "dE2000",
-}
 BT601_LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
@@ -115,13 +106,6 @@ class Report:
             for group in self.groups
         }
         return {"data": self.data, "precision": self.precision, "passes": self.passes, **means}
-
-
-def interval(values: list[float]) -> tuple[float, float]:
-    """The 95 % interval of the mean of values: bootstrap, percentiles, from a fixed seed."""
-    drawn = np.random.default_rng(0).choice(values or [math.nan], (RESAMPLES, max(1, len(values))))
-    low, high = np.quantile(drawn.mean(1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
 
 
 def evaluate(
@@ -260,18 +244,6 @@ def is_result(path: Path) -> bool:
 
 SUBMISSIONS = {"sidd/benchmark": _submit_sidd, "dnd": _submit_dnd}
 """What is denoised for a server, by id of the protocol."""
-
-
-def score(rgb: Tensor, truth: Tensor) -> dict[str, float]:
-    """Every score of one picture (3, H, W) in [0, 1] against the truth."""
-    return {
-        "psnr": metrics.psnr(rgb, truth),
-        "psnr_fitted": metrics.psnr(metrics.fit_colors(rgb, truth), truth),
-        "ssim": metrics.ssim(rgb, truth),
-        "ms_ssim": metrics.ms_ssim(rgb, truth),
-        "lpips": lpips(rgb, truth),
-        "delta_e": metrics.delta_e(rgb, truth),
-    }
 
 
 def classical(raw: unprocess.Capture, demosaic: Callable[..., Any]) -> Tensor:

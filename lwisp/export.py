@@ -21,7 +21,7 @@ from lwisp import color, runtimes
 from lwisp.checkpoint import InputConvention, Weights, to_header
 from lwisp.errors import InputError
 from lwisp.files import check_output, quiet, write_whole
-from lwisp.model import LWISP, SIZE_MINIMUM, SIZE_MULTIPLE, Takes, _ReflectConv2d, pad_to_multiple
+from lwisp.model import LWISP, SIZE_MINIMUM, SIZE_MULTIPLE, ReflectConv2d, Takes, pad_to_multiple
 from lwisp.pipeline import prepare
 from lwisp.raw import read_mosaic
 from lwisp.runtimes import CARD_KEY, SEAL_KEY, Exported, import_dynamo, need, openvino_core
@@ -161,7 +161,7 @@ def portable(network: LWISP, slices: bool = True) -> nn.Module:
         for name, child in module.named_children():
             if isinstance(child, nn.AdaptiveAvgPool2d):
                 setattr(module, name, _Mean())
-            elif slices and isinstance(child, _ReflectConv2d):
+            elif slices and isinstance(child, ReflectConv2d):
                 setattr(module, name, _SlicedConv2d(child))
     return _Portable(network)
 

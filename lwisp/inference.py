@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lwisp import backends, stages
-from lwisp.baselines import NETWORKS, Baseline
-from lwisp.checkpoint import Weights
+from lwisp.baselines import Baseline
 from lwisp.errors import InputError, one_line
-from lwisp.model import LWISP, SIZE_MINIMUM, SIZE_MULTIPLE
+from lwisp.model import LWISP, padded_side
 from lwisp.runtimes import Exported
 from lwisp.stages import Span
 
@@ -171,11 +170,8 @@ class Engine:
             picture[first : first + BLOCK] = _integers(mean, picture.dtype).numpy()
 
     def _develop(self, way: "_Way", frame: Frame, picture: NDArray[Any], offset: tuple[int, int]) -> None:
-        multiple, minimum = SIZE_MULTIPLE, SIZE_MINIMUM
-        if isinstance(self.network, Baseline):
-            needs = NETWORKS[self.network.config.network]
-            multiple, minimum = needs.multiple, needs.minimum
-        height, width = (max(-(-side // multiple) * multiple, minimum) for side in frame.shape[-2:])
+        config = self.network.config
+        height, width = (padded_side(side, config.size_multiple, config.size_minimum) for side in frame.shape[-2:])
         residual = isinstance(self.network, LWISP) and self.network.config.residual
 
         def read(rows: slice, columns: slice) -> Tensor:
@@ -490,8 +486,16 @@ _shelves: dict[int, _Shelf] = {}
 _preparing = threading.Lock()
 
 
+class Holder(Protocol):
+    """What has a network, as `checkpoint.Weights`."""
+
+    @property
+    def network(self) -> LWISP | Baseline | Exported:
+        """The network."""
+
+
 def prepare_once(
-    weights: Weights,
+    weights: Holder,
     backend: Backend = "auto",
     precision: Precision = "auto",
     memory: float | None = None,

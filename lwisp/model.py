@@ -96,6 +96,16 @@ class LWISPConfig:
         """Output pixels per input pixel, along each side."""
         return 2 if self.upsample else 1
 
+    @property
+    def size_multiple(self) -> int:
+        """Height and width of the input are padded to multiples of it: 2 for each of the four poolings."""
+        return SIZE_MULTIPLE
+
+    @property
+    def size_minimum(self) -> int:
+        """Height and width of the input are padded to this at least."""
+        return SIZE_MINIMUM
+
 
 TEACHER = LWISPConfig(in_channels=3, upsample=False)
 """The paper's teacher (section 3.3): clean RGB in, RGB of the same size out."""
@@ -343,7 +353,7 @@ def _after_fgam(model: LWISP) -> list[nn.Conv2d]:
     return [layer for layer in followers if isinstance(layer, nn.Conv2d)]
 
 
-class _ReflectConv2d(nn.Conv2d):
+class ReflectConv2d(nn.Conv2d):
     """A convolution that reflects its input in the input's own precision; autocast would pad in fp32, and slowly."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -357,7 +367,7 @@ def _conv(channels: int, out: int, config: LWISPConfig, kernel: int = 3, dilatio
 
 
 def _bare_conv(channels: int, out: int, config: LWISPConfig, kernel: int = 3, dilation: int = 1) -> nn.Conv2d:
-    convolution = _ReflectConv2d if config.padding == "reflect" and kernel > 1 else nn.Conv2d
+    convolution = ReflectConv2d if config.padding == "reflect" and kernel > 1 else nn.Conv2d
     return convolution(channels, out, kernel, padding=dilation * (kernel // 2), dilation=dilation)
 
 

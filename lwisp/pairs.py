@@ -23,10 +23,11 @@ from lwisp import alignment, color, metrics
 from lwisp.alignment import BLOCKS, Box, Plane, view, whole
 from lwisp.errors import InputError, one_line, tell_failure
 from lwisp.files import is_regular
-from lwisp.image import EXIF_IFD, orient, to_srgb
+from lwisp.image import EXIF_IFD, to_srgb
 from lwisp.makernotes import picture_style
 from lwisp.mosaic import cfa_offset
 from lwisp.pictures import FORMATS, is_own_program, opened, read_tags
+from lwisp.pixels import orient
 from lwisp.raw import RAW_SUFFIXES, RawImage, camera_name, read_preview
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")

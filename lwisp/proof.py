@@ -21,12 +21,13 @@ from lwisp.checkpoint import InputConvention, Weights
 from lwisp.developers import developers
 from lwisp.errors import printable
 from lwisp.files import make_folder, temporary_folder, write_csv, write_text
-from lwisp.image import orient, read_rgb, to_integer, unorient
+from lwisp.image import read_rgb
 from lwisp.inference import Engine
 from lwisp.jobs import Job
 from lwisp.model import LWISP
 from lwisp.page import Block, Gallery, Panel, Table, to_html, to_markdown
 from lwisp.pairs import AlignedPair, align
+from lwisp.pixels import orient, to_integer, unorient
 from lwisp.raw import RawImage, read_raw
 from lwisp.registration import find_shift, lay
 from lwisp.workshop import Photo, Workshop, develop, on_target, put_on, usable

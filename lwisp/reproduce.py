@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from lwisp import benchmark, evaluation
+from lwisp import benchmark, scores
 from lwisp.baselines import NETWORKS, Architecture, BaselineConfig, Name, build
 from lwisp.checkpoint import Weights, load
 from lwisp.data import Case, Data, open_data
@@ -29,7 +29,7 @@ from lwisp.training import Device, last_row, run_folder, step_seconds, train, tr
 
 UP = ("up2", "up3", "up4")
 COST_SIZE = (224, 224)  # packed planes, as in Table 3
-SCORES = {score: digits for score, digits in evaluation.DECIMALS.items() if score not in ("psnr", "ssim")}
+SCORES = {score: digits for score, digits in scores.DECIMALS.items() if score not in ("psnr", "ssim")}
 PRINTED: dict[Name, float] = {
     "srcnn": 18.56, "srgan": 20.06, "dped": 20.67, "unet": 20.81, "pix2pix": 20.93, "spade": 20.96, "nafnet": 21.12,
     "pynet": 21.19, "awnet": 21.40, "cameranet": 21.35,
@@ -288,7 +288,7 @@ def _key(plan: Recipe) -> str:
 
 def _score(label: str, seed: int, weights: Weights, case: Case) -> Row:
     rgb = run(weights.network, case.planes, "fp32", "torch")
-    return Row(label, seed, case.name, **evaluation.score(rgb, case.target))
+    return Row(label, seed, case.name, **scores.score(rgb, case.target))
 
 
 def _budget(study: Study, recipe: Recipe, runs: Path, hours: float) -> dict[str, int]:
@@ -386,7 +386,7 @@ def _verdict(gains: list[float]) -> str:
 
 def _header(study: Study) -> tuple[str, str]:
     titles = ["variant", "params", "operations", *(["ms at 224x224"] if study.latency else []), "steps", "PSNR"]
-    titles += ["by seed", "to the first row", *(evaluation.TITLES[score] for score in SCORES), "paper, Zurich"]
+    titles += ["by seed", "to the first row", *(scores.TITLES[score] for score in SCORES), "paper, Zurich"]
     return f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"
 
 

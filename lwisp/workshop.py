@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lwisp import formats, look, mosaic
 from lwisp.alignment import view
-from lwisp.checkpoint import InputConvention, digest_of
+from lwisp.checkpoint import InputConvention
 from lwisp.errors import InputError, tell_failure
 from lwisp.files import write_whole
 from lwisp.inference import Engine
@@ -29,6 +29,7 @@ from lwisp.mosaic import cfa_offset
 from lwisp.pairs import AlignedPair, Pair, align
 from lwisp.pipeline import Planes
 from lwisp.raw import RawImage, read_raw
+from lwisp.tensors import digest_of
 
 VERSION = 3  # of what is kept; another one is made anew
 KEPT = 40_000  # pixels that are kept of a photo

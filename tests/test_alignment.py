@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from lwisp import alignment
 from lwisp.alignment import Placement, Plane, view, whole
-from lwisp.image import orient, unorient
+from lwisp.pixels import orient, unorient
 from lwisp.raw import read_raw
 from tests.conftest import SAMPLE
 

@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 import lwisp
 from lwisp import checkpoint
 from lwisp.baselines import Baseline, BaselineConfig
-from lwisp.checkpoint import Camera, Card, InputConvention, Weights, describe, digest_of, load, names, of_camera, save
+from lwisp.checkpoint import Camera, Card, InputConvention, Weights, describe, load, names, of_camera, save
 from lwisp.inference import run
 from lwisp.model import LWISPConfig
+from lwisp.tensors import digest_of
 from tests.conftest import ROOT, rubbish
 
 

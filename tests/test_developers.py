@@ -18,9 +18,10 @@ import lwisp
 from lwisp import color, developers
 from lwisp.checkpoint import InputConvention, Weights
 from lwisp.developers import Developer
-from lwisp.image import orient, read_rgb, write_rgb
+from lwisp.image import read_rgb, write_rgb
 from lwisp.jobs import Job
 from lwisp.pipeline import prepare
+from lwisp.pixels import orient
 from lwisp.raw import NOISE_PROFILE
 from tests.conftest import SAMPLE, WriteDng
 

@@ -15,8 +15,8 @@ import lwisp
 from lwisp import evaluation, metrics, synthetic
 from lwisp.checkpoint import Card, InputConvention, Weights
 from lwisp.datasets import AS_SENSED, DND, SIDD
-from lwisp.image import to_integer
 from lwisp.model import LWISP, LWISPConfig
+from lwisp.pixels import to_integer
 from lwisp.retouching import retouch
 
 
