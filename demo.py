@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import lwisp
-from lwisp import color, mosaic
-from lwisp.pixels import orient, to_integer
+from lwisp.imaging import color, mosaic
+from lwisp.imaging.pixels import orient, to_integer
 
 SAMPLES = Path("samples")
 OUTPUT = Path("demo")

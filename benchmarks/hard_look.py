@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 import lwisp
-from lwisp import color, metrics, synthetic
+from lwisp import synthetic
 from lwisp.data import find_photos
 from lwisp.datasets import read_picture
+from lwisp.imaging import color, metrics
 
 
 def main(camera: Path, photos: Path) -> None:

@@ -15,7 +15,7 @@ from lwisp.checkpoint import load
 from lwisp.errors import InputError
 from lwisp.evaluation import Report
 from lwisp.files import make_folder, write_csv, write_text
-from lwisp.scores import DECIMALS, TITLES, interval
+from lwisp.imaging.scores import DECIMALS, TITLES, interval
 
 SCORES = ("psnr", "ssim", "lpips")
 FILTERS = ("bm3d", "nlm", "wavelets")

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
-from lwisp import color, unprocess
+from lwisp import unprocess
+from lwisp.imaging import color
 from lwisp.inference import channels_last, has_bf16
 from lwisp.model import LWISP
 from lwisp.training import BETAS

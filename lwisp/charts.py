@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lwisp import color
 from lwisp.errors import InputError, one_line
 from lwisp.files import quiet
+from lwisp.imaging import color
 from lwisp.runtimes import need
 
 PATCHES = 24

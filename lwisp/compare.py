@@ -20,7 +20,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp import charts, formats, metrics
+from lwisp import charts, formats
 from lwisp.checkpoint import Weights
 from lwisp.datasets import to_tensor
 from lwisp.developers import Developer, developers
@@ -35,13 +35,14 @@ from lwisp.files import (
     write_whole,
 )
 from lwisp.image import SUFFIX_FORMATS, read_rgb
+from lwisp.imaging import metrics
+from lwisp.imaging.pixels import orient
+from lwisp.imaging.registration import REACH, Picture, Shift, find_shift, lay
+from lwisp.imaging.scores import interval
 from lwisp.inference import Precision
 from lwisp.jobs import Job, plan
 from lwisp.page import Block, Gallery, Panel, Table, to_html, to_markdown, to_picture
-from lwisp.pixels import orient
 from lwisp.raw import read_orientation
-from lwisp.registration import REACH, Picture, Shift, find_shift, lay
-from lwisp.scores import interval
 
 PAGE = ("compare.csv", "compare.html", "compare.md", "compare.png")
 CROP = 224  # px a side of what is shown

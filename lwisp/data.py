@@ -14,12 +14,13 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from lwisp import color, formats, leaves, mosaic, recapture, unprocess
+from lwisp import formats, leaves, recapture, unprocess
 from lwisp.checkpoint import InputConvention, Photo
 from lwisp.datasets import AS_SENSED, MAI21, SIDD, SUFFIXES, LoL, Pairs, Pictures, PolyU, Zurich, read_picture, to_float
 from lwisp.errors import InputError
 from lwisp.files import is_regular
 from lwisp.image import check_picture, read_rgb
+from lwisp.imaging import color, mosaic
 from lwisp.model import Takes
 from lwisp.recapture import Task
 from lwisp.simulation import Simulation

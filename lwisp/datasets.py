@@ -14,14 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lwisp import formats, mosaic
+from lwisp import formats
 from lwisp.checkpoint import InputConvention
 from lwisp.errors import InputError
 from lwisp.files import write_text, write_whole
 from lwisp.image import read_rgb
+from lwisp.imaging import mosaic
+from lwisp.imaging.pixels import orient
 from lwisp.model import Takes
 from lwisp.pipeline import prepare
-from lwisp.pixels import orient
 from lwisp.raw import RAW_SUFFIXES, read_mosaic, read_raw
 
 SUFFIXES = (".jpg", ".jpeg", ".png")

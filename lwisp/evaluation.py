@@ -22,20 +22,21 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp import color, formats, metrics, mosaic, unprocess
+from lwisp import formats, unprocess
 from lwisp.checkpoint import Weights, check_takes, load
 from lwisp.data import Case
 from lwisp.datasets import DND, SIDD, read_picture, to_tensor
 from lwisp.errors import InputError
 from lwisp.files import check_output, check_outputs, make_folder, quiet, write_csv, write_text, write_whole
 from lwisp.image import SUFFIX_FORMATS
+from lwisp.imaging import color, metrics, mosaic
+from lwisp.imaging.pixels import to_integer
+from lwisp.imaging.scores import DECIMALS, TITLES, interval, score
 from lwisp.inference import Precision, run
-from lwisp.pixels import to_integer
 from lwisp.protocols import PROTOCOLS, Protocol
 from lwisp.retouching import PASSES
 from lwisp.rivals import RIVALS
 from lwisp.runtimes import need
-from lwisp.scores import DECIMALS, TITLES, interval, score
 
 MIN_SIDE = 162  # px; MS-SSIM needs 161, a mosaic even sides
 REPORT = ("report.json", "report.md", "rows.csv", "sheet.png")

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lwisp import color, runtimes
+from lwisp import runtimes
 from lwisp.checkpoint import InputConvention, Weights, to_header
 from lwisp.errors import InputError
 from lwisp.files import check_output, quiet, write_whole
+from lwisp.imaging import color
 from lwisp.model import LWISP, SIZE_MINIMUM, SIZE_MULTIPLE, ReflectConv2d, Takes, pad_to_multiple
 from lwisp.pipeline import prepare
 from lwisp.raw import read_mosaic

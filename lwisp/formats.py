@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from lwisp.errors import InputError, one_line
 from lwisp.files import DAMAGED, write_whole
-from lwisp.mosaic import CFAS
+from lwisp.imaging.mosaic import CFAS
 from lwisp.pictures import opened
 
 Kind = Literal["mosaic", "rgb"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from lwisp import color, metrics
+from lwisp.imaging import color, metrics
 from lwisp.model import Look
 
 CHANNELS = 16  # of the look's hidden layers

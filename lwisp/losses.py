@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp.metrics import multiscale_ssim
+from lwisp.imaging.metrics import multiscale_ssim
 from lwisp.model import padded_side
 
 LEAST_ERROR = 5e-4  # an eighth of a step of 8 bits: below it nothing is gained

@@ -19,15 +19,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from lwisp import alignment, color, metrics
-from lwisp.alignment import BLOCKS, Box, Plane, view, whole
 from lwisp.errors import InputError, one_line, tell_failure
 from lwisp.files import is_regular
 from lwisp.image import EXIF_IFD, to_srgb
+from lwisp.imaging import alignment, color, metrics
+from lwisp.imaging.alignment import BLOCKS, Box, Plane, view, whole
+from lwisp.imaging.mosaic import cfa_offset
+from lwisp.imaging.pixels import orient
 from lwisp.makernotes import picture_style
-from lwisp.mosaic import cfa_offset
 from lwisp.pictures import FORMATS, is_own_program, opened, read_tags
-from lwisp.pixels import orient
 from lwisp.raw import RAW_SUFFIXES, RawImage, camera_name, read_preview
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")

@@ -15,12 +15,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-from lwisp import color, damage, exif
+from lwisp import damage, exif
 from lwisp.errors import InputError
 from lwisp.exif import EXIF_IFD, GPS_IFD
 from lwisp.files import write_whole
+from lwisp.imaging import color
+from lwisp.imaging.mosaic import CFA, CFAS, cfa_offset
 from lwisp.libraw import Opened, Source, opened
-from lwisp.mosaic import CFA, CFAS, cfa_offset
 from lwisp.pictures import MAX_PIXELS
 from lwisp.pictures import opened as opened_picture
 

@@ -16,7 +16,8 @@ from PIL import Image
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from lwisp import color, unprocess
+from lwisp import unprocess
+from lwisp.imaging import color
 from lwisp.pictures import opened
 from lwisp.simulation import DegradationModel, LowLightModel, Simulation
 from lwisp.unprocess import Camera, uniform

@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 
 from pydantic import TypeAdapter
 
-from lwisp import metrics
 from lwisp.baselines import Architecture, BaselineConfig
 from lwisp.checkpoint import InputConvention
 from lwisp.data import Kind
 from lwisp.errors import InputError, one_line
+from lwisp.imaging import metrics
 from lwisp.model import BLOCKS, LWISPConfig
 from lwisp.simulation import Simulation
 

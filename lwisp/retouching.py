@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lwisp import inference, mosaic
+from lwisp import inference
 from lwisp.checkpoint import InputConvention, Weights, check_takes
 from lwisp.errors import InputError
 from lwisp.image import Picture, finished_tags, open_picture, refuse_raw, write_rgb
+from lwisp.imaging import mosaic
 from lwisp.inference import Backend, Engine, Precision
 from lwisp.jobs import Job, Made, Outcome, work
 from lwisp.pictures import MAX_PIXELS

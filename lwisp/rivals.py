@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lwisp import metrics
 from lwisp.errors import InputError
+from lwisp.imaging import metrics
 
 Filter = Callable[[NDArray[Any], float], NDArray[Any]]
 """A picture (H, W, 3) and a setting -> a picture."""

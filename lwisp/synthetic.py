@@ -19,12 +19,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp import color, mosaic, unprocess
+from lwisp import unprocess
 from lwisp.data import find_photos
 from lwisp.datasets import DND, SIDD
 from lwisp.errors import InputError
 from lwisp.files import clear_leftovers, make_folder, whole_folder, write_text, write_whole
 from lwisp.image import read_rgb
+from lwisp.imaging import color, mosaic
 from lwisp.raw import RawImage, write_dng
 
 Kind = Literal["zurich", "mai21", "lol", "dng", "camera"]

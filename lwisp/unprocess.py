@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from lwisp import color
+from lwisp.imaging import color
 from lwisp.simulation import CameraModel, NoiseModel, RecoloringModel, Simulation
 
 XYZ2CAM = (

@@ -17,15 +17,16 @@ from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from lwisp import formats, look, mosaic
-from lwisp.alignment import view
+from lwisp import formats, look
 from lwisp.checkpoint import InputConvention
 from lwisp.errors import InputError, tell_failure
 from lwisp.files import write_whole
+from lwisp.imaging import mosaic
+from lwisp.imaging.alignment import view
+from lwisp.imaging.mosaic import cfa_offset
 from lwisp.inference import Engine
 from lwisp.look import Fitted, Samples
 from lwisp.model import Look
-from lwisp.mosaic import cfa_offset
 from lwisp.pairs import AlignedPair, Pair, align
 from lwisp.pipeline import Planes
 from lwisp.raw import RawImage, read_raw

@@ -19,8 +19,8 @@ from lwisp import camera, checkpoint, look, proof, synthetic, workshop
 from lwisp.checkpoint import LearnedPair
 from lwisp.errors import OutputError
 from lwisp.image import EXIF_IFD, read_rgb
+from lwisp.imaging.metrics import delta_e
 from lwisp.jobs import plan
-from lwisp.metrics import delta_e
 from lwisp.pairs import find_pairs
 from lwisp.pipeline import develop_files
 from lwisp.raw import read_raw

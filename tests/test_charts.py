@@ -7,7 +7,7 @@ import pytest
 
 import lwisp
 from lwisp import charts
-from lwisp.pixels import to_integer
+from lwisp.imaging.pixels import to_integer
 from tests.conftest import refusal
 
 CENTERS = tuple((20.0 + 30 * column, 15.0 + 30 * row) for row in range(4) for column in range(6))

@@ -16,7 +16,7 @@ import lwisp
 from lwisp import compare, developers, synthetic
 from lwisp.checkpoint import Weights
 from lwisp.datasets import to_tensor
-from lwisp.metrics import fit_look, psnr
+from lwisp.imaging.metrics import fit_look, psnr
 from tests.conftest import WriteDng
 from tests.test_charts import CENTERS, true_patches
 

@@ -20,7 +20,7 @@ import lwisp
 from lwisp.checkpoint import InputConvention
 from lwisp.data import Crops
 from lwisp.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Pairs, PolyU, Zurich, held_out, to_float
-from lwisp.mosaic import CFAS, pack
+from lwisp.imaging.mosaic import CFAS, pack
 from tests.conftest import WriteDng, refusal
 
 KEEP = InputConvention("keep", "none", "camera", "none")

@@ -15,13 +15,14 @@ import torch
 from PIL import Image
 
 import lwisp
-from lwisp import color, developers
+from lwisp import developers
 from lwisp.checkpoint import InputConvention, Weights
 from lwisp.developers import Developer
 from lwisp.image import read_rgb, write_rgb
+from lwisp.imaging import color
+from lwisp.imaging.pixels import orient
 from lwisp.jobs import Job
 from lwisp.pipeline import prepare
-from lwisp.pixels import orient
 from lwisp.raw import NOISE_PROFILE
 from tests.conftest import SAMPLE, WriteDng
 

@@ -12,11 +12,12 @@ from scipy.io import loadmat, savemat
 from scipy.stats import bootstrap
 
 import lwisp
-from lwisp import evaluation, metrics, synthetic
+from lwisp import evaluation, synthetic
 from lwisp.checkpoint import Card, InputConvention, Weights
 from lwisp.datasets import AS_SENSED, DND, SIDD
+from lwisp.imaging import metrics
+from lwisp.imaging.pixels import to_integer
 from lwisp.model import LWISP, LWISPConfig
-from lwisp.pixels import to_integer
 from lwisp.retouching import retouch
 
 

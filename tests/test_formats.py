@@ -14,7 +14,7 @@ from scipy.io import savemat
 from torch import Tensor
 
 from lwisp import formats
-from lwisp.mosaic import CFAS
+from lwisp.imaging.mosaic import CFAS
 from tests.conftest import refusal
 
 ARRAY = np.arange(24, dtype=np.float64).reshape(4, 6)

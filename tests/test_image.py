@@ -9,7 +9,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 import lwisp
 from lwisp import image
 from lwisp.image import FORMATS, SUFFIXES, Format, read_rgb, srgb_profile, write_rgb
-from lwisp.pixels import orient, to_integer
+from lwisp.imaging.pixels import orient, to_integer
 from lwisp.raw import read_raw
 from tests.conftest import SAMPLE
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lwisp import color, look, metrics
+from lwisp import look
+from lwisp.imaging import color, metrics
 from lwisp.look import Samples
 from lwisp.model import Look
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin
 
 import lwisp
-from lwisp import color
+from lwisp.imaging import color
+from lwisp.imaging.mosaic import CFA, CFAS
+from lwisp.imaging.pixels import orient
 from lwisp.libraw import opened
-from lwisp.mosaic import CFA, CFAS
-from lwisp.pixels import orient
 from lwisp.raw import NOISE_PROFILE, RawImage, read_mosaic, read_orientation, read_preview, read_raw
 from lwisp.raw import write_dng as write_dng_of
 from tests.conftest import SAMPLE, XYZ2CAM, WriteDng

@@ -6,7 +6,8 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from lwisp import color, recapture, synthetic, unprocess
+from lwisp import recapture, synthetic, unprocess
+from lwisp.imaging import color
 from lwisp.recapture import Task
 from lwisp.simulation import DegradationModel, LowLightModel, Simulation
 

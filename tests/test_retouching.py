@@ -12,11 +12,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 import lwisp
-from lwisp import cli, color, inference, metrics, recapture
+from lwisp import cli, inference, recapture
 from lwisp.checkpoint import Card, Weights, save
 from lwisp.datasets import AS_SENSED
 from lwisp.errors import InputError
 from lwisp.image import open_picture, own_format, read_rgb, write_rgb
+from lwisp.imaging import color, metrics
 from lwisp.jobs import plan
 from lwisp.model import LWISP, LWISPConfig, Takes
 from lwisp.raw import RawImage

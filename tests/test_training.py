@@ -25,12 +25,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import lwisp
-from lwisp import files, losses, metrics, synthetic, training
+from lwisp import files, losses, synthetic, training
 from lwisp.baselines import Baseline, BaselineConfig, build
 from lwisp.checkpoint import load
 from lwisp.data import Case, Photos
 from lwisp.datasets import AS_SENSED
 from lwisp.errors import OutputError
+from lwisp.imaging import metrics
 from lwisp.inference import run
 from lwisp.model import BLOCKS, LWISP, LWISPConfig, pad_to_multiple
 from lwisp.recipe import Recipe, learning_rate, read_recipe, read_stages

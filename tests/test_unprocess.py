@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from lwisp import color, unprocess
+from lwisp import unprocess
+from lwisp.imaging import color
 
 COUNT = 64
 

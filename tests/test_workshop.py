@@ -12,9 +12,9 @@ from lwisp import inference, look, workshop
 from lwisp.camera import with_look
 from lwisp.checkpoint import Weights
 from lwisp.datasets import AS_SENSED
+from lwisp.imaging.mosaic import CFA, CFAS, cfa_offset
 from lwisp.look import Samples
 from lwisp.model import LWISP, Look
-from lwisp.mosaic import CFA, CFAS, cfa_offset
 from lwisp.pairs import AlignedPair, Pair, Tile
 from lwisp.pipeline import develop
 from lwisp.raw import RawImage

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lwisp import lpips
+from lwisp.imaging import lpips
 
 
 class Reference(nn.Module):

@@ -3,7 +3,7 @@ import pytest
 from skimage.registration import phase_cross_correlation
 
 from lwisp import synthetic
-from lwisp.registration import Picture, find_shift, lay
+from lwisp.imaging.registration import Picture, find_shift, lay
 
 
 def scene() -> Picture:

@@ -7,8 +7,8 @@ import torch
 from scipy.optimize import isotonic_regression
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from lwisp import metrics
-from tests.test_color import colour_science_lab
+from lwisp.imaging import metrics
+from tests.imaging.test_color import colour_science_lab
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import math
 import numpy as np
 from torch import Tensor
 
-from lwisp import metrics
-from lwisp.lpips import lpips
+from lwisp.imaging import metrics
+from lwisp.imaging.lpips import lpips
 
 RESAMPLES, CONFIDENCE = 2000, 0.95
 DECIMALS = {"psnr": 2, "psnr_fitted": 2, "ssim": 4, "ms_ssim": 4, "lpips": 3, "delta_e": 2}

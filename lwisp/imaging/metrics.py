@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp.color import apply_matrix, delta_e_2000, srgb_decode, srgb_encode, srgb_to_lab
+from lwisp.imaging.color import apply_matrix, delta_e_2000, srgb_decode, srgb_encode, srgb_to_lab
 
 LOOK_TURNS = 2
 MIN_SATURATION = 0.05  # of a matrix, under which it is not turned back: a gray picture has none

@@ -3,7 +3,7 @@ import pytest
 import torch
 from colour_demosaicing import masks_CFA_Bayer
 
-from lwisp.mosaic import CFA, CFAS, cfa_offset, normalize_levels, pack, pad_to_rggb, unpack
+from lwisp.imaging.mosaic import CFA, CFAS, cfa_offset, normalize_levels, pack, pad_to_rggb, unpack
 
 
 @pytest.mark.parametrize("cfa", CFAS)

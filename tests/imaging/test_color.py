@@ -6,7 +6,7 @@ import pytest
 import torch
 from colour_demosaicing import demosaicing_CFA_Bayer_Malvar2004
 
-from lwisp import color, mosaic
+from lwisp.imaging import color, mosaic
 from lwisp.unprocess import XYZ2CAM
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp.pixels import orient
+from lwisp.imaging.pixels import orient
 
 Plane = NDArray[np.float32]
 """(H, W), one channel coded for the eye (about the square root of light), 0 to 1."""
