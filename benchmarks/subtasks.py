@@ -14,7 +14,7 @@ from lwisp import evaluation
 from lwisp.checkpoint import load
 from lwisp.errors import InputError
 from lwisp.evaluation import Report
-from lwisp.files import make_folder, write_csv, write_text
+from lwisp.files.writing import make_folder, write_csv, write_text
 from lwisp.imaging.scores import DECIMALS, TITLES, interval
 
 SCORES = ("psnr", "ssim", "lpips")

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from lwisp import model, stages
 from lwisp.errors import InputError
-from lwisp.files import quiet, write_whole
+from lwisp.files.tensors import digest_of
+from lwisp.files.writing import quiet, write_whole
 from lwisp.runtimes import Pool, cache_folder, need, openvino_core
-from lwisp.tensors import digest_of
 
 Name = Literal["torch", "openvino", "onnxruntime"]
 NAMES: tuple[Name, ...] = get_args(Name)

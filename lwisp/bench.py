@@ -35,12 +35,12 @@ from lwisp.benchmark import count_multiply_adds, time_in_turn
 from lwisp.checkpoint import Weights, load
 from lwisp.errors import InputError, one_line
 from lwisp.export import MURAL, MURAL_BALANCE
-from lwisp.files import check_outputs, make_folder, quiet, temporary_folder, write_text, write_whole
-from lwisp.image import write_rgb
+from lwisp.files.pictures import write_rgb
+from lwisp.files.raw import read_mosaic, read_raw, write_dng
+from lwisp.files.writing import check_outputs, make_folder, quiet, temporary_folder, write_text, write_whole
 from lwisp.inference import Engine, prepare
 from lwisp.model import LWISP, count_params, pad_to_multiple
 from lwisp.pipeline import develop_with
-from lwisp.raw import read_mosaic, read_raw, write_dng
 from lwisp.runtimes import Exported, import_dynamo, need, openvino_core
 
 EAGER = "eager"

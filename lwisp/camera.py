@@ -22,7 +22,7 @@ from lwisp import inference, look, proof, training, workshop
 from lwisp.checkpoint import Camera, Card, InputConvention, LearnedPair, Weights, load, save, user_folder
 from lwisp.data import Crops
 from lwisp.errors import InputError, OutputError
-from lwisp.files import check_output, clear_leftovers, make_folder
+from lwisp.files.writing import check_output, clear_leftovers, make_folder
 from lwisp.imaging import color, metrics, mosaic
 from lwisp.inference import Precision
 from lwisp.model import LWISP, Look, LWISPConfig, Takes

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from lwisp.errors import InputError, one_line
-from lwisp.files import quiet
+from lwisp.files.writing import quiet
 from lwisp.imaging import color
 from lwisp.runtimes import need
 

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from lwisp import runtimes
 from lwisp.baselines import Architecture, Baseline, build
 from lwisp.errors import InputError, one_line
-from lwisp.files import is_regular, make_folder, write_whole
+from lwisp.files.tensors import digest_of
+from lwisp.files.writing import is_regular, make_folder, write_whole
 from lwisp.model import LWISP, LWISPConfig, Takes
 from lwisp.runtimes import CARD_KEY, Exported
-from lwisp.tensors import digest_of
 
 
 @dataclass(frozen=True)

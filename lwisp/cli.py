@@ -17,8 +17,8 @@ import typer
 from lwisp.errors import log, printable
 
 if TYPE_CHECKING:
+    from lwisp.files.raw import RawImage
     from lwisp.jobs import Job, Outcome
-    from lwisp.raw import RawImage
     from lwisp.recipe import Recipe
 
 Precision = Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bf16 where the processor has it.")]
@@ -94,9 +94,9 @@ def develop(
     """Develop RAW files into finished pictures: NAME-lwisp beside each, or NAME where --output says."""
     from lwisp.checkpoint import load
     from lwisp.errors import InputError
+    from lwisp.files.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_mosaic, read_raw
     from lwisp.jobs import plan
     from lwisp.pipeline import develop_files, pick
-    from lwisp.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_mosaic, read_raw
 
     _listen(verbose)
     if len({value is None for value in (cfa, black_level, white_level)}) > 1:
@@ -172,7 +172,7 @@ def _retouch(
 ) -> None:
     from lwisp.checkpoint import load
     from lwisp.errors import InputError
-    from lwisp.image import SUFFIX_FORMATS, own_format
+    from lwisp.files.pictures import SUFFIX_FORMATS, own_format
     from lwisp.jobs import plan
     from lwisp.retouching import retouch_files
 
@@ -649,7 +649,7 @@ def show(weights: Annotated[str, typer.Argument(help="Name of weights, or a safe
 def _write_table3(folder: Path) -> None:
     from lwisp.benchmark import table3
     from lwisp.errors import InputError
-    from lwisp.files import make_folder, write_text
+    from lwisp.files.writing import make_folder, write_text
 
     try:
         make_folder(folder)
@@ -705,7 +705,7 @@ def _stop(message: str, code: int) -> NoReturn:
 
 def _tidy(*folders: Path | None) -> None:
     """Delete what processes that were killed have left unfinished where this one will write."""
-    from lwisp.files import clear_leftovers
+    from lwisp.files.writing import clear_leftovers
 
     for folder in folders:
         if folder is not None:

@@ -25,7 +25,9 @@ from lwisp.checkpoint import Weights
 from lwisp.datasets import to_tensor
 from lwisp.developers import Developer, developers
 from lwisp.errors import InputError, tell_failure
-from lwisp.files import (
+from lwisp.files.pictures import SUFFIX_FORMATS, read_rgb
+from lwisp.files.raw import read_orientation
+from lwisp.files.writing import (
     check_outputs,
     clear_leftovers,
     make_folder,
@@ -34,7 +36,6 @@ from lwisp.files import (
     write_text,
     write_whole,
 )
-from lwisp.image import SUFFIX_FORMATS, read_rgb
 from lwisp.imaging import metrics
 from lwisp.imaging.pixels import orient
 from lwisp.imaging.registration import REACH, Picture, Shift, find_shift, lay
@@ -42,7 +43,6 @@ from lwisp.imaging.scores import interval
 from lwisp.inference import Precision
 from lwisp.jobs import Job, plan
 from lwisp.page import Block, Gallery, Panel, Table, to_html, to_markdown, to_picture
-from lwisp.raw import read_orientation
 
 PAGE = ("compare.csv", "compare.html", "compare.md", "compare.png")
 CROP = 224  # px a side of what is shown

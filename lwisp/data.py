@@ -18,8 +18,8 @@ from lwisp import formats, leaves, recapture, unprocess
 from lwisp.checkpoint import InputConvention, Photo
 from lwisp.datasets import AS_SENSED, MAI21, SIDD, SUFFIXES, LoL, Pairs, Pictures, PolyU, Zurich, read_picture, to_float
 from lwisp.errors import InputError
-from lwisp.files import is_regular
-from lwisp.image import check_picture, read_rgb
+from lwisp.files.pictures import check_picture, read_rgb
+from lwisp.files.writing import is_regular
 from lwisp.imaging import color, mosaic
 from lwisp.model import Takes
 from lwisp.recapture import Task

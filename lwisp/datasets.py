@@ -17,13 +17,13 @@ from torch import Tensor
 from lwisp import formats
 from lwisp.checkpoint import InputConvention
 from lwisp.errors import InputError
-from lwisp.files import write_text, write_whole
-from lwisp.image import read_rgb
+from lwisp.files.pictures import read_rgb
+from lwisp.files.raw import RAW_SUFFIXES, read_mosaic, read_raw
+from lwisp.files.writing import write_text, write_whole
 from lwisp.imaging import mosaic
 from lwisp.imaging.pixels import orient
 from lwisp.model import Takes
 from lwisp.pipeline import prepare
-from lwisp.raw import RAW_SUFFIXES, read_mosaic, read_raw
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 """Of finished pictures."""

@@ -23,15 +23,15 @@ from PIL import Image, ImageOps
 
 from lwisp.checkpoint import Weights
 from lwisp.errors import InputError, one_line, tell_failure
-from lwisp.files import temporary_folder, write_whole
-from lwisp.image import read_rgb, write_rgb
+from lwisp.files.decoding import is_own, opened
+from lwisp.files.pictures import read_rgb, write_rgb
+from lwisp.files.raw import NOISE_PROFILE, read_orientation, read_raw, write_dng
+from lwisp.files.writing import temporary_folder, write_whole
 from lwisp.imaging import color
 from lwisp.imaging.pixels import orient
 from lwisp.inference import Precision
 from lwisp.jobs import Job
-from lwisp.pictures import is_own, opened
 from lwisp.pipeline import develop, develop_files
-from lwisp.raw import NOISE_PROFILE, read_orientation, read_raw, write_dng
 
 SECONDS = (120, 120)
 """A command is given up after so many seconds, and so many more a picture."""

@@ -27,8 +27,8 @@ from lwisp.checkpoint import Weights, check_takes, load
 from lwisp.data import Case
 from lwisp.datasets import DND, SIDD, read_picture, to_tensor
 from lwisp.errors import InputError
-from lwisp.files import check_output, check_outputs, make_folder, quiet, write_csv, write_text, write_whole
-from lwisp.image import SUFFIX_FORMATS
+from lwisp.files.pictures import SUFFIX_FORMATS
+from lwisp.files.writing import check_output, check_outputs, make_folder, quiet, write_csv, write_text, write_whole
 from lwisp.imaging import color, metrics, mosaic
 from lwisp.imaging.pixels import to_integer
 from lwisp.imaging.scores import DECIMALS, TITLES, interval, score

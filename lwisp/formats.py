@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from lwisp.errors import InputError, one_line
-from lwisp.files import DAMAGED, write_whole
+from lwisp.files.decoding import opened
+from lwisp.files.writing import DAMAGED, write_whole
 from lwisp.imaging.mosaic import CFAS
-from lwisp.pictures import opened
 
 Kind = Literal["mosaic", "rgb"]
 T = TypeVar("T")

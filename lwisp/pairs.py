@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lwisp.errors import InputError, one_line, tell_failure
-from lwisp.files import is_regular
-from lwisp.image import EXIF_IFD, to_srgb
+from lwisp.files.decoding import FORMATS, is_own_program, opened, read_tags
+from lwisp.files.makernotes import picture_style
+from lwisp.files.pictures import EXIF_IFD, to_srgb
+from lwisp.files.raw import RAW_SUFFIXES, RawImage, camera_name, read_preview
+from lwisp.files.writing import is_regular
 from lwisp.imaging import alignment, color, metrics
 from lwisp.imaging.alignment import BLOCKS, Box, Plane, view, whole
 from lwisp.imaging.mosaic import cfa_offset
 from lwisp.imaging.pixels import orient
-from lwisp.makernotes import picture_style
-from lwisp.pictures import FORMATS, is_own_program, opened, read_tags
-from lwisp.raw import RAW_SUFFIXES, RawImage, camera_name, read_preview
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")

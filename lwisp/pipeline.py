@@ -15,13 +15,13 @@ from torch.nn import functional
 from lwisp import inference
 from lwisp.checkpoint import InputConvention, Weights, check_takes, left_out_note, load, of_camera
 from lwisp.errors import InputError
-from lwisp.image import write_rgb
+from lwisp.files.makernotes import picture_style
+from lwisp.files.pictures import write_rgb
+from lwisp.files.raw import RawImage, read_raw
 from lwisp.imaging import color, mosaic
 from lwisp.imaging.pixels import unorient
 from lwisp.inference import Backend, Engine, Precision
 from lwisp.jobs import Job, Made, Outcome, work
-from lwisp.makernotes import picture_style
-from lwisp.raw import RawImage, read_raw
 
 MAX_EXPOSURE = 5  # EV
 BAND = 64  # rows of cells that are made into planes at once

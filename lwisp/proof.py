@@ -20,8 +20,9 @@ from lwisp import formats
 from lwisp.checkpoint import InputConvention, Weights
 from lwisp.developers import developers
 from lwisp.errors import printable
-from lwisp.files import make_folder, temporary_folder, write_csv, write_text
-from lwisp.image import read_rgb
+from lwisp.files.pictures import read_rgb
+from lwisp.files.raw import RawImage, read_raw
+from lwisp.files.writing import make_folder, temporary_folder, write_csv, write_text
 from lwisp.imaging import metrics
 from lwisp.imaging.pixels import orient, to_integer, unorient
 from lwisp.imaging.registration import find_shift, lay
@@ -30,7 +31,6 @@ from lwisp.jobs import Job
 from lwisp.model import LWISP
 from lwisp.page import Block, Gallery, Panel, Table, to_html, to_markdown
 from lwisp.pairs import AlignedPair, align
-from lwisp.raw import RawImage, read_raw
 from lwisp.workshop import Photo, Workshop, develop, on_target, put_on, usable
 
 OWN, ALONE, RIVAL = "lwisp, learned", "lwisp, its look alone", "curves and matrix"

@@ -17,8 +17,8 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from lwisp import unprocess
+from lwisp.files.decoding import opened
 from lwisp.imaging import color
-from lwisp.pictures import opened
 from lwisp.simulation import DegradationModel, LowLightModel, Simulation
 from lwisp.unprocess import Camera, uniform
 

@@ -20,7 +20,7 @@ from lwisp.baselines import NETWORKS, Architecture, BaselineConfig, Name, build
 from lwisp.checkpoint import Weights, load
 from lwisp.data import Case, Data, open_data
 from lwisp.errors import InputError
-from lwisp.files import make_folder, write_csv, write_text, write_whole
+from lwisp.files.writing import make_folder, write_csv, write_text, write_whole
 from lwisp.imaging import scores
 from lwisp.inference import run
 from lwisp.model import LWISPConfig, count_params

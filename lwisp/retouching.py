@@ -16,13 +16,13 @@ from torch import Tensor
 from lwisp import inference
 from lwisp.checkpoint import InputConvention, Weights, check_takes
 from lwisp.errors import InputError
-from lwisp.image import Picture, finished_tags, open_picture, refuse_raw, write_rgb
+from lwisp.files.decoding import MAX_PIXELS
+from lwisp.files.pictures import Picture, finished_tags, open_picture, refuse_raw, write_rgb
+from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw, write_dng
 from lwisp.imaging import mosaic
 from lwisp.inference import Backend, Engine, Precision
 from lwisp.jobs import Job, Made, Outcome, work
-from lwisp.pictures import MAX_PIXELS
 from lwisp.pipeline import Planes, develop_with
-from lwisp.raw import RAW_SUFFIXES, RawImage, read_raw, write_dng
 
 PASSES = 4
 """Passes of a finished picture unless told otherwise: up to 0.3 dB better than one (docs/results/subtasks.md)."""

@@ -23,10 +23,10 @@ from lwisp import unprocess
 from lwisp.data import find_photos
 from lwisp.datasets import DND, SIDD
 from lwisp.errors import InputError
-from lwisp.files import clear_leftovers, make_folder, whole_folder, write_text, write_whole
-from lwisp.image import read_rgb
+from lwisp.files.pictures import read_rgb
+from lwisp.files.raw import RawImage, write_dng
+from lwisp.files.writing import clear_leftovers, make_folder, whole_folder, write_text, write_whole
 from lwisp.imaging import color, mosaic
-from lwisp.raw import RawImage, write_dng
 
 Kind = Literal["zurich", "mai21", "lol", "dng", "camera"]
 SPLITS = {

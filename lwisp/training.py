@@ -35,14 +35,22 @@ from lwisp.baselines import Architecture, Baseline, build
 from lwisp.checkpoint import WAYS, Card, Weights, load, read_card, save
 from lwisp.data import Case, Data, open_data
 from lwisp.errors import InputError, OutputError, one_line
-from lwisp.files import check_output, clear_leftovers, is_regular, make_folder, whole_folder, write_text, write_whole
+from lwisp.files.tensors import digest_of
+from lwisp.files.writing import (
+    check_output,
+    clear_leftovers,
+    is_regular,
+    make_folder,
+    whole_folder,
+    write_text,
+    write_whole,
+)
 from lwisp.imaging import color, metrics
 from lwisp.inference import channels_last, has_bf16
 from lwisp.isps import PyNET
 from lwisp.model import LWISP, LWISPConfig, Takes, center, initialize, pad_to_multiple
 from lwisp.provenance import versions
 from lwisp.recipe import Recipe, learning_rate
-from lwisp.tensors import digest_of
 from lwisp.translation import PatchGAN
 
 if TYPE_CHECKING:

@@ -20,7 +20,9 @@ from torch import Tensor
 from lwisp import formats, look
 from lwisp.checkpoint import InputConvention
 from lwisp.errors import InputError, tell_failure
-from lwisp.files import write_whole
+from lwisp.files.raw import RawImage, read_raw
+from lwisp.files.tensors import digest_of
+from lwisp.files.writing import write_whole
 from lwisp.imaging import mosaic
 from lwisp.imaging.alignment import view
 from lwisp.imaging.mosaic import cfa_offset
@@ -29,8 +31,6 @@ from lwisp.look import Fitted, Samples
 from lwisp.model import Look
 from lwisp.pairs import AlignedPair, Pair, align
 from lwisp.pipeline import Planes
-from lwisp.raw import RawImage, read_raw
-from lwisp.tensors import digest_of
 
 VERSION = 3  # of what is kept; another one is made anew
 KEPT = 40_000  # pixels that are kept of a photo

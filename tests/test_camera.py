@@ -18,12 +18,12 @@ import lwisp
 from lwisp import camera, checkpoint, look, proof, synthetic, workshop
 from lwisp.checkpoint import LearnedPair
 from lwisp.errors import OutputError
-from lwisp.image import EXIF_IFD, read_rgb
+from lwisp.files.pictures import EXIF_IFD, read_rgb
+from lwisp.files.raw import read_raw
 from lwisp.imaging.metrics import delta_e
 from lwisp.jobs import plan
 from lwisp.pairs import find_pairs
 from lwisp.pipeline import develop_files
-from lwisp.raw import read_raw
 from lwisp.training import run_folder
 from tests.conftest import SAMPLE
 

@@ -12,9 +12,9 @@ import lwisp
 from lwisp import checkpoint
 from lwisp.baselines import Baseline, BaselineConfig
 from lwisp.checkpoint import Camera, Card, InputConvention, Weights, describe, load, names, of_camera, save
+from lwisp.files.tensors import digest_of
 from lwisp.inference import run
 from lwisp.model import LWISPConfig
-from lwisp.tensors import digest_of
 from tests.conftest import ROOT, rubbish
 
 

@@ -16,9 +16,9 @@ from PIL import Image
 
 from lwisp.checkpoint import Card, InputConvention, Weights
 from lwisp.errors import InputError, OutputError
-from lwisp.image import Picture, open_picture, own_format, write_rgb
+from lwisp.files.decoding import is_own
+from lwisp.files.pictures import Picture, open_picture, own_format, write_rgb
 from lwisp.jobs import MARK, Job, Made, Outcome, plan, work
-from lwisp.pictures import is_own
 from tests.conftest import TOY
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)

@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 import lwisp
 from lwisp import pairs
+from lwisp.files.raw import RawImage, read_raw
 from lwisp.pairs import AlignedPair, Pair, align, find_pairs
-from lwisp.raw import RawImage, read_raw
 from tests.conftest import SAMPLE, WriteDng, refusal
 
 S40 = SAMPLE.parent / "CRW_0117.CRW"
@@ -313,7 +313,7 @@ def test_whatever_is_wrong_with_one_photo_the_others_are_paired(
 ) -> None:
     for name in ("a.crw", "b.crw", "c.crw"):
         shutil.copy(S40, tmp_path / name)
-    read = lwisp.raw.read_preview
+    read = lwisp.files.raw.read_preview
 
     def fail(path: Path) -> object:
         if path.name == "b.crw":

@@ -9,12 +9,12 @@ from PIL import Image
 import lwisp
 from lwisp import checkpoint, inference, pipeline, unprocess
 from lwisp.checkpoint import Camera, Card, InputConvention, Weights, save
+from lwisp.files.raw import RawImage, read_mosaic
 from lwisp.imaging import color, mosaic
 from lwisp.imaging.mosaic import CFA, CFAS
 from lwisp.imaging.pixels import orient
 from lwisp.jobs import Outcome, plan
 from lwisp.model import LWISP, TEACHER
-from lwisp.raw import RawImage, read_mosaic
 from tests.conftest import SAMPLE, WriteDng, rubbish
 
 RNG = np.random.default_rng(0)

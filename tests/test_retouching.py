@@ -16,11 +16,11 @@ from lwisp import cli, inference, recapture
 from lwisp.checkpoint import Card, Weights, save
 from lwisp.datasets import AS_SENSED
 from lwisp.errors import InputError
-from lwisp.image import open_picture, own_format, read_rgb, write_rgb
+from lwisp.files.pictures import open_picture, own_format, read_rgb, write_rgb
+from lwisp.files.raw import RawImage
 from lwisp.imaging import color, metrics
 from lwisp.jobs import plan
 from lwisp.model import LWISP, LWISPConfig, Takes
-from lwisp.raw import RawImage
 from lwisp.retouching import PASSES, denoise_raw, denoise_raw_files, retouch, retouch_files
 from tests.conftest import ROOT, SAMPLE, TOY, WriteDng
 

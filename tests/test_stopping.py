@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from lwisp.checkpoint import Weights, save
 from lwisp.cli import app
-from lwisp.files import TEMPORARY, temporary_folder
+from lwisp.files.writing import TEMPORARY, temporary_folder
 from tests.conftest import ROOT, WriteDng
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")

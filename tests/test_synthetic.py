@@ -14,11 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 import lwisp
-from lwisp import files as files_module
 from lwisp import synthetic
 from lwisp.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Zurich
+from lwisp.files import writing as files_module
+from lwisp.files.raw import NOISE_PROFILE, read_raw
 from lwisp.pairs import align, find_pairs
-from lwisp.raw import NOISE_PROFILE, read_raw
 
 PICTURE = synthetic.pictures(1, 0, 460, 920)[0]  # holds two squares of 448
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 import lwisp
 from lwisp import backends, inference, stages
 from lwisp.checkpoint import Card, InputConvention, Weights
+from lwisp.files.raw import RawImage
 from lwisp.inference import Backend
 from lwisp.model import LWISP, LWISPConfig
-from lwisp.raw import RawImage
 from tests.conftest import TOY, require
 
 THREADS = 32

@@ -25,12 +25,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import lwisp
-from lwisp import files, losses, synthetic, training
+from lwisp import losses, synthetic, training
 from lwisp.baselines import Baseline, BaselineConfig, build
 from lwisp.checkpoint import load
 from lwisp.data import Case, Photos
 from lwisp.datasets import AS_SENSED
 from lwisp.errors import OutputError
+from lwisp.files import writing
 from lwisp.imaging import metrics
 from lwisp.inference import run
 from lwisp.model import BLOCKS, LWISP, LWISPConfig, pad_to_multiple
@@ -492,7 +493,7 @@ def fill(patch: pytest.MonkeyPatch, name: str) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         temporary.replace(path)
 
-    patch.setattr(files, "_give_name", full)
+    patch.setattr(writing, "_give_name", full)
 
 
 @pytest.mark.parametrize("name", ["state.pt", "run.json", "toy.safetensors", "teacher.safetensors", "0.png"])

@@ -12,12 +12,12 @@ from lwisp import inference, look, workshop
 from lwisp.camera import with_look
 from lwisp.checkpoint import Weights
 from lwisp.datasets import AS_SENSED
+from lwisp.files.raw import RawImage
 from lwisp.imaging.mosaic import CFA, CFAS, cfa_offset
 from lwisp.look import Samples
 from lwisp.model import LWISP, Look
 from lwisp.pairs import AlignedPair, Pair, Tile
 from lwisp.pipeline import develop
-from lwisp.raw import RawImage
 from lwisp.workshop import Photo, Workshop
 from tests.conftest import refusal
 from tests.test_look import samples

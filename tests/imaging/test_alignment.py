@@ -5,10 +5,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lwisp.files.raw import read_raw
 from lwisp.imaging import alignment
 from lwisp.imaging.alignment import Placement, Plane, view, whole
 from lwisp.imaging.pixels import orient, unorient
-from lwisp.raw import read_raw
 from tests.conftest import SAMPLE
 
 

@@ -17,10 +17,12 @@ import tifffile
 from PIL import Image, ImageFile, JpegImagePlugin, features
 
 import lwisp
-from lwisp import formats, image, pairs, pictures
-from lwisp.image import write_rgb
-from lwisp.pictures import is_own, opened
-from lwisp.raw import read_mosaic
+from lwisp import formats, pairs
+from lwisp.files import decoding
+from lwisp.files import pictures as image
+from lwisp.files.decoding import is_own, opened
+from lwisp.files.pictures import write_rgb
+from lwisp.files.raw import read_mosaic
 from tests.conftest import ROOT, WriteDng, refusal
 
 RNG = np.random.default_rng(0)
@@ -255,7 +257,7 @@ def test_lwisp_knows_what_it_wrote(tmp_path: Path, write_dng: WriteDng) -> None:
         assert is_own(path), kind
     other = write_dng(RNG.integers(64, 4000, (40, 60), dtype=np.uint16))
     assert not is_own(other)
-    lwisp.raw.write_dng(tmp_path / "own.dng", lwisp.read_raw(other))
+    lwisp.files.raw.write_dng(tmp_path / "own.dng", lwisp.read_raw(other))
     assert is_own(tmp_path / "own.dng")
     exif = Image.Exif()
     exif[305], exif[271] = "Camera firmware 1.0", "lwisp"
@@ -328,4 +330,4 @@ def test_a_damaged_profile_does_not_hinder(tmp_path: Path) -> None:
     Image.fromarray(rgb).save(tmp_path / "a.png", icc_profile=b"garbage" * 30)
     assert np.array_equal(image.open_picture(tmp_path / "a.png").rgb, rgb)
     assert np.array_equal(image.read_rgb(tmp_path / "a.png"), rgb)
-    assert pictures.MAX_PIXELS == 200e6  # what the help of the commands says
+    assert decoding.MAX_PIXELS == 200e6  # what the help of the commands says

@@ -15,15 +15,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-from lwisp import damage, exif
 from lwisp.errors import InputError
-from lwisp.exif import EXIF_IFD, GPS_IFD
-from lwisp.files import write_whole
+from lwisp.files import damage, exif
+from lwisp.files.decoding import MAX_PIXELS
+from lwisp.files.decoding import opened as opened_picture
+from lwisp.files.exif import EXIF_IFD, GPS_IFD
+from lwisp.files.libraw import Opened, Source, opened
+from lwisp.files.writing import write_whole
 from lwisp.imaging import color
 from lwisp.imaging.mosaic import CFA, CFAS, cfa_offset
-from lwisp.libraw import Opened, Source, opened
-from lwisp.pictures import MAX_PIXELS
-from lwisp.pictures import opened as opened_picture
 
 RAW_SUFFIXES = frozenset(
     [".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".iiq", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"]

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin
 
 import lwisp
+from lwisp.files.libraw import opened
+from lwisp.files.raw import NOISE_PROFILE, RawImage, read_mosaic, read_orientation, read_preview, read_raw
+from lwisp.files.raw import write_dng as write_dng_of
 from lwisp.imaging import color
 from lwisp.imaging.mosaic import CFA, CFAS
 from lwisp.imaging.pixels import orient
-from lwisp.libraw import opened
-from lwisp.raw import NOISE_PROFILE, RawImage, read_mosaic, read_orientation, read_preview, read_raw
-from lwisp.raw import write_dng as write_dng_of
 from tests.conftest import SAMPLE, XYZ2CAM, WriteDng
 
 RNG = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 import rawpy
 
 from lwisp.errors import InputError
-from lwisp.files import is_regular
+from lwisp.files.writing import is_regular
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
 """A RAW: its path, its content, or a binary file that is read from where it stands to its end."""

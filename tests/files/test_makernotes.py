@@ -5,7 +5,7 @@ import struct
 import pytest
 from PIL import Image
 
-from lwisp.makernotes import picture_style
+from lwisp.files.makernotes import picture_style
 
 
 def directory(order: str, entries: dict[int, tuple[int, int, bytes]], place: int) -> bytes:

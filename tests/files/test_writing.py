@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 import pytest
 
-from lwisp import files
 from lwisp.errors import InputError, OutputError
+from lwisp.files import writing
 from tests.conftest import ROOT
 
 
@@ -26,8 +26,8 @@ def test_only_the_thread_that_is_quiet_loses_its_warnings_and_nobody_waits_for_i
     inside, done = threading.Event(), threading.Event()
 
     def stay_quiet() -> None:
-        with files.quiet():
-            with files.quiet():
+        with writing.quiet():
+            with writing.quiet():
                 warnings.warn("of the library", UserWarning, stacklevel=1)
             inside.set()
             assert done.wait(20)
@@ -39,7 +39,7 @@ def test_only_the_thread_that_is_quiet_loses_its_warnings_and_nobody_waits_for_i
         assert inside.wait(20)
         with pytest.warns(UserWarning, match="of another thread"):
             warnings.warn("of another thread", UserWarning, stacklevel=1)
-        with warnings.catch_warnings(), files.quiet():  # not behind the other
+        with warnings.catch_warnings(), writing.quiet():  # not behind the other
             warnings.warn("of this one", UserWarning, stacklevel=1)
         with pytest.raises(UserWarning, match="after it"):
             warnings.warn("after it", UserWarning, stacklevel=1)
@@ -49,7 +49,7 @@ def test_only_the_thread_that_is_quiet_loses_its_warnings_and_nobody_waits_for_i
 
 
 def test_a_file_appears_with_its_content_and_nothing_beside_it(tmp_path: Path) -> None:
-    files.write_whole(tmp_path / "a", lambda file: file.write(b"content"))
+    writing.write_whole(tmp_path / "a", lambda file: file.write(b"content"))
     assert (tmp_path / "a").read_bytes() == b"content"
     assert names(tmp_path) == ["a"]
 
@@ -62,7 +62,7 @@ def test_a_file_that_comes_to_be_meanwhile_is_kept(tmp_path: Path) -> None:
         path.write_bytes(b"another's")
 
     with pytest.raises(InputError, match="exists already"):
-        files.write_whole(path, write, overwrite=False)
+        writing.write_whole(path, write, overwrite=False)
     assert path.read_bytes() == b"another's"
     assert names(tmp_path) == ["a"]
 
@@ -71,23 +71,23 @@ def test_a_planted_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.Monk
     precious = tmp_path / "precious"
     precious.write_bytes(b"precious")
     monkeypatch.setattr(secrets, "token_hex", lambda count: "0" * 2 * count)
-    planted = files.temporary_beside(tmp_path / "a")
+    planted = writing.temporary_beside(tmp_path / "a")
     planted.symlink_to(precious)
     with pytest.raises(OutputError):
-        files.write_whole(tmp_path / "a", lambda file: file.write(b"ours"))
+        writing.write_whole(tmp_path / "a", lambda file: file.write(b"ours"))
     assert precious.read_bytes() == b"precious"
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    with files.whole_folder(tmp_path / "good") as folder:
+    with writing.whole_folder(tmp_path / "good") as folder:
         (folder / "file").write_bytes(b"content")
         assert not (tmp_path / "good").exists()
     assert (tmp_path / "good" / "file").read_bytes() == b"content"
-    with pytest.raises(KeyboardInterrupt), files.whole_folder(tmp_path / "bad") as folder:
+    with pytest.raises(KeyboardInterrupt), writing.whole_folder(tmp_path / "bad") as folder:
         (folder / "file").write_bytes(b"content")
         raise KeyboardInterrupt
     assert names(tmp_path) == ["good"]
-    with pytest.raises(InputError, match="exists already"), files.whole_folder(tmp_path / "good"):
+    with pytest.raises(InputError, match="exists already"), writing.whole_folder(tmp_path / "good"):
         pass
 
 
@@ -106,20 +106,20 @@ files.write_whole(Path({str(tmp_path)!r}) / "file", write)
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
     assert len(names(tmp_path)) == 2
-    assert files.clear_leftovers(tmp_path) == 2
+    assert writing.clear_leftovers(tmp_path) == 2
     assert names(tmp_path) == []
 
 
 def test_what_may_still_be_in_use_or_is_not_ours_is_not_cleared(tmp_path: Path) -> None:
-    own = files.temporary_beside(tmp_path / "a")
+    own = writing.temporary_beside(tmp_path / "a")
     elsewhere = tmp_path / ".lwisp-00000000-1-0123456789abcdef.tmp"
     others = [tmp_path / ".lwisp-notes.tmp", tmp_path / "lwisp.tmp", tmp_path / ".hidden"]
     for path in (own, elsewhere, *others):
         path.write_bytes(b"content")
-    assert files.clear_leftovers(tmp_path) == 0
+    assert writing.clear_leftovers(tmp_path) == 0
     for path in (own, elsewhere, *others):
-        os.utime(path, (time.time() - 2 * files.MAX_AGE,) * 2)
-    assert files.clear_leftovers(tmp_path) == 1  # another machine's: nobody writes for a day
+        os.utime(path, (time.time() - 2 * writing.MAX_AGE,) * 2)
+    assert writing.clear_leftovers(tmp_path) == 1  # another machine's: nobody writes for a day
     assert sorted(tmp_path.iterdir()) == sorted([own, *others])
 
 
@@ -129,6 +129,6 @@ def test_a_link_among_leftovers_is_cleared_without_what_it_points_to(tmp_path: P
     (precious / "file").write_bytes(b"precious")
     link = tmp_path / ".lwisp-00000000-1-0123456789abcdef.tmp"
     link.symlink_to(precious)
-    os.utime(link, (time.time() - 2 * files.MAX_AGE,) * 2, follow_symlinks=False)
-    assert files.clear_leftovers(tmp_path) == 1
+    os.utime(link, (time.time() - 2 * writing.MAX_AGE,) * 2, follow_symlinks=False)
+    assert writing.clear_leftovers(tmp_path) == 1
     assert (precious / "file").read_bytes() == b"precious"

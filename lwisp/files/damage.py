@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lwisp.exif import read_directories
+from lwisp.files.exif import read_directories
 
 BLOWN = 0.88  # of white: areas of one value from here on are taken for blown ones
 ABOVE_WHITE = 2.0  # times white: what a file's white level may leave out of a sensor's range is less

@@ -7,10 +7,10 @@ import tifffile
 from PIL import Image, ImageCms, TiffImagePlugin
 
 import lwisp
-from lwisp import image
-from lwisp.image import FORMATS, SUFFIXES, Format, read_rgb, srgb_profile, write_rgb
+from lwisp.files import pictures
+from lwisp.files.pictures import FORMATS, SUFFIXES, Format, read_rgb, srgb_profile, write_rgb
+from lwisp.files.raw import read_raw
 from lwisp.imaging.pixels import orient, to_integer
-from lwisp.raw import read_raw
 from tests.conftest import SAMPLE
 
 RGB = np.random.default_rng(0).random((137, 53, 3), dtype=np.float32)
@@ -172,8 +172,8 @@ def test_rationals_with_a_zero_denominator_do_not_stop_writing(tmp_path: Path) -
 
 
 def test_all_tags_together_fit_into_a_jpeg() -> None:
-    tags = len(image.MAIN_TAGS) + len(image.PHOTO_TAGS) + len(image.GPS_TAGS)
-    assert (tags + 3) * image.MAX_TAG_BYTES < 65_533  # with orientation, software and color space
+    tags = len(pictures.MAIN_TAGS) + len(pictures.PHOTO_TAGS) + len(pictures.GPS_TAGS)
+    assert (tags + 3) * pictures.MAX_TAG_BYTES < 65_533  # with orientation, software and color space
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -202,7 +202,7 @@ def test_tiffs_of_16_bits_are_read_whole(options: dict[str, object], alpha: bool
     values = np.random.default_rng(0).integers(0, 65536, (41, 30, 3 + alpha), dtype=np.uint16)
     values[..., 3:] = 65535
     tifffile.imwrite(tmp_path / "a.tif", values, extrasamples=["unassalpha"] if alpha else None, **options)  # type: ignore[arg-type]
-    picture = image.open_picture(tmp_path / "a.tif")
+    picture = pictures.open_picture(tmp_path / "a.tif")
     assert np.array_equal(picture.rgb, values[..., :3])
     assert picture.notes == (("its transparency is lost",) if alpha else ())
 
@@ -210,12 +210,12 @@ def test_tiffs_of_16_bits_are_read_whole(options: dict[str, object], alpha: bool
 def test_pngs_of_16_bits_are_read_whole(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 65536, (41, 30, 3), dtype=np.uint16)
     write_rgb(tmp_path / "a.png", values, "png16")
-    assert np.array_equal(image.open_picture(tmp_path / "a.png").rgb, values)
+    assert np.array_equal(pictures.open_picture(tmp_path / "a.png").rgb, values)
     Image.fromarray(values[..., 0]).save(tmp_path / "gray.png")
-    assert np.array_equal(image.open_picture(tmp_path / "gray.png").rgb, values[..., :1].repeat(3, -1))
+    assert np.array_equal(pictures.open_picture(tmp_path / "gray.png").rgb, values[..., :1].repeat(3, -1))
     Image.fromarray((values >> 8).astype(np.uint8)).save(tmp_path / "eight.png")
-    assert image.open_picture(tmp_path / "eight.png").rgb.dtype == np.uint8
-    formats = [image.own_format(tmp_path / name) for name in ("a.png", "gray.png", "eight.png", "none.tif", "none")]
+    assert pictures.open_picture(tmp_path / "eight.png").rgb.dtype == np.uint8
+    formats = [pictures.own_format(tmp_path / name) for name in ("a.png", "gray.png", "eight.png", "none.tif", "none")]
     assert formats == ["png16", "png16", "png", "tiff", "jpg"]
 
 
@@ -223,13 +223,13 @@ def test_what_a_picture_loses_is_said(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 65536, (41, 30, 3), dtype=np.uint16)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))  # of no RGB: the pixels stay
     tifffile.imwrite(tmp_path / "a.tif", values, iccprofile=profile.tobytes())
-    picture = image.open_picture(tmp_path / "a.tif")
+    picture = pictures.open_picture(tmp_path / "a.tif")
     assert picture.notes == ("its profile is not sRGB: converted, at 8 bits",)
     assert np.array_equal(picture.rgb, values >> 8)
     tifffile.imwrite(tmp_path / "b.tif", values.transpose(2, 0, 1).copy(), planarconfig="separate", photometric="rgb")
     for name, words in (("b.tif", "separate planes"), ("none.png", "no such file")):
         with pytest.raises(lwisp.InputError, match=words):
-            image.open_picture(tmp_path / name)
+            pictures.open_picture(tmp_path / name)
     (tmp_path / "cut.png").write_bytes((tmp_path / "a.tif").read_bytes()[:500])
     with pytest.raises(lwisp.InputError, match="cannot be read as a picture"):
-        image.open_picture(tmp_path / "cut.png")
+        pictures.open_picture(tmp_path / "cut.png")

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
 from lwisp.errors import InputError
-from lwisp.files import write_whole
+from lwisp.files.decoding import DNG_VERSION, MAX_PIXELS, opened, read_tags
+from lwisp.files.writing import write_whole
 from lwisp.imaging.pixels import orient, to_integer
-from lwisp.pictures import DNG_VERSION, MAX_PIXELS, opened, read_tags
 
 Format = Literal["jpg", "png", "png16", "tiff"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from lwisp.errors import InputError, one_line
-from lwisp.files import is_regular, quiet
+from lwisp.files.writing import is_regular, quiet
 
 FORMATS = ("JPEG", "PNG", "TIFF")
 """What is opened unless told otherwise."""
