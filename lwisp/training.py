@@ -32,6 +32,8 @@ from torch.utils.data import DataLoader
 
 from lwisp import losses, synthetic
 from lwisp.baselines import Architecture, Baseline, build
+from lwisp.baselines.isps import PyNET
+from lwisp.baselines.translation import PatchGAN
 from lwisp.checkpoint import WAYS, Card, Weights, load, read_card, save
 from lwisp.data import Case, Data, open_data
 from lwisp.errors import InputError, OutputError, one_line
@@ -47,11 +49,9 @@ from lwisp.files.writing import (
 )
 from lwisp.imaging import color, metrics
 from lwisp.inference import channels_last, has_bf16
-from lwisp.isps import PyNET
 from lwisp.model import LWISP, LWISPConfig, Takes, center, initialize, pad_to_multiple
 from lwisp.provenance import versions
 from lwisp.recipe import Recipe, learning_rate
-from lwisp.translation import PatchGAN
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

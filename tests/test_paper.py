@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from lwisp.baselines.isps import PyNET
+from lwisp.baselines.translation import SPADE
 from lwisp.benchmark import count_macs
-from lwisp.isps import PyNET
 from lwisp.model import LWISP, TEACHER, LWISPConfig, count_params
-from lwisp.translation import SPADE
 
 STUDENT = LWISPConfig()
 NO_CCB = LWISPConfig(ccb=False)

@@ -10,10 +10,10 @@ from typing import ClassVar, Literal, get_args
 
 from torch import Tensor, nn
 
-from lwisp.isps import AWNet, CameraNet, PyNET
+from lwisp.baselines.isps import AWNet, CameraNet, PyNET
+from lwisp.baselines.restoration import DPED, SRCNN, DnCNN, NAFNet, SRResNet
+from lwisp.baselines.translation import SPADE, Pix2Pix, UNet
 from lwisp.model import LWISP, LWISPConfig, Takes, pad_to_multiple
-from lwisp.restoration import DPED, SRCNN, DnCNN, NAFNet, SRResNet
-from lwisp.translation import SPADE, Pix2Pix, UNet
 
 Name = Literal["srcnn", "srgan", "dped", "dncnn", "unet", "pix2pix", "spade", "nafnet", "pynet", "awnet", "cameranet"]
 

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lwisp.baselines import NETWORKS, Baseline, BaselineConfig, Name
+from lwisp.baselines.isps import AWNet, CameraNet, PyNET, inverse_wavelet, wavelet
+from lwisp.baselines.restoration import DPED, SRCNN, DnCNN, LayerNorm2d, NAFNet, SRResNet
+from lwisp.baselines.translation import PatchGAN, Pix2Pix, UNet
 from lwisp.benchmark import count_macs, count_multiply_adds
-from lwisp.isps import AWNet, CameraNet, PyNET, inverse_wavelet, wavelet
 from lwisp.model import LWISPConfig, count_params
-from lwisp.restoration import DPED, SRCNN, DnCNN, LayerNorm2d, NAFNet, SRResNet
-from lwisp.translation import PatchGAN, Pix2Pix, UNet
 from tests.conftest import ROOT
 
 COUNTS: dict[Name, tuple[int, int, int]] = {  # parameters, operations and multiply-adds at packed 224x224
