@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 import lwisp
-from lwisp import backends, inference
-from lwisp.benchmark import time_in_turn
+from lwisp.engines import compiled
+from lwisp.engines import engine as inference
+from lwisp.engines.cost import time_in_turn
 
 SIZE = (1504, 2000)
 PRECISIONS: tuple[inference.Precision, ...] = ("fp32", "bf16")
@@ -55,9 +56,9 @@ def main(rounds: int) -> None:
             network(planes[None])
 
     actions: dict[str, Callable[[], object]] = {"plain torch fp32": eager}
-    for name in backends.NAMES:
+    for name in compiled.NAMES:
         for precision in PRECISIONS:
-            if backends.is_installed(name) and (name, precision) != ("onnxruntime", "bf16"):
+            if compiled.is_installed(name) and (name, precision) != ("onnxruntime", "bf16"):
                 engine = inference.prepare(network, name, precision)
                 picture = np.empty((2 * SIZE[0], 2 * SIZE[1], 3), np.uint8)
                 actions[f"{name} {precision}"] = partial(engine.develop, inference._Whole(planes), picture)

@@ -13,8 +13,8 @@ from functools import partial
 import torch
 
 import lwisp
-from lwisp.benchmark import time_in_turn
-from lwisp.inference import prepare
+from lwisp.engines.cost import time_in_turn
+from lwisp.engines.engine import prepare
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from lwisp import unprocess
+from lwisp.engines.engine import channels_last, has_bf16
 from lwisp.imaging import color
-from lwisp.inference import channels_last, has_bf16
 from lwisp.model import LWISP
 from lwisp.training import BETAS
 

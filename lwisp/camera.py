@@ -18,13 +18,14 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from lwisp import inference, look, proof, training, workshop
+from lwisp import look, proof, training, workshop
 from lwisp.checkpoint import Camera, Card, InputConvention, LearnedPair, Weights, load, save, user_folder
 from lwisp.data import Crops
+from lwisp.engines import engine as inference
+from lwisp.engines.engine import Precision
 from lwisp.errors import InputError, OutputError
 from lwisp.files.writing import check_output, clear_leftovers, make_folder
 from lwisp.imaging import color, metrics, mosaic
-from lwisp.inference import Precision
 from lwisp.model import LWISP, Look, LWISPConfig, Takes
 from lwisp.pairs import Pair, Refusal, find_pairs
 from lwisp.proof import Proof, Refined

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lwisp.engines.exported import need
 from lwisp.errors import InputError, one_line
 from lwisp.files.writing import quiet
 from lwisp.imaging import color
-from lwisp.runtimes import need
 
 PATCHES = 24
 NEUTRALS = slice(18, 24)  # white to black

@@ -19,13 +19,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from lwisp import runtimes
 from lwisp.baselines import Architecture, Baseline, build
+from lwisp.engines import exported
+from lwisp.engines.exported import CARD_KEY, Exported
 from lwisp.errors import InputError, one_line
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import is_regular, make_folder, write_whole
 from lwisp.model import LWISP, LWISPConfig, Takes
-from lwisp.runtimes import CARD_KEY, Exported
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def load(name_or_path: str | Path) -> Weights:
     not those the card was written for.
     """
     path = find(name_or_path)
-    if path.suffix.lower() in runtimes.SUFFIXES:
+    if path.suffix.lower() in exported.SUFFIXES:
         return _load_exported(path)
     tensors, card = _read(path)
     try:
@@ -203,12 +203,12 @@ def _kind(path: Path) -> str:
 
 
 def _load_exported(path: Path) -> Weights:
-    program = runtimes.open_program(path)
+    program = exported.open_program(path)
     card, digest = _parse_header(path, program.metadata[CARD_KEY])
     if not isinstance(card.architecture, LWISPConfig):
         raise InputError(f"{path}: its card does not fit: expected the architecture of an LW-ISP; export it again")
-    network = runtimes.Exported(card.architecture, program)
-    runtimes.check_shapes(path, program, card.architecture)
+    network = exported.Exported(card.architecture, program)
+    exported.check_shapes(path, program, card.architecture)
     return Weights(network.eval(), card, digest)
 
 
@@ -328,10 +328,10 @@ def describe(name_or_path: str | Path) -> str:
     """The card of weights as a page of Markdown."""
     path = find(name_or_path)
     size = f"{path.stat().st_size:,} bytes"
-    if path.suffix.lower() in runtimes.SUFFIXES:
+    if path.suffix.lower() in exported.SUFFIXES:
         weights = _load_exported(path)
         card, digest = weights.card, weights.sha256
-        content = f"A file for {runtimes.SUFFIXES[path.suffix.lower()]}, {size}"
+        content = f"A file for {exported.SUFFIXES[path.suffix.lower()]}, {size}"
     else:
         tensors, card = _read(path)
         digest = digest_of(tensors)

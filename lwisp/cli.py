@@ -300,9 +300,9 @@ def train(
     if output is None or report is not None or overwrite:
         _stop("a recipe takes --output, and neither --report nor --overwrite", code=2)
     from lwisp import training
+    from lwisp.engines.exported import import_dynamo
     from lwisp.errors import InputError
     from lwisp.recipe import read_stages
-    from lwisp.runtimes import import_dynamo
 
     try:
         stages = read_stages(source)
@@ -322,9 +322,9 @@ def train(
 def _learn(folder: Path, output: Path | None, report: Path | None, overwrite: bool) -> None:
     from lwisp.camera import learn
     from lwisp.checkpoint import user_folder
+    from lwisp.engines.exported import import_dynamo
     from lwisp.errors import InputError
     from lwisp.proof import OWN
-    from lwisp.runtimes import import_dynamo
 
     _tidy(output.parent if output else user_folder(), report)
     import_dynamo()
@@ -419,8 +419,8 @@ def reproduce(
         _stop(f"{study} trains networks; name a RECIPE, as recipes/ablation.toml", code=2)
     recipe = _read_recipe(recipe_file)
     from lwisp import reproduce as reproduction
+    from lwisp.engines.exported import import_dynamo
     from lwisp.errors import InputError
-    from lwisp.runtimes import import_dynamo
 
     _tidy(output, runs)
     import_dynamo()
@@ -647,7 +647,7 @@ def show(weights: Annotated[str, typer.Argument(help="Name of weights, or a safe
 
 
 def _write_table3(folder: Path) -> None:
-    from lwisp.benchmark import table3
+    from lwisp.engines.cost import table3
     from lwisp.errors import InputError
     from lwisp.files.writing import make_folder, write_text
 

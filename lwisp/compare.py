@@ -24,6 +24,7 @@ from lwisp import charts, formats
 from lwisp.checkpoint import Weights
 from lwisp.datasets import to_tensor
 from lwisp.developers import Developer, developers
+from lwisp.engines.engine import Precision
 from lwisp.errors import InputError, tell_failure
 from lwisp.files.pictures import SUFFIX_FORMATS, read_rgb
 from lwisp.files.raw import read_orientation
@@ -40,7 +41,6 @@ from lwisp.imaging import metrics
 from lwisp.imaging.pixels import orient
 from lwisp.imaging.registration import REACH, Picture, Shift, find_shift, lay
 from lwisp.imaging.scores import interval
-from lwisp.inference import Precision
 from lwisp.jobs import Job, plan
 from lwisp.page import Block, Gallery, Panel, Table, to_html, to_markdown, to_picture
 

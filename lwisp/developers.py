@@ -22,6 +22,7 @@ import torch
 from PIL import Image, ImageOps
 
 from lwisp.checkpoint import Weights
+from lwisp.engines.engine import Precision
 from lwisp.errors import InputError, one_line, tell_failure
 from lwisp.files.decoding import is_own, opened
 from lwisp.files.pictures import read_rgb, write_rgb
@@ -29,7 +30,6 @@ from lwisp.files.raw import NOISE_PROFILE, read_orientation, read_raw, write_dng
 from lwisp.files.writing import temporary_folder, write_whole
 from lwisp.imaging import color
 from lwisp.imaging.pixels import orient
-from lwisp.inference import Precision
 from lwisp.jobs import Job
 from lwisp.pipeline import develop, develop_files
 

@@ -26,17 +26,17 @@ from lwisp import formats, unprocess
 from lwisp.checkpoint import Weights, check_takes, load
 from lwisp.data import Case
 from lwisp.datasets import DND, SIDD, read_picture, to_tensor
+from lwisp.engines.engine import Precision, run
+from lwisp.engines.exported import need
 from lwisp.errors import InputError
 from lwisp.files.pictures import SUFFIX_FORMATS
 from lwisp.files.writing import check_output, check_outputs, make_folder, quiet, write_csv, write_text, write_whole
 from lwisp.imaging import color, metrics, mosaic
 from lwisp.imaging.pixels import to_integer
 from lwisp.imaging.scores import DECIMALS, TITLES, interval, score
-from lwisp.inference import Precision, run
 from lwisp.protocols import PROTOCOLS, Protocol
 from lwisp.retouching import PASSES
 from lwisp.rivals import RIVALS
-from lwisp.runtimes import need
 
 MIN_SIDE = 162  # px; MS-SSIM needs 161, a mosaic even sides
 REPORT = ("report.json", "report.md", "rows.csv", "sheet.png")

@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lwisp import runtimes
 from lwisp.checkpoint import InputConvention, Weights, to_header
+from lwisp.engines import exported as runtimes
+from lwisp.engines.exported import CARD_KEY, SEAL_KEY, Exported, import_dynamo, need, openvino_core
 from lwisp.errors import InputError
 from lwisp.files.raw import read_mosaic
 from lwisp.files.writing import check_output, quiet, write_whole
 from lwisp.imaging import color
 from lwisp.model import LWISP, SIZE_MINIMUM, SIZE_MULTIPLE, ReflectConv2d, Takes, pad_to_multiple
 from lwisp.pipeline import prepare
-from lwisp.runtimes import CARD_KEY, SEAL_KEY, Exported, import_dynamo, need, openvino_core
 
 Format = Literal["onnx", "openvino", "litert", "executorch"]
 Precision = Literal["fp32", "fp16"]

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp import inference
 from lwisp.checkpoint import InputConvention, Weights, check_takes, left_out_note, load, of_camera
+from lwisp.engines import engine as inference
+from lwisp.engines.engine import Backend, Engine, Precision
 from lwisp.errors import InputError
 from lwisp.files.makernotes import picture_style
 from lwisp.files.pictures import write_rgb
 from lwisp.files.raw import RawImage, read_raw
 from lwisp.imaging import color, mosaic
 from lwisp.imaging.pixels import unorient
-from lwisp.inference import Backend, Engine, Precision
 from lwisp.jobs import Job, Made, Outcome, work
 
 MAX_EXPOSURE = 5  # EV

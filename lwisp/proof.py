@@ -19,6 +19,7 @@ from torch import Tensor
 from lwisp import formats
 from lwisp.checkpoint import InputConvention, Weights
 from lwisp.developers import developers
+from lwisp.engines.engine import Engine
 from lwisp.errors import printable
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RawImage, read_raw
@@ -26,7 +27,6 @@ from lwisp.files.writing import make_folder, temporary_folder, write_csv, write_
 from lwisp.imaging import metrics
 from lwisp.imaging.pixels import orient, to_integer, unorient
 from lwisp.imaging.registration import find_shift, lay
-from lwisp.inference import Engine
 from lwisp.jobs import Job
 from lwisp.model import LWISP
 from lwisp.page import Block, Gallery, Panel, Table, to_html, to_markdown

@@ -15,17 +15,17 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from lwisp import benchmark
 from lwisp.baselines import NETWORKS, Architecture, BaselineConfig, Name, build
 from lwisp.checkpoint import Weights, load
 from lwisp.data import Case, Data, open_data
+from lwisp.engines import cost as benchmark
+from lwisp.engines.engine import run
+from lwisp.engines.exported import need
 from lwisp.errors import InputError
 from lwisp.files.writing import make_folder, write_csv, write_text, write_whole
 from lwisp.imaging import scores
-from lwisp.inference import run
 from lwisp.model import LWISPConfig, count_params
 from lwisp.recipe import Recipe
-from lwisp.runtimes import need
 from lwisp.training import Device, last_row, run_folder, step_seconds, train, train_teacher
 
 UP = ("up2", "up3", "up4")

@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lwisp import inference
 from lwisp.checkpoint import InputConvention, Weights, check_takes
+from lwisp.engines import engine as inference
+from lwisp.engines.engine import Backend, Engine, Precision
 from lwisp.errors import InputError
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.pictures import Picture, finished_tags, open_picture, refuse_raw, write_rgb
 from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw, write_dng
 from lwisp.imaging import mosaic
-from lwisp.inference import Backend, Engine, Precision
 from lwisp.jobs import Job, Made, Outcome, work
 from lwisp.pipeline import Planes, develop_with
 

@@ -36,6 +36,7 @@ from lwisp.baselines.isps import PyNET
 from lwisp.baselines.translation import PatchGAN
 from lwisp.checkpoint import WAYS, Card, Weights, load, read_card, save
 from lwisp.data import Case, Data, open_data
+from lwisp.engines.engine import channels_last, has_bf16
 from lwisp.errors import InputError, OutputError, one_line
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import (
@@ -48,7 +49,6 @@ from lwisp.files.writing import (
     write_whole,
 )
 from lwisp.imaging import color, metrics
-from lwisp.inference import channels_last, has_bf16
 from lwisp.model import LWISP, LWISPConfig, Takes, center, initialize, pad_to_multiple
 from lwisp.provenance import versions
 from lwisp.recipe import Recipe, learning_rate

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lwisp import formats, look
 from lwisp.checkpoint import InputConvention
+from lwisp.engines.engine import Engine
 from lwisp.errors import InputError, tell_failure
 from lwisp.files.raw import RawImage, read_raw
 from lwisp.files.tensors import digest_of
@@ -26,7 +27,6 @@ from lwisp.files.writing import write_whole
 from lwisp.imaging import mosaic
 from lwisp.imaging.alignment import view
 from lwisp.imaging.mosaic import cfa_offset
-from lwisp.inference import Engine
 from lwisp.look import Fitted, Samples
 from lwisp.model import Look
 from lwisp.pairs import AlignedPair, Pair, align

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 
 import lwisp
 from lwisp.checkpoint import Card, InputConvention, Weights, save
+from lwisp.engines.exported import need
 from lwisp.model import LWISP, LWISPConfig
-from lwisp.runtimes import need
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "samples" / "gopro_hero6_mural.dng"

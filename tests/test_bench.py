@@ -16,7 +16,7 @@ import lwisp
 from lwisp import bench as benches
 from lwisp.baselines import BaselineConfig, build
 from lwisp.bench import bench
-from lwisp.benchmark import count_multiply_adds, time_in_turn
+from lwisp.engines.cost import count_multiply_adds, time_in_turn
 from lwisp.model import LWISP, count_params
 from tests.conftest import TOY, WriteDng
 from tests.test_cli import call

@@ -12,8 +12,8 @@ import lwisp
 from lwisp import checkpoint
 from lwisp.baselines import Baseline, BaselineConfig
 from lwisp.checkpoint import Camera, Card, InputConvention, Weights, describe, load, names, of_camera, save
+from lwisp.engines.engine import run
 from lwisp.files.tensors import digest_of
-from lwisp.inference import run
 from lwisp.model import LWISPConfig
 from tests.conftest import ROOT, rubbish
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from lwisp.baselines.isps import PyNET
 from lwisp.baselines.translation import SPADE
-from lwisp.benchmark import count_macs
+from lwisp.engines.cost import count_macs
 from lwisp.model import LWISP, TEACHER, LWISPConfig, count_params
 
 STUDENT = LWISPConfig()

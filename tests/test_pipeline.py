@@ -7,8 +7,9 @@ import torch
 from PIL import Image
 
 import lwisp
-from lwisp import checkpoint, inference, pipeline, unprocess
+from lwisp import checkpoint, pipeline, unprocess
 from lwisp.checkpoint import Camera, Card, InputConvention, Weights, save
+from lwisp.engines import engine as inference
 from lwisp.files.raw import RawImage, read_mosaic
 from lwisp.imaging import color, mosaic
 from lwisp.imaging.mosaic import CFA, CFAS

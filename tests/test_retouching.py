@@ -12,9 +12,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 import lwisp
-from lwisp import cli, inference, recapture
+from lwisp import cli, recapture
 from lwisp.checkpoint import Card, Weights, save
 from lwisp.datasets import AS_SENSED
+from lwisp.engines import engine as inference
 from lwisp.errors import InputError
 from lwisp.files.pictures import open_picture, own_format, read_rgb, write_rgb
 from lwisp.files.raw import RawImage

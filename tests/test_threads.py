@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 import lwisp
-from lwisp import backends, inference, stages
 from lwisp.checkpoint import Card, InputConvention, Weights
+from lwisp.engines import compiled, tiles
+from lwisp.engines import engine as inference
+from lwisp.engines.engine import Backend
 from lwisp.files.raw import RawImage
-from lwisp.inference import Backend
 from lwisp.model import LWISP, LWISPConfig
 from tests.conftest import TOY, require
 
@@ -133,7 +134,7 @@ def test_a_picture_that_is_refused_leaves_its_place_to_others(
     developer, alone = (lwisp.Developer(weights, "torch", "fp32") for _ in range(2))
     expected = [alone.develop(each) for each in RAWS[:2]]
     monkeypatch.setattr(inference, "free_memory", lambda: 10**7)  # which the larger of the two goes beyond
-    monkeypatch.setattr(stages, "can_tile", lambda network: False)
+    monkeypatch.setattr(tiles, "can_tile", lambda network: False)
     large = replace(RAWS[1], mosaic=np.tile(RAWS[1].mosaic, (9, 9)))
 
     def develop(number: int) -> NDArray[np.float32] | str:
@@ -151,14 +152,14 @@ def test_a_picture_that_is_refused_leaves_its_place_to_others(
 
 def test_a_back_end_that_fails_is_left_once_by_all(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     require("openvino")
-    compile_module = backends.compile_module
+    compile_module = compiled.compile_module
 
-    def fail(backend: backends.Name, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], *more: Any) -> Any:
+    def fail(backend: compiled.Name, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], *more: Any) -> Any:
         if inputs[0].shape[-2] > 32:
-            raise backends.CompileError("openvino: no such shape")
+            raise compiled.CompileError("openvino: no such shape")
         return compile_module(backend, module, inputs, *more)
 
-    monkeypatch.setattr(backends, "compile_module", fail)
+    monkeypatch.setattr(compiled, "compile_module", fail)
     developer = lwisp.Developer(weights, precision="fp32")
     ways, find_way = [], developer.engine._find_way
 

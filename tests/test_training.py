@@ -30,10 +30,10 @@ from lwisp.baselines import Baseline, BaselineConfig, build
 from lwisp.checkpoint import load
 from lwisp.data import Case, Photos
 from lwisp.datasets import AS_SENSED
+from lwisp.engines.engine import run
 from lwisp.errors import OutputError
 from lwisp.files import writing
 from lwisp.imaging import metrics
-from lwisp.inference import run
 from lwisp.model import BLOCKS, LWISP, LWISPConfig, pad_to_multiple
 from lwisp.recipe import Recipe, learning_rate, read_recipe, read_stages
 from lwisp.training import Student, Teacher, teacher_of, train, train_stages

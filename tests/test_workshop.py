@@ -8,10 +8,11 @@ import pytest
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lwisp import inference, look, workshop
+from lwisp import look, workshop
 from lwisp.camera import with_look
 from lwisp.checkpoint import Weights
 from lwisp.datasets import AS_SENSED
+from lwisp.engines import engine as inference
 from lwisp.files.raw import RawImage
 from lwisp.imaging.mosaic import CFA, CFAS, cfa_offset
 from lwisp.look import Samples

@@ -12,7 +12,7 @@ from lwisp.baselines import NETWORKS, Baseline, BaselineConfig, Name
 from lwisp.baselines.isps import AWNet, CameraNet, PyNET, inverse_wavelet, wavelet
 from lwisp.baselines.restoration import DPED, SRCNN, DnCNN, LayerNorm2d, NAFNet, SRResNet
 from lwisp.baselines.translation import PatchGAN, Pix2Pix, UNet
-from lwisp.benchmark import count_macs, count_multiply_adds
+from lwisp.engines.cost import count_macs, count_multiply_adds
 from lwisp.model import LWISPConfig, count_params
 from tests.conftest import ROOT
 

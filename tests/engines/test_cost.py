@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lwisp.benchmark import TABLE_3, count_macs, measure_latency, table3
+from lwisp.engines.cost import TABLE_3, count_macs, measure_latency, table3
 
 OUT = 6 * 10  # elements of one channel of the input
 
@@ -41,7 +41,7 @@ def test_counting_leaves_the_network_as_it_was() -> None:
 
 
 def test_table_3_stands_beside_what_the_paper_prints(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lwisp.benchmark.TABLE_3", TABLE_3[2:])  # the others take long
+    monkeypatch.setattr("lwisp.engines.cost.TABLE_3", TABLE_3[2:])  # the others take long
     lines = table3().splitlines()
     full = next(line for line in lines if line.startswith("| LW-ISP with FGAM | 1440x1984"))
     assert full == "| LW-ISP with FGAM | 1440x1984 | 2,014,681 | 2,014,681 | 241.099 G | 211.914 G | 239.209 G |"

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 import lwisp
-from lwisp import backends, inference
 from lwisp.baselines import Baseline, BaselineConfig
 from lwisp.checkpoint import InputConvention, Weights
-from lwisp.inference import Backend, prepare, run
+from lwisp.engines import compiled
+from lwisp.engines import engine as inference
+from lwisp.engines.engine import Backend, prepare, run
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.pipeline import Planes
 from tests.conftest import ROOT, TOY, require
@@ -87,7 +88,7 @@ def test_integers_are_the_rounded_floats(network: LWISP) -> None:
 
 
 def test_a_back_end_that_is_not_installed_is_named_or_left_out(network: LWISP, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "is_installed", lambda name: name == "torch")
+    monkeypatch.setattr(compiled, "is_installed", lambda name: name == "torch")
     assert prepare(network).backend == "torch"
     with pytest.raises(lwisp.InputError, match=re.escape("pip install 'lwisp[openvino]'")):
         prepare(network, "openvino")
@@ -99,9 +100,9 @@ def test_a_back_end_that_fails_is_left_by_auto_and_named_otherwise(
     require("openvino")
 
     def fail(*_: object) -> None:
-        raise backends.CompileError("openvino: no such processor")
+        raise compiled.CompileError("openvino: no such processor")
 
-    monkeypatch.setattr(backends, "compile_module", fail)
+    monkeypatch.setattr(compiled, "compile_module", fail)
     planes = torch.rand(4, 20, 30)
     engine = prepare(network, precision="fp32")
     assert engine.backend == "openvino"

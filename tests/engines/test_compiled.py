@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lwisp import backends
+from lwisp.engines import compiled
 from tests.conftest import require
 
 require("openvino")
@@ -29,7 +29,7 @@ def forbid_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("compiled again")
 
-    monkeypatch.setattr(backends, "convert", refuse)
+    monkeypatch.setattr(compiled, "convert", refuse)
     monkeypatch.setattr(torch.onnx, "export", refuse)
 
 
@@ -40,13 +40,13 @@ def expected(net: nn.Module) -> Tensor:
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
-def test_a_second_start_does_not_compile_again(backend: backends.Name, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_start_does_not_compile_again(backend: compiled.Name, monkeypatch: pytest.MonkeyPatch) -> None:
     require(backend)
     net = module()
-    first = backends.compile_module(backend, net, INPUTS, bf16=False)(*INPUTS).clone()
+    first = compiled.compile_module(backend, net, INPUTS, bf16=False)(*INPUTS).clone()
     assert torch.allclose(first, expected(net), atol=1e-5)
     forbid_compiling(monkeypatch)
-    assert torch.equal(backends.compile_module(backend, net, INPUTS, bf16=False)(*INPUTS), first)
+    assert torch.equal(compiled.compile_module(backend, net, INPUTS, bf16=False)(*INPUTS), first)
     for other, inputs, bf16 in (
         (module(1), INPUTS, False),
         (net, (torch.rand(1, 4, 16, 48),), False),
@@ -54,15 +54,15 @@ def test_a_second_start_does_not_compile_again(backend: backends.Name, monkeypat
     ):
         if backend == "openvino" or other is not net:
             with pytest.raises(AssertionError, match="compiled again"):
-                backends.compile_module(backend, other, inputs, bf16)
+                compiled.compile_module(backend, other, inputs, bf16)
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize("damage", ["short", "changed", "empty"])
-def test_a_damaged_cache_is_rebuilt(backend: backends.Name, damage: str, cache: Path) -> None:
+def test_a_damaged_cache_is_rebuilt(backend: compiled.Name, damage: str, cache: Path) -> None:
     require(backend)
     net = module()
-    backends.compile_module(backend, net, INPUTS, bf16=False)
+    compiled.compile_module(backend, net, INPUTS, bf16=False)
     (file,) = cache.iterdir()
     content = file.read_bytes()
     middle = len(content) // 2
@@ -72,17 +72,17 @@ def test_a_damaged_cache_is_rebuilt(backend: backends.Name, damage: str, cache: 
         "changed": content[:middle] + b"\0\1\2\3" + content[middle + 4 :],
     }
     file.write_bytes(changed[damage])
-    found = backends.compile_module(backend, net, INPUTS, bf16=False)(*INPUTS)
+    found = compiled.compile_module(backend, net, INPUTS, bf16=False)(*INPUTS)
     assert torch.allclose(found, expected(net), atol=1e-5)
-    assert backends._read_cached(file)
+    assert compiled._read_cached(file)
 
 
 def test_a_cache_of_another_build_is_rebuilt(cache: Path) -> None:
     net = module()
-    backends.compile_module("openvino", net, INPUTS, bf16=False)
+    compiled.compile_module("openvino", net, INPUTS, bf16=False)
     (file,) = cache.iterdir()
-    backends._write_cached(file, b"whole, but not what OpenVINO writes")
-    found = backends.compile_module("openvino", net, INPUTS, bf16=False)(*INPUTS)
+    compiled._write_cached(file, b"whole, but not what OpenVINO writes")
+    found = compiled.compile_module("openvino", net, INPUTS, bf16=False)(*INPUTS)
     assert torch.allclose(found, expected(net), atol=1e-5)
 
 
@@ -90,17 +90,17 @@ def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path: Path, monkeypatc
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     net = module()
-    found = backends.compile_module("openvino", net, INPUTS, bf16=False)(*INPUTS)
+    found = compiled.compile_module("openvino", net, INPUTS, bf16=False)(*INPUTS)
     assert torch.allclose(found, expected(net), atol=1e-5)
 
 
 def test_the_oldest_files_of_the_cache_go(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "KEPT", 2)
+    monkeypatch.setattr(compiled, "KEPT", 2)
     cache.mkdir()
     for age, name in enumerate(("openvino-new", "openvino-middle", "onnxruntime-old")):
         (cache / name).touch()
         os.utime(cache / name, (10**9 - age, 10**9 - age))
-    backends._write_cached(cache / "openvino-newest", b"x")
+    compiled._write_cached(cache / "openvino-newest", b"x")
     assert {file.name for file in cache.iterdir()} == {"openvino-new", "openvino-newest"}
 
 
@@ -109,8 +109,8 @@ def test_what_cannot_be_compiled_is_said() -> None:
         def forward(self, x: Tensor) -> Tensor:
             raise RuntimeError("no such operation")
 
-    with pytest.raises(backends.CompileError, match=r"(?s)openvino: .*no such operation"):
-        backends.compile_module("openvino", Odd(), INPUTS, bf16=False)
+    with pytest.raises(compiled.CompileError, match=r"(?s)openvino: .*no such operation"):
+        compiled.compile_module("openvino", Odd(), INPUTS, bf16=False)
 
 
 def test_a_signal_finds_its_stack_after_modules_have_gone() -> None:

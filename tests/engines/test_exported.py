@@ -9,9 +9,9 @@ from onnx import TensorProto, helper
 
 import lwisp
 from lwisp.checkpoint import Card, InputConvention, load, to_header
-from lwisp.inference import prepare, run
+from lwisp.engines.engine import prepare, run
+from lwisp.engines.exported import CARD_KEY, SEAL_KEY, seal
 from lwisp.model import LWISPConfig
-from lwisp.runtimes import CARD_KEY, SEAL_KEY, seal
 from tests.conftest import TOY, refusal
 
 

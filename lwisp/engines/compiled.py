@@ -21,11 +21,12 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from lwisp import model, stages
+from lwisp import model
+from lwisp.engines import tiles
+from lwisp.engines.exported import Pool, cache_folder, need, openvino_core
 from lwisp.errors import InputError
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import quiet, write_whole
-from lwisp.runtimes import Pool, cache_folder, need, openvino_core
 
 Name = Literal["torch", "openvino", "onnxruntime"]
 NAMES: tuple[Name, ...] = get_args(Name)
@@ -178,7 +179,7 @@ def _cached(backend: str, module: nn.Module, *facts: Any) -> Path:
     digest = hashlib.sha256(digest_of(module.state_dict()).encode())
     digest.update(repr(module).encode())
     choices = [(name, value) for part in module.modules() for name, value in vars(part).items() if name in CHOICES]
-    for source in (model, stages, sys.modules[__name__]):
+    for source in (model, tiles, sys.modules[__name__]):
         digest.update(inspect.getsource(source).encode())
     versions = [version("torch"), version("lwisp")]
     with contextlib.suppress(PackageNotFoundError):

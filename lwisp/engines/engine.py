@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lwisp import backends, stages
 from lwisp.baselines import Baseline
+from lwisp.engines import compiled, tiles
+from lwisp.engines.exported import Exported
+from lwisp.engines.tiles import Span
 from lwisp.errors import InputError, one_line
 from lwisp.model import LWISP, padded_side
-from lwisp.runtimes import Exported
-from lwisp.stages import Span
 
 Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -79,7 +79,7 @@ class Engine:
     def __init__(
         self,
         network: LWISP | Baseline | Exported,
-        backend: backends.Name,
+        backend: compiled.Name,
         bf16: bool,
         memory: float | None,
         may_change: bool,
@@ -95,14 +95,14 @@ class Engine:
         self._windows: dict[tuple[int, int], int | None] = {}
         self._way = self._find_way(backend)
 
-    def _find_way(self, backend: backends.Name, because: str = "") -> "_Way":
+    def _find_way(self, backend: compiled.Name, because: str = "") -> "_Way":
         if isinstance(self.network, Exported):
             return _Exported(self.network, backend, self.precision == "bf16", self.threads, because)
         kind = _Eager if backend == "torch" else _Compiled
         return kind(self.network, backend, self.precision == "bf16", self.threads, because)
 
     @property
-    def backend(self) -> backends.Name:
+    def backend(self) -> compiled.Name:
         """What computes it now; "auto" leaves a back end that fails."""
         return self._way.backend
 
@@ -148,7 +148,7 @@ class Engine:
                     assert offset == (0, 0)  # only a mosaic has another
                     self._average(way, frame, picture)
                 return
-            except backends.CompileError as error:
+            except compiled.CompileError as error:
                 if not self.may_change:
                     raise InputError(f"{one_line(error)}; take --backend auto") from error
                 self._leave(way, one_line(error))
@@ -205,7 +205,7 @@ class Engine:
                 way.forget()
                 try:
                     with way.caller(0) as call:
-                        stages.run_tiles(self.network, call, read, write, (height, width), window, dtype)
+                        tiles.run_tiles(self.network, call, read, write, (height, width), window, dtype)
                 finally:
                     way.forget()
 
@@ -273,8 +273,8 @@ class Engine:
         if needed <= free:
             return None
         size = f"a picture of {height * self.network.config.scale}x{width * self.network.config.scale}"
-        if isinstance(self.network, LWISP) and stages.can_tile(self.network):
-            kept = height * width * stages.STORED * self.network.config.width // 16
+        if isinstance(self.network, LWISP) and tiles.can_tile(self.network):
+            kept = height * width * tiles.STORED * self.network.config.width // 16
             kept *= 2 if self.precision == "bf16" else 4
             for window in WINDOWS:
                 needed = kept + min(window, height) * min(window, width) * each
@@ -296,7 +296,7 @@ class _Way:
     def __init__(
         self,
         network: LWISP | Baseline | Exported,
-        backend: backends.Name,
+        backend: compiled.Name,
         bf16: bool,
         threads: int | None,
         because: str,
@@ -318,7 +318,7 @@ class _Eager(_Way):
     """torch."""
 
     def __init__(
-        self, network: LWISP | Baseline, backend: backends.Name, bf16: bool, threads: int | None, because: str
+        self, network: LWISP | Baseline, backend: compiled.Name, bf16: bool, threads: int | None, because: str
     ) -> None:
         super().__init__(network, backend, bf16, threads, because)
         if torch.cuda.is_available():
@@ -345,16 +345,16 @@ class _Compiled(_Way):
     """OpenVINO or ONNX Runtime, by modules compiled for one size."""
 
     def __init__(
-        self, network: LWISP | Baseline, backend: backends.Name, bf16: bool, threads: int | None, because: str
+        self, network: LWISP | Baseline, backend: compiled.Name, bf16: bool, threads: int | None, because: str
     ) -> None:
         super().__init__(network, backend, bf16, threads, because)
         self.modules = _split(network, packed=backend == "openvino" and bf16)
-        self._kept: OrderedDict[tuple[object, ...], tuple[int, backends.Compiled]] = OrderedDict()
+        self._kept: OrderedDict[tuple[object, ...], tuple[int, compiled.Compiled]] = OrderedDict()
         self._compiling = threading.Lock()
 
     @contextlib.contextmanager
     def caller(self, kept_bytes: int) -> Iterator[Call]:
-        current: tuple[tuple[object, ...], backends.Call] | None = None
+        current: tuple[tuple[object, ...], compiled.Call] | None = None
         with contextlib.ExitStack() as borrowed:
 
             def call(name: str, *inputs: Tensor) -> Tensor:
@@ -368,7 +368,7 @@ class _Compiled(_Way):
 
             yield call
 
-    def _get(self, key: tuple[Any, ...], inputs: tuple[Tensor, ...], kept_bytes: int) -> backends.Compiled:
+    def _get(self, key: tuple[Any, ...], inputs: tuple[Tensor, ...], kept_bytes: int) -> compiled.Compiled:
         """A compiled module, compiled if need be; those not used for longest go where it needs their place."""
         with self._compiling:
             found = self._kept.pop(key, None)
@@ -378,7 +378,7 @@ class _Compiled(_Way):
                     self._kept.popitem(last=False)
                 found = (
                     size,
-                    backends.compile_module(self.backend, self.modules[key[0]], inputs, self.bf16, self.threads),
+                    compiled.compile_module(self.backend, self.modules[key[0]], inputs, self.bf16, self.threads),
                 )
             self._kept[key] = found
             return found[1]
@@ -392,7 +392,7 @@ class _Exported(_Way):
     """The engine of an exported file, which is the only one that runs it; whole pictures alone."""
 
     def __init__(
-        self, network: Exported, backend: backends.Name, bf16: bool, threads: int | None, because: str
+        self, network: Exported, backend: compiled.Name, bf16: bool, threads: int | None, because: str
     ) -> None:
         super().__init__(network, backend, bf16, threads, ", which the weights are a file for")
         self.network = network
@@ -409,8 +409,8 @@ def _split(network: LWISP | Baseline, packed: bool) -> dict[str, nn.Module]:
     """What a back end runs, by name."""
     if not isinstance(network, LWISP):
         return {"whole": network}
-    tail = stages.PackedTail(network) if packed and stages.can_pack_tail(network) else stages.Tail(network)
-    return stages.split(network, tail) if stages.can_tile(network) else {"whole": stages.Whole(network, tail)}
+    tail = tiles.PackedTail(network) if packed and tiles.can_pack_tail(network) else tiles.Tail(network)
+    return tiles.split(network, tail) if tiles.can_tile(network) else {"whole": tiles.Whole(network, tail)}
 
 
 def prepare(
@@ -440,12 +440,12 @@ def prepare(
         raise InputError(f"expected 1 thread or more, got {threads}")
     if isinstance(network, Exported):
         return _exported_engine(network, backend, precision, memory, passes, threads)
-    chosen: backends.Name = "torch"
+    chosen: compiled.Name = "torch"
     if backend == "auto":
-        if isinstance(network, LWISP) and not torch.cuda.is_available() and backends.is_installed("openvino"):
+        if isinstance(network, LWISP) and not torch.cuda.is_available() and compiled.is_installed("openvino"):
             chosen = "openvino"
     else:
-        if not backends.is_installed(backend):
+        if not compiled.is_installed(backend):
             raise InputError(
                 f"the back end {backend} is not installed; pip install 'lwisp[{backend}]', or take another"
             )
