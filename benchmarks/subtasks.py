@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lwisp import evaluation
-from lwisp.checkpoint import load
 from lwisp.errors import InputError
 from lwisp.evaluation import Report
 from lwisp.files.writing import make_folder, write_csv, write_text
 from lwisp.imaging.scores import DECIMALS, TITLES, interval
+from lwisp.weights import load
 
 SCORES = ("psnr", "ssim", "lpips")
 FILTERS = ("bm3d", "nlm", "wavelets")

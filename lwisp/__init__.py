@@ -10,14 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lwisp.checkpoint import load
+    from lwisp.batch import plan
     from lwisp.errors import InputError
     from lwisp.files.pictures import open_picture
     from lwisp.files.raw import RawImage, read_mosaic, read_raw
-    from lwisp.jobs import plan
     from lwisp.model import LWISP, LWISPConfig
     from lwisp.pipeline import Developer, develop, develop_files, pick
-    from lwisp.retouching import denoise_raw, denoise_raw_files, retouch, retouch_files
+    from lwisp.restoration import denoise_raw, denoise_raw_files, retouch, retouch_files
+    from lwisp.weights import load
 
 _HOMES = {
     "Developer": "pipeline",

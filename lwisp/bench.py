@@ -30,18 +30,18 @@ from PIL import Image
 from torch import Tensor
 
 from lwisp.baselines import Baseline, BaselineConfig, Name, build
-from lwisp.checkpoint import Weights, load
+from lwisp.conversion import MURAL, MURAL_BALANCE
 from lwisp.engines.compiled import convert
 from lwisp.engines.cost import count_multiply_adds, time_in_turn
 from lwisp.engines.engine import Engine, prepare
 from lwisp.engines.exported import Exported, import_dynamo, need, openvino_core
 from lwisp.errors import InputError, one_line
-from lwisp.export import MURAL, MURAL_BALANCE
 from lwisp.files.pictures import write_rgb
 from lwisp.files.raw import read_mosaic, read_raw, write_dng
 from lwisp.files.writing import check_outputs, make_folder, quiet, temporary_folder, write_text, write_whole
 from lwisp.model import LWISP, count_params, pad_to_multiple
 from lwisp.pipeline import develop_with
+from lwisp.weights import Weights, load
 
 EAGER = "eager"
 """The network in plain torch: fp32, NCHW, nothing made ready."""

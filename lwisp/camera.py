@@ -19,7 +19,6 @@ from rich.progress import track
 from torch import Tensor
 
 from lwisp import look, proof, training, workshop
-from lwisp.checkpoint import Camera, Card, InputConvention, LearnedPair, Weights, load, save, user_folder
 from lwisp.data import Crops
 from lwisp.engines import engine as inference
 from lwisp.engines.engine import Precision
@@ -32,6 +31,7 @@ from lwisp.proof import Proof, Refined
 from lwisp.provenance import versions
 from lwisp.recipe import Recipe
 from lwisp.training import run_folder
+from lwisp.weights import Camera, Card, InputConvention, LearnedPair, Weights, load, save, user_folder
 from lwisp.workshop import Photo, Workshop
 
 FEWEST = 2  # photos: one to learn from, one to prove it on

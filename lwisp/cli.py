@@ -17,8 +17,8 @@ import typer
 from lwisp.errors import log, printable
 
 if TYPE_CHECKING:
+    from lwisp.batch import Job, Outcome
     from lwisp.files.raw import RawImage
-    from lwisp.jobs import Job, Outcome
     from lwisp.recipe import Recipe
 
 Precision = Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bf16 where the processor has it.")]
@@ -92,11 +92,11 @@ def develop(
     max_pixels: MaxPixels = 200e6,
 ) -> None:
     """Develop RAW files into finished pictures: NAME-lwisp beside each, or NAME where --output says."""
-    from lwisp.checkpoint import load
+    from lwisp.batch import plan
     from lwisp.errors import InputError
     from lwisp.files.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_mosaic, read_raw
-    from lwisp.jobs import plan
     from lwisp.pipeline import develop_files, pick
+    from lwisp.weights import load
 
     _listen(verbose)
     if len({value is None for value in (cfa, black_level, white_level)}) > 1:
@@ -170,11 +170,11 @@ def _retouch(
     overwrite: bool,
     max_pixels: float,
 ) -> None:
-    from lwisp.checkpoint import load
+    from lwisp.batch import plan
     from lwisp.errors import InputError
     from lwisp.files.pictures import SUFFIX_FORMATS, own_format
-    from lwisp.jobs import plan
-    from lwisp.retouching import retouch_files
+    from lwisp.restoration import retouch_files
+    from lwisp.weights import load
 
     try:
         jobs = plan(sources, output, format, frozenset(SUFFIX_FORMATS), own_format, mark)
@@ -201,10 +201,10 @@ def denoise_raw(
     verbose: Verbose = False,
 ) -> None:
     """Take the noise out of RAW files: NAME-denoised.dng beside each, or a finished picture."""
-    from lwisp.checkpoint import load
+    from lwisp.batch import plan
     from lwisp.errors import InputError
-    from lwisp.jobs import plan
-    from lwisp.retouching import denoise_raw_files
+    from lwisp.restoration import denoise_raw_files
+    from lwisp.weights import load
 
     _listen(verbose)
     try:
@@ -321,10 +321,10 @@ def train(
 
 def _learn(folder: Path, output: Path | None, report: Path | None, overwrite: bool) -> None:
     from lwisp.camera import learn
-    from lwisp.checkpoint import user_folder
     from lwisp.engines.exported import import_dynamo
     from lwisp.errors import InputError
     from lwisp.proof import OWN
+    from lwisp.weights import user_folder
 
     _tidy(output.parent if output else user_folder(), report)
     import_dynamo()
@@ -455,8 +455,8 @@ def evaluate(
 ) -> None:
     """Score weights by a named protocol, beside a classical chain or another tool's pictures."""
     from lwisp import evaluation
-    from lwisp.checkpoint import find, load, record_scores
     from lwisp.errors import InputError
+    from lwisp.weights import find, load, record_scores
 
     _listen(verbose)
     try:
@@ -543,10 +543,10 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Write weights as a file for another engine, kept only where it gives what torch gives."""
-    from lwisp.checkpoint import load
+    from lwisp.conversion import check
+    from lwisp.conversion import export as convert
     from lwisp.errors import InputError
-    from lwisp.export import check
-    from lwisp.export import export as convert
+    from lwisp.weights import load
 
     try:
         sides = None if size is None else _parse_size(size)
@@ -586,9 +586,9 @@ def compare(
     verbose: Verbose = False,
 ) -> None:
     """Set lwisp beside rawpy, darktable, RawTherapee and the camera's own JPEG, on one page."""
-    from lwisp.checkpoint import check_takes, load
     from lwisp.compare import compare as compare_tools
     from lwisp.errors import InputError
+    from lwisp.weights import check_takes, load
 
     _listen(verbose)
     _tidy(output)
@@ -608,8 +608,8 @@ def compare(
 @weights_app.command("list")
 def list_weights() -> None:
     """Names of the shipped weights and of those that were learned here, with their camera."""
-    from lwisp.checkpoint import learned_names, names, read_card, user_folder
     from lwisp.errors import InputError
+    from lwisp.weights import learned_names, names, read_card, user_folder
 
     for name in names():
         _say(name)
@@ -625,8 +625,8 @@ def list_weights() -> None:
 @weights_app.command("remove")
 def remove_weights(name: Annotated[str, typer.Argument(help="Name of weights that were learned here.")]) -> None:
     """Delete learned weights from the user's folder."""
-    from lwisp.checkpoint import remove
     from lwisp.errors import InputError
+    from lwisp.weights import remove
 
     try:
         _say(f"{remove(name)} is deleted")
@@ -637,8 +637,8 @@ def remove_weights(name: Annotated[str, typer.Argument(help="Name of weights tha
 @weights_app.command()
 def show(weights: Annotated[str, typer.Argument(help="Name of weights, or a safetensors file.")]) -> None:
     """The card of weights as a page of Markdown."""
-    from lwisp.checkpoint import describe
     from lwisp.errors import InputError
+    from lwisp.weights import describe
 
     try:
         _show(describe(weights).removesuffix("\n"))

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lwisp import charts, formats
-from lwisp.checkpoint import Weights
+from lwisp.batch import Job, plan
 from lwisp.datasets import to_tensor
 from lwisp.developers import Developer, developers
 from lwisp.engines.engine import Precision
@@ -41,8 +41,8 @@ from lwisp.imaging import metrics
 from lwisp.imaging.pixels import orient
 from lwisp.imaging.registration import REACH, Picture, Shift, find_shift, lay
 from lwisp.imaging.scores import interval
-from lwisp.jobs import Job, plan
 from lwisp.page import Block, Gallery, Panel, Table, to_html, to_markdown, to_picture
+from lwisp.weights import Weights
 
 PAGE = ("compare.csv", "compare.html", "compare.md", "compare.png")
 CROP = 224  # px a side of what is shown

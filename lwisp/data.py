@@ -15,7 +15,6 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from lwisp import formats, leaves, recapture, unprocess
-from lwisp.checkpoint import InputConvention, Photo
 from lwisp.datasets import AS_SENSED, MAI21, SIDD, SUFFIXES, LoL, Pairs, Pictures, PolyU, Zurich, read_picture, to_float
 from lwisp.errors import InputError
 from lwisp.files.pictures import check_picture, read_rgb
@@ -24,6 +23,7 @@ from lwisp.imaging import color, mosaic
 from lwisp.model import Takes
 from lwisp.recapture import Task
 from lwisp.simulation import Simulation
+from lwisp.weights import InputConvention, Photo
 
 Kind = Literal[
     "photos", "denoise", "denoise-raw", "enhance", "zurich", "mai21", "sidd", "sidd-raw", "polyu", "lol", "pairs"

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lwisp import formats
-from lwisp.checkpoint import InputConvention
 from lwisp.errors import InputError
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RAW_SUFFIXES, read_mosaic, read_raw
@@ -24,6 +23,7 @@ from lwisp.imaging import mosaic
 from lwisp.imaging.pixels import orient
 from lwisp.model import Takes
 from lwisp.pipeline import prepare
+from lwisp.weights import InputConvention
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 """Of finished pictures."""

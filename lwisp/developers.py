@@ -21,7 +21,7 @@ import rawpy
 import torch
 from PIL import Image, ImageOps
 
-from lwisp.checkpoint import Weights
+from lwisp.batch import Job
 from lwisp.engines.engine import Precision
 from lwisp.errors import InputError, one_line, tell_failure
 from lwisp.files.decoding import is_own, opened
@@ -30,8 +30,8 @@ from lwisp.files.raw import NOISE_PROFILE, read_orientation, read_raw, write_dng
 from lwisp.files.writing import temporary_folder, write_whole
 from lwisp.imaging import color
 from lwisp.imaging.pixels import orient
-from lwisp.jobs import Job
 from lwisp.pipeline import develop, develop_files
+from lwisp.weights import Weights
 
 SECONDS = (120, 120)
 """A command is given up after so many seconds, and so many more a picture."""

@@ -23,7 +23,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from lwisp import formats, unprocess
-from lwisp.checkpoint import Weights, check_takes, load
 from lwisp.data import Case
 from lwisp.datasets import DND, SIDD, read_picture, to_tensor
 from lwisp.engines.engine import Precision, run
@@ -35,8 +34,9 @@ from lwisp.imaging import color, metrics, mosaic
 from lwisp.imaging.pixels import to_integer
 from lwisp.imaging.scores import DECIMALS, TITLES, interval, score
 from lwisp.protocols import PROTOCOLS, Protocol
-from lwisp.retouching import PASSES
+from lwisp.restoration import PASSES
 from lwisp.rivals import RIVALS
+from lwisp.weights import Weights, check_takes, load
 
 MIN_SIDE = 162  # px; MS-SSIM needs 161, a mosaic even sides
 REPORT = ("report.json", "report.md", "rows.csv", "sheet.png")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp.checkpoint import InputConvention, Weights, check_takes, left_out_note, load, of_camera
+from lwisp.batch import Job, Made, Outcome, work
 from lwisp.engines import engine as inference
 from lwisp.engines.engine import Backend, Engine, Precision
 from lwisp.errors import InputError
@@ -21,7 +21,7 @@ from lwisp.files.pictures import write_rgb
 from lwisp.files.raw import RawImage, read_raw
 from lwisp.imaging import color, mosaic
 from lwisp.imaging.pixels import unorient
-from lwisp.jobs import Job, Made, Outcome, work
+from lwisp.weights import InputConvention, Weights, check_takes, left_out_note, load, of_camera
 
 MAX_EXPOSURE = 5  # EV
 BAND = 64  # rows of cells that are made into planes at once

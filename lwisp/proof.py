@@ -17,7 +17,7 @@ from rich.progress import track
 from torch import Tensor
 
 from lwisp import formats
-from lwisp.checkpoint import InputConvention, Weights
+from lwisp.batch import Job
 from lwisp.developers import developers
 from lwisp.engines.engine import Engine
 from lwisp.errors import printable
@@ -27,10 +27,10 @@ from lwisp.files.writing import make_folder, temporary_folder, write_csv, write_
 from lwisp.imaging import metrics
 from lwisp.imaging.pixels import orient, to_integer, unorient
 from lwisp.imaging.registration import find_shift, lay
-from lwisp.jobs import Job
 from lwisp.model import LWISP
 from lwisp.page import Block, Gallery, Panel, Table, to_html, to_markdown
 from lwisp.pairs import AlignedPair, align
+from lwisp.weights import InputConvention, Weights
 from lwisp.workshop import Photo, Workshop, develop, on_target, put_on, usable
 
 OWN, ALONE, RIVAL = "lwisp, learned", "lwisp, its look alone", "curves and matrix"

@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 
 from lwisp import formats
-from lwisp.checkpoint import Weights, check_takes
 from lwisp.data import Case, find_photos, pair_cases, photo_cases, task_cases
 from lwisp.datasets import SIDD, SUFFIXES, LoL, Pairs, Pictures, Zurich, read_same_size, to_tensor
 from lwisp.recapture import Task
+from lwisp.weights import Weights, check_takes
 
 
 @dataclass(frozen=True)

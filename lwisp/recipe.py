@@ -9,12 +9,12 @@ from typing import ClassVar, Literal
 from pydantic import TypeAdapter
 
 from lwisp.baselines import Architecture, BaselineConfig
-from lwisp.checkpoint import InputConvention
 from lwisp.data import Kind
 from lwisp.errors import InputError, one_line
 from lwisp.imaging import metrics
 from lwisp.model import BLOCKS, LWISPConfig
 from lwisp.simulation import Simulation
+from lwisp.weights import InputConvention
 
 STRIDES = {"down1": 4, "down2": 8, "down3": 16, "down4": 32, "up1": 8, "up2": 4, "up3": 2, "up4": 1}
 """Px of the target, along a side, for a pixel of each block's output in a student that takes RAW."""

@@ -16,7 +16,6 @@ import torch
 from rich.console import Console
 
 from lwisp.baselines import NETWORKS, Architecture, BaselineConfig, Name, build
-from lwisp.checkpoint import Weights, load
 from lwisp.data import Case, Data, open_data
 from lwisp.engines import cost as benchmark
 from lwisp.engines.engine import run
@@ -27,6 +26,7 @@ from lwisp.imaging import scores
 from lwisp.model import LWISPConfig, count_params
 from lwisp.recipe import Recipe
 from lwisp.training import Device, last_row, run_folder, step_seconds, train, train_teacher
+from lwisp.weights import Weights, load
 
 UP = ("up2", "up3", "up4")
 COST_SIZE = (224, 224)  # packed planes, as in Table 3

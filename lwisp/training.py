@@ -34,7 +34,6 @@ from lwisp import losses, synthetic
 from lwisp.baselines import Architecture, Baseline, build
 from lwisp.baselines.isps import PyNET
 from lwisp.baselines.translation import PatchGAN
-from lwisp.checkpoint import WAYS, Card, Weights, load, read_card, save
 from lwisp.data import Case, Data, open_data
 from lwisp.engines.engine import channels_last, has_bf16
 from lwisp.errors import InputError, OutputError, one_line
@@ -52,6 +51,7 @@ from lwisp.imaging import color, metrics
 from lwisp.model import LWISP, LWISPConfig, Takes, center, initialize, pad_to_multiple
 from lwisp.provenance import versions
 from lwisp.recipe import Recipe, learning_rate
+from lwisp.weights import WAYS, Card, Weights, load, read_card, save
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

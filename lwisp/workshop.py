@@ -18,7 +18,6 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from lwisp import formats, look
-from lwisp.checkpoint import InputConvention
 from lwisp.engines.engine import Engine
 from lwisp.errors import InputError, tell_failure
 from lwisp.files.raw import RawImage, read_raw
@@ -31,6 +30,7 @@ from lwisp.look import Fitted, Samples
 from lwisp.model import Look
 from lwisp.pairs import AlignedPair, Pair, align
 from lwisp.pipeline import Planes
+from lwisp.weights import InputConvention
 
 VERSION = 3  # of what is kept; another one is made anew
 KEPT = 40_000  # pixels that are kept of a photo

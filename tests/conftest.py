@@ -14,9 +14,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import lwisp
-from lwisp.checkpoint import Card, InputConvention, Weights, save
 from lwisp.engines.exported import need
 from lwisp.model import LWISP, LWISPConfig
+from lwisp.weights import Card, InputConvention, Weights, save
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "samples" / "gopro_hero6_mural.dng"

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import lwisp
-from lwisp import camera, checkpoint, look, proof, synthetic, workshop
-from lwisp.checkpoint import LearnedPair
+from lwisp import camera, look, proof, synthetic, weights, workshop
+from lwisp.batch import plan
 from lwisp.errors import OutputError
 from lwisp.files.pictures import EXIF_IFD, read_rgb
 from lwisp.files.raw import read_raw
 from lwisp.imaging.metrics import delta_e
-from lwisp.jobs import plan
 from lwisp.pairs import find_pairs
 from lwisp.pipeline import develop_files
 from lwisp.training import run_folder
+from lwisp.weights import LearnedPair
 from tests.conftest import SAMPLE
 
 CAMERA = "lwisp plain DNG"  # what synthetic files say of themselves
@@ -68,7 +68,7 @@ def test_a_look_is_learned_proven_and_picked_for_its_camera(folder: Path, tmp_pa
     assert learned.report is not None
     assert f"| {proof.OWN} | {near:.2f} |" in learned.report.with_suffix(".md").read_text()
 
-    card = checkpoint.read_card(learned.weights)
+    card = weights.read_card(learned.weights)
     assert card.convention.exposure == "none"
     assert card.camera is not None
     assert (card.camera.name, len(card.camera.pairs)) == (CAMERA, 4)
@@ -89,10 +89,10 @@ def test_a_look_is_learned_proven_and_picked_for_its_camera(folder: Path, tmp_pa
 
     with pytest.raises(lwisp.InputError, match="exists already"):
         camera.learn(folder)
-    assert checkpoint.remove("lwisp-plain-dng") == learned.weights
+    assert weights.remove("lwisp-plain-dng") == learned.weights
     assert lwisp.pick(raw).card.name == "photo"
     with pytest.raises(lwisp.InputError, match="no learned weights 'photo'"):
-        checkpoint.remove("photo")
+        weights.remove("photo")
 
 
 def test_what_was_stopped_goes_on_and_gives_the_same(
@@ -189,7 +189,7 @@ def test_two_processes_do_not_learn_one_camera_at_once(
 ) -> None:
     own, elsewhere = tmp_path / "own.safetensors", tmp_path / "elsewhere"
     for output in (None, own):
-        place = output or checkpoint.user_folder() / "lwisp-plain-dng.safetensors"
+        place = output or weights.user_folder() / "lwisp-plain-dng.safetensors"
         run = run_folder(place)
         run.mkdir(parents=True)
         with pytest.MonkeyPatch.context() as patch, FileLock(run / "lock"):

@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from lwisp.checkpoint import Camera, Card, Weights, load, save
 from lwisp.cli import app
 from lwisp.datasets import AS_SENSED
 from lwisp.developers import developers
 from lwisp.errors import log
 from lwisp.files.raw import read_raw
 from lwisp.model import LWISP, LWISPConfig
+from lwisp.weights import Camera, Card, Weights, load, save
 from tests.conftest import ROOT, WriteDng
 
 MOSAIC = np.random.default_rng(0).integers(64, 4000, (40, 60), dtype=np.uint16)

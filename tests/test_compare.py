@@ -14,9 +14,9 @@ from PIL import Image
 
 import lwisp
 from lwisp import compare, developers, synthetic
-from lwisp.checkpoint import Weights
 from lwisp.datasets import to_tensor
 from lwisp.imaging.metrics import fit_look, psnr
+from lwisp.weights import Weights
 from tests.conftest import WriteDng
 from tests.test_charts import CENTERS, true_patches
 

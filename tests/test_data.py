@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import lwisp
-from lwisp.checkpoint import InputConvention
 from lwisp.data import Crops, Data, Photos, cut, find_photos, open_data
 from lwisp.datasets import AS_SENSED, Pairs
 from lwisp.model import Takes
 from lwisp.simulation import DeadLeavesModel, Simulation
+from lwisp.weights import InputConvention
 from tests.conftest import WriteDng, refusal
 
 

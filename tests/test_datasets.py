@@ -17,10 +17,10 @@ from scipy.io import loadmat, savemat
 from torch import Tensor
 
 import lwisp
-from lwisp.checkpoint import InputConvention
 from lwisp.data import Crops
 from lwisp.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Pairs, PolyU, Zurich, held_out, to_float
 from lwisp.imaging.mosaic import CFAS, pack
+from lwisp.weights import InputConvention
 from tests.conftest import WriteDng, refusal
 
 KEEP = InputConvention("keep", "none", "camera", "none")

@@ -16,14 +16,14 @@ from PIL import Image
 
 import lwisp
 from lwisp import developers
-from lwisp.checkpoint import InputConvention, Weights
+from lwisp.batch import Job
 from lwisp.developers import Developer
 from lwisp.files.pictures import read_rgb, write_rgb
 from lwisp.files.raw import NOISE_PROFILE
 from lwisp.imaging import color
 from lwisp.imaging.pixels import orient
-from lwisp.jobs import Job
 from lwisp.pipeline import prepare
+from lwisp.weights import InputConvention, Weights
 from tests.conftest import SAMPLE, WriteDng
 
 MOSAIC = np.random.default_rng(0).integers(500, 4000, (48, 66), dtype=np.uint16)

@@ -13,12 +13,12 @@ from scipy.stats import bootstrap
 
 import lwisp
 from lwisp import evaluation, synthetic
-from lwisp.checkpoint import Card, InputConvention, Weights
 from lwisp.datasets import AS_SENSED, DND, SIDD
 from lwisp.imaging import metrics
 from lwisp.imaging.pixels import to_integer
 from lwisp.model import LWISP, LWISPConfig
-from lwisp.retouching import retouch
+from lwisp.restoration import retouch
+from lwisp.weights import Card, InputConvention, Weights
 
 
 @pytest.fixture

@@ -7,15 +7,15 @@ import torch
 from PIL import Image
 
 import lwisp
-from lwisp import checkpoint, pipeline, unprocess
-from lwisp.checkpoint import Camera, Card, InputConvention, Weights, save
+from lwisp import pipeline, unprocess, weights
+from lwisp.batch import Outcome, plan
 from lwisp.engines import engine as inference
 from lwisp.files.raw import RawImage, read_mosaic
 from lwisp.imaging import color, mosaic
 from lwisp.imaging.mosaic import CFA, CFAS
 from lwisp.imaging.pixels import orient
-from lwisp.jobs import Outcome, plan
 from lwisp.model import LWISP, TEACHER
+from lwisp.weights import Camera, Card, InputConvention, Weights, save
 from tests.conftest import SAMPLE, WriteDng, rubbish
 
 RNG = np.random.default_rng(0)
@@ -296,14 +296,14 @@ def test_hot_and_dead_photosites_leave_no_dots(photo: Weights) -> None:
 
 
 def test_shipped_weights_are_found_by_name() -> None:
-    assert checkpoint.find("photo").is_file()
+    assert weights.find("photo").is_file()
 
 
 def test_rubbish_among_learned_weights_stops_nobody(
     toy: Weights, write_dng: WriteDng, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    folder = checkpoint.user_folder()
+    folder = weights.user_folder()
     folder.mkdir(parents=True)
     raws = [write_dng(RNG.integers(64, 4000, (40, 60), dtype=np.uint16), name=f"{index}.dng") for index in range(3)]
     files = rubbish(folder)

@@ -8,11 +8,11 @@ from PIL import Image
 
 import lwisp
 from lwisp import evaluation
-from lwisp.checkpoint import Card, Weights, save
 from lwisp.datasets import AS_SENSED
 from lwisp.evaluation import evaluate, scale_to
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.protocols import PROTOCOLS
+from lwisp.weights import Card, Weights, save
 
 RNG = np.random.default_rng(0)
 

@@ -13,11 +13,11 @@ from PIL import Image
 import lwisp
 from lwisp import reproduce, synthetic
 from lwisp.baselines import BaselineConfig
-from lwisp.checkpoint import InputConvention
 from lwisp.model import LWISP, LWISPConfig, count_params
 from lwisp.recipe import Recipe
 from lwisp.reproduce import STUDIES, Study, Variant
 from lwisp.training import step_seconds
+from lwisp.weights import InputConvention
 from tests.conftest import TOY
 
 STUDY = Study(

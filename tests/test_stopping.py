@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lwisp.checkpoint import Weights, save
 from lwisp.cli import app
 from lwisp.files.writing import TEMPORARY, temporary_folder
+from lwisp.weights import Weights, save
 from tests.conftest import ROOT, WriteDng
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")

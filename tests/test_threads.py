@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 import lwisp
-from lwisp.checkpoint import Card, InputConvention, Weights
 from lwisp.engines import compiled, tiles
 from lwisp.engines import engine as inference
 from lwisp.engines.engine import Backend
 from lwisp.files.raw import RawImage
 from lwisp.model import LWISP, LWISPConfig
+from lwisp.weights import Card, InputConvention, Weights
 from tests.conftest import TOY, require
 
 THREADS = 32

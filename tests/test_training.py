@@ -27,7 +27,6 @@ from torch.utils._pytree import tree_leaves
 import lwisp
 from lwisp import losses, synthetic, training
 from lwisp.baselines import Baseline, BaselineConfig, build
-from lwisp.checkpoint import load
 from lwisp.data import Case, Photos
 from lwisp.datasets import AS_SENSED
 from lwisp.engines.engine import run
@@ -37,6 +36,7 @@ from lwisp.imaging import metrics
 from lwisp.model import BLOCKS, LWISP, LWISPConfig, pad_to_multiple
 from lwisp.recipe import Recipe, learning_rate, read_recipe, read_stages
 from lwisp.training import Student, Teacher, teacher_of, train, train_stages
+from lwisp.weights import load
 from tests.conftest import ROOT, SAMPLE, TOY, refusal
 
 RUN = "toy.safetensors.run"

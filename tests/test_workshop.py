@@ -10,7 +10,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from lwisp import look, workshop
 from lwisp.camera import with_look
-from lwisp.checkpoint import Weights
 from lwisp.datasets import AS_SENSED
 from lwisp.engines import engine as inference
 from lwisp.files.raw import RawImage
@@ -19,6 +18,7 @@ from lwisp.look import Samples
 from lwisp.model import LWISP, Look
 from lwisp.pairs import AlignedPair, Pair, Tile
 from lwisp.pipeline import develop
+from lwisp.weights import Weights
 from lwisp.workshop import Photo, Workshop
 from tests.conftest import refusal
 from tests.test_look import samples

@@ -6,12 +6,12 @@ import torch
 
 import lwisp
 from lwisp.baselines import Baseline, BaselineConfig
-from lwisp.checkpoint import InputConvention, Weights
 from lwisp.engines import compiled
 from lwisp.engines import engine as inference
 from lwisp.engines.engine import Backend, prepare, run
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.pipeline import Planes
+from lwisp.weights import InputConvention, Weights
 from tests.conftest import ROOT, TOY, require
 
 BACKENDS = ("torch", "openvino", "onnxruntime")

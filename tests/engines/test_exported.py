@@ -8,10 +8,10 @@ import torch
 from onnx import TensorProto, helper
 
 import lwisp
-from lwisp.checkpoint import Card, InputConvention, load, to_header
 from lwisp.engines.engine import prepare, run
 from lwisp.engines.exported import CARD_KEY, SEAL_KEY, seal
 from lwisp.model import LWISPConfig
+from lwisp.weights import Card, InputConvention, load, to_header
 from tests.conftest import TOY, refusal
 
 

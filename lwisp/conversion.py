@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lwisp.checkpoint import InputConvention, Weights, to_header
 from lwisp.engines import exported as runtimes
 from lwisp.engines.exported import CARD_KEY, SEAL_KEY, Exported, import_dynamo, need, openvino_core
 from lwisp.errors import InputError
@@ -26,6 +25,7 @@ from lwisp.files.writing import check_output, quiet, write_whole
 from lwisp.imaging import color
 from lwisp.model import LWISP, SIZE_MINIMUM, SIZE_MULTIPLE, ReflectConv2d, Takes, pad_to_multiple
 from lwisp.pipeline import prepare
+from lwisp.weights import InputConvention, Weights, to_header
 
 Format = Literal["onnx", "openvino", "litert", "executorch"]
 Precision = Literal["fp32", "fp16"]

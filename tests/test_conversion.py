@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 import lwisp
-from lwisp import export as exports
-from lwisp.checkpoint import Card, InputConvention, Photo, Weights, load
+from lwisp import conversion as exports
 from lwisp.cli import app
+from lwisp.conversion import SUFFIXES, Format, export, portable, verify
 from lwisp.engines.engine import run
 from lwisp.engines.exported import SEAL_KEY, need, openvino_core, seal
-from lwisp.export import SUFFIXES, Format, export, portable, verify
 from lwisp.model import LWISP, LWISPConfig
+from lwisp.weights import Card, InputConvention, Photo, Weights, load
 from tests.conftest import SAMPLE, TOY
 from tests.test_cli import call
 from tests.test_threads import RAWS, check_pictures

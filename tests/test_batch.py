@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from lwisp.checkpoint import Card, InputConvention, Weights
+from lwisp.batch import MARK, Job, Made, Outcome, plan, work
 from lwisp.errors import InputError, OutputError
 from lwisp.files.decoding import is_own
 from lwisp.files.pictures import Picture, open_picture, own_format, write_rgb
-from lwisp.jobs import MARK, Job, Made, Outcome, plan, work
+from lwisp.weights import Card, InputConvention, Weights
 from tests.conftest import TOY
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -255,7 +255,7 @@ def test_what_killed_runs_left_in_the_folders_to_be_written_is_deleted(tmp_path:
 def test_a_raw_among_finished_pictures_is_refused_with_what_to_do(tmp_path: Path) -> None:
     from lwisp.datasets import AS_SENSED
     from lwisp.model import LWISP, LWISPConfig
-    from lwisp.retouching import retouch_files
+    from lwisp.restoration import retouch_files
 
     torch.manual_seed(0)
     config = LWISPConfig(width=4, in_channels=3, upsample=False, residual=True)

@@ -10,13 +10,13 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lwisp.checkpoint import Camera, Card
 from lwisp.engines.engine import Engine
 from lwisp.errors import InputError, tell_failure
 from lwisp.files.decoding import is_own
 from lwisp.files.pictures import BITS, SUFFIX_FORMATS, SUFFIXES, Format
 from lwisp.files.raw import RAW_SUFFIXES
 from lwisp.files.writing import check_output, clear_leftovers, fold, fold_all, make_folder, not_own
+from lwisp.weights import Camera, Card
 
 MARK = "-lwisp"
 """What a picture's name ends in beside its RAW, where the camera's own may lie or come to lie."""

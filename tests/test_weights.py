@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import lwisp
-from lwisp import checkpoint
+from lwisp import weights as checkpoint
 from lwisp.baselines import Baseline, BaselineConfig
-from lwisp.checkpoint import Camera, Card, InputConvention, Weights, describe, load, names, of_camera, save
 from lwisp.engines.engine import run
 from lwisp.files.tensors import digest_of
 from lwisp.model import LWISPConfig
+from lwisp.weights import Camera, Card, InputConvention, Weights, describe, load, names, of_camera, save
 from tests.conftest import ROOT, rubbish
 
 

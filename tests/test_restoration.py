@@ -13,16 +13,16 @@ from torch import Tensor, nn
 
 import lwisp
 from lwisp import cli, recapture
-from lwisp.checkpoint import Card, Weights, save
+from lwisp.batch import plan
 from lwisp.datasets import AS_SENSED
 from lwisp.engines import engine as inference
 from lwisp.errors import InputError
 from lwisp.files.pictures import open_picture, own_format, read_rgb, write_rgb
 from lwisp.files.raw import RawImage
 from lwisp.imaging import color, metrics
-from lwisp.jobs import plan
 from lwisp.model import LWISP, LWISPConfig, Takes
-from lwisp.retouching import PASSES, denoise_raw, denoise_raw_files, retouch, retouch_files
+from lwisp.restoration import PASSES, denoise_raw, denoise_raw_files, retouch, retouch_files
+from lwisp.weights import Card, Weights, save
 from tests.conftest import ROOT, SAMPLE, TOY, WriteDng
 
 RNG = np.random.default_rng(0)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lwisp.checkpoint import InputConvention, Weights, check_takes
+from lwisp.batch import Job, Made, Outcome, work
 from lwisp.engines import engine as inference
 from lwisp.engines.engine import Backend, Engine, Precision
 from lwisp.errors import InputError
@@ -21,8 +21,8 @@ from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.pictures import Picture, finished_tags, open_picture, refuse_raw, write_rgb
 from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw, write_dng
 from lwisp.imaging import mosaic
-from lwisp.jobs import Job, Made, Outcome, work
 from lwisp.pipeline import Planes, develop_with
+from lwisp.weights import InputConvention, Weights, check_takes
 
 PASSES = 4
 """Passes of a finished picture unless told otherwise: up to 0.3 dB better than one (docs/results/subtasks.md)."""
