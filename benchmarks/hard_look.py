@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 import lwisp
-from lwisp import synthetic
-from lwisp.data import find_photos
-from lwisp.datasets import read_picture
+from lwisp.data import synthetic
+from lwisp.data.datasets import read_picture
+from lwisp.data.photos import find_photos
 from lwisp.imaging import color, metrics
 
 

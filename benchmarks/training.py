@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
-from lwisp import unprocess
+from lwisp.data import unprocess
 from lwisp.engines.engine import channels_last, has_bf16
 from lwisp.imaging import color
 from lwisp.model import LWISP

@@ -19,7 +19,7 @@ from rich.progress import track
 from torch import Tensor
 
 from lwisp import look, proof, training, workshop
-from lwisp.data import Crops
+from lwisp.data.photos import Crops
 from lwisp.engines import engine as inference
 from lwisp.engines.engine import Precision
 from lwisp.errors import InputError, OutputError

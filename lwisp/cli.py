@@ -365,7 +365,7 @@ def synthesize(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.", readable=False)],
 ) -> None:
     """Make a synthetic benchmark of photographs, in the form of a dataset."""
-    from lwisp import synthetic
+    from lwisp.data import synthetic
     from lwisp.errors import InputError
 
     _tidy(output.parent, output)

@@ -20,9 +20,10 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp import charts, formats
+from lwisp import charts
 from lwisp.batch import Job, plan
-from lwisp.datasets import to_tensor
+from lwisp.data import folders as formats
+from lwisp.data.datasets import to_tensor
 from lwisp.developers import Developer, developers
 from lwisp.engines.engine import Precision
 from lwisp.errors import InputError, tell_failure

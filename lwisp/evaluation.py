@@ -22,9 +22,10 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp import formats, unprocess
-from lwisp.data import Case
-from lwisp.datasets import DND, SIDD, read_picture, to_tensor
+from lwisp.data import folders as formats
+from lwisp.data import unprocess
+from lwisp.data.datasets import DND, SIDD, read_picture, to_tensor
+from lwisp.data.photos import Case
 from lwisp.engines.engine import Precision, run
 from lwisp.engines.exported import need
 from lwisp.errors import InputError

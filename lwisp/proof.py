@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from lwisp import formats
 from lwisp.batch import Job
+from lwisp.data import folders
 from lwisp.developers import developers
 from lwisp.engines.engine import Engine
 from lwisp.errors import printable
@@ -114,14 +114,14 @@ def prove(
 
     A network that has learned as a whole is proven on the photos that it was not shown.
     """
-    photos = formats.sample(refined.held_out if refined else shop.photos, PROVEN)
-    shown = formats.sample(range(len(photos)), SHOWN)
+    photos = folders.sample(refined.held_out if refined else shop.photos, PROVEN)
+    shown = folders.sample(range(len(photos)), SHOWN)
     looks = {photo.sha256: shop.fit(shop.without(fold), shading) for fold in shop.folds for photo in fold}
     folds = {photo.sha256: fold for fold in shop.folds for photo in fold}
     scores: list[Score] = []
     details, galleries, console = [], [], Console(stderr=True)
     with temporary_folder() as bench:
-        made = _run_tools(base, photos, formats.sample(shop.photos, PROVEN), bench)
+        made = _run_tools(base, photos, folders.sample(shop.photos, PROVEN), bench)
         plain = _Rival(shop, made.get(PLAIN, {}))
         for index, photo in enumerate(track(photos, f"{printable(name)}: scoring", console=console, transient=True)):
             raw, aligned = _open(photo)
@@ -162,7 +162,7 @@ def score(photo: str, way: str, rgb: Tensor, aligned: AlignedPair) -> Score:
     step = -(-own.shape[-1] // JUDGED)
     tiles = [tile for tile in aligned.tiles if min(tile.height, tile.width) >= metrics.WINDOW]
     similar = []
-    for tile in formats.sample(tiles, TILES):
+    for tile in folders.sample(tiles, TILES):
         part = (..., slice(tile.top, tile.top + tile.height), slice(tile.left, tile.left + tile.width))
         similar.append(metrics.ssim(rgb[part], target[part]))
     near = metrics.delta_e(own[..., ::step], wanted[..., ::step])

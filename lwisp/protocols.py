@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from lwisp import formats
-from lwisp.data import Case, find_photos, pair_cases, photo_cases, task_cases
-from lwisp.datasets import SIDD, SUFFIXES, LoL, Pairs, Pictures, Zurich, read_same_size, to_tensor
-from lwisp.recapture import Task
+from lwisp.data import folders as formats
+from lwisp.data.datasets import SIDD, SUFFIXES, LoL, Pairs, Pictures, Zurich, read_same_size, to_tensor
+from lwisp.data.degradation import Task
+from lwisp.data.photos import Case, find_photos, pair_cases, photo_cases, task_cases
 from lwisp.weights import Weights, check_takes
 
 

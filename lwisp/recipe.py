@@ -9,11 +9,11 @@ from typing import ClassVar, Literal
 from pydantic import TypeAdapter
 
 from lwisp.baselines import Architecture, BaselineConfig
-from lwisp.data import Kind
+from lwisp.data.photos import Kind
+from lwisp.data.simulation import Simulation
 from lwisp.errors import InputError, one_line
 from lwisp.imaging import metrics
 from lwisp.model import BLOCKS, LWISPConfig
-from lwisp.simulation import Simulation
 from lwisp.weights import InputConvention
 
 STRIDES = {"down1": 4, "down2": 8, "down3": 16, "down4": 32, "up1": 8, "up2": 4, "up3": 2, "up4": 1}

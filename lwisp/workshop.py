@@ -17,7 +17,8 @@ from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from lwisp import formats, look
+from lwisp import look
+from lwisp.data import folders
 from lwisp.engines.engine import Engine
 from lwisp.errors import InputError, tell_failure
 from lwisp.files.raw import RawImage, read_raw
@@ -253,7 +254,7 @@ def cut_pieces(raw: RawImage, aligned: AlignedPair, convention: InputConvention)
             found.append((first, aligned.target[top : top + PIECE, left : left + PIECE]))
     if not found:
         return None
-    planes, chosen = Planes(raw, convention), formats.sample(found, PIECES)
+    planes, chosen = Planes(raw, convention), folders.sample(found, PIECES)
     cells = [(first + offset) // 2 for first, _ in chosen]
     half = PIECE // 2
     windows = [tuple(slice(start, start + half) for start in place.tolist()) for place in cells]

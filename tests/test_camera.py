@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import lwisp
-from lwisp import camera, look, proof, synthetic, weights, workshop
+from lwisp import camera, look, proof, weights, workshop
 from lwisp.batch import plan
+from lwisp.data import synthetic
 from lwisp.errors import OutputError
 from lwisp.files.pictures import EXIF_IFD, read_rgb
 from lwisp.files.raw import read_raw

@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from lwisp.cli import app
-from lwisp.datasets import AS_SENSED
+from lwisp.data.datasets import AS_SENSED
 from lwisp.developers import developers
 from lwisp.errors import log
 from lwisp.files.raw import read_raw

@@ -13,8 +13,9 @@ import rawpy
 from PIL import Image
 
 import lwisp
-from lwisp import compare, developers, synthetic
-from lwisp.datasets import to_tensor
+from lwisp import compare, developers
+from lwisp.data import synthetic
+from lwisp.data.datasets import to_tensor
 from lwisp.imaging.metrics import fit_look, psnr
 from lwisp.weights import Weights
 from tests.conftest import WriteDng

@@ -12,8 +12,9 @@ from scipy.io import loadmat, savemat
 from scipy.stats import bootstrap
 
 import lwisp
-from lwisp import evaluation, synthetic
-from lwisp.datasets import AS_SENSED, DND, SIDD
+from lwisp import evaluation
+from lwisp.data import synthetic
+from lwisp.data.datasets import AS_SENSED, DND, SIDD
 from lwisp.imaging import metrics
 from lwisp.imaging.pixels import to_integer
 from lwisp.model import LWISP, LWISPConfig

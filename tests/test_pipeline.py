@@ -7,8 +7,9 @@ import torch
 from PIL import Image
 
 import lwisp
-from lwisp import pipeline, unprocess, weights
+from lwisp import pipeline, weights
 from lwisp.batch import Outcome, plan
+from lwisp.data import unprocess
 from lwisp.engines import engine as inference
 from lwisp.files.raw import RawImage, read_mosaic
 from lwisp.imaging import color, mosaic

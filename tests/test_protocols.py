@@ -8,7 +8,7 @@ from PIL import Image
 
 import lwisp
 from lwisp import evaluation
-from lwisp.datasets import AS_SENSED
+from lwisp.data.datasets import AS_SENSED
 from lwisp.evaluation import evaluate, scale_to
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.protocols import PROTOCOLS

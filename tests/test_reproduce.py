@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 import lwisp
-from lwisp import reproduce, synthetic
+from lwisp import reproduce
 from lwisp.baselines import BaselineConfig
+from lwisp.data import synthetic
 from lwisp.model import LWISP, LWISPConfig, count_params
 from lwisp.recipe import Recipe
 from lwisp.reproduce import STUDIES, Study, Variant

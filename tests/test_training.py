@@ -25,10 +25,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import lwisp
-from lwisp import losses, synthetic, training
+from lwisp import losses, training
 from lwisp.baselines import Baseline, BaselineConfig, build
-from lwisp.data import Case, Photos
-from lwisp.datasets import AS_SENSED
+from lwisp.data import synthetic
+from lwisp.data.datasets import AS_SENSED
+from lwisp.data.photos import Case, Photos
 from lwisp.engines.engine import run
 from lwisp.errors import OutputError
 from lwisp.files import writing

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from lwisp import look, workshop
 from lwisp.camera import with_look
-from lwisp.datasets import AS_SENSED
+from lwisp.data.datasets import AS_SENSED
 from lwisp.engines import engine as inference
 from lwisp.files.raw import RawImage
 from lwisp.imaging.mosaic import CFA, CFAS, cfa_offset

@@ -17,7 +17,8 @@ import tifffile
 from PIL import Image, ImageFile, JpegImagePlugin, features
 
 import lwisp
-from lwisp import formats, pairs
+from lwisp import pairs
+from lwisp.data import folders
 from lwisp.files import decoding
 from lwisp.files import pictures as image
 from lwisp.files.decoding import is_own, opened
@@ -86,7 +87,7 @@ def test_postscript_under_a_pictures_name_is_refused_by_name_and_starts_nothing(
         lambda: image.open_picture(path),
         lambda: image.read_rgb(path),
         lambda: image.check_picture(path),
-        lambda: formats.check_files([path], "rgb"),
+        lambda: folders.check_files([path], "rgb"),
         lambda: read_mosaic(path, "RGGB", 0, 4095),
         lambda: pairs.read_target(pair, raw),
     )

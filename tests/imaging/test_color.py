@@ -6,8 +6,8 @@ import pytest
 import torch
 from colour_demosaicing import demosaicing_CFA_Bayer_Malvar2004
 
+from lwisp.data.unprocess import XYZ2CAM
 from lwisp.imaging import color, mosaic
-from lwisp.unprocess import XYZ2CAM
 
 
 @pytest.fixture

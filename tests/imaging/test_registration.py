@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from skimage.registration import phase_cross_correlation
 
-from lwisp import synthetic
+from lwisp.data import synthetic
 from lwisp.imaging.registration import Picture, find_shift, lay
 
 

@@ -14,15 +14,15 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from lwisp import formats, leaves, recapture, unprocess
-from lwisp.datasets import AS_SENSED, MAI21, SIDD, SUFFIXES, LoL, Pairs, Pictures, PolyU, Zurich, read_picture, to_float
+from lwisp.data import dead_leaves, degradation, folders, unprocess
+from lwisp.data.datasets import AS_SENSED, MAI21, SIDD, SUFFIXES, LoL, Pairs, Pictures, PolyU, Zurich, read_picture, to_float
 from lwisp.errors import InputError
 from lwisp.files.pictures import check_picture, read_rgb
 from lwisp.files.writing import is_regular
 from lwisp.imaging import color, mosaic
 from lwisp.model import Takes
-from lwisp.recapture import Task
-from lwisp.simulation import Simulation
+from lwisp.data.degradation import Task
+from lwisp.data.simulation import Simulation
 from lwisp.weights import InputConvention, Photo
 
 Kind = Literal[
@@ -213,7 +213,7 @@ class Photos:
     ) -> None:
         _check_crop(crop)
         self.root, self.batch, self.seed, self.task, self.simulation = root, batch, seed, task, simulation
-        self.crop = crop + (recapture.MARGIN if task in ("denoise", "enhance") else 0)
+        self.crop = crop + (degradation.MARGIN if task in ("denoise", "enhance") else 0)
         takes: dict[Task | None, Takes] = {None: "raw", "denoise-raw": "planes"}
         self.takes: Takes = takes.get(task, "rgb")
         self.convention = InputConvention() if task is None else AS_SENSED
@@ -235,7 +235,7 @@ class Photos:
         chosen = torch.randint(len(self.pictures), (self.batch,), generator=generator)
         crops = torch.stack([self._crop(self.pictures[index], generator) for index in chosen.tolist()])
         if self.task is not None:
-            return recapture.BATCHES[self.task](crops / 255, generator, self.simulation)
+            return degradation.BATCHES[self.task](crops / 255, generator, self.simulation)
         return unprocess.simulate(self._canonical(crops), self.frames[chosen], generator, self.simulation)
 
     def __len__(self) -> int:
@@ -246,7 +246,7 @@ class Photos:
         if not (self.root / "val").is_dir():
             return
         photos = list(enumerate(find_photos(self.root / "val")))
-        chosen = formats.sample(photos, limit or len(photos))
+        chosen = folders.sample(photos, limit or len(photos))
         yield from photo_cases(chosen, side) if self.task is None else task_cases(self.task, chosen, side)
 
     def _canonical(self, picture: Tensor) -> Tensor:
@@ -264,7 +264,7 @@ class Photos:
         if is_noisy and torch.rand((), generator=generator) < leaves_model.share:
             step = leaves_model.palette_step
             palette = picture[:, ::step, ::step].flatten(1) / 255
-            drawn = leaves.draw(self.crop, palette, generator, leaves_model)
+            drawn = dead_leaves.draw(self.crop, palette, generator, leaves_model)
             return (drawn * 255).round().to(torch.uint8)
         shrinking = self._shrinking(kind, amount, is_dark, is_noisy)
         side = min(int(self.crop * shrinking), *picture.shape[-2:])
@@ -300,7 +300,7 @@ def _detail(crop: Tensor) -> float:
 
 def pair_cases(pictures: Pictures, side: int | None = None, limit: int | None = None) -> Iterator[Case]:
     """So many of the pairs, evenly spread, whole or, with `side`, their middles."""
-    for index in formats.sample(range(len(pictures.names)), limit or len(pictures.names)):
+    for index in folders.sample(range(len(pictures.names)), limit or len(pictures.names)):
         picture, target = map(to_float, _middle(pictures.read(index), side))
         yield Case(pictures.names[index], "", _packed(picture), _packed(target))
 
@@ -320,8 +320,8 @@ def task_cases(task: Task, photos: Iterable[tuple[int, Path]], side: int | None 
     for seed, path in photos:
         picture = read_picture(path)
         _, photo = _middle((picture, picture), side)
-        for level in recapture.levels_of(task):
-            yield Case(f"{path.parent.name}/{path.name}", level, *recapture.case(task, photo, seed, level))
+        for level in degradation.levels_of(task):
+            yield Case(f"{path.parent.name}/{path.name}", level, *degradation.case(task, photo, seed, level))
 
 
 def find_photos(folder: Path, exclude_licences: tuple[str, ...] = ()) -> dict[Path, Photo]:

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import lwisp
-from lwisp.data import Crops, Data, Photos, cut, find_photos, open_data
-from lwisp.datasets import AS_SENSED, Pairs
+from lwisp.data.photos import Crops, Data, Photos, cut, find_photos, open_data
+from lwisp.data.datasets import AS_SENSED, Pairs
 from lwisp.model import Takes
-from lwisp.simulation import DeadLeavesModel, Simulation
+from lwisp.data.simulation import DeadLeavesModel, Simulation
 from lwisp.weights import InputConvention
 from tests.conftest import WriteDng, refusal
 
@@ -216,7 +216,7 @@ def test_pictures_are_decoded_once_while_there_is_room(monkeypatch: pytest.Monke
     crops = Crops(Counted("rgb", (40, 50), (60, 36)), Drawn("rgb"), crop=32, batch=6)
     kept = [crops[step] for step in range(3)]
     assert sorted(reads) == [0, 1]
-    monkeypatch.setattr("lwisp.data.KEPT_BYTES", 2 * 4 * 3 * 40 * 50)  # room for the first alone
+    monkeypatch.setattr("lwisp.data.photos.KEPT_BYTES", 2 * 4 * 3 * 40 * 50)  # room for the first alone
     reads.clear()
     crops = Crops(Counted("rgb", (40, 50), (60, 36)), Drawn("rgb"), crop=32, batch=6)
     for step, batch in enumerate(kept):
@@ -402,7 +402,7 @@ def test_what_denoises_sees_dead_leaves_in_a_photographs_colors_too(
         seen.append(side)
         return torch.full((3, side, side), 0.5)
 
-    monkeypatch.setattr("lwisp.leaves.draw", draw)
+    monkeypatch.setattr("lwisp.data.dead_leaves.draw", draw)
     _, target = Photos(root, 32, 4, task="denoise", simulation=simulation)[0]
     assert seen == [40] * int(4 * share)  # 8 px more than the crop, for where JPEG's blocks begin
     assert bool((target.flatten(2).std(-1) < 1 / 255).all()) == bool(share)

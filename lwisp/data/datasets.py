@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lwisp import formats
+from lwisp.data import folders as formats
 from lwisp.errors import InputError
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RAW_SUFFIXES, read_mosaic, read_raw

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from lwisp.imaging import color
-from lwisp.simulation import CameraModel, NoiseModel, RecoloringModel, Simulation
+from lwisp.data.simulation import CameraModel, NoiseModel, RecoloringModel, Simulation
 
 XYZ2CAM = (
     torch.tensor(

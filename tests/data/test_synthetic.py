@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 import lwisp
-from lwisp import synthetic
-from lwisp.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Zurich
+from lwisp.data import synthetic
+from lwisp.data.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Zurich
 from lwisp.files import writing as files_module
 from lwisp.files.raw import NOISE_PROFILE, read_raw
 from lwisp.pairs import align, find_pairs

@@ -17,8 +17,8 @@ from scipy.io import loadmat, savemat
 from torch import Tensor
 
 import lwisp
-from lwisp.data import Crops
-from lwisp.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Pairs, PolyU, Zurich, held_out, to_float
+from lwisp.data.photos import Crops
+from lwisp.data.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Pairs, PolyU, Zurich, held_out, to_float
 from lwisp.imaging.mosaic import CFAS, pack
 from lwisp.weights import InputConvention
 from tests.conftest import WriteDng, refusal
@@ -374,7 +374,7 @@ def test_the_cache_decodes_once_and_gives_the_same(sidd: Path, monkeypatch: pyte
     def refuse(path: Path) -> Picture:
         raise AssertionError(f"{path} is decoded again")
 
-    monkeypatch.setattr("lwisp.datasets.read_rgb", refuse)
+    monkeypatch.setattr("lwisp.data.datasets.read_rgb", refuse)
     assert torch.equal(SIDD(sidd, cache=cache).read(2)[0], expected[2][0])
     with pytest.raises(AssertionError, match="decoded again"):
         pairs.read(3)

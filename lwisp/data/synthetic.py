@@ -19,9 +19,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp import unprocess
-from lwisp.data import find_photos
-from lwisp.datasets import DND, SIDD
+from lwisp.data import unprocess
+from lwisp.data.photos import find_photos
+from lwisp.data.datasets import DND, SIDD
 from lwisp.errors import InputError
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RawImage, write_dng

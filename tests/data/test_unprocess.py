@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lwisp import unprocess
+from lwisp.data import unprocess
 from lwisp.imaging import color
 
 COUNT = 64

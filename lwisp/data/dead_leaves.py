@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from lwisp.simulation import DeadLeavesModel
+from lwisp.data.simulation import DeadLeavesModel
 
 
 def draw(side: int, palette: Tensor, generator: Generator, model: DeadLeavesModel = DeadLeavesModel()) -> Tensor:

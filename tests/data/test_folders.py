@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.io import savemat
 from torch import Tensor
 
-from lwisp import formats
+from lwisp.data import folders
 from lwisp.imaging.mosaic import CFAS
 from tests.conftest import refusal
 
@@ -29,45 +29,45 @@ def write(path: Path, shape: tuple[int, ...] = (8, 10, 3), depth: type = np.uint
 def test_files_come_in_the_order_people_count_in(tmp_path: Path) -> None:
     for name in ("10.png", "9.PNG", "b.png", "100.png", "1.txt"):
         (tmp_path / name).touch()
-    found = formats.list_files(tmp_path, [".png"])
+    found = folders.list_files(tmp_path, [".png"])
     assert list(found) == ["9", "b", "10", "100"]
     assert found["9"] == tmp_path / "9.PNG"
 
 
 def test_a_folder_that_is_missing_or_empty_is_named(tmp_path: Path) -> None:
-    assert "no files (.png, .jpg)" in refusal(tmp_path, formats.list_files, tmp_path, [".png", ".jpg"])
+    assert "no files (.png, .jpg)" in refusal(tmp_path, folders.list_files, tmp_path, [".png", ".jpg"])
     nowhere = tmp_path / "nowhere"
-    assert "expected a folder" in refusal(nowhere, formats.list_files, nowhere, [".png"])
+    assert "expected a folder" in refusal(nowhere, folders.list_files, nowhere, [".png"])
     file = write(tmp_path / "a.png")
-    assert "expected a folder" in refusal(file, formats.list_files, file, [".png"])
+    assert "expected a folder" in refusal(file, folders.list_files, file, [".png"])
 
 
 def test_two_files_of_one_name_are_named(tmp_path: Path) -> None:
     for name in ("1.jpg", "1.png", "2.png"):
         (tmp_path / name).touch()
-    message = refusal(tmp_path / "1.png", formats.list_files, tmp_path, [".png", ".jpg"])
+    message = refusal(tmp_path / "1.png", folders.list_files, tmp_path, [".png", ".jpg"])
     assert "1.jpg lies beside it" in message
 
 
 def test_files_are_paired_by_name_and_lonely_ones_are_named() -> None:
     inputs = {name: Path("in") / f"{name}.png" for name in "abc"}
     targets = {name: Path("out") / f"{name}.jpg" for name in "cab"}
-    pairs = formats.match(inputs, targets)
+    pairs = folders.match(inputs, targets)
     assert list(pairs) == ["a", "b", "c"]
     assert pairs["c"] == (Path("in/c.png"), Path("out/c.jpg"))
     without = {name: path for name, path in targets.items() if name != "b"}
-    assert "no partner of this name in out" in refusal(Path("in/b.png"), formats.match, inputs, without)
+    assert "no partner of this name in out" in refusal(Path("in/b.png"), folders.match, inputs, without)
     fewer = {"a": inputs["a"], "b": inputs["b"]}
-    assert "no partner of this name in in;" in refusal(Path("out/c.jpg"), formats.match, fewer, targets)
+    assert "no partner of this name in in;" in refusal(Path("out/c.jpg"), folders.match, fewer, targets)
 
 
 def test_whole_files_of_the_right_kind_pass(tmp_path: Path) -> None:
     colors = [write(tmp_path / name) for name in ("a.png", "a.jpg")]
-    formats.check_files(colors, "rgb", (8, 10))
-    formats.check_files([write(tmp_path / "m.png", (8, 10), np.uint16)], "mosaic", (8, 10))
+    folders.check_files(colors, "rgb", (8, 10))
+    folders.check_files([write(tmp_path / "m.png", (8, 10), np.uint16)], "mosaic", (8, 10))
     padded = tmp_path / "padded.jpg"
     padded.write_bytes(colors[1].read_bytes() + bytes(20))
-    formats.check_files([padded], "rgb")
+    folders.check_files([padded], "rgb")
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
@@ -76,19 +76,19 @@ def test_a_file_cut_short_is_named_among_whole_ones(name: str, share: float, tmp
     whole, short = write(tmp_path / f"whole-{name}", (64, 64, 3)), write(tmp_path / name, (64, 64, 3))
     content = short.read_bytes()
     short.write_bytes(content[: int(len(content) * share)])
-    assert "cut short" in refusal(short, formats.check_files, [whole, short, whole], "rgb")
+    assert "cut short" in refusal(short, folders.check_files, [whole, short, whole], "rgb")
 
 
 def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
     for content in (b"", b"no picture", b"\x89PNG\r\n\x1a\n"):
         path = tmp_path / "a.png"
         path.write_bytes(content)
-        assert "cannot be read as a picture" in refusal(path, formats.check_files, [path], "rgb")
+        assert "cannot be read as a picture" in refusal(path, folders.check_files, [path], "rgb")
     missing = tmp_path / "b.png"
-    assert "cannot be read as a picture" in refusal(missing, formats.check_files, [missing], "rgb")
+    assert "cannot be read as a picture" in refusal(missing, folders.check_files, [missing], "rgb")
     (tmp_path / "c.png").mkdir()
     folder = tmp_path / "c.png"
-    assert "cannot be read as a picture" in refusal(folder, formats.check_files, [folder], "rgb")
+    assert "cannot be read as a picture" in refusal(folder, folders.check_files, [folder], "rgb")
 
 
 @pytest.mark.parametrize(
@@ -102,17 +102,17 @@ def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_another_mode_or_size_is_said(
-    shape: tuple[int, ...], depth: type, kind: formats.Kind, reason: str, tmp_path: Path
+    shape: tuple[int, ...], depth: type, kind: folders.Kind, reason: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "a.png", shape, depth)
-    assert reason in refusal(path, formats.check_files, [path], kind, (8, 10))
+    assert reason in refusal(path, folders.check_files, [path], kind, (8, 10))
 
 
 def test_a_sample_is_evenly_spread_and_holds_both_ends() -> None:
     names = [str(index) for index in range(101)]
-    assert formats.sample(names, 5) == ["0", "25", "50", "75", "100"]
-    assert formats.sample(names[:3], 5) == ["0", "1", "2"]
-    assert formats.sample([], 5) == []
+    assert folders.sample(names, 5) == ["0", "25", "50", "75", "100"]
+    assert folders.sample(names[:3], 5) == ["0", "1", "2"]
+    assert folders.sample([], 5) == []
 
 
 def colorful() -> NDArray[np.float64]:
@@ -135,22 +135,22 @@ def test_only_rggb_passes_for_rggb(cfa: str) -> None:
     picture, path = colorful(), Path("a.png")
     target = torch.from_numpy(picture.transpose(2, 0, 1)).float()
     if cfa == "RGGB":
-        formats.check_cfa(path, [(sensed(picture, cfa), target)])
+        folders.check_cfa(path, [(sensed(picture, cfa), target)])
     else:
-        assert f"as {cfa}, not" in refusal(path, formats.check_cfa, path, [(sensed(picture, cfa), target)])
+        assert f"as {cfa}, not" in refusal(path, folders.check_cfa, path, [(sensed(picture, cfa), target)])
 
 
 @pytest.mark.parametrize("flat", [True, False])
 def test_a_picture_without_colors_passes_whatever_the_pattern(flat: bool) -> None:
     gray = np.full_like(colorful(), 0.4) if flat else colorful()[..., :1].repeat(3, 2)
     target = torch.from_numpy(gray.transpose(2, 0, 1)).float()
-    formats.check_cfa(Path("a.png"), [(sensed(gray, "BGGR"), target)])
+    folders.check_cfa(Path("a.png"), [(sensed(gray, "BGGR"), target)])
 
 
 def test_phone_and_camera_need_not_stand_in_one_place() -> None:
     picture = colorful().repeat(4, 0).repeat(4, 1)
     target = torch.from_numpy(np.roll(picture, (5, -7), (0, 1)).transpose(2, 0, 1)).float()
-    formats.check_cfa(Path("a.png"), [(sensed(picture, "RGGB"), target)])
+    folders.check_cfa(Path("a.png"), [(sensed(picture, "RGGB"), target)])
 
 
 def write_hdf5(path: Path, content: dict[str, Any]) -> Path:
@@ -167,7 +167,7 @@ def test_both_kinds_of_matlab_files_give_the_same_array(tmp_path: Path) -> None:
     savemat(old, {"x": deep, "y": ARRAY}, do_compression=True)
     for path in (old, new):
         for name, expected in (("x", deep), ("y", ARRAY)):
-            found = formats.read_mat(path, name)
+            found = folders.read_mat(path, name)
             assert found.dtype == expected.dtype
             assert np.array_equal(found, expected)
 
@@ -178,8 +178,8 @@ def test_a_matlab_file_without_the_array_is_named(tmp_path: Path) -> None:
     with h5py.File(group, "w") as file:
         file.create_group("x")["y"] = 1
     for path in (old, new):
-        assert "expected an array named x" in refusal(path, formats.read_mat, path, "x")
-    assert "cannot be read as a MATLAB file" in refusal(group, formats.read_mat, group, "x")
+        assert "expected an array named x" in refusal(path, folders.read_mat, path, "x")
+    assert "cannot be read as a MATLAB file" in refusal(group, folders.read_mat, group, "x")
 
 
 def test_damaged_matlab_files_are_named(tmp_path: Path) -> None:
@@ -198,9 +198,9 @@ def test_damaged_matlab_files_are_named(tmp_path: Path) -> None:
         new.read_bytes()[:-20],
     ):
         path.write_bytes(content)
-        assert "cannot be read as a MATLAB file" in refusal(path, formats.read_mat, path, "x")
+        assert "cannot be read as a MATLAB file" in refusal(path, folders.read_mat, path, "x")
     missing = tmp_path / "missing.mat"
-    assert "No such file" in refusal(missing, formats.read_mat, missing, "x")
+    assert "No such file" in refusal(missing, folders.read_mat, missing, "x")
 
 
 def test_a_picture_is_decoded_once_and_again_when_it_changes(tmp_path: Path) -> None:
@@ -215,15 +215,15 @@ def test_a_picture_is_decoded_once_and_again_when_it_changes(tmp_path: Path) -> 
 
     expected = np.array(Image.open(path))
     for _ in range(3):
-        assert np.array_equal(formats.remember(path, read, cache), expected)
+        assert np.array_equal(folders.remember(path, read, cache), expected)
     assert decoded == 1
     Image.fromarray(255 - expected).save(path)
     os.utime(path, ns=(1, 1))
-    assert np.array_equal(formats.remember(path, read, cache), 255 - expected)
+    assert np.array_equal(folders.remember(path, read, cache), 255 - expected)
     assert decoded == 2
     assert len(list(cache.iterdir())) == 2
     for _ in range(2):
-        formats.remember(path, read, None)
+        folders.remember(path, read, None)
     assert decoded == 4
 
 
@@ -234,12 +234,12 @@ def test_what_lies_damaged_in_a_cache_is_decoded_anew(tmp_path: Path) -> None:
     def read(source: Path) -> NDArray[np.uint8]:
         return np.array(Image.open(source))
 
-    expected = formats.remember(path, read, cache).copy()
+    expected = folders.remember(path, read, cache).copy()
     (kept,) = cache.iterdir()
     whole = kept.read_bytes()
     for content in (b"", b"no array", whole[:40], whole[:-5]):
         kept.write_bytes(content)
-        assert np.array_equal(formats.remember(path, read, cache), expected)
+        assert np.array_equal(folders.remember(path, read, cache), expected)
         assert kept.read_bytes() == whole
     path.unlink()
-    assert "cannot be read: No such file" in refusal(path, formats.remember, path, read, cache)
+    assert "cannot be read: No such file" in refusal(path, folders.remember, path, read, cache)
