@@ -18,7 +18,7 @@ from lwisp.data import unprocess
 from lwisp.engines.engine import channels_last, has_bf16
 from lwisp.imaging import color
 from lwisp.model import LWISP
-from lwisp.training import BETAS
+from lwisp.training.loop import BETAS
 
 BATCH, CROP = 16, 128
 

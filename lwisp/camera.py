@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from lwisp import look, proof, training, workshop
+from lwisp import look, proof, workshop
 from lwisp.data.photos import Crops
 from lwisp.engines import engine as inference
 from lwisp.engines.engine import Precision
@@ -28,9 +28,10 @@ from lwisp.imaging import color, metrics, mosaic
 from lwisp.model import LWISP, Look, LWISPConfig, Takes
 from lwisp.pairs import Pair, Refusal, find_pairs
 from lwisp.proof import Proof, Refined
-from lwisp.provenance import versions
-from lwisp.recipe import Recipe
-from lwisp.training import run_folder
+from lwisp.training import loop
+from lwisp.training.loop import run_folder
+from lwisp.training.provenance import versions
+from lwisp.training.recipe import Recipe
 from lwisp.weights import Camera, Card, InputConvention, LearnedPair, Weights, load, save, user_folder
 from lwisp.workshop import Photo, Workshop
 
@@ -108,7 +109,7 @@ def learn(
     with ExitStack() as held:
         for place in places.values():
             make_folder(place.parent)
-            held.enter_context(training.alone(run_folder(place), "learning"))
+            held.enter_context(loop.alone(run_folder(place), "learning"))
             _check_free(place, report, overwrite)
             for folder in (place.parent, run_folder(place)):
                 clear_leftovers(folder)
@@ -247,7 +248,7 @@ def _refine(
         validate_every=STEPS,
     )
     digest = hashlib.sha256(" ".join([base.sha256, *train.names, str(recipe)]).encode()).hexdigest()
-    learned = training.train(
+    learned = loop.train(
         recipe, shop.run / f"network-{digest[:32]}.safetensors", data=Crops(train, test, CROP, BATCH)
     ).network
     assert isinstance(learned, LWISP)

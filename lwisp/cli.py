@@ -19,7 +19,7 @@ from lwisp.errors import log, printable
 if TYPE_CHECKING:
     from lwisp.batch import Job, Outcome
     from lwisp.files.raw import RawImage
-    from lwisp.recipe import Recipe
+    from lwisp.training.recipe import Recipe
 
 Precision = Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bf16 where the processor has it.")]
 Backend = Annotated[
@@ -299,10 +299,10 @@ def train(
         return
     if output is None or report is not None or overwrite:
         _stop("a recipe takes --output, and neither --report nor --overwrite", code=2)
-    from lwisp import training
     from lwisp.engines.exported import import_dynamo
     from lwisp.errors import InputError
-    from lwisp.recipe import read_stages
+    from lwisp.training import loop
+    from lwisp.training.recipe import read_stages
 
     try:
         stages = read_stages(source)
@@ -313,7 +313,7 @@ def train(
     import_dynamo()
     try:
         with _resumable():
-            training.train_stages(stages, output, data, device)
+            loop.train_stages(stages, output, data, device)
     except InputError as error:
         _stop(str(error), code=1)
     _say(f"{output}")
@@ -418,9 +418,9 @@ def reproduce(
     if recipe_file is None:
         _stop(f"{study} trains networks; name a RECIPE, as recipes/ablation.toml", code=2)
     recipe = _read_recipe(recipe_file)
-    from lwisp import reproduce as reproduction
     from lwisp.engines.exported import import_dynamo
     from lwisp.errors import InputError
+    from lwisp.training import studies as reproduction
 
     _tidy(output, runs)
     import_dynamo()
@@ -662,7 +662,7 @@ def _write_table3(folder: Path) -> None:
 
 def _read_recipe(path: Path) -> "Recipe":
     from lwisp.errors import InputError
-    from lwisp.recipe import read_recipe
+    from lwisp.training.recipe import read_recipe
 
     try:
         return read_recipe(path)

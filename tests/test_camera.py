@@ -24,7 +24,7 @@ from lwisp.files.raw import read_raw
 from lwisp.imaging.metrics import delta_e
 from lwisp.pairs import find_pairs
 from lwisp.pipeline import develop_files
-from lwisp.training import run_folder
+from lwisp.training.loop import run_folder
 from lwisp.weights import LearnedPair
 from tests.conftest import SAMPLE
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lwisp.provenance import code_commit, versions
+from lwisp.training.provenance import code_commit, versions
 from tests.conftest import ROOT
 
 

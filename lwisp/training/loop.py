@@ -30,7 +30,6 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from lwisp import losses
 from lwisp.baselines import Architecture, Baseline, build
 from lwisp.baselines.isps import PyNET
 from lwisp.baselines.translation import PatchGAN
@@ -50,8 +49,9 @@ from lwisp.files.writing import (
 )
 from lwisp.imaging import color, metrics
 from lwisp.model import LWISP, LWISPConfig, Takes, center, initialize, pad_to_multiple
-from lwisp.provenance import versions
-from lwisp.recipe import Recipe, learning_rate
+from lwisp.training import losses
+from lwisp.training.provenance import versions
+from lwisp.training.recipe import Recipe, learning_rate
 from lwisp.weights import WAYS, Card, Weights, load, read_card, save
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 
 import lwisp
-from lwisp import reproduce
 from lwisp.baselines import BaselineConfig
 from lwisp.data import synthetic
 from lwisp.model import LWISP, LWISPConfig, count_params
-from lwisp.recipe import Recipe
-from lwisp.reproduce import STUDIES, Study, Variant
-from lwisp.training import step_seconds
+from lwisp.training import studies
+from lwisp.training.loop import step_seconds
+from lwisp.training.recipe import Recipe
+from lwisp.training.studies import STUDIES, Study, Variant
 from lwisp.weights import InputConvention
 from tests.conftest import TOY
 
@@ -54,7 +54,7 @@ def recipe(tmp_path: Path) -> Recipe:
 def test_a_study_trains_scores_and_tells(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(STUDIES, "toy", STUDY)
     output, runs = tmp_path / "results", tmp_path / "runs"
-    table = reproduce.reproduce("toy", recipe, tmp_path / "toys", output, seeds=2, runs=runs)
+    table = studies.reproduce("toy", recipe, tmp_path / "toys", output, seeds=2, runs=runs)
     text = table.read_text()
     assert "seeds 0, 1" in text
     with (output / "toy.csv").open() as file:
@@ -71,7 +71,7 @@ def test_a_study_trains_scores_and_tells(recipe: Recipe, tmp_path: Path, monkeyp
     assert len(list(runs.glob("teacher-*.safetensors"))) == 2  # one a seed, for the variant that distills
 
     before = {path: path.stat().st_mtime_ns for path in runs.glob("*.safetensors")}
-    again = reproduce.reproduce("toy", recipe, tmp_path / "toys", output, seeds=2, runs=runs)
+    again = studies.reproduce("toy", recipe, tmp_path / "toys", output, seeds=2, runs=runs)
     assert again.read_text() == text
     assert {path: path.stat().st_mtime_ns for path in runs.glob("*.safetensors")} == before
 
@@ -79,8 +79,8 @@ def test_a_study_trains_scores_and_tells(recipe: Recipe, tmp_path: Path, monkeyp
 def test_networks_are_compared_at_equal_time(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     variants = (Variant("ours", TOY), Variant("SRCNN", BaselineConfig("srcnn"), paper=18.56))
     monkeypatch.setitem(STUDIES, "toy", Study("Networks", variants, clock=True, latency=True))
-    monkeypatch.setattr(reproduce, "step_seconds", lambda plan: 2.0 if plan.architecture == TOY else 6.0)
-    table = reproduce.reproduce("toy", recipe, tmp_path / "toys", tmp_path / "out", seeds=1, runs=tmp_path / "runs")
+    monkeypatch.setattr(studies, "step_seconds", lambda plan: 2.0 if plan.architecture == TOY else 6.0)
+    table = studies.reproduce("toy", recipe, tmp_path / "toys", tmp_path / "out", seeds=1, runs=tmp_path / "runs")
     lines = table.read_text().splitlines()
     titles = next(line for line in lines if line.startswith("| variant")).split(" | ")
     rows = [line.split(" | ") for line in lines if line.startswith(("| ours", "| SRCNN"))]
@@ -95,9 +95,9 @@ def test_networks_are_compared_at_equal_time(recipe: Recipe, tmp_path: Path, mon
 def test_what_takes_too_long_gets_the_steps_that_fit(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reproduce, "step_seconds", lambda plan: 1800.0 if plan.architecture == TOY else 0.1)
+    monkeypatch.setattr(studies, "step_seconds", lambda plan: 1800.0 if plan.architecture == TOY else 0.1)
     study = Study("Networks", (Variant("ours", TOY), Variant("other", BaselineConfig("srcnn"))))
-    assert reproduce._budget(study, recipe, tmp_path, hours=1) == {"ours": 2, "other": 3}
+    assert studies._budget(study, recipe, tmp_path, hours=1) == {"ours": 2, "other": 3}
 
 
 def test_a_step_is_timed(recipe: Recipe) -> None:
@@ -127,9 +127,9 @@ def test_what_came_later_leaves_the_names_of_older_runs_as_they_are(recipe: Reci
     defaults = asdict(Recipe(plan.name, plan.licence))
     given = {key: value for key, value in asdict(plan).items() if value != defaults[key] and key != "root"}
     content = json.dumps({**given, "architecture": architecture}, default=str, sort_keys=True)
-    assert reproduce._key(plan) == hashlib.sha256(content.encode()).hexdigest()[:12]
+    assert studies._key(plan) == hashlib.sha256(content.encode()).hexdigest()[:12]
     other = replace(plan, architecture=LWISPConfig(width=8, out_channels=4, upsample=False))
-    assert reproduce._key(other) != reproduce._key(replace(other, architecture=LWISPConfig(width=8, upsample=False)))
+    assert studies._key(other) != studies._key(replace(other, architecture=LWISPConfig(width=8, upsample=False)))
 
 
 def test_denoisers_are_compared_at_equal_time_from_scratch(
@@ -143,9 +143,9 @@ def test_denoisers_are_compared_at_equal_time_from_scratch(
     small = LWISPConfig(width=4, in_channels=3, upsample=False, residual=True)
     variants = (Variant("ours", small), Variant("DnCNN", BaselineConfig("dncnn", "rgb")))
     monkeypatch.setitem(STUDIES, "toy", replace(STUDIES["denoise-clock"], variants=variants, latency=False))
-    monkeypatch.setattr(reproduce, "step_seconds", lambda plan: 1.0 if plan.architecture == small else 2.0)
+    monkeypatch.setattr(studies, "step_seconds", lambda plan: 1.0 if plan.architecture == small else 2.0)
     recipe = Recipe("toy", "MIT", data="denoise", start="photo", steps=2, batch=1, crop=32, alpha=0, precision="fp32")
-    table = reproduce.reproduce("toy", recipe, root, tmp_path / "out", seeds=1, runs=tmp_path / "runs").read_text()
+    table = studies.reproduce("toy", recipe, root, tmp_path / "out", seeds=1, runs=tmp_path / "runs").read_text()
     assert "| DnCNN | 558,336 |" in table
     assert (tmp_path / "out" / "toy.png").is_file()
 
@@ -161,12 +161,12 @@ def test_denoisers_are_compared_at_equal_time_from_scratch(
     ],
 )
 def test_an_order_holds_where_its_mean_is_two_standard_errors_off(gains: list[float], said: str) -> None:
-    assert reproduce._verdict(gains) == said
+    assert studies._verdict(gains) == said
 
 
 def test_what_decides_a_run_decides_its_name(recipe: Recipe) -> None:
     keys = {
-        reproduce._key(reproduce.plan_of(recipe, variant, seed))
+        studies._key(studies.plan_of(recipe, variant, seed))
         for name in ("table5", "distillation")
         for variant in STUDIES[name].variants
         for seed in (1, 2)
@@ -176,9 +176,9 @@ def test_what_decides_a_run_decides_its_name(recipe: Recipe) -> None:
 
 def test_unknown_studies_and_no_seeds_are_refused(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(lwisp.InputError, match="expected one of table5"):
-        reproduce.reproduce("table9", recipe, tmp_path, tmp_path)
+        studies.reproduce("table9", recipe, tmp_path, tmp_path)
     with pytest.raises(lwisp.InputError, match="at least one seed"):
-        reproduce.reproduce("table5", recipe, tmp_path, tmp_path, seeds=0)
+        studies.reproduce("table5", recipe, tmp_path, tmp_path, seeds=0)
 
 
 def test_a_benchmark_is_made_of_photographs(photos: Path, tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_crop_that_a_variant_cannot_be_distilled_from_is_refused_before_any_wo
 ) -> None:
     plan = replace(recipe, crop=68)
     with pytest.raises(lwisp.InputError, match=r"does not fit 'down1 \+ down2 \+ down3': .* take 64 or 80"):
-        reproduce.reproduce("distillation", plan, tmp_path / "toys", tmp_path / "results", runs=tmp_path / "runs")
+        studies.reproduce("distillation", plan, tmp_path / "toys", tmp_path / "results", runs=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
@@ -213,12 +213,12 @@ def test_a_run_killed_after_its_weights_says_its_last_row_when_it_is_asked_for(r
     plan = replace(recipe, root=tmp_path / "toys", architecture=TOY, beta=0.0, steps=2)
     runs = tmp_path / "runs"
     runs.mkdir()
-    first = reproduce._run(plan, runs, "toy", "cpu")
+    first = studies._run(plan, runs, "toy", "cpu")
     (log,) = runs.glob("*.run/log.jsonl")
     rows = log.read_text()
     for left in ("", rows.splitlines(keepends=True)[0], rows[:-5]):
         log.write_text(left)
-        again = reproduce._run(plan, runs, "toy", "cpu")
+        again = studies._run(plan, runs, "toy", "cpu")
         assert again.sha256 == first.sha256
         assert [json.loads(row)["step"] for row in log.read_text().splitlines()][-1] == 2
         assert "psnr_whole" in json.loads(log.read_text().splitlines()[-1])

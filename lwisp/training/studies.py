@@ -24,8 +24,8 @@ from lwisp.errors import InputError
 from lwisp.files.writing import make_folder, write_csv, write_text, write_whole
 from lwisp.imaging import scores
 from lwisp.model import LWISPConfig, count_params
-from lwisp.recipe import Recipe
-from lwisp.training import Device, last_row, run_folder, step_seconds, train, train_teacher
+from lwisp.training.loop import Device, last_row, run_folder, step_seconds, train, train_teacher
+from lwisp.training.recipe import Recipe
 from lwisp.weights import Weights, load
 
 UP = ("up2", "up3", "up4")

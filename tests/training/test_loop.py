@@ -25,7 +25,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import lwisp
-from lwisp import losses, training
 from lwisp.baselines import Baseline, BaselineConfig, build
 from lwisp.data import synthetic
 from lwisp.data.datasets import AS_SENSED
@@ -35,8 +34,9 @@ from lwisp.errors import OutputError
 from lwisp.files import writing
 from lwisp.imaging import metrics
 from lwisp.model import BLOCKS, LWISP, LWISPConfig, pad_to_multiple
-from lwisp.recipe import Recipe, learning_rate, read_recipe, read_stages
-from lwisp.training import Student, Teacher, teacher_of, train, train_stages
+from lwisp.training import loop, losses
+from lwisp.training.loop import Student, Teacher, teacher_of, train, train_stages
+from lwisp.training.recipe import Recipe, learning_rate, read_recipe, read_stages
 from lwisp.weights import load
 from tests.conftest import ROOT, SAMPLE, TOY, refusal
 
@@ -75,7 +75,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def interrupt_after(steps: int, patch: pytest.MonkeyPatch) -> None:
-    original: Callable[..., Any] = training._step
+    original: Callable[..., Any] = loop._step
     calls: list[int] = []
 
     def interrupted(*args: object) -> Any:
@@ -84,7 +84,7 @@ def interrupt_after(steps: int, patch: pytest.MonkeyPatch) -> None:
             raise KeyboardInterrupt
         return original(*args)
 
-    patch.setattr(training, "_step", interrupted)
+    patch.setattr(loop, "_step", interrupted)
 
 
 def test_in_bf16_planes_and_targets_are_not_rounded(recipe: Recipe, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_in_bf16_planes_and_targets_are_not_rounded(recipe: Recipe, tmp_path: Pa
             return super().forward(planes, target, step)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lwisp.training.Student", Watched)
+        patch.setattr("lwisp.training.loop.Student", Watched)
         train(replace(recipe, steps=1, precision="bf16"), tmp_path / "bf16.safetensors")
     batch = Photos(recipe.root, recipe.crop, recipe.batch, recipe.seed)[0]
     assert all(torch.equal(got, whole) for got, whole in zip(seen, batch, strict=True))
@@ -231,7 +231,7 @@ def test_a_folder_is_held_from_the_beginning_to_the_end(recipe: Recipe, tmp_path
     plan = replace(recipe, data="synthetic", convention=AS_SENSED)
     run.mkdir()
     (run / "state.pt").write_bytes(b"being written")
-    for begin in (train, training.train_teacher):
+    for begin in (train, loop.train_teacher):
         with FileLock(run / "lock"), pytest.raises(lwisp.InputError, match="another process is training there; wait"):
             begin(plan, output)
     assert sorted(path.name for path in run.iterdir()) == ["lock", "state.pt"]
@@ -244,7 +244,7 @@ def test_a_folder_is_held_from_the_beginning_to_the_end(recipe: Recipe, tmp_path
             held.append("weights")
 
         (run / "state.pt").unlink()
-        patch.setattr(training, "save", tried)
+        patch.setattr(loop, "save", tried)
         train(replace(recipe, steps=1), output)
     assert held == ["weights"]
     with pytest.raises(lwisp.InputError, match="no such folder"):
@@ -454,7 +454,7 @@ def test_a_state_of_other_things_names_the_file_to_delete(recipe: Recipe, tmp_pa
     rows = len(rows_of(state.parent))
     network = LWISP(TOY)
     average = {key: value.clone() for key, value in network.state_dict().items()}
-    own = training.State(recipe, tuple(known["names"]), network, average, torch.optim.AdamW(network.parameters()))
+    own = loop.State(recipe, tuple(known["names"]), network, average, torch.optim.AdamW(network.parameters()))
     assert own.resume(state)[0] == 8
     name = next(iter(known["average"]))
     wrong: list[Any] = [torch.zeros(3), [1, 2], {"step": 4}, {**known, "step": float("inf")}, {**known, "step": -1}]
@@ -513,7 +513,7 @@ def test_a_full_disk_is_one_clear_error_and_the_run_goes_on(name: str, distilled
 
 def test_a_state_that_finds_no_room_is_one_clear_error(recipe: Recipe, tmp_path: Path) -> None:
     network = torch.nn.Linear(300, 300)
-    state = training.State(recipe, (), network, {}, torch.optim.AdamW(network.parameters()))
+    state = loop.State(recipe, (), network, {}, torch.optim.AdamW(network.parameters()))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # torch turns what the system says into its own error
     try:
@@ -617,7 +617,7 @@ def test_a_run_killed_before_its_weights_were_written_writes_them_and_its_last_r
 
     for _ in range(2):  # before the teacher's, before the student's
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(training, "save", killed)
+            patch.setattr(loop, "save", killed)
             with pytest.raises(KeyboardInterrupt):
                 train(distilled, output)
         if not (tmp_path / RUN / "teacher.safetensors").exists():
@@ -649,7 +649,7 @@ def test_held_out_pictures_that_cannot_be_scored_cost_nobody_the_weights(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Student, "judge", judge)
-        patch.setattr(training, "CASE_SIDE", 64)
+        patch.setattr(loop, "CASE_SIDE", 64)
         train(recipe, output)
     assert "step 12: held-out pictures cannot be scored: a whole picture does not fit on this GPU" in (
         " ".join(capsys.readouterr().err.split())
@@ -664,7 +664,7 @@ def test_held_out_pictures_that_cannot_be_scored_cost_nobody_the_weights(
 def test_a_teacher_that_lies_on_a_device_does_not_keep_the_weights_from_being_written(
     distilled: Recipe, tmp_path: Path
 ) -> None:
-    fit: Callable[..., None] = training._fit
+    fit: Callable[..., None] = loop._fit
     train(distilled, tmp_path / "here.safetensors")
 
     def on_device(fabric: Any, recipe: Recipe, data: Any, objective: Any, *others: Any) -> None:
@@ -673,7 +673,7 @@ def test_a_teacher_that_lies_on_a_device_does_not_keep_the_weights_from_being_wr
             objective.teacher.to("meta")  # as a GPU: numpy cannot see what lies there
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "_fit", on_device)
+        patch.setattr(loop, "_fit", on_device)
         train(distilled, tmp_path / "there.safetensors")
     assert (tmp_path / "there.safetensors").read_bytes() == (tmp_path / "here.safetensors").read_bytes()
 
@@ -686,8 +686,8 @@ def test_bf16_is_chosen_only_where_a_gpu_has_it(emulated: bool, recipe: Recipe) 
             torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or not emulated
         )
         plan = replace(recipe, precision="auto")
-        assert training._precision(plan, "cuda") == ("fp32" if emulated else "bf16")
-        assert training._precision(replace(recipe, precision="bf16"), "cuda") == "bf16"
+        assert loop._precision(plan, "cuda") == ("fp32" if emulated else "bf16")
+        assert loop._precision(replace(recipe, precision="bf16"), "cuda") == "bf16"
 
 
 PLANES = LWISPConfig(width=4, out_channels=4, upsample=False, residual=True)
@@ -744,7 +744,7 @@ def test_every_tensor_of_a_step_lies_on_the_objectives_device(
             loss, parts = objective(planes, target, 0)
             loss.backward()
             average = {name: value.clone() for name, value in learner.state_dict().items()}
-            training._average(average, learner, 0.5)
+            loop._average(average, learner, 0.5)
         assert {part.device.type for part in (loss, *parts.values())} == {"meta"}
         assert any(value.grad is not None for value in learner.parameters())
     with pytest.raises(AssertionError), OneDevice():  # type: ignore[no-untyped-call]
@@ -757,7 +757,7 @@ def test_a_worker_that_finds_no_room_says_it_in_one_sentence() -> None:
         yield
 
     with pytest.raises(OutputError, match=r"^a\.npy: full$"):
-        training._next(batches())
+        loop._next(batches())
 
 
 def test_a_file_of_the_users_is_not_trained_over(recipe: Recipe, tmp_path: Path) -> None:
@@ -775,7 +775,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(recipe: Re
     train(replace(recipe, steps=4), output)
     state = (tmp_path / "toy.safetensors.run" / "state.pt").read_bytes()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "_step", lambda *_: {"loss": torch.tensor(float("nan"))})
+        patch.setattr(loop, "_step", lambda *_: {"loss": torch.tensor(float("nan"))})
         with pytest.raises(lwisp.InputError, match=r"the loss is nan at step 8; the last good state is in"):
             train(recipe, output)
     assert (tmp_path / "toy.safetensors.run" / "state.pt").read_bytes() == state
@@ -822,7 +822,7 @@ def test_stages_go_on_with_the_one_that_was_stopped(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt_after(recipe.steps + 2, patch)
         train_stages(stages, output)
-    first = training.run_folder(output) / "stage-1.safetensors"
+    first = loop.run_folder(output) / "stage-1.safetensors"
     written = first.stat().st_mtime_ns
     train_stages(stages, output)
     assert first.stat().st_mtime_ns == written

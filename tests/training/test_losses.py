@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional
 from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
 
-from lwisp import losses
 from lwisp.model import pad_to_multiple
+from lwisp.training import losses
 
 
 def picture(*values: float) -> torch.Tensor:
