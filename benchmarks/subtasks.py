@@ -10,9 +10,9 @@ import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lwisp import evaluation
 from lwisp.errors import InputError
-from lwisp.evaluation import Report
+from lwisp.evaluation import scoring
+from lwisp.evaluation.scoring import Report
 from lwisp.files.writing import make_folder, write_csv, write_text
 from lwisp.imaging.scores import DECIMALS, TITLES, interval
 from lwisp.weights import load
@@ -92,7 +92,7 @@ def main() -> None:
     wanted = options.only.split(",") if options.only else [section.key for section in SECTIONS]
     make_folder(options.output)
     pages = [HEAD, *([TRAINED] if rivals else [])]
-    rows: list[evaluation.Row] = []
+    rows: list[scoring.Row] = []
     for section in SECTIONS:
         if section.key not in wanted:
             continue
@@ -104,11 +104,9 @@ def main() -> None:
         folders = [options.data / folder for folder in section.folders]
         sheet = options.output / f"subtasks-{section.key}.png"
         side = options.side if section.protocol != "denoise-raw/photos" else None  # those are small already
-        report = evaluation.evaluate(weights, folders, section.protocol, sheet=sheet, beside=beside, side=side)
+        report = scoring.evaluate(weights, folders, section.protocol, sheet=sheet, beside=beside, side=side)
         if report.passes > 1:
-            report = _with_one_pass(
-                report, evaluation.evaluate(weights, folders, section.protocol, side=side, passes=1)
-            )
+            report = _with_one_pass(report, scoring.evaluate(weights, folders, section.protocol, side=side, passes=1))
         pages.append(_table(section, report, labels, options.side))
         rows += [replace(row, picture=f"{section.key}: {row.picture}") for row in report.rows]
         print(pages[-1], flush=True)

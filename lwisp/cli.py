@@ -454,29 +454,29 @@ def evaluate(
     verbose: Verbose = False,
 ) -> None:
     """Score weights by a named protocol, beside a classical chain or another tool's pictures."""
-    from lwisp import evaluation
     from lwisp.errors import InputError
+    from lwisp.evaluation import scoring
     from lwisp.weights import find, load, record_scores
 
     _listen(verbose)
     try:
         loaded = load(weights)
-        if protocol in evaluation.SUBMISSIONS and (output is None or len(data) != 1):
+        if protocol in scoring.SUBMISSIONS and (output is None or len(data) != 1):
             raise InputError(f"{protocol} gives results for a server; name one --data and --output, their folder")
-        if output is not None and protocol not in evaluation.SUBMISSIONS:
-            evaluation.check_report(output, overwrite)
+        if output is not None and protocol not in scoring.SUBMISSIONS:
+            scoring.check_report(output, overwrite)
     except InputError as error:
         _stop(str(error), code=2)
     _tidy(output)
     try:
-        if protocol in evaluation.SUBMISSIONS and output is not None:
-            evaluation.submit(loaded, data[0], protocol, output, precision, overwrite, passes)
+        if protocol in scoring.SUBMISSIONS and output is not None:
+            scoring.submit(loaded, data[0], protocol, output, precision, overwrite, passes)
             return
         sheet = None if output is None else output / "sheet.png"
-        report = evaluation.evaluate(loaded, data, protocol, precision, against, sheet, _split(beside), side, passes)
-        _show(evaluation.to_markdown(report))
+        report = scoring.evaluate(loaded, data, protocol, precision, against, sheet, _split(beside), side, passes)
+        _show(scoring.to_markdown(report))
         if output is not None:
-            evaluation.write_report(output, report, overwrite)
+            scoring.write_report(output, report, overwrite)
         if record:
             record_scores(find(weights), report.protocol, report.summary())
     except InputError as error:
@@ -506,8 +506,8 @@ def bench(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that exists.")] = False,
 ) -> None:
     """Measure time and memory, in turn with peers and other tools."""
-    from lwisp import bench as benches
     from lwisp.errors import InputError
+    from lwisp.evaluation import bench as benches
 
     try:
         areas, counts = [float(part) for part in _split(sizes)], [int(part) for part in _split(threads)]
@@ -586,8 +586,8 @@ def compare(
     verbose: Verbose = False,
 ) -> None:
     """Set lwisp beside rawpy, darktable, RawTherapee and the camera's own JPEG, on one page."""
-    from lwisp.compare import compare as compare_tools
     from lwisp.errors import InputError
+    from lwisp.evaluation.comparison import compare as compare_tools
     from lwisp.weights import check_takes, load
 
     _listen(verbose)

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from lwisp.batch import Job
 from lwisp.data import folders
-from lwisp.developers import developers
 from lwisp.engines.engine import Engine
 from lwisp.errors import printable
+from lwisp.evaluation.page import Block, Gallery, Panel, Table, to_html, to_markdown
+from lwisp.evaluation.tools import developers
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RawImage, read_raw
 from lwisp.files.writing import make_folder, temporary_folder, write_csv, write_text
@@ -28,7 +29,6 @@ from lwisp.imaging import metrics
 from lwisp.imaging.pixels import orient, to_integer, unorient
 from lwisp.imaging.registration import find_shift, lay
 from lwisp.model import LWISP
-from lwisp.page import Block, Gallery, Panel, Table, to_html, to_markdown
 from lwisp.pairs import AlignedPair, align
 from lwisp.weights import InputConvention, Weights
 from lwisp.workshop import Photo, Workshop, develop, on_target, put_on, usable

@@ -20,13 +20,14 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp import charts
 from lwisp.batch import Job, plan
 from lwisp.data import folders as formats
 from lwisp.data.datasets import to_tensor
-from lwisp.developers import Developer, developers
 from lwisp.engines.engine import Precision
 from lwisp.errors import InputError, tell_failure
+from lwisp.evaluation import color_charts
+from lwisp.evaluation.page import Block, Gallery, Panel, Table, to_html, to_markdown, to_picture
+from lwisp.evaluation.tools import Developer, developers
 from lwisp.files.pictures import SUFFIX_FORMATS, read_rgb
 from lwisp.files.raw import read_orientation
 from lwisp.files.writing import (
@@ -42,7 +43,6 @@ from lwisp.imaging import metrics
 from lwisp.imaging.pixels import orient
 from lwisp.imaging.registration import REACH, Picture, Shift, find_shift, lay
 from lwisp.imaging.scores import interval
-from lwisp.page import Block, Gallery, Panel, Table, to_html, to_markdown, to_picture
 from lwisp.weights import Weights
 
 PAGE = ("compare.csv", "compare.html", "compare.md", "compare.png")
@@ -131,7 +131,7 @@ class _Frame:
     reference: Path
     """The truth, or lwisp's picture: what all others are laid onto."""
     has_truth: bool
-    chart: charts.Chart | None
+    chart: color_charts.Chart | None
 
 
 def compare(
@@ -151,7 +151,7 @@ def compare(
     page. Raises `InputError`.
     """
     sources = [job.source for job in plan(sources, None, None)]
-    known = charts.read_charts(chart_file) if chart_file else {}
+    known = color_charts.read_charts(chart_file) if chart_file else {}
     make_folder(output)
     clear_leftovers(output)
     check_outputs(output, PAGE, overwrite, _is_table)
@@ -164,7 +164,7 @@ def compare(
                 source.parent.name if len(folders) > 1 else "",
                 _find_truth(truth, source) if truth else _place(bench, 0, index),
                 truth is not None,
-                charts.find_chart(known, source),
+                color_charts.find_chart(known, source),
             )
             for index, source in enumerate(sources)
         ]
@@ -263,7 +263,7 @@ def _score(picture: Picture, reference: Picture, frame: _Frame) -> dict[str, flo
     if frame.chart is not None:
         orientation = read_orientation(frame.source)
         stored = orient(picture, INVERSE_ORIENTATION.get(orientation, orientation))
-        scores["chart"], scores["chart_balanced"] = charts.judge(charts.measure(stored, frame.chart))
+        scores["chart"], scores["chart_balanced"] = color_charts.judge(color_charts.measure(stored, frame.chart))
     return scores
 
 

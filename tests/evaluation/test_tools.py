@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 import lwisp
-from lwisp import developers
 from lwisp.batch import Job
-from lwisp.developers import Developer
+from lwisp.evaluation import tools as developers
+from lwisp.evaluation.tools import Developer
 from lwisp.files.pictures import read_rgb, write_rgb
 from lwisp.files.raw import NOISE_PROFILE
 from lwisp.imaging import color

@@ -29,14 +29,14 @@ from lwisp.data.photos import Case
 from lwisp.engines.engine import Precision, run
 from lwisp.engines.exported import need
 from lwisp.errors import InputError
+from lwisp.evaluation.classical import RIVALS
+from lwisp.evaluation.protocols import PROTOCOLS, Protocol
 from lwisp.files.pictures import SUFFIX_FORMATS
 from lwisp.files.writing import check_output, check_outputs, make_folder, quiet, write_csv, write_text, write_whole
 from lwisp.imaging import color, metrics, mosaic
 from lwisp.imaging.pixels import to_integer
 from lwisp.imaging.scores import DECIMALS, TITLES, interval, score
-from lwisp.protocols import PROTOCOLS, Protocol
 from lwisp.restoration import PASSES
-from lwisp.rivals import RIVALS
 from lwisp.weights import Weights, check_takes, load
 
 MIN_SIDE = 162  # px; MS-SSIM needs 161, a mosaic even sides

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 import lwisp
-from lwisp import bench as benches
 from lwisp.baselines import BaselineConfig, build
-from lwisp.bench import bench
 from lwisp.engines.cost import count_multiply_adds, time_in_turn
+from lwisp.evaluation import bench as benches
+from lwisp.evaluation.bench import bench
 from lwisp.model import LWISP, count_params
 from tests.conftest import TOY, WriteDng
 from tests.test_cli import call

@@ -13,13 +13,14 @@ import rawpy
 from PIL import Image
 
 import lwisp
-from lwisp import compare, developers
 from lwisp.data import synthetic
 from lwisp.data.datasets import to_tensor
+from lwisp.evaluation import comparison as compare
+from lwisp.evaluation import tools as developers
 from lwisp.imaging.metrics import fit_look, psnr
 from lwisp.weights import Weights
 from tests.conftest import WriteDng
-from tests.test_charts import CENTERS, true_patches
+from tests.evaluation.test_color_charts import CENTERS, true_patches
 
 RNG = np.random.default_rng(0)
 

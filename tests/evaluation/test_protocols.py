@@ -7,11 +7,11 @@ import torch
 from PIL import Image
 
 import lwisp
-from lwisp import evaluation
 from lwisp.data.datasets import AS_SENSED
-from lwisp.evaluation import evaluate, scale_to
+from lwisp.evaluation import scoring
+from lwisp.evaluation.protocols import PROTOCOLS
+from lwisp.evaluation.scoring import evaluate, scale_to
 from lwisp.model import LWISP, LWISPConfig
-from lwisp.protocols import PROTOCOLS
 from lwisp.weights import Card, Weights, save
 
 RNG = np.random.default_rng(0)
@@ -64,7 +64,7 @@ def test_filters_with_an_oracle_denoise_beside(identity: Weights, tmp_path: Path
     report = evaluate(identity, [tmp_path / "pairs"], "denoise/polyu", "fp32", beside=("nlm", "wavelets"))
     for name in ("nlm", "wavelets"):
         assert report.mean("", name, "psnr") > report.mean("", "given", "psnr") + 4
-    assert "| all | wavelets |" in evaluation.to_markdown(report)
+    assert "| all | wavelets |" in scoring.to_markdown(report)
 
 
 def test_low_light_is_judged_as_it_comes_out_and_at_the_truths_mean(
