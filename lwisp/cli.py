@@ -320,10 +320,10 @@ def train(
 
 
 def _learn(folder: Path, output: Path | None, report: Path | None, overwrite: bool) -> None:
-    from lwisp.camera import learn
+    from lwisp.camera.learning import learn
+    from lwisp.camera.report import OWN
     from lwisp.engines.exported import import_dynamo
     from lwisp.errors import InputError
-    from lwisp.proof import OWN
     from lwisp.weights import user_folder
 
     _tidy(output.parent if output else user_folder(), report)

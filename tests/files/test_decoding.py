@@ -17,7 +17,7 @@ import tifffile
 from PIL import Image, ImageFile, JpegImagePlugin, features
 
 import lwisp
-from lwisp import pairs
+from lwisp.camera import pairs
 from lwisp.data import folders
 from lwisp.files import decoding
 from lwisp.files import pictures as image

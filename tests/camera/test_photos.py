@@ -8,20 +8,21 @@ import pytest
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lwisp import look, workshop
-from lwisp.camera import with_look
+from lwisp.camera import look
+from lwisp.camera import photos as workshop
+from lwisp.camera.learning import with_look
+from lwisp.camera.look import Samples
+from lwisp.camera.pairs import AlignedPair, Pair, Tile
+from lwisp.camera.photos import Photo, Workshop
 from lwisp.data.datasets import AS_SENSED
 from lwisp.engines import engine as inference
 from lwisp.files.raw import RawImage
 from lwisp.imaging.mosaic import CFA, CFAS, cfa_offset
-from lwisp.look import Samples
 from lwisp.model import LWISP, Look
-from lwisp.pairs import AlignedPair, Pair, Tile
 from lwisp.pipeline import develop
 from lwisp.weights import Weights
-from lwisp.workshop import Photo, Workshop
+from tests.camera.test_look import samples
 from tests.conftest import refusal
-from tests.test_look import samples
 
 PAIR = Pair(Path("a.dng"), None, "", "")
 

@@ -17,6 +17,8 @@ from rich.progress import track
 from torch import Tensor
 
 from lwisp.batch import Job
+from lwisp.camera.pairs import AlignedPair, align
+from lwisp.camera.photos import Photo, Workshop, develop, on_target, put_on, usable
 from lwisp.data import folders
 from lwisp.engines.engine import Engine
 from lwisp.errors import printable
@@ -29,9 +31,7 @@ from lwisp.imaging import metrics
 from lwisp.imaging.pixels import orient, to_integer, unorient
 from lwisp.imaging.registration import find_shift, lay
 from lwisp.model import LWISP
-from lwisp.pairs import AlignedPair, align
 from lwisp.weights import InputConvention, Weights
-from lwisp.workshop import Photo, Workshop, develop, on_target, put_on, usable
 
 OWN, ALONE, RIVAL = "lwisp, learned", "lwisp, its look alone", "curves and matrix"
 TOOLS = {"rawpy default": "rawpy default", "RawTherapee default": "RawTherapee"}

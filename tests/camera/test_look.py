@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lwisp import look
+from lwisp.camera import look
+from lwisp.camera.look import Samples
 from lwisp.imaging import color, metrics
-from lwisp.look import Samples
 from lwisp.model import Look
 
 

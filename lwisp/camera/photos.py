@@ -17,7 +17,9 @@ from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from lwisp import look
+from lwisp.camera import look
+from lwisp.camera.look import Fitted, Samples
+from lwisp.camera.pairs import AlignedPair, Pair, align
 from lwisp.data import folders
 from lwisp.engines.engine import Engine
 from lwisp.errors import InputError, tell_failure
@@ -27,9 +29,7 @@ from lwisp.files.writing import write_whole
 from lwisp.imaging import mosaic
 from lwisp.imaging.alignment import view
 from lwisp.imaging.mosaic import cfa_offset
-from lwisp.look import Fitted, Samples
 from lwisp.model import Look
-from lwisp.pairs import AlignedPair, Pair, align
 from lwisp.pipeline import Planes
 from lwisp.weights import InputConvention
 

@@ -18,7 +18,12 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from lwisp import look, proof, workshop
+from lwisp.camera import look
+from lwisp.camera import photos as workshop
+from lwisp.camera import report as proof
+from lwisp.camera.pairs import Pair, Refusal, find_pairs
+from lwisp.camera.photos import Photo, Workshop
+from lwisp.camera.report import Proof, Refined
 from lwisp.data.photos import Crops
 from lwisp.engines import engine as inference
 from lwisp.engines.engine import Precision
@@ -26,14 +31,11 @@ from lwisp.errors import InputError, OutputError
 from lwisp.files.writing import check_output, clear_leftovers, make_folder
 from lwisp.imaging import color, metrics, mosaic
 from lwisp.model import LWISP, Look, LWISPConfig, Takes
-from lwisp.pairs import Pair, Refusal, find_pairs
-from lwisp.proof import Proof, Refined
 from lwisp.training import loop
 from lwisp.training.loop import run_folder
 from lwisp.training.provenance import versions
 from lwisp.training.recipe import Recipe
 from lwisp.weights import Camera, Card, InputConvention, LearnedPair, Weights, load, save, user_folder
-from lwisp.workshop import Photo, Workshop
 
 FEWEST = 2  # photos: one to learn from, one to prove it on
 MANY = 8  # photos with JPEGs of full size, from which on the whole network learns

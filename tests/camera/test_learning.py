@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import lwisp
-from lwisp import camera, look, proof, weights, workshop
+from lwisp import weights
 from lwisp.batch import plan
+from lwisp.camera import learning, look, report
+from lwisp.camera import photos as workshop
+from lwisp.camera.pairs import find_pairs
 from lwisp.data import synthetic
 from lwisp.errors import OutputError
 from lwisp.files.pictures import EXIF_IFD, read_rgb
 from lwisp.files.raw import read_raw
 from lwisp.imaging.metrics import delta_e
-from lwisp.pairs import find_pairs
 from lwisp.pipeline import develop_files
 from lwisp.training.loop import run_folder
 from lwisp.weights import LearnedPair
@@ -54,20 +56,20 @@ def _fast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(look, "STEPS", 150)
     monkeypatch.setattr(look, "SHADING_STEPS", 40)
     monkeypatch.setattr(workshop, "DRAWS", 1)
-    monkeypatch.setattr(proof, "TOOLS", {"rawpy default": "rawpy default"})
+    monkeypatch.setattr(report, "TOOLS", {"rawpy default": "rawpy default"})
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
 def test_a_look_is_learned_proven_and_picked_for_its_camera(folder: Path, tmp_path: Path) -> None:
-    (learned,), refusals = camera.learn(folder)
+    (learned,), refusals = learning.learn(folder)
     assert not refusals
     assert learned.weights == tmp_path / "data" / "lwisp" / "weights" / "lwisp-plain-dng.safetensors"
     assert learned.proof is not None
     assert len(learned.proof.photos) == 4
-    near = learned.proof.mean(proof.OWN)
+    near = learned.proof.mean(report.OWN)
     assert near < 0.7 * learned.proof.mean("rawpy default")
     assert learned.report is not None
-    assert f"| {proof.OWN} | {near:.2f} |" in learned.report.with_suffix(".md").read_text()
+    assert f"| {report.OWN} | {near:.2f} |" in learned.report.with_suffix(".md").read_text()
 
     card = weights.read_card(learned.weights)
     assert card.convention.exposure == "none"
@@ -89,7 +91,7 @@ def test_a_look_is_learned_proven_and_picked_for_its_camera(folder: Path, tmp_pa
     assert [outcome.camera and outcome.camera.name for outcome in outcomes] == [CAMERA, None]
 
     with pytest.raises(lwisp.InputError, match="exists already"):
-        camera.learn(folder)
+        learning.learn(folder)
     assert weights.remove("lwisp-plain-dng") == learned.weights
     assert lwisp.pick(raw).card.name == "photo"
     with pytest.raises(lwisp.InputError, match="no learned weights 'photo'"):
@@ -100,18 +102,18 @@ def test_what_was_stopped_goes_on_and_gives_the_same(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, stopped = tmp_path / "whole.safetensors", tmp_path / "stopped.safetensors"
-    prove = proof.prove
+    prove = report.prove
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(proof, "prove", interrupt)
+    monkeypatch.setattr(report, "prove", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        camera.learn(folder, stopped)
+        learning.learn(folder, stopped)
     assert not stopped.exists()
-    monkeypatch.setattr(proof, "prove", prove)
+    monkeypatch.setattr(report, "prove", prove)
     monkeypatch.setattr(look, "fit", None)  # all that is fitted lies there already
-    camera.learn(folder, stopped)
+    learning.learn(folder, stopped)
     monkeypatch.undo()
     assert lwisp.load(stopped).card.camera is not None
     assert not whole.exists()
@@ -121,14 +123,14 @@ def test_many_full_size_pairs_teach_the_whole_network(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("MANY", 4), ("STEPS", 6), ("BATCH", 2), ("CROP", 32)):
-        monkeypatch.setattr(camera, name, value)
+        monkeypatch.setattr(learning, name, value)
     monkeypatch.setattr(workshop, "PIECE", 64)
     monkeypatch.setattr(workshop, "WORTH", -100.0)  # taken even where six steps do no good
-    (learned,), _ = camera.learn(folder, tmp_path / "whole.safetensors")
+    (learned,), _ = learning.learn(folder, tmp_path / "whole.safetensors")
     assert learned.proof is not None
     assert learned.proof.whole
     assert learned.proof.photos == ("0.dng",)  # what the network was not shown
-    assert set(learned.proof.ways) == {proof.OWN, proof.ALONE, proof.RIVAL, "rawpy default"}
+    assert set(learned.proof.ways) == {report.OWN, report.ALONE, report.RIVAL, "rawpy default"}
     assert learned.weights is not None
     network, base = lwisp.load(learned.weights).network, lwisp.load("photo").network
     changed = [
@@ -140,10 +142,10 @@ def test_many_full_size_pairs_teach_the_whole_network(
     raw = read_raw(folder / "0.dng")
     picture = torch.from_numpy(lwisp.develop(lwisp.load(learned.weights), raw)).permute(2, 0, 1)
     jpeg = torch.from_numpy(read_rgb(folder / "0.jpg")).permute(2, 0, 1) / 255
-    assert delta_e(picture, jpeg) == pytest.approx(learned.proof.mean(proof.OWN), abs=0.8)  # of what is usable
+    assert delta_e(picture, jpeg) == pytest.approx(learned.proof.mean(report.OWN), abs=0.8)  # of what is usable
 
     monkeypatch.setattr(workshop, "WORTH", 100.0)  # nothing is as much better: the look alone stays
-    (alone,), _ = camera.learn(folder, tmp_path / "alone.safetensors")
+    (alone,), _ = learning.learn(folder, tmp_path / "alone.safetensors")
     assert alone.proof is not None
     assert not alone.proof.whole
     assert len(alone.proof.photos) == 4
@@ -161,8 +163,8 @@ def test_wrong_pairs_are_named_and_change_nothing(folder: Path, tmp_path: Path) 
     exif.get_ifd(EXIF_IFD)[41985] = 3  # CustomRendered: HDR
     with Image.open(folder / "1.jpg") as picture:
         picture.save(planted / "merged.jpg", exif=exif)
-    (learned,), refusals = camera.learn(planted, tmp_path / "planted.safetensors")
-    (good,), _ = camera.learn(folder, tmp_path / "good.safetensors")
+    (learned,), refusals = learning.learn(planted, tmp_path / "planted.safetensors")
+    (good,), _ = learning.learn(folder, tmp_path / "good.safetensors")
     reasons = {refusal.path.name: refusal.reason for refusal in refusals}
     assert "another shot" in reasons.pop("other.dng")
     assert "cannot be read" in reasons.pop("cut-short.dng")
@@ -181,7 +183,7 @@ def test_a_full_disk_ends_it_and_leaves_nothing_behind(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(lwisp.InputError, match=r"cannot be written: No space left on device$"):
-        camera.learn(folder, tmp_path / "own.safetensors")
+        learning.learn(folder, tmp_path / "own.safetensors")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -196,18 +198,18 @@ def test_two_processes_do_not_learn_one_camera_at_once(
         with pytest.MonkeyPatch.context() as patch, FileLock(run / "lock"):
             patch.setattr(workshop, "look_at", None)  # not one photo is looked at
             with pytest.raises(lwisp.InputError, match=r"run: another process is learning there; wait for it, or name"):
-                camera.learn(folder, output)
+                learning.learn(folder, output)
         assert [path.name for path in run.iterdir()] == ["lock"]
         place.write_bytes(b"learned meanwhile")
         with pytest.raises(lwisp.InputError, match="exists already"):
-            camera.learn(folder, output)
+            learning.learn(folder, output)
         assert place.read_bytes() == b"learned meanwhile"
         assert not run.exists()  # nothing came to lie there
         place.unlink()
     elsewhere.mkdir()
     (elsewhere / "own.html").write_text("another's report")
     with pytest.raises(lwisp.InputError, match=r"own\.html exists already"):
-        camera.learn(folder, own, elsewhere)
+        learning.learn(folder, own, elsewhere)
 
 
 def test_the_lock_is_held_to_the_end_and_let_go_of(
@@ -224,7 +226,7 @@ def test_the_lock_is_held_to_the_end_and_let_go_of(
     monkeypatch.setattr(workshop, "look_at", look_at)
     for _ in range(2):
         with pytest.raises(lwisp.InputError, match="stopped"):
-            camera.learn(folder, own)
+            learning.learn(folder, own)
     assert seen == ["held", "held"]
 
 
@@ -233,9 +235,9 @@ def test_two_cameras_whose_files_would_have_one_name_are_not_mixed_up(
 ) -> None:
     found, refusals = find_pairs(folder)
     pairs = [replace(pair, camera="相机" if index > 1 else "相機") for index, pair in enumerate(found)]
-    monkeypatch.setattr(camera, "find_pairs", lambda _: (pairs, refusals))
+    monkeypatch.setattr(learning, "find_pairs", lambda _: (pairs, refusals))
     with pytest.raises(lwisp.InputError, match=r"camera\.safetensors would be another camera's too"):
-        camera.learn(folder)
+        learning.learn(folder)
 
 
 def test_one_pair_is_too_few_and_said_so(folder: Path, tmp_path: Path) -> None:
@@ -243,7 +245,7 @@ def test_one_pair_is_too_few_and_said_so(folder: Path, tmp_path: Path) -> None:
     one.mkdir()
     for suffix in ("dng", "jpg"):
         shutil.copy(folder / f"0.{suffix}", one)
-    (result,), _ = camera.learn(one)
+    (result,), _ = learning.learn(one)
     assert result.weights is None
     assert "the only pair of lwisp plain DNG; one more photo" in result.reason
 
@@ -251,21 +253,21 @@ def test_one_pair_is_too_few_and_said_so(folder: Path, tmp_path: Path) -> None:
 def test_two_styles_do_not_go_into_one_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, refusals = find_pairs(folder)
     styles = [replace(pair, style="Vivid" if index > 1 else "Neutral") for index, pair in enumerate(found)]
-    monkeypatch.setattr(camera, "find_pairs", lambda _: (styles, refusals))
+    monkeypatch.setattr(learning, "find_pairs", lambda _: (styles, refusals))
     with pytest.raises(
         lwisp.InputError, match=r"2 cameras or styles \(lwisp plain DNG, Neutral; lwisp plain DNG, Vivid\)"
     ):
-        camera.learn(folder, tmp_path / "one.safetensors")
+        learning.learn(folder, tmp_path / "one.safetensors")
 
 
 def test_detail_is_told_from_softness() -> None:
     picture: NDArray[np.float32] = np.random.default_rng(0).random((128, 128, 3), np.float32)
     small = Image.fromarray((picture * 255).astype(np.uint8)).resize((64, 64))
     soft = np.asarray(small.resize((128, 128))).astype(np.float32)
-    assert proof.detail(soft) < 0.7 * proof.detail(picture)
-    assert proof.detail(picture * np.float32(0.5)) == pytest.approx(proof.detail(picture), rel=1e-3)
+    assert report.detail(soft) < 0.7 * report.detail(picture)
+    assert report.detail(picture * np.float32(0.5)) == pytest.approx(report.detail(picture), rel=1e-3)
 
 
 def test_names_of_files_are_plain() -> None:
-    assert camera.slug("Canon PowerShot S40", "Vivid+ (1)") == "canon-powershot-s40-vivid-1"
-    assert camera.slug("相机", "") == "camera"
+    assert learning.slug("Canon PowerShot S40", "Vivid+ (1)") == "canon-powershot-s40-vivid-1"
+    assert learning.slug("相机", "") == "camera"

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 import lwisp
-from lwisp import pairs
+from lwisp.camera import pairs
+from lwisp.camera.pairs import AlignedPair, Pair, align, find_pairs
 from lwisp.files.raw import RawImage, read_raw
-from lwisp.pairs import AlignedPair, Pair, align, find_pairs
 from tests.conftest import SAMPLE, WriteDng, refusal
 
 S40 = SAMPLE.parent / "CRW_0117.CRW"
