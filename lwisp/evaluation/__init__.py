@@ -1,0 +1,1 @@
+"""How good, beside whom, how fast: protocols, scores, other tools, benchmarks."""

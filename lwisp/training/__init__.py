@@ -1,0 +1,1 @@
+"""From a recipe to weights: losses, the loop, studies of the paper's tables."""

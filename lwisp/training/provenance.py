@@ -15,7 +15,7 @@ SECONDS = 10.0
 def versions() -> dict[str, str]:
     """Versions of lwisp and torch, and `commit` where it is known, for cards and run folders."""
     found = {"lwisp": version("lwisp"), "torch": torch.__version__.split("+")[0]}
-    commit = code_commit(Path(__file__).parent)
+    commit = code_commit(Path(__file__).parent.parent)
     return {**found, "commit": commit} if commit else found
 
 
