@@ -116,10 +116,10 @@ def test_what_cannot_be_compiled_is_said() -> None:
 def test_a_signal_finds_its_stack_after_modules_have_gone() -> None:
     code = """
 import os, signal, torch
-from lwisp import backends
+from lwisp.engines import compiled
 signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
 inputs = (torch.rand(1, 4, 16, 32),)
-first, second = (backends.compile_module("openvino", torch.nn.Conv2d(4, 8, 3), inputs, True) for _ in range(2))
+first, second = (compiled.compile_module("openvino", torch.nn.Conv2d(4, 8, 3), inputs, True) for _ in range(2))
 del first
 del second
 os.kill(os.getpid(), signal.SIGUSR1)

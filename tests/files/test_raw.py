@@ -290,7 +290,7 @@ content = open({str(SAMPLE.parent / "CRW_0101.CRW")!r}, "rb").read()
 for _ in range(5):
     raw = lwisp.read_raw(bytes(bytearray(content)))
     gc.collect()
-from lwisp.libraw import opened
+from lwisp.files.libraw import opened
 with opened(bytes(bytearray(content))) as file:
     file.libraw.unpack()
     gc.collect()

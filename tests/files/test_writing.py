@@ -95,14 +95,14 @@ def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
-from lwisp import files
+from lwisp.files import writing
 def write(file):
     file.write(b"half")
     file.flush()
-    with files.whole_folder(Path({str(tmp_path)!r}) / "folder") as folder:
+    with writing.whole_folder(Path({str(tmp_path)!r}) / "folder") as folder:
         (folder / "half").write_bytes(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
-files.write_whole(Path({str(tmp_path)!r}) / "file", write)
+writing.write_whole(Path({str(tmp_path)!r}) / "file", write)
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
     assert len(names(tmp_path)) == 2
