@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lwisp.data import folders as formats
 from lwisp.errors import InputError
+from lwisp.files.matlab import mat_shape, read_mat
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RAW_SUFFIXES, read_mosaic, read_raw
 from lwisp.files.writing import write_text, write_whole
@@ -171,7 +172,7 @@ class SIDD:
             formats.check_files([path for pair in self.pairs.values() for path in pair], "rgb")
         else:
             for noisy, clean in self.pairs.values():
-                shapes = [formats.mat_shape(path, "x") for path in (noisy, clean)]
+                shapes = [mat_shape(path, "x") for path in (noisy, clean)]
                 if shapes[0] != shapes[1] or len(shapes[0]) != 2:
                     raise InputError(f"{noisy}: {shapes[0]} and {clean.name} {shapes[1]}; expected mosaics of one size")
         held = held_out(groups)
@@ -200,7 +201,7 @@ class SIDD:
     @classmethod
     def blocks(cls, path: Path) -> NDArray[Any]:
         """`ValidationNoisyBlocksSrgb.mat` and its like: (40, 32, 256, 256, 3) uint8, or RAW without the last axis."""
-        blocks = formats.read_mat(path, path.stem)
+        blocks = read_mat(path, path.stem)
         if blocks.shape[:4] != cls.BLOCKS or (blocks.shape[4:] or (3,)) != (3,):
             raise InputError(f"{path}: expected blocks of {cls.BLOCKS} or {(*cls.BLOCKS, 3)}, got {blocks.shape}")
         return blocks
@@ -317,7 +318,7 @@ def _read_dn(path: Path) -> NDArray[np.uint16]:
 
 
 def _read_x(path: Path) -> NDArray[np.float32]:
-    return formats.read_mat(path, "x").astype(np.float32)
+    return read_mat(path, "x").astype(np.float32)
 
 
 def to_float(picture: Tensor) -> Tensor:
