@@ -92,7 +92,7 @@ def check_files(paths: Sequence[Path], kind: Kind, size: tuple[int, int] | None 
             paths, track(problems, "checking", len(paths), transient=True, console=console, disable=hidden), strict=True
         ):
             if problem:
-                raise InputError(problem if problem.startswith(f"{path}: ") else f"{path}: {problem}")
+                raise InputError(f"{path}: {problem}")
 
 
 def _problem(path: Path, kind: Kind, size: tuple[int, int] | None) -> str:
@@ -101,7 +101,8 @@ def _problem(path: Path, kind: Kind, size: tuple[int, int] | None) -> str:
             mode, (width, height) = picture.mode, picture.size
             whole = _is_whole(path, picture)
     except InputError as error:
-        return str(error)
+        known = "cannot be read as a picture: "
+        return known + str(error).removeprefix(f"{path}: ").removeprefix(known)
     if mode not in MODES[kind]:
         return f"expected {WORDS[kind]}, got mode {mode}"
     if size and (height, width) != size:
