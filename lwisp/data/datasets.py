@@ -18,7 +18,6 @@ from lwisp.errors import InputError
 from lwisp.files.matlab import mat_shape, read_mat
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RAW_SUFFIXES, read_mosaic, read_raw
-from lwisp.files.writing import write_text, write_whole
 from lwisp.imaging import mosaic
 from lwisp.imaging.pixels import orient
 from lwisp.model import Takes

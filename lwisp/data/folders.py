@@ -2,10 +2,9 @@
 
 import hashlib
 import re
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar
 
@@ -17,7 +16,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp.errors import InputError, one_line
+from lwisp.errors import InputError
 from lwisp.files.decoding import opened
 from lwisp.files.writing import DAMAGED, write_whole
 from lwisp.imaging.mosaic import CFAS

@@ -1,26 +1,20 @@
 """The datasets on disk: files written here in their published layout, read back and compared by hand."""
 
-import base64
-import csv
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import h5py
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from PIL import Image
-from scipy.io import loadmat, savemat
-from torch import Tensor
+from scipy.io import savemat
 
 import lwisp
 from lwisp.data import synthetic
-from lwisp.data.photos import Crops
 from lwisp.data.datasets import AS_SENSED, MAI21, SIDD, LoL, Pairs, PolyU, Zurich, held_out, to_float
-from lwisp.imaging.mosaic import CFAS, pack
+from lwisp.data.photos import Crops
+from lwisp.imaging.mosaic import CFAS
 from lwisp.weights import InputConvention
 from tests.conftest import WriteDng, refusal
 from tests.samples import DN, Picture, colorful, cut_short, planes_of, same, save, save_hdf5, sense, write_sidd

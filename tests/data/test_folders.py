@@ -2,15 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.io import savemat
 from torch import Tensor
 
 from lwisp.data import folders

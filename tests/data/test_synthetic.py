@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -14,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 import lwisp
+from lwisp.camera.pairs import align, find_pairs
 from lwisp.data import synthetic
 from lwisp.data.datasets import AS_SENSED, MAI21, LoL, Zurich
 from lwisp.files import writing as files_module
 from lwisp.files.raw import NOISE_PROFILE, read_raw
-from lwisp.camera.pairs import align, find_pairs
 
 PICTURE = synthetic.pictures(1, 0, 460, 920)[0]  # holds two squares of 448
 
