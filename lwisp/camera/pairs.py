@@ -25,7 +25,7 @@ from lwisp.files.makernotes import picture_style
 from lwisp.files.pictures import EXIF_IFD, to_srgb
 from lwisp.files.raw import RAW_SUFFIXES, RawImage, camera_name, read_preview
 from lwisp.files.writing import is_regular
-from lwisp.imaging import alignment, color, metrics
+from lwisp.imaging import alignment, color, matching
 from lwisp.imaging.alignment import BLOCKS, Box, Plane, view, whole
 from lwisp.imaging.mosaic import cfa_offset
 from lwisp.imaging.pixels import orient
@@ -438,7 +438,7 @@ def _look_residual(
         torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))
         for x in (np.sqrt(_stretch(light)), (blocks / np.float32(255)).clip(0, 1))
     )
-    left = (metrics.fit_look(sensed, shown) - shown).numpy()
+    left = (matching.fit_look(sensed, shown) - shown).numpy()
     tiled = (clipped.shape[0] // BLOCKS, BLOCKS, clipped.shape[1] // BLOCKS, BLOCKS)
     far = np.where(clipped, 0, np.abs(left).mean(0)).reshape(tiled).max((1, 3))
     lighter = np.where(clipped, 0, left.mean(0)).reshape(tiled).mean((1, 3))

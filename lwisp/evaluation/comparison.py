@@ -1,7 +1,7 @@
 """lwisp beside the tools that a photographer would pick instead: the same RAW, one page, scores where a truth exists.
 
 Every tool's picture is laid onto the truth, or onto lwisp's picture, by a shift of whole pixels (tools cut off a few at
-the border). Nothing is scored beyond that but what `metrics.fit_look` says it takes away.
+the border). Nothing is scored beyond that but what `matching.fit_look` says it takes away.
 """
 
 import math
@@ -39,7 +39,7 @@ from lwisp.files.writing import (
     write_text,
     write_whole,
 )
-from lwisp.imaging import metrics
+from lwisp.imaging import matching, metrics
 from lwisp.imaging.pixels import orient
 from lwisp.imaging.registration import REACH, Picture, Shift, find_shift, lay
 from lwisp.imaging.scores import interval
@@ -70,7 +70,7 @@ class Row:
     ssim: float = math.nan
     delta_e: float = math.nan
     psnr_fitted: float = math.nan
-    """After `metrics.fit_look`, as are the next two."""
+    """After `matching.fit_look`, as are the next two."""
     ssim_fitted: float = math.nan
     delta_e_fitted: float = math.nan
     chart: float = math.nan
@@ -259,7 +259,7 @@ def _score(picture: Picture, reference: Picture, frame: _Frame) -> dict[str, flo
     scores: dict[str, float] = {}
     if frame.has_truth:
         rgb, truth = (to_tensor(rgb[BORDER:-BORDER, BORDER:-BORDER]) for rgb in (picture, reference))
-        scores |= _three(rgb, truth, "") | _three(metrics.fit_look(rgb, truth), truth, "_fitted")
+        scores |= _three(rgb, truth, "") | _three(matching.fit_look(rgb, truth), truth, "_fitted")
     if frame.chart is not None:
         orientation = read_orientation(frame.source)
         stored = orient(picture, INVERSE_ORIENTATION.get(orientation, orientation))

@@ -34,7 +34,7 @@ from lwisp.evaluation.protocols import PROTOCOLS, Protocol, passes_of
 from lwisp.evaluation.submissions import SUBMISSIONS
 from lwisp.files.pictures import SUFFIX_FORMATS
 from lwisp.files.writing import check_outputs, make_folder, quiet, write_csv, write_text, write_whole
-from lwisp.imaging import color, metrics, mosaic
+from lwisp.imaging import color, matching, mosaic
 from lwisp.imaging.pixels import to_integer
 from lwisp.imaging.scores import DECIMALS, TITLES, interval, score
 from lwisp.weights import Weights, check_takes, load
@@ -299,7 +299,7 @@ def _see(packed: Tensor, truth: Tensor) -> Tensor:
     """Packed planes (4, h, w) as a coarse picture (3, 2h, 2w) in the truth's colors: what optical flow can follow."""
     red, green_r, green_b, blue = color.srgb_encode(packed.clamp(0, 1))
     cells = torch.stack([red, (green_r + green_b) / 2, blue])
-    return metrics.fit_colors(functional.interpolate(cells[None], scale_factor=2, mode="bilinear")[0], truth)
+    return matching.fit_colors(functional.interpolate(cells[None], scale_factor=2, mode="bilinear")[0], truth)
 
 
 def _read_other(folder: Path, case: Case) -> Tensor:
