@@ -28,8 +28,8 @@ from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RawImage, read_raw
 from lwisp.files.writing import make_folder, temporary_folder, write_csv, write_text
 from lwisp.imaging import matching, metrics
+from lwisp.imaging.alignment import find_shift, shift_image
 from lwisp.imaging.pixels import orient, to_integer, unorient
-from lwisp.imaging.registration import find_shift, lay
 from lwisp.model import LWISP
 from lwisp.weights import InputConvention, Weights
 
@@ -204,7 +204,7 @@ def _laid(path: Path, raw: RawImage, picture: NDArray[np.float32]) -> NDArray[np
     """A tool's picture as the mosaic is stored, laid onto ours, (H, W, 3) in [0, 1]."""
     stored = np.ascontiguousarray(unorient(read_rgb(path), raw.orientation))
     shift = find_shift(stored, to_integer(picture, 8))
-    return lay(stored, shift, picture.shape[:2]).astype(np.float32) / np.float32(255)
+    return shift_image(stored, shift, picture.shape[:2]).astype(np.float32) / np.float32(255)
 
 
 def _open(photo: Photo) -> tuple[RawImage, AlignedPair]:
@@ -244,7 +244,8 @@ class _Rival:
             raw, aligned = _open(photo)
             stored = np.ascontiguousarray(unorient(read_rgb(self.plain[photo.sha256]), raw.orientation))
             plain = on_target(
-                lay(stored, _centered(stored, raw), raw.mosaic.shape).astype(np.float32) / np.float32(255), aligned
+                shift_image(stored, _centered(stored, raw), raw.mosaic.shape).astype(np.float32) / np.float32(255),
+                aligned,
             )
             mask = usable(aligned)
             step = -(-int(mask.sum()) // (JUDGED // 10))

@@ -40,8 +40,8 @@ from lwisp.files.writing import (
     write_whole,
 )
 from lwisp.imaging import matching, metrics
+from lwisp.imaging.alignment import REACH, Picture, Shift, find_shift, shift_image
 from lwisp.imaging.pixels import orient
-from lwisp.imaging.registration import REACH, Picture, Shift, find_shift, lay
 from lwisp.imaging.scores import interval
 from lwisp.weights import Weights
 
@@ -252,7 +252,7 @@ def _lay_on(path: Path, frame: _Frame) -> tuple[Picture, Picture]:
         raise InputError(f"{frame.reference}: expected {2 * BORDER + metrics.WINDOW} px a side at least to score")
     if frame.has_truth and not _covers(picture, reference, shift):
         raise InputError(f"{frame.source}: a picture that lies {shift} px off leaves part of the truth uncovered")
-    return lay(picture, shift, reference.shape[:2]), reference
+    return shift_image(picture, shift, reference.shape[:2]), reference
 
 
 def _score(picture: Picture, reference: Picture, frame: _Frame) -> dict[str, float]:
@@ -311,7 +311,9 @@ class _Wall:
         for name, (top, left) in self.places.items():
             around = tuple(slice(max(0, side - CROP // 2), side + CROP + CROP // 2) for side in (top, left))
             near = find_shift(picture[around], reference[around], LOCAL_REACH)  # a camera's JPEG is scaled, too
-            panels.append(Panel(lay(picture, near, reference.shape[:2])[top : top + CROP, left : left + CROP], name))
+            panels.append(
+                Panel(shift_image(picture, near, reference.shape[:2])[top : top + CROP, left : left + CROP], name)
+            )
         self.columns.append(panels)
 
     @property
