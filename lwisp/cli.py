@@ -455,22 +455,22 @@ def evaluate(
 ) -> None:
     """Score weights by a named protocol, beside a classical chain or another tool's pictures."""
     from lwisp.errors import InputError
-    from lwisp.evaluation import scoring
+    from lwisp.evaluation import scoring, submissions
     from lwisp.weights import find, load, record_scores
 
     _listen(verbose)
     try:
         loaded = load(weights)
-        if protocol in scoring.SUBMISSIONS and (output is None or len(data) != 1):
+        if protocol in submissions.SUBMISSIONS and (output is None or len(data) != 1):
             raise InputError(f"{protocol} gives results for a server; name one --data and --output, their folder")
-        if output is not None and protocol not in scoring.SUBMISSIONS:
+        if output is not None and protocol not in submissions.SUBMISSIONS:
             scoring.check_report(output, overwrite)
     except InputError as error:
         _stop(str(error), code=2)
     _tidy(output)
     try:
-        if protocol in scoring.SUBMISSIONS and output is not None:
-            scoring.submit(loaded, data[0], protocol, output, precision, overwrite, passes)
+        if protocol in submissions.SUBMISSIONS and output is not None:
+            submissions.submit(loaded, data[0], protocol, output, precision, overwrite, passes)
             return
         sheet = None if output is None else output / "sheet.png"
         report = scoring.evaluate(loaded, data, protocol, precision, against, sheet, _split(beside), side, passes)

@@ -2,7 +2,7 @@
 
 What is learned is a function of color alone, and how much brighter the camera makes the frame's corners. A few photos
 hold few colors: where they hold none, the look goes on as the simple one does that is nearest to them all (curves and
-a matrix, `metrics.find_look`).
+a matrix, `matching.find_look`).
 """
 
 import math
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from lwisp.imaging import color, metrics
+from lwisp.imaging import color, matching, metrics
 from lwisp.model import Look
 
 CHANNELS = 16  # of the look's hidden layers
@@ -70,7 +70,7 @@ def fit(photos: Sequence[Samples], shading: bool = False, seed: int = 0) -> Fitt
     if shading:
         terms = _fit_shading(samples, generator, seed)
     rgb = _shade(samples, terms)
-    simple = metrics.find_look(rgb[:, None], samples.target[:, None])
+    simple = matching.find_look(rgb[:, None], samples.target[:, None])
     invented = torch.rand(3, int(PIXELS * INVENTED * min(1, ENOUGH / len(photos)) ** 2), generator=generator)
     rgb = torch.cat([rgb, invented], 1)
     target = torch.cat([samples.target, simple(invented[:, None])[:, 0]], 1)

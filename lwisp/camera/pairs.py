@@ -25,10 +25,12 @@ from lwisp.files.makernotes import picture_style
 from lwisp.files.pictures import EXIF_IFD, to_srgb
 from lwisp.files.raw import RAW_SUFFIXES, RawImage, camera_name, read_preview
 from lwisp.files.writing import is_regular
-from lwisp.imaging import alignment, color, metrics
-from lwisp.imaging.alignment import BLOCKS, Box, Plane, view, whole
+from lwisp.imaging import alignment, color, matching
+from lwisp.imaging.agreement import BLOCKS, Agreement, compare_tiles
 from lwisp.imaging.mosaic import cfa_offset
 from lwisp.imaging.pixels import orient
+from lwisp.imaging.placement import Box, Placement, Plane, view, whole, work_size
+from lwisp.imaging.refinement import refine
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")
@@ -174,8 +176,8 @@ def align(pair: Pair, raw: RawImage) -> AlignedPair:
         raise InputError(f"{name} does not show what the RAW shows; is it of another shot?")
     own, target = (orient(x, placement.orientation) for x in (own, picture))
     reference = _mix(planes, _fit_mixture(own, planes, placement.box))
-    placement = alignment.refine(own, reference, placement)
-    seen = alignment.agreement(own, reference, placement)
+    placement = refine(own, reference, placement)
+    seen = compare_tiles(own, reference, placement)
     blocks = _blocks(target, whole(target), seen)
     light = _blocks(np.stack(cells, -1), placement.box, seen)
     judged = seen.detail >= DETAIL
@@ -185,7 +187,7 @@ def align(pair: Pair, raw: RawImage) -> AlignedPair:
         raise InputError(
             f"{name} agrees with the RAW in {agreeing} of {judged.sum()} places only; is it of another shot, or edited?"
         )
-    _check_geometry(name, placement, reference.shape, alignment.work_size(own.shape, reference.shape, placement.box))
+    _check_geometry(name, placement, reference.shape, work_size(own.shape, reference.shape, placement.box))
     _check_colors(name, blocks, light)
     far, uneven = _look_residual(blocks, light, raw)
     if uneven > UNEVEN:
@@ -387,7 +389,7 @@ def _fit_mixture(own: Plane, planes: list[Plane], box: Box) -> list[float]:
     return weights
 
 
-def _blocks(planes: NDArray[Any], box: Box, seen: alignment.Agreement) -> NDArray[np.float32]:
+def _blocks(planes: NDArray[Any], box: Box, seen: Agreement) -> NDArray[np.float32]:
     """(h, w, 3), means over blocks (`BLOCKS` a side of a tile) of what lies in the box of planes (H, W, 3)."""
     (first, last), (left, right) = ((edges[0], edges[-1]) for edges in (seen.rows, seen.columns))
     part = (box[0] + first * box[2], box[1] + left * box[3], (last - first) * box[2], (right - left) * box[3])
@@ -395,7 +397,7 @@ def _blocks(planes: NDArray[Any], box: Box, seen: alignment.Agreement) -> NDArra
     return np.stack([view(planes[..., channel].astype(np.float32), part, size) for channel in range(3)], -1)
 
 
-def _check_geometry(name: str, placement: alignment.Placement, whole: tuple[int, ...], size: tuple[int, int]) -> None:
+def _check_geometry(name: str, placement: Placement, whole: tuple[int, ...], size: tuple[int, int]) -> None:
     """Raise `InputError` where no camera would have laid its JPEG so on the RAW; `size` is what was compared, in px."""
     top, left, height, width = placement.box
     out = max(-top / whole[0], -left / whole[1], (top + height) / whole[0] - 1, (left + width) / whole[1] - 1)
@@ -438,7 +440,7 @@ def _look_residual(
         torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))
         for x in (np.sqrt(_stretch(light)), (blocks / np.float32(255)).clip(0, 1))
     )
-    left = (metrics.fit_look(sensed, shown) - shown).numpy()
+    left = (matching.fit_look(sensed, shown) - shown).numpy()
     tiled = (clipped.shape[0] // BLOCKS, BLOCKS, clipped.shape[1] // BLOCKS, BLOCKS)
     far = np.where(clipped, 0, np.abs(left).mean(0)).reshape(tiled).max((1, 3))
     lighter = np.where(clipped, 0, left.mean(0)).reshape(tiled).mean((1, 3))
@@ -446,8 +448,8 @@ def _look_residual(
 
 
 def _tiles(
-    placement: alignment.Placement,
-    seen: alignment.Agreement,
+    placement: Placement,
+    seen: Agreement,
     confidence: NDArray[np.float64],
     shape: tuple[int, ...],
 ) -> Iterator[Tile]:

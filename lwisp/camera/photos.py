@@ -27,8 +27,8 @@ from lwisp.files.raw import RawImage, read_raw
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import write_whole
 from lwisp.imaging import mosaic
-from lwisp.imaging.alignment import view
 from lwisp.imaging.mosaic import cfa_offset
+from lwisp.imaging.placement import view
 from lwisp.model import Look
 from lwisp.pipeline import Planes
 from lwisp.weights import InputConvention

@@ -2,7 +2,7 @@
 
 Every photo is scored by a look that was learned without it. Beside it stand rawpy's default, RawTherapee's (which
 matches its curve to the JPEG inside the RAW), both where they run, and the simple rival: rawpy's plain picture with one
-curve for each channel, a 3x4 matrix and again curves (`metrics.find_look`), fitted to the same photos as the look.
+curve for each channel, a 3x4 matrix and again curves (`matching.find_look`), fitted to the same photos as the look.
 """
 
 from dataclasses import dataclass, replace
@@ -27,9 +27,9 @@ from lwisp.evaluation.tools import developers
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RawImage, read_raw
 from lwisp.files.writing import make_folder, temporary_folder, write_csv, write_text
-from lwisp.imaging import metrics
+from lwisp.imaging import matching, metrics
+from lwisp.imaging.alignment import find_shift, shift_image
 from lwisp.imaging.pixels import orient, to_integer, unorient
-from lwisp.imaging.registration import find_shift, lay
 from lwisp.model import LWISP
 from lwisp.weights import InputConvention, Weights
 
@@ -204,7 +204,7 @@ def _laid(path: Path, raw: RawImage, picture: NDArray[np.float32]) -> NDArray[np
     """A tool's picture as the mosaic is stored, laid onto ours, (H, W, 3) in [0, 1]."""
     stored = np.ascontiguousarray(unorient(read_rgb(path), raw.orientation))
     shift = find_shift(stored, to_integer(picture, 8))
-    return lay(stored, shift, picture.shape[:2]).astype(np.float32) / np.float32(255)
+    return shift_image(stored, shift, picture.shape[:2]).astype(np.float32) / np.float32(255)
 
 
 def _open(photo: Photo) -> tuple[RawImage, AlignedPair]:
@@ -219,7 +219,7 @@ class _Rival:
     def __init__(self, shop: Workshop, plain: dict[str, Path]) -> None:
         self.shop, self.plain = shop, plain
         self.seen: dict[str, tuple[Tensor, Tensor]] = {}
-        self.looks: dict[tuple[str, ...], metrics.GlobalLook] = {}
+        self.looks: dict[tuple[str, ...], matching.GlobalLook] = {}
 
     def of(
         self,
@@ -236,7 +236,7 @@ class _Rival:
         key = tuple(other.sha256 for other in others)
         if key not in self.looks:
             pixels = [self._pixels(other) for other in others]
-            self.looks[key] = metrics.find_look(*(torch.cat(part, 1)[:, None] for part in zip(*pixels, strict=True)))
+            self.looks[key] = matching.find_look(*(torch.cat(part, 1)[:, None] for part in zip(*pixels, strict=True)))
         return self.looks[key](on_target(_laid(self.plain[photo.sha256], raw, picture), aligned))
 
     def _pixels(self, photo: Photo) -> tuple[Tensor, Tensor]:
@@ -244,7 +244,8 @@ class _Rival:
             raw, aligned = _open(photo)
             stored = np.ascontiguousarray(unorient(read_rgb(self.plain[photo.sha256]), raw.orientation))
             plain = on_target(
-                lay(stored, _centered(stored, raw), raw.mosaic.shape).astype(np.float32) / np.float32(255), aligned
+                shift_image(stored, _centered(stored, raw), raw.mosaic.shape).astype(np.float32) / np.float32(255),
+                aligned,
             )
             mask = usable(aligned)
             step = -(-int(mask.sum()) // (JUDGED // 10))

@@ -4,7 +4,6 @@
 they give noisy crops and take results in the form their servers want.
 """
 
-import base64
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -16,9 +15,9 @@ from torch import Tensor
 
 from lwisp.data import folders as formats
 from lwisp.errors import InputError
+from lwisp.files.matlab import mat_shape, read_mat
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RAW_SUFFIXES, read_mosaic, read_raw
-from lwisp.files.writing import write_text, write_whole
 from lwisp.imaging import mosaic
 from lwisp.imaging.pixels import orient
 from lwisp.model import Takes
@@ -172,7 +171,7 @@ class SIDD:
             formats.check_files([path for pair in self.pairs.values() for path in pair], "rgb")
         else:
             for noisy, clean in self.pairs.values():
-                shapes = [formats.mat_shape(path, "x") for path in (noisy, clean)]
+                shapes = [mat_shape(path, "x") for path in (noisy, clean)]
                 if shapes[0] != shapes[1] or len(shapes[0]) != 2:
                     raise InputError(f"{noisy}: {shapes[0]} and {clean.name} {shapes[1]}; expected mosaics of one size")
         held = held_out(groups)
@@ -201,77 +200,10 @@ class SIDD:
     @classmethod
     def blocks(cls, path: Path) -> NDArray[Any]:
         """`ValidationNoisyBlocksSrgb.mat` and its like: (40, 32, 256, 256, 3) uint8, or RAW without the last axis."""
-        blocks = formats.read_mat(path, path.stem)
+        blocks = read_mat(path, path.stem)
         if blocks.shape[:4] != cls.BLOCKS or (blocks.shape[4:] or (3,)) != (3,):
             raise InputError(f"{path}: expected blocks of {cls.BLOCKS} or {(*cls.BLOCKS, 3)}, got {blocks.shape}")
         return blocks
-
-    @staticmethod
-    def write_submission(path: Path, blocks: NDArray[Any], overwrite: bool = False) -> None:
-        """Denoised blocks, in the benchmark's order and type, as the CSV its server takes: ID, BLOCK (base64)."""
-        flat = blocks.reshape(-1, *blocks.shape[2:])
-        rows = [f"{index},{base64.b64encode(block.tobytes()).decode()}" for index, block in enumerate(flat)]
-        write_text(path, "\n".join(["ID,BLOCK", *rows, ""]), overwrite)
-
-
-class DND:
-    """Darmstadt Noise Dataset: `info.mat`, `images_raw/NNNN.mat` or `images_srgb/NNNN.mat`; 20 boxes of 512x512 each.
-
-    Its truth is on a server only: `crops` gives what to denoise, `write_results` takes it in the server's form.
-    """
-
-    COUNT, BOXES = 50, 20
-    PATTERNS: ClassVar[dict[tuple[int, ...], mosaic.CFA]] = {
-        (1, 2, 2, 3): "RGGB",
-        (2, 1, 3, 2): "GRBG",
-        (2, 3, 1, 2): "GBRG",
-    }
-    """The cameras' patterns as info.mat has them, row by row."""
-
-    def __init__(self, root: Path, takes: Literal["raw", "rgb"] = "rgb") -> None:
-        self.takes = takes
-        folder, self.key = ("images_srgb", "InoisySRGB") if takes == "rgb" else ("images_raw", "Inoisy")
-        self.files = [root / folder / f"{index:04d}.mat" for index in range(1, self.COUNT + 1)]
-        missing = [path for path in self.files if not path.exists()]
-        if missing:
-            raise InputError(f"{missing[0]}: missing, as {len(missing)} of {self.COUNT} images are; fetch DND again")
-        self.info = _read_dnd_info(root / "info.mat", self.COUNT)
-
-    def crops(self, image: int) -> list[Tensor]:
-        """The noisy crops of an image, counted from 0: (3, 512, 512) sRGB, or (1, 512, 512) mosaics turned to RGGB."""
-        noisy = torch.from_numpy(formats.read_mat(self.files[image], self.key).astype(np.float32))
-        noisy = noisy.movedim(-1, 0) if noisy.ndim == 3 else noisy[None]
-        height, width = noisy.shape[1:]
-        crops = []
-        for box in self.info[image][0]:
-            top, left, bottom, right = box
-            if bottom > height or right > width:
-                raise InputError(f"{self.files[image]}: {height}x{width} px, smaller than its boxes in info.mat")
-            crops.append(noisy[:, top:bottom, left:right].flip(self._flips(image, box)))
-        return crops
-
-    def _flips(self, image: int, box: Box) -> tuple[int, ...]:
-        """The axes to flip so that a crop begins with red; the same again turn it back."""
-        if self.takes == "rgb":
-            return ()
-        red = mosaic.cfa_offset(self.PATTERNS[self.info[image][1]])
-        return tuple(axis for axis, start, first in zip((-2, -1), red, box[:2], strict=True) if (start - first) % 2)
-
-    def write_results(self, folder: Path, image: int, crops: Sequence[Tensor]) -> None:
-        """Write the denoised crops of an image as `NNNN.mat`, the file its server takes."""
-        from scipy.io import savemat
-
-        cells = np.empty(self.BOXES, dtype=object)
-        for index, (crop, box) in enumerate(zip(crops, self.info[image][0], strict=True)):
-            upright = crop.flip(self._flips(image, box)).clamp(0, 1).movedim(0, -1).squeeze(-1)
-            cells[index] = upright.numpy().astype(np.float32)
-        content = {"Idenoised": cells, "israw": self.takes == "raw", "eval_version": "1.0"}
-        write_whole(self.result_file(folder, image), lambda file: savemat(file, content))
-
-    @staticmethod
-    def result_file(folder: Path, image: int) -> Path:
-        """Where the results of an image lie that is counted from 0."""
-        return folder / f"{image + 1:04d}.mat"
 
 
 class PolyU:
@@ -385,7 +317,7 @@ def _read_dn(path: Path) -> NDArray[np.uint16]:
 
 
 def _read_x(path: Path) -> NDArray[np.float32]:
-    return formats.read_mat(path, "x").astype(np.float32)
+    return read_mat(path, "x").astype(np.float32)
 
 
 def to_float(picture: Tensor) -> Tensor:
@@ -411,23 +343,3 @@ def read_same_size(source: Path, target: Path) -> tuple[Tensor, Tensor]:
             f"{source}: {tuple(first.shape[1:])} px, its target {tuple(second.shape[1:])}; expected one size"
         )
     return first, second
-
-
-def _read_dnd_info(path: Path, count: int) -> list[tuple[list[Box], tuple[int, ...]]]:
-    """Of each image the boxes and the Bayer pattern, row by row."""
-    content: list[tuple[list[Box], tuple[int, ...]]] = []
-    with formats.open_hdf5(path, "cannot be read as DND's info") as file:
-        info = file["info"]
-        for index in range(count):
-            boxes = formats.in_matlabs_order(file[info["boundingboxes"][0][index]])  # (20, 4), counted from 1
-            pattern = formats.in_matlabs_order(file[info["camera"][0][index]]["pattern"])  # (2, 2)
-            if boxes.shape != (DND.BOXES, 4) or not (boxes >= 1).all() or not (boxes[:, :2] <= boxes[:, 2:]).all():
-                raise ValueError(f"expected {DND.BOXES} boxes for image {index + 1}")
-            if ((boxes[:, 2:] - boxes[:, :2]) % 2 != 1).any():  # flipped, one of odd sides begins with what it did
-                raise ValueError(f"expected boxes of even sides for image {index + 1}")
-            rows = [(int(y) - 1, int(x) - 1, int(bottom), int(right)) for y, x, bottom, right in boxes.tolist()]
-            content.append((rows, tuple(pattern.astype(int).ravel().tolist())))
-    for index, (_, found) in enumerate(content, 1):
-        if found not in DND.PATTERNS:
-            raise InputError(f"{path}: image {index} has the unknown Bayer pattern {found}")
-    return content

@@ -17,10 +17,10 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from lwisp.data import unprocess
-from lwisp.files.decoding import opened
-from lwisp.imaging import color
 from lwisp.data.simulation import DegradationModel, LowLightModel, Simulation
 from lwisp.data.unprocess import Camera, uniform
+from lwisp.files.decoding import opened
+from lwisp.imaging import color
 
 Task = Literal["denoise", "denoise-raw", "enhance"]
 MARGIN = 8  # px that a batch loses on each axis, so that the blocks of JPEG begin anywhere

@@ -2,10 +2,9 @@
 
 import hashlib
 import re
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar
 
@@ -17,7 +16,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp.errors import InputError, one_line
+from lwisp.errors import InputError
 from lwisp.files.decoding import opened
 from lwisp.files.writing import DAMAGED, write_whole
 from lwisp.imaging.mosaic import CFAS
@@ -146,67 +145,6 @@ def check_cfa(path: Path, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
     best = min(errors, key=errors.__getitem__)
     if errors[best] < CFA_MARGIN * errors["RGGB"]:
         raise InputError(f"{path}: its colors fit the target as {best}, not as RGGB; crop the files to start with red")
-
-
-def read_mat(path: Path, key: str) -> NDArray[Any]:
-    """One array of a MATLAB file, old format or HDF5 (v7.3), with MATLAB's order of axes."""
-    with _mat(path, key) as file:
-        if file is not None:
-            return in_matlabs_order(file[key])
-        from scipy.io import loadmat
-
-        with path.open("rb") as source:
-            return np.asarray(loadmat(source, variable_names=[key])[key])
-
-
-def mat_shape(path: Path, key: str) -> tuple[int, ...]:
-    """The shape of one array of a MATLAB file, as `read_mat` would give it; its values are not read."""
-    with _mat(path, key) as file:
-        if file is not None:
-            return tuple(file[key].shape[::-1])
-        from scipy.io import whosmat
-
-        with path.open("rb") as source:
-            return {name: shape for name, shape, _ in whosmat(source)}[key]  # type: ignore[no-any-return]
-
-
-def in_matlabs_order(array: Any) -> NDArray[Any]:
-    """The values of an HDF5 array that MATLAB has written, large or small: its m(i, j) lies there at [j, i]."""
-    return np.asarray(array[()]).T
-
-
-@contextmanager
-def open_hdf5(path: Path, refusal: str) -> Iterator[Any]:
-    """An HDF5 file to be read; what goes wrong on the way is an `InputError` that says so."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise InputError("reading .mat files needs h5py and scipy: pip install 'lwisp[train]'") from error
-    try:
-        with h5py.File(path) as file:
-            yield file
-    except (*DAMAGED, RuntimeError) as error:
-        raise InputError(f"{path}: {refusal}: {one_line(error)}") from error
-
-
-@contextmanager
-def _mat(path: Path, key: str) -> Iterator[Any]:
-    """The HDF5 file, or None for the old format; what goes wrong on the way is an `InputError`."""
-    try:
-        import h5py
-        from scipy.io.matlab import MatReadError
-    except ImportError as error:
-        raise InputError("reading .mat files needs h5py and scipy: pip install 'lwisp[train]'") from error
-    try:
-        if h5py.is_hdf5(path):
-            with h5py.File(path) as file:
-                yield file
-        else:
-            yield None
-    except KeyError as error:
-        raise InputError(f"{path}: expected an array named {key} in this MATLAB file") from error
-    except (*DAMAGED, MatReadError, zlib.error, NotImplementedError) as error:
-        raise InputError(f"{path}: cannot be read as a MATLAB file: {one_line(error)}") from error
 
 
 def remember(path: Path, read: Callable[[Path], NDArray[Any]], cache: Path | None) -> NDArray[Any]:

@@ -15,14 +15,26 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from lwisp.data import dead_leaves, degradation, folders, unprocess
-from lwisp.data.datasets import AS_SENSED, MAI21, SIDD, SUFFIXES, LoL, Pairs, Pictures, PolyU, Zurich, read_picture, to_float
+from lwisp.data.datasets import (
+    AS_SENSED,
+    MAI21,
+    SIDD,
+    SUFFIXES,
+    LoL,
+    Pairs,
+    Pictures,
+    PolyU,
+    Zurich,
+    read_picture,
+    to_float,
+)
+from lwisp.data.degradation import Task
+from lwisp.data.simulation import Simulation
 from lwisp.errors import InputError
 from lwisp.files.pictures import check_picture, read_rgb
 from lwisp.files.writing import is_regular
 from lwisp.imaging import color, mosaic
 from lwisp.model import Takes
-from lwisp.data.degradation import Task
-from lwisp.data.simulation import Simulation
 from lwisp.weights import InputConvention, Photo
 
 Kind = Literal[

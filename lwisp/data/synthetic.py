@@ -21,7 +21,6 @@ from torch.nn import functional
 
 from lwisp.data import unprocess
 from lwisp.data.photos import find_photos
-from lwisp.data.datasets import DND, SIDD
 from lwisp.errors import InputError
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RawImage, write_dng
@@ -159,60 +158,6 @@ def write_lol(folder: Path, splits: dict[str, list[Tensor]], seed: int = 0) -> N
             _write_picture(folder / split / "high" / f"{index}.png", _to_array(picture))
 
 
-def write_sidd(folder: Path, whole: list[Tensor], seed: int = 0) -> None:
-    """SIDD Medium's layout, sRGB and RAW, each picture a scene; phones in turn."""
-    generator = torch.Generator().manual_seed(seed)
-    _begin(folder)
-    phones = list(SIDD.PATTERNS)
-    for index, picture in enumerate(whole, 1):
-        phone = phones[index % len(phones)]
-        scene = folder / "Data" / f"{index:04d}_{index:03d}_{phone}_00800_00350_3200_N"
-        make_folder(scene)
-        rgb = picture / 255
-        noisy = (rgb + 0.05 * torch.randn(rgb.shape, generator=generator)).clamp(0, 1)
-        for word, values in (("GT", rgb), ("NOISY", noisy)):
-            _write_picture(scene / f"{index:04d}_{word}_SRGB_010.PNG", _to_array((values * 255).round().byte()))
-            top, left = mosaic.cfa_offset(SIDD.PATTERNS[phone])
-            shifted = torch.roll(mosaic.unpack(unprocess.take_mosaic(values[None]))[0], (top, left), (0, 1))
-            _write_hdf5(scene / f"{index:04d}_{word}_RAW_010.MAT", {"x": shifted.numpy()})
-
-
-def write_dnd(folder: Path, count: int = 50, boxes: int = 20, side: int = 16, seed: int = 0) -> None:
-    """DND's layout, images of noise: sRGB and RAW, `info.mat` with boxes of `side` px and the three Bayer patterns.
-
-    The RAW of an image is its sRGB, each photosite the color that it sees.
-    """
-    import h5py
-
-    generator = torch.Generator().manual_seed(seed)
-    _begin(folder)
-    patterns = [np.array(pattern).reshape(2, 2) for pattern in DND.PATTERNS]
-    rows, columns = np.indices((2 * side, 3 * side))
-    for kind in ("images_raw", "images_srgb"):
-        make_folder(folder / kind)
-    for index in range(count):
-        rgb = torch.rand(2 * side, 3 * side, 3, generator=generator).numpy()
-        raw = rgb[rows, columns, patterns[index % 3][rows % 2, columns % 2] - 1]
-        _write_hdf5(folder / "images_raw" / f"{index + 1:04d}.mat", {"Inoisy": raw})
-        _write_hdf5(folder / "images_srgb" / f"{index + 1:04d}.mat", {"InoisySRGB": rgb})
-
-    def write(file: Any) -> None:
-        with h5py.File(file, "w") as content:
-            info = content.create_group("info")
-            lists: dict[str, list[Any]] = {"boundingboxes": [], "camera": []}
-            for index in range(count):
-                corners = np.array([[1 + box % 2 * 2, 1 + box % 3 * 4] for box in range(boxes)])
-                square = np.concatenate([corners, corners + side - 1], 1).astype(np.float64)
-                lists["boundingboxes"].append(content.create_dataset(f"#refs#/box{index}", data=square.T).ref)
-                camera = content.create_group(f"#refs#/camera{index}")
-                camera["pattern"] = patterns[index % 3].astype(np.float64).T  # MATLAB's order of axes, as of the boxes
-                lists["camera"].append(camera.ref)
-            for name, references in lists.items():
-                info.create_dataset(name, data=np.array([references], dtype=h5py.ref_dtype))
-
-    write_whole(folder / "info.mat", write)
-
-
 def write_dngs(folder: Path, photos: Sequence[Path]) -> None:
     """Plain DNGs of photographs, in a folder for each of `NOISE_LEVELS`, and in `truth` what they show: `NAME.png`.
 
@@ -313,17 +258,6 @@ def _write_picture(path: Path, values: NDArray[Any]) -> None:
     options: dict[str, Any] = {"quality": 95, "subsampling": 0} if path.suffix == ".jpg" else {"compress_level": 1}
     form = "JPEG" if path.suffix == ".jpg" else "PNG"
     write_whole(path, lambda file: Image.fromarray(values).save(file, form, **options))
-
-
-def _write_hdf5(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    import h5py
-
-    def write(file: Any) -> None:
-        with h5py.File(file, "w") as content:
-            for name, values in arrays.items():
-                content[name] = values.T  # MATLAB's order of axes
-
-    write_whole(path, write)
 
 
 def _to_mosaic(packed: Tensor) -> NDArray[np.uint16]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from lwisp.imaging import color
 from lwisp.data.simulation import CameraModel, NoiseModel, RecoloringModel, Simulation
+from lwisp.imaging import color
 
 XYZ2CAM = (
     torch.tensor(

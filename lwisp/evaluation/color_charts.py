@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lwisp.engines.exported import need
 from lwisp.errors import InputError, one_line
 from lwisp.files.writing import quiet
-from lwisp.imaging import color
+from lwisp.imaging import color, metrics
 
 PATCHES = 24
 NEUTRALS = slice(18, 24)  # white to black
@@ -94,7 +94,7 @@ def judge(patches: NDArray[np.float64]) -> tuple[float, float]:
 
         exposure = minimize_scalar(miss, bounds=(-5, 5), method="bounded").x
         pair = (torch.from_numpy(lab).T[..., None] for lab in (to_lab(linear * 2**exposure), truth))
-        return float(color.delta_e_2000(*pair).mean())
+        return float(metrics.delta_e_2000(*pair).mean())
 
     true_grays = (xyz @ np.linalg.inv(to_xyz).T)[GRAYS].mean(0)
     return error(patches), error(patches * true_grays / patches[GRAYS].mean(0))

@@ -1,7 +1,7 @@
 """lwisp beside the tools that a photographer would pick instead: the same RAW, one page, scores where a truth exists.
 
 Every tool's picture is laid onto the truth, or onto lwisp's picture, by a shift of whole pixels (tools cut off a few at
-the border). Nothing is scored beyond that but what `metrics.fit_look` says it takes away.
+the border). Nothing is scored beyond that but what `matching.fit_look` says it takes away.
 """
 
 import math
@@ -39,9 +39,9 @@ from lwisp.files.writing import (
     write_text,
     write_whole,
 )
-from lwisp.imaging import metrics
+from lwisp.imaging import matching, metrics
+from lwisp.imaging.alignment import REACH, Picture, Shift, find_shift, shift_image
 from lwisp.imaging.pixels import orient
-from lwisp.imaging.registration import REACH, Picture, Shift, find_shift, lay
 from lwisp.imaging.scores import interval
 from lwisp.weights import Weights
 
@@ -70,7 +70,7 @@ class Row:
     ssim: float = math.nan
     delta_e: float = math.nan
     psnr_fitted: float = math.nan
-    """After `metrics.fit_look`, as are the next two."""
+    """After `matching.fit_look`, as are the next two."""
     ssim_fitted: float = math.nan
     delta_e_fitted: float = math.nan
     chart: float = math.nan
@@ -252,14 +252,14 @@ def _lay_on(path: Path, frame: _Frame) -> tuple[Picture, Picture]:
         raise InputError(f"{frame.reference}: expected {2 * BORDER + metrics.WINDOW} px a side at least to score")
     if frame.has_truth and not _covers(picture, reference, shift):
         raise InputError(f"{frame.source}: a picture that lies {shift} px off leaves part of the truth uncovered")
-    return lay(picture, shift, reference.shape[:2]), reference
+    return shift_image(picture, shift, reference.shape[:2]), reference
 
 
 def _score(picture: Picture, reference: Picture, frame: _Frame) -> dict[str, float]:
     scores: dict[str, float] = {}
     if frame.has_truth:
         rgb, truth = (to_tensor(rgb[BORDER:-BORDER, BORDER:-BORDER]) for rgb in (picture, reference))
-        scores |= _three(rgb, truth, "") | _three(metrics.fit_look(rgb, truth), truth, "_fitted")
+        scores |= _three(rgb, truth, "") | _three(matching.fit_look(rgb, truth), truth, "_fitted")
     if frame.chart is not None:
         orientation = read_orientation(frame.source)
         stored = orient(picture, INVERSE_ORIENTATION.get(orientation, orientation))
@@ -311,7 +311,9 @@ class _Wall:
         for name, (top, left) in self.places.items():
             around = tuple(slice(max(0, side - CROP // 2), side + CROP + CROP // 2) for side in (top, left))
             near = find_shift(picture[around], reference[around], LOCAL_REACH)  # a camera's JPEG is scaled, too
-            panels.append(Panel(lay(picture, near, reference.shape[:2])[top : top + CROP, left : left + CROP], name))
+            panels.append(
+                Panel(shift_image(picture, near, reference.shape[:2])[top : top + CROP, left : left + CROP], name)
+            )
         self.columns.append(panels)
 
     @property

@@ -12,6 +12,7 @@ from lwisp.data import folders as formats
 from lwisp.data.datasets import SIDD, SUFFIXES, LoL, Pairs, Pictures, Zurich, read_same_size, to_tensor
 from lwisp.data.degradation import Task
 from lwisp.data.photos import Case, find_photos, pair_cases, photo_cases, task_cases
+from lwisp.restoration import PASSES
 from lwisp.weights import Weights, check_takes
 
 
@@ -151,3 +152,10 @@ PROTOCOLS = {
     "pairs": Protocol("all pairs of the folders `input` and `target`, results rounded to 8 bits.", _pairs),
 }
 """By id."""
+
+
+def passes_of(weights: Weights, passes: int | None) -> int:
+    """The passes of test-time augmentation that weights are scored with: those asked for, else what the verb takes."""
+    if passes is None:
+        return PASSES if weights.card.architecture.takes == "rgb" else 1
+    return passes

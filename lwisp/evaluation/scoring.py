@@ -24,19 +24,19 @@ from torch.nn import functional
 
 from lwisp.data import folders as formats
 from lwisp.data import unprocess
-from lwisp.data.datasets import DND, SIDD, read_picture, to_tensor
+from lwisp.data.datasets import read_picture
 from lwisp.data.photos import Case
 from lwisp.engines.engine import Precision, run
 from lwisp.engines.exported import need
 from lwisp.errors import InputError
 from lwisp.evaluation.classical import RIVALS
-from lwisp.evaluation.protocols import PROTOCOLS, Protocol
+from lwisp.evaluation.protocols import PROTOCOLS, Protocol, passes_of
+from lwisp.evaluation.submissions import SUBMISSIONS
 from lwisp.files.pictures import SUFFIX_FORMATS
-from lwisp.files.writing import check_output, check_outputs, make_folder, quiet, write_csv, write_text, write_whole
-from lwisp.imaging import color, metrics, mosaic
+from lwisp.files.writing import check_outputs, make_folder, quiet, write_csv, write_text, write_whole
+from lwisp.imaging import color, matching, mosaic
 from lwisp.imaging.pixels import to_integer
 from lwisp.imaging.scores import DECIMALS, TITLES, interval, score
-from lwisp.restoration import PASSES
 from lwisp.weights import Weights, check_takes, load
 
 MIN_SIDE = 162  # px; MS-SSIM needs 161, a mosaic even sides
@@ -139,7 +139,7 @@ def evaluate(
         if other is not None and weights.card.architecture.takes is not None:
             check_takes(other.card, weights.card.architecture.takes)
     menon = _menon() if plan.classical else None
-    passes = _passes(weights, passes)
+    passes = passes_of(weights, passes)
     rows, shown = [], []
     console = Console(stderr=True)
     for whole in track(plan.cases(folders, weights), "evaluating", transient=True, console=console):
@@ -180,72 +180,6 @@ def evaluate(
         " ".join(["lwisp", *sys.argv[1:]]),
         tuple(rows),
     )
-
-
-def submit(
-    weights: Weights,
-    root: Path,
-    protocol: str,
-    output: Path,
-    precision: Precision = "auto",
-    overwrite: bool = False,
-    passes: int | None = None,
-) -> None:
-    """Denoise what only a server can score and write results in the server's form; progress on stderr.
-
-    "sidd/benchmark" writes the table `SubmitSrgb.csv` to the folder `output`, "dnd" 50 files `NNNN.mat`. Raises
-    `InputError`.
-    """
-    if protocol not in SUBMISSIONS:
-        raise InputError(f"unknown protocol {protocol!r}; expected one of {', '.join(SUBMISSIONS)}")
-    check_takes(weights.card, "rgb")
-    passes = _passes(weights, passes)
-
-    def denoise(planes: Tensor) -> Tensor:
-        return run(weights.network, planes, precision, "torch", passes=passes)
-
-    SUBMISSIONS[protocol](denoise, root, output, overwrite)
-
-
-def _submit_sidd(denoise: Callable[[Tensor], Tensor], root: Path, output: Path, overwrite: bool) -> None:
-    target = output / "SubmitSrgb.csv"
-    make_folder(output)
-    check_output(target, overwrite, _is_submission)
-    noisy = SIDD.blocks(root / "BenchmarkNoisyBlocksSrgb.mat")
-    results = np.empty_like(noisy)
-    for place in track(list(np.ndindex(*SIDD.BLOCKS[:2])), "denoising", transient=True, console=Console(stderr=True)):
-        results[place] = to_integer(denoise(to_tensor(noisy[place])).permute(1, 2, 0).numpy(), 8)
-    SIDD.write_submission(target, results, overwrite)
-
-
-def _submit_dnd(denoise: Callable[[Tensor], Tensor], root: Path, output: Path, overwrite: bool) -> None:
-    dataset = DND(root)
-    make_folder(output)
-    for image in range(dataset.COUNT):
-        check_output(dataset.result_file(output, image), overwrite, is_result)  # DND's own files have these names
-    for image in track(range(dataset.COUNT), "denoising", transient=True, console=Console(stderr=True)):
-        dataset.write_results(output, image, [denoise(crop.clamp(0, 1)) for crop in dataset.crops(image)])
-
-
-def _is_submission(path: Path) -> bool:
-    """Whether this is a table as `SIDD.write_submission` writes it."""
-    try:
-        with path.open("rb") as file:
-            return file.read(9) == b"ID,BLOCK\n"
-    except OSError:
-        return False
-
-
-def is_result(path: Path) -> bool:
-    """Whether this is a file as `DND.write_results` writes it."""
-    try:
-        return formats.mat_shape(path, "Idenoised") is not None
-    except InputError:
-        return False
-
-
-SUBMISSIONS = {"sidd/benchmark": _submit_sidd, "dnd": _submit_dnd}
-"""What is denoised for a server, by id of the protocol."""
 
 
 def classical(raw: unprocess.Capture, demosaic: Callable[..., Any]) -> Tensor:
@@ -328,12 +262,6 @@ def scale_to(rgb: Tensor, truth: Tensor) -> Tensor:
     return (rgb * gain).clamp(0, 1)
 
 
-def _passes(weights: Weights, passes: int | None) -> int:
-    if passes is None:
-        return PASSES if weights.card.architecture.takes == "rgb" else 1
-    return passes
-
-
 def _rounded(rgb: Tensor) -> Tensor:
     return torch.from_numpy(to_integer(rgb.numpy(), 8)) / 255
 
@@ -371,7 +299,7 @@ def _see(packed: Tensor, truth: Tensor) -> Tensor:
     """Packed planes (4, h, w) as a coarse picture (3, 2h, 2w) in the truth's colors: what optical flow can follow."""
     red, green_r, green_b, blue = color.srgb_encode(packed.clamp(0, 1))
     cells = torch.stack([red, (green_r + green_b) / 2, blue])
-    return metrics.fit_colors(functional.interpolate(cells[None], scale_factor=2, mode="bilinear")[0], truth)
+    return matching.fit_colors(functional.interpolate(cells[None], scale_factor=2, mode="bilinear")[0], truth)
 
 
 def _read_other(folder: Path, case: Case) -> Tensor:

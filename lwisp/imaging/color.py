@@ -224,36 +224,5 @@ def srgb_to_lab(rgb: Tensor) -> Tensor:
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -3)
 
 
-def delta_e_2000(first: Tensor, second: Tensor) -> Tensor:
-    """CIE dE2000 between two L*a*b* pictures (..., 3, H, W) -> (..., H, W); ISO/CIE 11664-6, weights 1."""
-    (l1, a1, b1), (l2, a2, b2) = first.unbind(-3), second.unbind(-3)
-    chroma7 = ((torch.hypot(a1, b1) + torch.hypot(a2, b2)) / 2) ** 7
-    stretch = 1.5 - 0.5 * (chroma7 / (chroma7 + 25.0**7)).sqrt()
-    a1, a2 = a1 * stretch, a2 * stretch
-    c1, c2 = torch.hypot(a1, b1), torch.hypot(a2, b2)
-    h1, h2 = torch.atan2(b1, a1), torch.atan2(b2, a2)
-    gray = (c1 * c2) == 0
-    dh = torch.remainder(h2 - h1 + math.pi, 2 * math.pi) - math.pi
-    dh = torch.where(gray, 0.0, dh)
-    h1, h2 = torch.remainder(h1, 2 * math.pi), torch.remainder(h2, 2 * math.pi)
-    mean_h = (h1 + h2) / 2 + torch.where((h1 - h2).abs() > math.pi, math.pi, 0.0)
-    mean_h = torch.where(gray, h1 + h2, mean_h)
-    mean_l, mean_c = (l1 + l2) / 2, (c1 + c2) / 2
-    t = (
-        1
-        - 0.17 * torch.cos(mean_h - math.radians(30))
-        + 0.24 * torch.cos(2 * mean_h)
-        + 0.32 * torch.cos(3 * mean_h + math.radians(6))
-        - 0.20 * torch.cos(4 * mean_h - math.radians(63))
-    )
-    s_l = 1 + 0.015 * (mean_l - 50) ** 2 / (20 + (mean_l - 50) ** 2).sqrt()
-    s_c, s_h = 1 + 0.045 * mean_c, 1 + 0.015 * mean_c * t
-    bell = torch.exp(-(((torch.rad2deg(torch.remainder(mean_h, 2 * math.pi)) - 275) / 25) ** 2))
-    rotation = -2 * (mean_c**7 / (mean_c**7 + 25.0**7)).sqrt() * torch.sin(math.radians(60) * bell)
-    dl, dc = (l2 - l1) / s_l, (c2 - c1) / s_c
-    dh = 2 * (c1 * c2).sqrt() * torch.sin(dh / 2) / s_h
-    return (dl**2 + dc**2 + dh**2 + rotation * dc * dh).clamp(min=0).sqrt()
-
-
 def _ramp(x: Tensor, low: float, high: float) -> Tensor:
     return ((x - low) / (high - low)).clamp(0, 1)

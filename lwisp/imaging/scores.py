@@ -5,7 +5,7 @@ import math
 import numpy as np
 from torch import Tensor
 
-from lwisp.imaging import metrics
+from lwisp.imaging import matching, metrics
 from lwisp.imaging.lpips import lpips
 
 RESAMPLES, CONFIDENCE = 2000, 0.95
@@ -24,7 +24,7 @@ def score(rgb: Tensor, truth: Tensor) -> dict[str, float]:
     """Every score of one picture (3, H, W) in [0, 1] against the truth."""
     return {
         "psnr": metrics.psnr(rgb, truth),
-        "psnr_fitted": metrics.psnr(metrics.fit_colors(rgb, truth), truth),
+        "psnr_fitted": metrics.psnr(matching.fit_colors(rgb, truth), truth),
         "ssim": metrics.ssim(rgb, truth),
         "ms_ssim": metrics.ms_ssim(rgb, truth),
         "lpips": lpips(rgb, truth),

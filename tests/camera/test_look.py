@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lwisp.camera import look
 from lwisp.camera.look import Samples
-from lwisp.imaging import color, metrics
+from lwisp.imaging import color, matching, metrics
 from lwisp.model import Look
 
 
@@ -32,7 +32,7 @@ def test_a_look_that_no_curves_and_matrix_have_is_learned(monkeypatch: pytest.Mo
     monkeypatch.setattr(look, "STEPS", 250)
     seen, other = samples(0), samples(1)
     fitted = look.fit([seen])
-    simple = metrics.find_look(seen.rgb[:, None], seen.target[:, None])(other.rgb[:, None])
+    simple = matching.find_look(seen.rgb[:, None], seen.target[:, None])(other.rgb[:, None])
     assert fitted.error(other) < 1.5 < metrics.delta_e(simple, other.target[:, None])
     again = look.fit([seen])
     assert torch.equal(fitted(other), again(other))

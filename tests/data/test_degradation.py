@@ -7,9 +7,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from lwisp.data import degradation, synthetic, unprocess
-from lwisp.imaging import color
 from lwisp.data.degradation import Task
 from lwisp.data.simulation import DegradationModel, LowLightModel, Simulation
+from lwisp.imaging import color
 
 TASKS = get_args(Task)
 WHOLE = torch.ones(1, 2)  # of smoothing: nothing

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import lwisp
-from lwisp.data.photos import Crops, Data, Photos, cut, find_photos, open_data
 from lwisp.data.datasets import AS_SENSED, Pairs
-from lwisp.model import Takes
+from lwisp.data.photos import Crops, Data, Photos, cut, find_photos, open_data
 from lwisp.data.simulation import DeadLeavesModel, Simulation
+from lwisp.model import Takes
 from lwisp.weights import InputConvention
 from tests.conftest import WriteDng, refusal
 

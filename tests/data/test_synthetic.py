@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -14,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 import lwisp
+from lwisp.camera.pairs import align, find_pairs
 from lwisp.data import synthetic
-from lwisp.data.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Zurich
+from lwisp.data.datasets import AS_SENSED, MAI21, LoL, Zurich
 from lwisp.files import writing as files_module
 from lwisp.files.raw import NOISE_PROFILE, read_raw
-from lwisp.camera.pairs import align, find_pairs
 
 PICTURE = synthetic.pictures(1, 0, 460, 920)[0]  # holds two squares of 448
 
@@ -81,39 +80,6 @@ def test_a_synthetic_lol_opens_as_lol(tmp_path: Path) -> None:
         low, high = pairs.read(1)
         assert torch.equal(high, small[1] / 255)
         assert float(low.mean()) < 0.5 * float(high.mean())
-
-
-def test_a_synthetic_sidd_opens_as_sidd_and_raw_lies_on_srgb(tmp_path: Path) -> None:
-    small = synthetic.pictures(6, 0, 16, 24)
-    synthetic.write_sidd(tmp_path, small)
-    raw, srgb = SIDD(tmp_path, "planes"), SIDD(tmp_path, "rgb")
-    assert len(raw.names) == len(srgb.names) == 5  # one scene is held out
-    assert set(raw.phones) == set(SIDD.PATTERNS)
-    for index in range(5):
-        noisy, clean = raw.read(index)
-        shown = small[index].numpy() / 255
-        height, width = clean.shape[1:]
-        assert torch.equal(srgb.read(index)[1], small[index])
-        for row, column, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
-            expected = shown[channel, row:height:2, column:width:2]
-            assert np.allclose(clean[0, row::2, column::2], expected, atol=1e-6)
-        assert float((noisy - clean).std()) == pytest.approx(0.05, rel=0.3)
-
-
-def test_a_synthetic_dnd_opens_as_dnd(tmp_path: Path) -> None:
-    synthetic.write_dnd(tmp_path, side=8)
-    for takes, channels in (("raw", 1), ("rgb", 3)):
-        dataset = DND(tmp_path, "raw" if takes == "raw" else "rgb")
-        crops = dataset.crops(49)
-        assert [tuple(crop.shape) for crop in crops] == [(channels, 8, 8)] * 20
-    with h5py.File(tmp_path / "images_srgb" / "0050.mat") as file:
-        first = np.array(file["InoisySRGB"]).T[:8, :8]
-    assert np.array_equal(crops[0].numpy(), first.transpose(2, 0, 1))
-    with h5py.File(tmp_path / "info.mat") as file:  # MATLAB's GRBG lies there with its axes turned round
-        assert file[file["info/camera"][0, 1]]["pattern"][()].tolist() == [[2, 3], [1, 2]]
-    raw, shown = DND(tmp_path, "raw").crops(1)[0][0], DND(tmp_path).crops(1)[0].flip(-1)
-    for row, column, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
-        assert torch.equal(raw[row::2, column::2], shown[channel, row::2, column::2])
 
 
 def test_the_same_pictures_give_the_same_files(tmp_path: Path) -> None:

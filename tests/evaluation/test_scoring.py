@@ -13,13 +13,15 @@ from scipy.stats import bootstrap
 
 import lwisp
 from lwisp.data import synthetic
-from lwisp.data.datasets import AS_SENSED, DND, SIDD
-from lwisp.evaluation import scoring
+from lwisp.data.datasets import AS_SENSED, SIDD
+from lwisp.evaluation import scoring, submissions
+from lwisp.evaluation.submissions import DND
 from lwisp.imaging import metrics
 from lwisp.imaging.pixels import to_integer
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.restoration import retouch
 from lwisp.weights import Card, InputConvention, Weights
+from tests.samples import write_dnd
 
 
 @pytest.fixture
@@ -182,36 +184,36 @@ def test_results_for_sidds_server_are_the_denoised_blocks(
     monkeypatch.setattr(SIDD, "BLOCKS", (1, 2, 40, 40))
     blocks = np.random.default_rng(0).integers(0, 256, (1, 2, 40, 40, 3), dtype=np.uint8)
     savemat(tmp_path / "BenchmarkNoisyBlocksSrgb.mat", {"BenchmarkNoisyBlocksSrgb": blocks})
-    scoring.submit(denoiser, tmp_path, "sidd/benchmark", tmp_path / "out", "fp32")
+    submissions.submit(denoiser, tmp_path, "sidd/benchmark", tmp_path / "out", "fp32")
     with (tmp_path / "out" / "SubmitSrgb.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["ID"] for row in rows] == ["0", "1"]
     found = np.frombuffer(base64.b64decode(rows[1]["BLOCK"]), np.uint8).reshape(40, 40, 3)
     assert np.array_equal(found, to_integer(retouch(denoiser, blocks[0, 1], "fp32", "torch"), 8))
     with pytest.raises(lwisp.InputError, match="exists already"):
-        scoring.submit(denoiser, tmp_path, "sidd/benchmark", tmp_path / "out", "fp32")
-    scoring.submit(denoiser, tmp_path, "sidd/benchmark", tmp_path / "out", "fp32", overwrite=True)
+        submissions.submit(denoiser, tmp_path, "sidd/benchmark", tmp_path / "out", "fp32")
+    submissions.submit(denoiser, tmp_path, "sidd/benchmark", tmp_path / "out", "fp32", overwrite=True)
     (tmp_path / "out" / "SubmitSrgb.csv").write_text("a table of another kind")
     with pytest.raises(lwisp.InputError, match="was not written by lwisp"):
-        scoring.submit(denoiser, tmp_path, "sidd/benchmark", tmp_path / "out", "fp32", overwrite=True)
+        submissions.submit(denoiser, tmp_path, "sidd/benchmark", tmp_path / "out", "fp32", overwrite=True)
 
 
 def test_results_for_dnds_server_are_the_denoised_crops(
     denoiser: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(DND, "COUNT", 2)
-    synthetic.write_dnd(tmp_path, count=2)
-    scoring.submit(denoiser, tmp_path, "dnd", tmp_path / "out", "fp32", passes=1)
+    write_dnd(tmp_path, count=2)
+    submissions.submit(denoiser, tmp_path, "dnd", tmp_path / "out", "fp32", passes=1)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0001.mat", "0002.mat"]
     with torch.inference_mode():
         expected = denoiser.network(DND(tmp_path).crops(1)[4][None])[0].permute(1, 2, 0).numpy()
     assert np.allclose(loadmat(tmp_path / "out" / "0002.mat")["Idenoised"][0, 4], expected, atol=1e-5)
     with pytest.raises(lwisp.InputError, match="exists already"):
-        scoring.submit(denoiser, tmp_path, "dnd", tmp_path / "out", "fp32")
-    assert scoring.is_result(tmp_path / "out" / "0001.mat")
+        submissions.submit(denoiser, tmp_path, "dnd", tmp_path / "out", "fp32")
+    assert submissions.is_result(tmp_path / "out" / "0001.mat")
     noisy = (tmp_path / "images_srgb" / "0001.mat").read_bytes()
     with pytest.raises(lwisp.InputError, match="was not written by lwisp"):  # the dataset itself
-        scoring.submit(denoiser, tmp_path, "dnd", tmp_path / "images_srgb", "fp32", overwrite=True)
+        submissions.submit(denoiser, tmp_path, "dnd", tmp_path / "images_srgb", "fp32", overwrite=True)
     assert (tmp_path / "images_srgb" / "0001.mat").read_bytes() == noisy
 
 
@@ -221,9 +223,9 @@ def test_what_does_not_fit_is_refused(toy: Weights, denoiser: Weights, photos: P
     with pytest.raises(lwisp.InputError, match="expected a network from RAW to RGB"):
         scoring.evaluate(denoiser, [photos])
     with pytest.raises(lwisp.InputError, match="expected a network from RGB to RGB"):
-        scoring.submit(toy, photos, "dnd", photos / "out")
+        submissions.submit(toy, photos, "dnd", photos / "out")
     with pytest.raises(lwisp.InputError, match="expected one of sidd/benchmark, dnd"):
-        scoring.submit(denoiser, photos, "photos/val", photos / "out")
+        submissions.submit(denoiser, photos, "photos/val", photos / "out")
     with Image.open(photos / "1.png") as picture:
         picture.crop((0, 0, 190, 160)).save(photos / "1.png")
     with pytest.raises(lwisp.InputError, match=r"1\.png: 160x190 px, expected 162 px a side"):

@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.registration import phase_cross_correlation
 
+from lwisp.data import synthetic
 from lwisp.files.raw import read_raw
-from lwisp.imaging import alignment
-from lwisp.imaging.alignment import Placement, Plane, view, whole
+from lwisp.imaging.agreement import compare_tiles
+from lwisp.imaging.alignment import Picture, find_placement, find_shift, shift_image
 from lwisp.imaging.pixels import orient, unorient
+from lwisp.imaging.placement import Box, Placement, Plane, view, whole
+from lwisp.imaging.refinement import refine
 from tests.conftest import SAMPLE
 
 
@@ -22,7 +26,7 @@ def mural() -> Plane:
     return coded
 
 
-def take(plane: Plane, box: alignment.Box, size: tuple[int, int], warp: float = 0.0) -> Plane:
+def take(plane: Plane, box: Box, size: tuple[int, int], warp: float = 0.0) -> Plane:
     """What a box shows in `size`, by cubic splines of a blurred plane, with a hard look; `warp` bends it radially."""
     v, u = ((np.arange(side) + 0.5) / side for side in size)
     radius = (2 * v[:, None] - 1) ** 2 + (2 * u - 1) ** 2
@@ -35,11 +39,11 @@ def take(plane: Plane, box: alignment.Box, size: tuple[int, int], warp: float = 
 
 
 def find(picture: Plane, reference: Plane) -> Placement | None:
-    found = alignment.find_placement(picture, reference)
-    return found and alignment.refine(orient(picture, found.orientation), reference, found)
+    found = find_placement(picture, reference)
+    return found and refine(orient(picture, found.orientation), reference, found)
 
 
-def corners(box: alignment.Box) -> NDArray[np.float64]:
+def corners(box: Box) -> NDArray[np.float64]:
     return np.array([box[0], box[1], box[0] + box[2], box[1] + box[3]])
 
 
@@ -71,7 +75,7 @@ def test_a_picture_is_found_however_it_is_turned(mural: Plane, orientation: int)
         ((-3.0, 5.0, 721.0, 961.3), (720, 960)),
     ],
 )
-def test_scale_and_crop_are_found(mural: Plane, box: alignment.Box, size: tuple[int, int]) -> None:
+def test_scale_and_crop_are_found(mural: Plane, box: Box, size: tuple[int, int]) -> None:
     found = find(take(mural, box, size), mural)
     assert found is not None
     assert found.orientation == 1
@@ -96,14 +100,14 @@ def test_what_a_lens_bends_is_found_as_a_field_of_shifts(mural: Plane) -> None:
 def test_tiles_tell_what_is_the_same_and_what_was_painted_over(mural: Plane) -> None:
     shown = take(mural, (0.0, 0.0, 720.0, 960.0), (720, 960))
     place = Placement(1, whole(mural), np.zeros((2, 3)))
-    seen = alignment.agreement(shown, mural, place)
+    seen = compare_tiles(shown, mural, place)
     judged = seen.detail > 0.2
     assert judged.sum() > 50
     assert float((seen.match[judged] > 0.9).mean()) > 0.95
     assert float((seen.changed > 0).mean()) < 0.05
     painted = shown.copy()
     painted[200:260, 300:420] = np.tile([[0.1] * 12 + [0.9] * 12], (60, 5))
-    changed = alignment.agreement(painted, mural, place).changed > seen.changed
+    changed = compare_tiles(painted, mural, place).changed > seen.changed
     rows, columns = (
         np.digitize(edges, bins) - 1 for edges, bins in (([0.3, 0.35], seen.rows), ([0.35, 0.4], seen.columns))
     )
@@ -117,6 +121,32 @@ def test_another_picture_agrees_nowhere(mural: Plane) -> None:
     reference = np.ascontiguousarray(mural[:, 480:])
     found = find(other, reference)
     if found is not None:
-        seen = alignment.agreement(orient(other, found.orientation), reference, found)
+        seen = compare_tiles(orient(other, found.orientation), reference, found)
         judged = seen.detail > 0.2
         assert float((seen.match[judged] > 0.6).mean()) < 0.2
+
+
+def scene() -> Picture:
+    return synthetic.pictures(1, 0, 260, 300)[0].permute(1, 2, 0).numpy()
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (4, 4), (-3, 8), (20, -31)])
+@pytest.mark.parametrize("noise", [0, 40])
+def test_the_shift_of_a_picture_is_found_to_the_pixel(shift: tuple[int, int], noise: int) -> None:
+    whole = scene()
+    picture = whole[40 + shift[0] : 220 + shift[0], 40 + shift[1] : 250 + shift[1]]
+    noisy = (picture / 255) ** 0.7 * 255 + noise * np.random.default_rng(0).normal(size=picture.shape)
+    reference = whole[40:220, 40:250]
+    assert find_shift(noisy.clip(0, 255).astype(np.uint8), reference) == (-shift[0], -shift[1])
+    by_skimage, _, _ = phase_cross_correlation(picture.mean(-1), reference.mean(-1))
+    assert tuple(by_skimage) == (-shift[0], -shift[1])
+
+
+def test_a_picture_that_lacks_its_border_is_laid_where_it_belongs() -> None:
+    reference = scene()
+    cropped = reference[4:-4, 6:-2]
+    shift = find_shift(cropped, reference)
+    assert shift == (-4, -6)
+    laid = shift_image(cropped, shift, reference.shape[:2])
+    assert laid.shape == reference.shape
+    assert np.array_equal(laid[4:-4, 6:-2], cropped)

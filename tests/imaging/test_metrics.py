@@ -4,7 +4,6 @@ import colour
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import isotonic_regression
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from lwisp.imaging import metrics
@@ -83,43 +82,10 @@ def test_fewer_scales_take_the_first_weights_scaled_to_one() -> None:
         metrics.multiscale_ssim(rgb, target, 6)
 
 
-def test_the_color_fit_is_numpys_least_squares() -> None:
-    generator = torch.Generator().manual_seed(4)
-    target = torch.rand(3, 24, 32, generator=generator) * 0.5 + 0.25
-    matrix = torch.tensor([[0.8, 0.1, 0.0], [0.05, 0.7, 0.1], [0.0, 0.2, 0.9]])
-    rgb = (matrix @ target.flatten(1) + 0.05).reshape(3, 24, 32)
-    assert metrics.psnr(metrics.fit_colors(rgb, target), target) > 100  # undone exactly
-    noisy = (rgb + 0.03 * torch.randn(rgb.shape, generator=generator)).clamp(0, 1)
-    columns = np.concatenate([noisy.flatten(1).numpy(), np.ones((1, 768))]).T.astype(np.float64)
-    solution = np.linalg.lstsq(columns, target.flatten(1).numpy().T.astype(np.float64), rcond=None)[0]
-    expected = torch.from_numpy((columns @ solution).T.reshape(3, 24, 32)).clamp(0, 1)
-    assert torch.allclose(metrics.fit_colors(noisy, target).double(), expected, atol=1e-5)
-    black = torch.zeros(3, 24, 32)
-    assert bool(metrics.fit_colors(black, target).isfinite().all())  # nothing to fit with but the constant
-
-
-def test_isotonic_regression_is_scipys() -> None:
-    rng = np.random.default_rng(0)
-    for count in (1, 2, 40, 256):
-        values, weights = rng.normal(size=count) + np.linspace(0, 2, count), rng.uniform(0.1, 5, count)
-        found = metrics.isotonic(torch.from_numpy(values), torch.from_numpy(weights))
-        assert np.allclose(found, isotonic_regression(values, weights=weights).x, atol=1e-9)
-
-
-def test_a_look_costs_nothing_once_it_is_fitted_but_noise_does(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
-    target = torch.nn.functional.interpolate(pair[1][None], (160, 200), mode="bicubic")[0].clamp(0, 1)
-    mix = torch.tensor([[0.8, 0.15, 0.05], [0.1, 0.75, 0.15], [0.05, 0.2, 0.7]])
-    mixed = (mix @ (target**2.2).flatten(1)).reshape(target.shape)
-    look = torch.stack([0.1 + 0.8 * mixed[0] ** 0.4, mixed[1] ** 0.6, 0.9 * mixed[2] ** 0.5])
-    assert metrics.psnr(look, target) < 20
-    assert metrics.psnr(metrics.fit_colors(look, target), target) < 30
-    assert metrics.psnr(metrics.fit_look(look, target), target) > 38
-    noisy = (look + 0.1 * torch.randn(look.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
-    assert metrics.psnr(metrics.fit_look(noisy, target), target) < 25
-
-
-def test_a_fitted_curve_rises_and_keeps_what_already_fits() -> None:
-    x = torch.arange(256).float() / 255
-    assert torch.allclose(metrics.fit_curve(x, x), x, atol=1e-6)
-    assert torch.allclose(metrics.fit_curve(x, 1 - x), torch.tensor(0.5), atol=1e-6)  # it may not fall
-    assert torch.allclose(metrics.fit_curve(torch.full((4,), 0.3), torch.linspace(0, 1, 4)), torch.tensor(0.5))
+def test_delta_e_2000_is_colour_sciences() -> None:
+    rng = np.random.default_rng(1)
+    first, second = (rng.uniform([0, -90, -90], [100, 90, 90], (4000, 3)) for _ in range(2))
+    second[:1000] = first[:1000] + rng.normal(0, 2, (1000, 3))
+    first[0], second[0], first[1] = (50, 0, 0), (60, 0, 0), (50, 0, 0)  # grays have no hue
+    result = metrics.delta_e_2000(*(torch.from_numpy(lab.T[:, None, :].copy()) for lab in (first, second)))
+    assert np.abs(result[0].numpy() - colour.delta_E(first, second, method="CIE 2000")).max() < 1e-4

@@ -39,6 +39,7 @@ from lwisp.training.loop import Student, Teacher, teacher_of, train, train_stage
 from lwisp.training.recipe import Recipe, learning_rate, read_recipe, read_stages
 from lwisp.weights import load
 from tests.conftest import ROOT, SAMPLE, TOY, refusal
+from tests.samples import write_sidd
 
 RUN = "toy.safetensors.run"
 
@@ -873,7 +874,7 @@ def test_recipes_of_subtasks_train_what_the_verbs_take(name: str, recipe: Recipe
     assert isinstance(plan.architecture, LWISPConfig)
     data = tmp_path / "data"
     if name.startswith("sidd"):
-        synthetic.write_sidd(data, synthetic.pictures(4, 0, 48, 64))
+        write_sidd(data, synthetic.pictures(4, 0, 48, 64))
     elif name == "polyu":
         for split in ("train", "val"):
             (data / split).mkdir(parents=True)

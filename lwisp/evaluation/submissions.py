@@ -1,0 +1,176 @@
+"""Results for the servers of SIDD and DND, which keep the ground truth: denoise, and write the files that they take."""
+
+import base64
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from lwisp.data.datasets import SIDD, Box, to_tensor
+from lwisp.engines.engine import Precision, run
+from lwisp.errors import InputError
+from lwisp.evaluation.protocols import passes_of
+from lwisp.files.matlab import in_matlabs_order, mat_shape, open_hdf5, read_mat
+from lwisp.files.writing import check_output, make_folder, write_text, write_whole
+from lwisp.imaging import mosaic
+from lwisp.imaging.pixels import to_integer
+from lwisp.weights import Weights, check_takes
+
+
+def submit(
+    weights: Weights,
+    root: Path,
+    protocol: str,
+    output: Path,
+    precision: Precision = "auto",
+    overwrite: bool = False,
+    passes: int | None = None,
+) -> None:
+    """Denoise what only a server can score and write results in the server's form; progress on stderr.
+
+    "sidd/benchmark" writes the table `SubmitSrgb.csv` to the folder `output`, "dnd" 50 files `NNNN.mat`. Raises
+    `InputError`.
+    """
+    if protocol not in SUBMISSIONS:
+        raise InputError(f"unknown protocol {protocol!r}; expected one of {', '.join(SUBMISSIONS)}")
+    check_takes(weights.card, "rgb")
+    passes = passes_of(weights, passes)
+
+    def denoise(planes: Tensor) -> Tensor:
+        return run(weights.network, planes, precision, "torch", passes=passes)
+
+    SUBMISSIONS[protocol](denoise, root, output, overwrite)
+
+
+def _submit_sidd(denoise: Callable[[Tensor], Tensor], root: Path, output: Path, overwrite: bool) -> None:
+    target = output / "SubmitSrgb.csv"
+    make_folder(output)
+    check_output(target, overwrite, _is_submission)
+    noisy = SIDD.blocks(root / "BenchmarkNoisyBlocksSrgb.mat")
+    results = np.empty_like(noisy)
+    for place in track(list(np.ndindex(*SIDD.BLOCKS[:2])), "denoising", transient=True, console=Console(stderr=True)):
+        results[place] = to_integer(denoise(to_tensor(noisy[place])).permute(1, 2, 0).numpy(), 8)
+    write_sidd_table(target, results, overwrite)
+
+
+def _submit_dnd(denoise: Callable[[Tensor], Tensor], root: Path, output: Path, overwrite: bool) -> None:
+    dataset = DND(root)
+    make_folder(output)
+    for image in range(dataset.COUNT):
+        check_output(dataset.result_file(output, image), overwrite, is_result)  # DND's own files have these names
+    for image in track(range(dataset.COUNT), "denoising", transient=True, console=Console(stderr=True)):
+        dataset.write_results(output, image, [denoise(crop.clamp(0, 1)) for crop in dataset.crops(image)])
+
+
+def _is_submission(path: Path) -> bool:
+    """Whether this is a table as `write_sidd_table` writes it."""
+    try:
+        with path.open("rb") as file:
+            return file.read(9) == b"ID,BLOCK\n"
+    except OSError:
+        return False
+
+
+def is_result(path: Path) -> bool:
+    """Whether this is a file as `DND.write_results` writes it."""
+    try:
+        return mat_shape(path, "Idenoised") is not None
+    except InputError:
+        return False
+
+
+SUBMISSIONS = {"sidd/benchmark": _submit_sidd, "dnd": _submit_dnd}
+"""What is denoised for a server, by id of the protocol."""
+
+
+def write_sidd_table(path: Path, blocks: NDArray[Any], overwrite: bool = False) -> None:
+    """Denoised blocks, in the benchmark's order and type, as the CSV its server takes: ID, BLOCK (base64)."""
+    flat = blocks.reshape(-1, *blocks.shape[2:])
+    rows = [f"{index},{base64.b64encode(block.tobytes()).decode()}" for index, block in enumerate(flat)]
+    write_text(path, "\n".join(["ID,BLOCK", *rows, ""]), overwrite)
+
+
+class DND:
+    """Darmstadt Noise Dataset: `info.mat`, `images_raw/NNNN.mat` or `images_srgb/NNNN.mat`; 20 boxes of 512x512 each.
+
+    Its truth is on a server only: `crops` gives what to denoise, `write_results` takes it in the server's form.
+    """
+
+    COUNT, BOXES = 50, 20
+    PATTERNS: ClassVar[dict[tuple[int, ...], mosaic.CFA]] = {
+        (1, 2, 2, 3): "RGGB",
+        (2, 1, 3, 2): "GRBG",
+        (2, 3, 1, 2): "GBRG",
+    }
+    """The cameras' patterns as info.mat has them, row by row."""
+
+    def __init__(self, root: Path, takes: Literal["raw", "rgb"] = "rgb") -> None:
+        self.takes = takes
+        folder, self.key = ("images_srgb", "InoisySRGB") if takes == "rgb" else ("images_raw", "Inoisy")
+        self.files = [root / folder / f"{index:04d}.mat" for index in range(1, self.COUNT + 1)]
+        missing = [path for path in self.files if not path.exists()]
+        if missing:
+            raise InputError(f"{missing[0]}: missing, as {len(missing)} of {self.COUNT} images are; fetch DND again")
+        self.info = _read_dnd_info(root / "info.mat", self.COUNT)
+
+    def crops(self, image: int) -> list[Tensor]:
+        """The noisy crops of an image, counted from 0: (3, 512, 512) sRGB, or (1, 512, 512) mosaics turned to RGGB."""
+        noisy = torch.from_numpy(read_mat(self.files[image], self.key).astype(np.float32))
+        noisy = noisy.movedim(-1, 0) if noisy.ndim == 3 else noisy[None]
+        height, width = noisy.shape[1:]
+        crops = []
+        for box in self.info[image][0]:
+            top, left, bottom, right = box
+            if bottom > height or right > width:
+                raise InputError(f"{self.files[image]}: {height}x{width} px, smaller than its boxes in info.mat")
+            crops.append(noisy[:, top:bottom, left:right].flip(self._flips(image, box)))
+        return crops
+
+    def _flips(self, image: int, box: Box) -> tuple[int, ...]:
+        """The axes to flip so that a crop begins with red; the same again turn it back."""
+        if self.takes == "rgb":
+            return ()
+        red = mosaic.cfa_offset(self.PATTERNS[self.info[image][1]])
+        return tuple(axis for axis, start, first in zip((-2, -1), red, box[:2], strict=True) if (start - first) % 2)
+
+    def write_results(self, folder: Path, image: int, crops: Sequence[Tensor]) -> None:
+        """Write the denoised crops of an image as `NNNN.mat`, the file its server takes."""
+        from scipy.io import savemat
+
+        cells = np.empty(self.BOXES, dtype=object)
+        for index, (crop, box) in enumerate(zip(crops, self.info[image][0], strict=True)):
+            upright = crop.flip(self._flips(image, box)).clamp(0, 1).movedim(0, -1).squeeze(-1)
+            cells[index] = upright.numpy().astype(np.float32)
+        content = {"Idenoised": cells, "israw": self.takes == "raw", "eval_version": "1.0"}
+        write_whole(self.result_file(folder, image), lambda file: savemat(file, content))
+
+    @staticmethod
+    def result_file(folder: Path, image: int) -> Path:
+        """Where the results of an image lie that is counted from 0."""
+        return folder / f"{image + 1:04d}.mat"
+
+
+def _read_dnd_info(path: Path, count: int) -> list[tuple[list[Box], tuple[int, ...]]]:
+    """Of each image the boxes and the Bayer pattern, row by row."""
+    content: list[tuple[list[Box], tuple[int, ...]]] = []
+    with open_hdf5(path, "cannot be read as DND's info") as file:
+        info = file["info"]
+        for index in range(count):
+            boxes = in_matlabs_order(file[info["boundingboxes"][0][index]])  # (20, 4), counted from 1
+            pattern = in_matlabs_order(file[info["camera"][0][index]]["pattern"])  # (2, 2)
+            if boxes.shape != (DND.BOXES, 4) or not (boxes >= 1).all() or not (boxes[:, :2] <= boxes[:, 2:]).all():
+                raise ValueError(f"expected {DND.BOXES} boxes for image {index + 1}")
+            if ((boxes[:, 2:] - boxes[:, :2]) % 2 != 1).any():  # flipped, one of odd sides begins with what it did
+                raise ValueError(f"expected boxes of even sides for image {index + 1}")
+            rows = [(int(y) - 1, int(x) - 1, int(bottom), int(right)) for y, x, bottom, right in boxes.tolist()]
+            content.append((rows, tuple(pattern.astype(int).ravel().tolist())))
+    for index, (_, found) in enumerate(content, 1):
+        if found not in DND.PATTERNS:
+            raise InputError(f"{path}: image {index} has the unknown Bayer pattern {found}")
+    return content

@@ -1,0 +1,74 @@
+"""MATLAB files, in the old format and as HDF5 (v7.3)."""
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lwisp.errors import InputError, one_line
+from lwisp.files.writing import DAMAGED
+
+
+def read_mat(path: Path, key: str) -> NDArray[Any]:
+    """One array of a MATLAB file, old format or HDF5 (v7.3), with MATLAB's order of axes."""
+    with _mat(path, key) as file:
+        if file is not None:
+            return in_matlabs_order(file[key])
+        from scipy.io import loadmat
+
+        with path.open("rb") as source:
+            return np.asarray(loadmat(source, variable_names=[key])[key])
+
+
+def mat_shape(path: Path, key: str) -> tuple[int, ...]:
+    """The shape of one array of a MATLAB file, as `read_mat` would give it; its values are not read."""
+    with _mat(path, key) as file:
+        if file is not None:
+            return tuple(file[key].shape[::-1])
+        from scipy.io import whosmat
+
+        with path.open("rb") as source:
+            return {name: shape for name, shape, _ in whosmat(source)}[key]  # type: ignore[no-any-return]
+
+
+def in_matlabs_order(array: Any) -> NDArray[Any]:
+    """The values of an HDF5 array that MATLAB has written, large or small: its m(i, j) lies there at [j, i]."""
+    return np.asarray(array[()]).T
+
+
+@contextmanager
+def open_hdf5(path: Path, refusal: str) -> Iterator[Any]:
+    """An HDF5 file to be read; what goes wrong on the way is an `InputError` that says so."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise InputError("reading .mat files needs h5py and scipy: pip install 'lwisp[train]'") from error
+    try:
+        with h5py.File(path) as file:
+            yield file
+    except (*DAMAGED, RuntimeError) as error:
+        raise InputError(f"{path}: {refusal}: {one_line(error)}") from error
+
+
+@contextmanager
+def _mat(path: Path, key: str) -> Iterator[Any]:
+    """The HDF5 file, or None for the old format; what goes wrong on the way is an `InputError`."""
+    try:
+        import h5py
+        from scipy.io.matlab import MatReadError
+    except ImportError as error:
+        raise InputError("reading .mat files needs h5py and scipy: pip install 'lwisp[train]'") from error
+    try:
+        if h5py.is_hdf5(path):
+            with h5py.File(path) as file:
+                yield file
+        else:
+            yield None
+    except KeyError as error:
+        raise InputError(f"{path}: expected an array named {key} in this MATLAB file") from error
+    except (*DAMAGED, MatReadError, zlib.error, NotImplementedError) as error:
+        raise InputError(f"{path}: cannot be read as a MATLAB file: {one_line(error)}") from error
