@@ -133,7 +133,7 @@ def denoise(
     """Take the noise out of finished pictures: NAME-denoised beside each, or where --output says."""
     _listen(verbose)
     chosen = (sources, output, format, weights, precision, backend, memory, passes, overwrite, max_pixels)
-    _retouch("denoising", "-denoised", *chosen)
+    _restore("denoising", "-denoised", *chosen)
 
 
 @app.command()
@@ -153,10 +153,10 @@ def enhance(
     """Brighten pictures taken in low light: NAME-enhanced beside each, or where --output says."""
     _listen(verbose)
     chosen = (sources, output, format, weights, precision, backend, memory, passes, overwrite, max_pixels)
-    _retouch("enhancing", "-enhanced", *chosen)
+    _restore("enhancing", "-enhanced", *chosen)
 
 
-def _retouch(
+def _restore(
     word: str,
     mark: str,
     sources: list[Path],
@@ -173,12 +173,12 @@ def _retouch(
     from lwisp.batch import plan
     from lwisp.errors import InputError
     from lwisp.files.pictures import SUFFIX_FORMATS, own_format
-    from lwisp.restoration import retouch_files
+    from lwisp.restoration import restore_files
     from lwisp.weights import load
 
     try:
         jobs = plan(sources, output, format, frozenset(SUFFIX_FORMATS), own_format, mark)
-        outcomes = retouch_files(load(weights), jobs, precision, overwrite, backend, memory, passes, max_pixels)
+        outcomes = restore_files(load(weights), jobs, precision, overwrite, backend, memory, passes, max_pixels)
     except InputError as error:
         _stop(str(error), code=2)
     _follow(outcomes, jobs, word)

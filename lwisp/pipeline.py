@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,11 @@ from lwisp.engines import engine as inference
 from lwisp.engines.engine import Backend, Engine, Precision
 from lwisp.errors import InputError
 from lwisp.files.makernotes import picture_style
-from lwisp.files.pictures import write_rgb
+from lwisp.files.pictures import write_picture
 from lwisp.files.raw import RawImage, read_raw
 from lwisp.imaging import color, mosaic
 from lwisp.imaging.pixels import unorient
-from lwisp.weights import InputConvention, Weights, check_takes, left_out_note, load, of_camera
+from lwisp.weights import InputConvention, Weights, check_takes, left_out_note, load_once, of_camera
 
 MAX_EXPOSURE = 5  # EV
 BAND = 64  # rows of cells that are made into planes at once
@@ -88,20 +87,15 @@ def pick(raw: RawImage) -> Weights:
     found, notes = of_camera(raw.camera, picture_style(raw.exif))
     for path in found:
         try:
-            weights = _load_once(str(path), path.stat().st_mtime_ns)
+            weights = load_once(path)
             check_takes(weights.card, "raw")
         except (InputError, OSError) as error:
             notes.append(left_out_note(path, error))
         else:
             break
     else:
-        weights = _load_once("photo", 0)
+        weights = load_once("photo")
     return replace(weights, notes=tuple(notes)) if notes else weights
-
-
-@lru_cache(maxsize=4)
-def _load_once(name: str, _changed: int) -> Weights:
-    return load(name)
 
 
 def develop_with(
@@ -255,6 +249,6 @@ def develop_files(
         return Made(picture, chosen.card, developer.engine, notes)
 
     def write(job: Job, raw: RawImage, picture: NDArray[Any], replace: bool) -> None:
-        write_rgb(job.output, picture, job.picture, raw.exif, replace)
+        write_picture(job.output, picture, job.picture, raw.exif, replace)
 
     return work(jobs, read, make, write, memory, overwrite)

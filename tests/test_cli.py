@@ -36,7 +36,7 @@ def test_develop_writes_beside_the_raw(write_dng: WriteDng, toy_file: Path) -> N
         assert picture.getexif()[272] == "Testcam"
 
 
-def test_retouching_has_the_manners_of_developing(tmp_path: Path) -> None:
+def test_restoring_has_the_manners_of_developing(tmp_path: Path) -> None:
     config = LWISPConfig(width=4, in_channels=3, upsample=False, residual=True)
     save(tmp_path / "toy.safetensors", LWISP(config), Card("toy", config, AS_SENSED, "MIT"))
     folder = tmp_path / "photos"
