@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 import lwisp
-from lwisp import cli
 from lwisp.batch import plan
+from lwisp.cli import restore
 from lwisp.data import degradation
 from lwisp.data.datasets import AS_SENSED
 from lwisp.engines import engine as inference
@@ -100,7 +100,7 @@ def test_passes_that_make_no_sense_are_refused() -> None:
         inference.prepare(weights("planes").network, "torch", passes=2)
 
 
-@pytest.mark.parametrize("verb", [cli.denoise, cli.enhance])
+@pytest.mark.parametrize("verb", [restore.denoise, restore.enhance])
 def test_the_verbs_take_as_many_passes_as_the_library(verb: Callable[..., None]) -> None:
     assert signature(verb).parameters["passes"].default == PASSES == signature(denoise).parameters["passes"].default
 
