@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import lwisp
+from lwisp.batch import plan
 from lwisp.imaging import color, mosaic
 from lwisp.imaging.pixels import orient, to_integer
+from lwisp.pipeline import develop_files
 
 SAMPLES = Path("samples")
 OUTPUT = Path("demo")
@@ -21,7 +23,7 @@ WIDTH = 960
 def main() -> None:
     """Write demo/NAME.jpg, demo/NAME_before_after.jpg and demo/NAME_beside_rawpy.jpg for every sample."""
     weights = lwisp.load("photo")
-    for outcome in lwisp.develop_files(weights, lwisp.plan([SAMPLES], OUTPUT, None), overwrite=True):
+    for outcome in develop_files(weights, plan([SAMPLES], OUTPUT, None), overwrite=True):
         if outcome.error:
             raise SystemExit(f"demo: {outcome.error}")
         with Image.open(outcome.output) as picture:

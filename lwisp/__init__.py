@@ -2,6 +2,7 @@
 
     import lwisp
     rgb = lwisp.develop(lwisp.load("photo"), lwisp.read_raw("photo.dng"))  # (H, W, 3) float32 sRGB in [0, 1]
+    lwisp.write_picture("photo.jpg", rgb)
 
 Importing the package does nothing; a name brings its module when it is first used.
 """
@@ -10,33 +11,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lwisp.batch import plan
-    from lwisp.errors import InputError
-    from lwisp.files.pictures import open_picture
-    from lwisp.files.raw import RawImage, read_mosaic, read_raw
+    from lwisp.errors import InputError, OutputError
+    from lwisp.files.pictures import read_picture, write_picture
+    from lwisp.files.raw import RawImage, read_mosaic, read_raw, write_dng
     from lwisp.model import LWISP, LWISPConfig
-    from lwisp.pipeline import Developer, develop, develop_files, pick
-    from lwisp.restoration import denoise_raw, denoise_raw_files, retouch, retouch_files
-    from lwisp.weights import load
+    from lwisp.pipeline import Developer, develop
+    from lwisp.restoration import denoise, denoise_raw, enhance
+    from lwisp.weights import Weights, load
+
+    __version__: str
 
 _HOMES = {
     "Developer": "pipeline",
     "InputError": "errors",
     "LWISP": "model",
     "LWISPConfig": "model",
+    "OutputError": "errors",
     "RawImage": "files.raw",
+    "Weights": "weights",
+    "denoise": "restoration",
     "denoise_raw": "restoration",
-    "denoise_raw_files": "restoration",
     "develop": "pipeline",
-    "develop_files": "pipeline",
+    "enhance": "restoration",
     "load": "weights",
-    "open_picture": "files.pictures",
-    "pick": "pipeline",
-    "plan": "batch",
     "read_mosaic": "files.raw",
+    "read_picture": "files.pictures",
     "read_raw": "files.raw",
-    "retouch": "restoration",
-    "retouch_files": "restoration",
+    "write_dng": "files.raw",
+    "write_picture": "files.pictures",
 }
 
 __all__ = [
@@ -44,23 +46,41 @@ __all__ = [
     "Developer",
     "InputError",
     "LWISPConfig",
+    "OutputError",
     "RawImage",
+    "Weights",
+    "__version__",
+    "denoise",
     "denoise_raw",
-    "denoise_raw_files",
     "develop",
-    "develop_files",
+    "enhance",
     "load",
-    "open_picture",
-    "pick",
-    "plan",
     "read_mosaic",
+    "read_picture",
     "read_raw",
-    "retouch",
-    "retouch_files",
+    "write_dng",
+    "write_picture",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'lwisp' has no attribute {name!r}")
-    return getattr(import_module(f"lwisp.{_HOMES[name]}"), name)
+    """The public object of this name, imported when it is first asked for."""
+    if name in _HOMES:
+        return getattr(import_module(f"lwisp.{_HOMES[name]}"), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lwisp")
+    raise AttributeError(_unknown(name), name=name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _unknown(name: str) -> str:
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(name, __all__, 1, 0.5)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; there are {', '.join(__all__)}"
+    return f"module 'lwisp' has no attribute {name!r}{hint}"

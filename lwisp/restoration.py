@@ -1,6 +1,6 @@
-"""Retouching: `retouch` takes noise or darkness out of a finished picture, `denoise_raw` the noise out of a RAW.
+"""Image restoration: `denoise` and `enhance` finished pictures, `denoise_raw` RAWs.
 
-Which of the two `retouch` does, the weights decide: `denoise` and `enhance` have one way of use.
+`denoise` and `enhance` differ in their weights only.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,11 +18,11 @@ from lwisp.engines import engine as inference
 from lwisp.engines.engine import Backend, Engine, Precision
 from lwisp.errors import InputError
 from lwisp.files.decoding import MAX_PIXELS
-from lwisp.files.pictures import Picture, finished_tags, open_picture, refuse_raw, write_rgb
+from lwisp.files.pictures import Picture, finished_tags, read_picture, refuse_raw, write_picture
 from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw, write_dng
 from lwisp.imaging import mosaic
 from lwisp.pipeline import Planes, develop_with
-from lwisp.weights import InputConvention, Weights, check_takes
+from lwisp.weights import InputConvention, Weights, check_takes, load_once
 
 PASSES = 4
 """Passes of a finished picture unless told otherwise: up to 0.3 dB better than one (docs/results/subtasks.md)."""
@@ -30,26 +30,64 @@ BLACK, WHITE = 4096, 65535
 """Levels in DN of a RAW without noise: finer steps than most sensors', for they show where no noise hides them."""
 
 
-def retouch(
-    weights: Weights,
+def denoise(
     rgb: NDArray[Any],
+    weights: Weights | None = None,
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: float | None = None,
     passes: int = PASSES,
 ) -> NDArray[np.float32]:
-    """A finished picture without what the weights take away: (H, W, 3) sRGB in [0, 1], the size of `rgb`.
+    """A finished picture without its noise: (H, W, 3) float32 sRGB in [0, 1].
 
-    `rgb` (H, W, 3) sRGB is float in [0, 1], uint8 or uint16 over its range; the rest as in `inference.prepare`. What is
-    made ready is kept as long as `weights` is. Raises `InputError` for weights that are not for RGB.
+    Args:
+        rgb: (H, W, 3) sRGB: floats in [0, 1], or uint8 or uint16 over their range.
+        weights: Weights that take RGB; the shipped "denoise" if not given. The engine made of them is kept with them.
+        precision: "auto", "fp32" or "bf16", as in `engines.engine.prepare`.
+        backend: "auto", "torch", "openvino" or "onnxruntime", as there.
+        memory: Bound on the memory of the whole process, in GB.
+        passes: 1, 2 or 4: the mean over so many mirror images (self-ensemble), in as many times the time.
+
+    Returns:
+        The picture, of the size of `rgb`.
+
+    Raises:
+        InputError: The weights do not take RGB, or an argument cannot be used.
+        ValueError: `rgb` is of another shape.
     """
+    return _restore(rgb, weights or load_once("denoise"), precision, backend, memory, passes)
+
+
+def enhance(
+    rgb: NDArray[Any],
+    weights: Weights | None = None,
+    precision: Precision = "auto",
+    backend: Backend = "auto",
+    memory: float | None = None,
+    passes: int = PASSES,
+) -> NDArray[np.float32]:
+    """A picture taken in low light, brightened: (H, W, 3) float32 sRGB in [0, 1].
+
+    Arguments, result and errors are those of `denoise`, but for the shipped weights, which are "enhance".
+    """
+    return _restore(rgb, weights or load_once("enhance"), precision, backend, memory, passes)
+
+
+def _restore(
+    rgb: NDArray[Any],
+    weights: Weights,
+    precision: Precision,
+    backend: Backend,
+    memory: float | None,
+    passes: int,
+) -> NDArray[np.float32]:
     check_takes(weights.card, "rgb")
     engine = inference.prepare_once(weights, backend, precision, memory, passes)
-    picture: NDArray[np.float32] = _retouch_with(engine, rgb, np.float32)
+    picture: NDArray[np.float32] = _restore_with(engine, rgb, np.float32)
     return picture
 
 
-def retouch_files(
+def restore_files(
     weights: Weights,
     jobs: Iterable[Job],
     precision: Precision = "auto",
@@ -59,36 +97,48 @@ def retouch_files(
     passes: int = PASSES,
     max_pixels: float = MAX_PIXELS,
 ) -> Iterator[Outcome]:
-    """Retouch the finished pictures of the jobs that `plan` made, in their order, as `develop_files` develops RAWs."""
+    """Restore the finished pictures of the jobs that `plan` made, in their order, as `develop_files` develops RAWs."""
     check_takes(weights.card, "rgb")
     engine = inference.prepare(weights.network, backend, precision, memory, passes)
 
     def make(picture: Picture, job: Job) -> Made:
-        return Made(_retouch_with(engine, picture.rgb, job.dtype), weights.card, engine)
+        return Made(_restore_with(engine, picture.rgb, job.dtype), weights.card, engine)
 
     def read(path: Path) -> Picture:
         if path.suffix.lower() in RAW_SUFFIXES:
             raise InputError(refuse_raw(path))
-        return open_picture(path, max_pixels)
+        return read_picture(path, max_pixels)
 
     def write(job: Job, picture: Picture, made: NDArray[Any], replaces: bool) -> None:
-        write_rgb(job.output, made, job.picture, picture.exif, replaces)
+        write_picture(job.output, made, job.picture, picture.exif, replaces)
 
     return work(jobs, read, make, write, memory, overwrite)
 
 
 def denoise_raw(
-    weights: Weights,
     raw: RawImage,
+    weights: Weights | None = None,
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: float | None = None,
 ) -> RawImage:
-    """The same RAW without its noise, of 16 bits: black at 4096 DN, white at 65535.
+    """A RAW without its noise, of 16 bits: black at 4096 DN, white at 65535.
 
-    What is made ready is kept as long as `weights` is. Raises `InputError` for weights that are not for planes, and as
-    `inference.prepare`.
+    Args:
+        raw: The RAW, which stays as it is.
+        weights: Weights from planes to planes; the shipped "denoise-raw" if not given. The engine made of them is kept
+            with them.
+        precision: "auto", "fp32" or "bf16", as in `engines.engine.prepare`.
+        backend: "auto", "torch", "openvino" or "onnxruntime", as there.
+        memory: Bound on the memory of the whole process, in GB.
+
+    Returns:
+        The RAW with another mosaic and other levels.
+
+    Raises:
+        InputError: The weights are not for planes, or an argument cannot be used.
     """
+    weights = weights or load_once("denoise-raw")
     check_takes(weights.card, "planes")
     engine = inference.prepare_once(weights, backend, precision, memory)
     return _denoise_with(engine, weights.card.convention, raw)
@@ -124,7 +174,7 @@ def denoise_raw_files(
         if job.format == "dng":
             write_dng(job.output, _with_mosaic(raw, made), tags=finished_tags(raw.exif), overwrite=replaces)
         else:
-            write_rgb(job.output, made, job.picture, raw.exif, replaces)
+            write_picture(job.output, made, job.picture, raw.exif, replaces)
 
     return work(jobs, read_raw, make, write, memory, overwrite)
 
@@ -143,7 +193,7 @@ class _Pixels:
         return torch.from_numpy(np.array(values.transpose(2, 0, 1), np.float32, order="C")).div_(white)
 
 
-def _retouch_with(engine: Engine, rgb: NDArray[Any], dtype: type[Any]) -> NDArray[Any]:
+def _restore_with(engine: Engine, rgb: NDArray[Any], dtype: type[Any]) -> NDArray[Any]:
     if rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
         raise ValueError(f"expected a picture (H, W, 3), got {rgb.shape}")
     picture: NDArray[Any] = np.empty(rgb.shape, dtype)

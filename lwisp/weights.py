@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -142,6 +143,27 @@ def load(name_or_path: str | Path) -> Weights:
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"{path}: its tensors do not fit its card: {one_line(error)}; fetch it again") from error
     return Weights(network.eval(), card, digest_of(tensors))
+
+
+def load_once(name_or_path: str | Path) -> Weights:
+    """`load`, kept for the next call: one file gives one object until the file is changed.
+
+    Args:
+        name_or_path: As for `load`.
+
+    Returns:
+        Weights that other callers hold too: don't change their network in place.
+
+    Raises:
+        InputError: As `load`.
+    """
+    path = find(name_or_path)
+    return _load_version(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _load_version(path: Path, _changed: int) -> Weights:
+    return load(path)
 
 
 def save(path: Path, network: nn.Module, card: Card, dtype: torch.dtype = torch.float16) -> None:

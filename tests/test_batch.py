@@ -17,7 +17,7 @@ from PIL import Image
 from lwisp.batch import MARK, Job, Made, Outcome, plan, work
 from lwisp.errors import InputError, OutputError
 from lwisp.files.decoding import is_own
-from lwisp.files.pictures import Picture, open_picture, own_format, write_rgb
+from lwisp.files.pictures import Picture, own_format, read_picture, write_picture
 from lwisp.weights import Card, InputConvention, Weights
 from tests.conftest import TOY
 
@@ -36,7 +36,7 @@ def camera_picture(path: Path) -> bytes:
 def run(
     jobs: list[Job],
     overwrite: bool = False,
-    read: Callable[[Path], Picture] = open_picture,
+    read: Callable[[Path], Picture] = read_picture,
     make: Step = lambda path: None,
     memory: float | None = None,
 ) -> list[str]:
@@ -48,7 +48,7 @@ def run(
         return Made(picture.rgb, card, engine)  # type: ignore[arg-type]
 
     def write(job: Job, picture: Picture, made: NDArray[Any], replace: bool) -> None:
-        write_rgb(job.output, made, job.picture, picture.exif, replace)
+        write_picture(job.output, made, job.picture, picture.exif, replace)
 
     outcomes: list[Outcome] = list(work(jobs, read, copy, write, memory, overwrite))
     assert [outcome.source for outcome in outcomes] == [job.source for job in jobs]
@@ -85,7 +85,7 @@ def test_overwriting_replaces_only_what_lwisp_wrote(tmp_path: Path) -> None:
     camera_picture(tmp_path / "in" / "a.jpg")
     camera_picture(tmp_path / "in" / "b.jpg")
     others = camera_picture(tmp_path / "out" / "a.jpg")
-    write_rgb(tmp_path / "out" / "b.jpg", RGB[:10], "jpg")
+    write_picture(tmp_path / "out" / "b.jpg", RGB[:10], "jpg")
     jobs = planned(tmp_path / "in", output=tmp_path / "out")
     without = run(jobs)
     assert "was not written by lwisp" in without[0]
@@ -95,7 +95,7 @@ def test_overwriting_replaces_only_what_lwisp_wrote(tmp_path: Path) -> None:
     assert errors[0] == without[0]
     assert errors[1] == ""
     assert (tmp_path / "out" / "a.jpg").read_bytes() == others
-    assert open_picture(tmp_path / "out" / "b.jpg").rgb.shape == RGB.shape
+    assert read_picture(tmp_path / "out" / "b.jpg").rgb.shape == RGB.shape
     assert run(jobs, overwrite=True)[1] == ""  # and again what it has just made
 
 
@@ -149,8 +149,8 @@ def test_two_outputs_in_one_folder_by_two_paths_are_told_apart_from_none(tmp_pat
 def test_an_output_that_is_an_input_by_a_link_is_refused(
     link: Callable[[Path, Path], None], named: bool, tmp_path: Path
 ) -> None:
-    write_rgb(tmp_path / "a.png", RGB, "png")  # even of lwisp's own
-    write_rgb(tmp_path / "b.png", RGB, "png")
+    write_picture(tmp_path / "a.png", RGB, "png")  # even of lwisp's own
+    write_picture(tmp_path / "b.png", RGB, "png")
     content = (tmp_path / "b.png").read_bytes()
     (tmp_path / "out").mkdir()
     for name in ("a", "b"):
@@ -205,7 +205,7 @@ def test_whatever_goes_wrong_with_a_file_the_others_are_done(
     def read(path: Path) -> Picture:
         if where == "read":
             fail(path)
-        return open_picture(path)
+        return read_picture(path)
 
     jobs = planned(tmp_path / "in", output=tmp_path / "out")
     errors = run(jobs, read=read, make=fail if where == "make" else lambda _: None, memory=memory)
@@ -255,7 +255,7 @@ def test_what_killed_runs_left_in_the_folders_to_be_written_is_deleted(tmp_path:
 def test_a_raw_among_finished_pictures_is_refused_with_what_to_do(tmp_path: Path) -> None:
     from lwisp.data.datasets import AS_SENSED
     from lwisp.model import LWISP, LWISPConfig
-    from lwisp.restoration import retouch_files
+    from lwisp.restoration import restore_files
 
     torch.manual_seed(0)
     config = LWISPConfig(width=4, in_channels=3, upsample=False, residual=True)
@@ -263,10 +263,10 @@ def test_a_raw_among_finished_pictures_is_refused_with_what_to_do(tmp_path: Path
     camera_picture(tmp_path / "a.png")
     shutil.copy(tmp_path / "a.png", tmp_path / "b.CR2")  # whatever is in it
     jobs = plan([tmp_path / "b.CR2", tmp_path / "a.png"], None, None, SUFFIXES, own_format, "-denoised")
-    errors = [outcome.error for outcome in retouch_files(weights, jobs, backend="torch", passes=1)]
+    errors = [outcome.error for outcome in restore_files(weights, jobs, backend="torch", passes=1)]
     assert "`lwisp develop`" in errors[0]
     assert "`lwisp denoise-raw`" in errors[0]
     assert errors[1] == ""
     jobs = plan([tmp_path / "a.png"], tmp_path / "c.png", None, SUFFIXES, own_format)
-    (outcome,) = retouch_files(weights, jobs, backend="torch", passes=1, max_pixels=599)
+    (outcome,) = restore_files(weights, jobs, backend="torch", passes=1, max_pixels=599)
     assert "20x30 px" in outcome.error

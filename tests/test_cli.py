@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shutil
 import subprocess
@@ -11,9 +12,11 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+import lwisp
 from lwisp.cli import app
+from lwisp.cli.commands import FAILED_WORK, exit_on_error
 from lwisp.data.datasets import AS_SENSED
-from lwisp.errors import log
+from lwisp.errors import InputError, log
 from lwisp.evaluation.tools import developers
 from lwisp.files.raw import read_raw
 from lwisp.model import LWISP, LWISPConfig
@@ -36,7 +39,7 @@ def test_develop_writes_beside_the_raw(write_dng: WriteDng, toy_file: Path) -> N
         assert picture.getexif()[272] == "Testcam"
 
 
-def test_retouching_has_the_manners_of_developing(tmp_path: Path) -> None:
+def test_restoring_has_the_manners_of_developing(tmp_path: Path) -> None:
     config = LWISPConfig(width=4, in_channels=3, upsample=False, residual=True)
     save(tmp_path / "toy.safetensors", LWISP(config), Card("toy", config, AS_SENSED, "MIT"))
     folder = tmp_path / "photos"
@@ -289,6 +292,24 @@ def test_a_cameras_jpeg_survives_whatever_is_asked_of_a_folder(
     assert (
         call("develop", folder / "IMG_1.dng", "--weights", toy_file, "-o", folder / jpeg, "--overwrite").exit_code == 0
     )
+
+
+def test_the_version_is_told() -> None:
+    result = call("--version")
+    assert (result.exit_code, result.stdout) == (0, f"lwisp {lwisp.__version__}\n")
+
+
+def test_a_new_verb_is_a_function_and_its_errors_are_exit_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "registered_commands", list(app.registered_commands))
+
+    @app.command()
+    def refuse(at_work: bool = False) -> None:
+        with exit_on_error(FAILED_WORK) if at_work else contextlib.nullcontext():
+            raise InputError("no such \x1b")
+
+    for options, code in (((), 2), (("--at-work",), 1)):
+        result = call("refuse", *options)
+        assert (result.exit_code, result.stderr) == (code, "lwisp: no such \\x1b\n")
 
 
 EVIL = "a\x1b[2Jb\nlwisp: all is well\u202e"

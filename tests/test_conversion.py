@@ -26,7 +26,7 @@ from tests.test_threads import RAWS, check_pictures
 onnxruntime = need("onnxruntime")
 
 SIZES = ((2, 3), (33, 50), (96, 65))
-RETOUCHING = LWISPConfig(3, 4, upsample=False, residual=True)
+RESTORING = LWISPConfig(3, 4, upsample=False, residual=True)
 
 
 def make(config: LWISPConfig = TOY) -> Weights:
@@ -62,7 +62,7 @@ def reference(planes: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     "config",
     [TOY, LWISPConfig(4, 4, padding="zeros", attention="multiply", core_input="twice", contrast="gated"),
-     LWISPConfig(3, 4, upsample=False), RETOUCHING, LWISPConfig(4, 4, fgam=False, ccb=False), LWISPConfig()],
+     LWISPConfig(3, 4, upsample=False), RESTORING, LWISPConfig(4, 4, fgam=False, ccb=False), LWISPConfig()],
 )  # fmt: skip
 @pytest.mark.parametrize("slices", [True, False])
 def test_the_portable_network_is_the_readable_one(config: LWISPConfig, slices: bool) -> None:
@@ -222,12 +222,12 @@ def test_every_thread_gets_its_own_picture_of_an_export(folder: Path, name: str)
 
 
 def test_weights_that_add_to_their_input_are_exported_too(tmp_path: Path) -> None:
-    weights, path = make(RETOUCHING), tmp_path / "retouch.onnx"
+    weights, path = make(RESTORING), tmp_path / "restore.onnx"
     assert max(export(weights, path, "onnx").errors.values()) <= 1e-5
     rgb = np.random.default_rng(0).random((33, 50, 3), np.float32)
-    expected = lwisp.retouch(weights, rgb, "fp32", "torch")
+    expected = lwisp.denoise(rgb, weights, "fp32", "torch")
     assert np.abs(expected - rgb).max() > 0.01
-    assert np.abs(lwisp.retouch(load(path), rgb) - expected).max() < 1e-5
+    assert np.abs(lwisp.denoise(rgb, load(path)) - expected).max() < 1e-5
 
 
 def test_what_cannot_be_exported_is_refused_before_work_begins(toy_file: Path, tmp_path: Path, folder: Path) -> None:

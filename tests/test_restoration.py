@@ -12,17 +12,17 @@ from PIL import Image
 from torch import Tensor, nn
 
 import lwisp
-from lwisp import cli
 from lwisp.batch import plan
+from lwisp.cli import restore
 from lwisp.data import degradation
 from lwisp.data.datasets import AS_SENSED
 from lwisp.engines import engine as inference
 from lwisp.errors import InputError
-from lwisp.files.pictures import open_picture, own_format, read_rgb, write_rgb
+from lwisp.files.pictures import own_format, read_picture, read_rgb, write_picture
 from lwisp.files.raw import RawImage
 from lwisp.imaging import color, metrics
 from lwisp.model import LWISP, LWISPConfig, Takes
-from lwisp.restoration import PASSES, denoise_raw, denoise_raw_files, retouch, retouch_files
+from lwisp.restoration import PASSES, denoise, denoise_raw, denoise_raw_files, restore_files
 from lwisp.weights import Card, Weights, save
 from tests.conftest import ROOT, SAMPLE, TOY, WriteDng
 
@@ -53,7 +53,7 @@ def picture(height: int, width: int, dtype: type[Any] = np.uint8) -> NDArray[Any
 @pytest.mark.parametrize("size", [(1, 1), (33, 70), (300, 411)])
 def test_a_picture_of_any_size_is_what_the_network_makes_of_it(size: tuple[int, int], residual: bool) -> None:
     chosen, rgb = weights("rgb", residual), picture(*size)
-    made = retouch(chosen, rgb, "fp32", "torch", passes=1)
+    made = denoise(rgb, chosen, "fp32", "torch", passes=1)
     with torch.inference_mode():
         expected = chosen.network(torch.from_numpy(rgb).permute(2, 0, 1)[None] / 255)[0].permute(1, 2, 0).numpy()
     assert (made.shape, made.dtype.name) == (rgb.shape, "float32")
@@ -88,8 +88,8 @@ def test_passes_are_a_mean_over_mirror_images(passes: int, monkeypatch: pytest.M
     monkeypatch.setattr(engine, "_choose_window", lambda *_: 256)
     assert float((engine(planes) - whole).abs().max()) < 1e-5
     rgb = picture(40, 50, np.uint16)
-    made = retouch(weights("rgb"), rgb, "fp32", "torch", passes=passes)
-    again = retouch(weights("rgb"), np.ascontiguousarray(rgb[::-1, ::-1]), "fp32", "torch", passes=passes)
+    made = denoise(rgb, weights("rgb"), "fp32", "torch", passes=passes)
+    again = denoise(np.ascontiguousarray(rgb[::-1, ::-1]), weights("rgb"), "fp32", "torch", passes=passes)
     assert np.abs(again[::-1, ::-1] - made).max() < 1e-6  # turned around, the same comes out
 
 
@@ -100,9 +100,9 @@ def test_passes_that_make_no_sense_are_refused() -> None:
         inference.prepare(weights("planes").network, "torch", passes=2)
 
 
-@pytest.mark.parametrize("verb", [cli.denoise, cli.enhance])
+@pytest.mark.parametrize("verb", [restore.denoise, restore.enhance])
 def test_the_verbs_take_as_many_passes_as_the_library(verb: Callable[..., None]) -> None:
-    assert signature(verb).parameters["passes"].default == PASSES == signature(retouch).parameters["passes"].default
+    assert signature(verb).parameters["passes"].default == PASSES == signature(denoise).parameters["passes"].default
 
 
 def test_what_is_added_is_added_in_full_precision() -> None:
@@ -110,7 +110,7 @@ def test_what_is_added_is_added_in_full_precision() -> None:
     rgb = picture(64, 64, np.uint16)
     nothing = weights("rgb", change=0.0)
     for backend in ("torch", "openvino"):
-        made = retouch(nothing, rgb, "bf16", backend)
+        made = denoise(rgb, nothing, "bf16", backend)
         assert np.array_equal(np.uint16(made * 65535 + 0.5), rgb)
 
 
@@ -119,45 +119,45 @@ def test_files_keep_their_form_their_tags_and_their_place(tmp_path: Path) -> Non
     folder.mkdir()
     exif[272], exif[274], exif[37500] = "Testcam", 6, b"maker"
     Image.fromarray(picture(40, 60)).save(folder / "a.jpg", exif=exif, quality=95)
-    write_rgb(folder / "b.png", picture(40, 60, np.uint16), "png16", exif)
-    write_rgb(folder / "c.tif", picture(40, 60, np.uint16), "tiff", exif)
-    write_rgb(folder / "d.png", picture(40, 60), "png", exif)
+    write_picture(folder / "b.png", picture(40, 60, np.uint16), "png16", exif)
+    write_picture(folder / "c.tif", picture(40, 60, np.uint16), "tiff", exif)
+    write_picture(folder / "d.png", picture(40, 60), "png", exif)
     (folder / "bad.png").write_bytes(b"no picture")
     jobs = plan([folder], None, None, frozenset([".jpg", ".png", ".tif"]), own_format, "-denoised")
-    outcomes = {outcome.source.name: outcome for outcome in retouch_files(weights("rgb"), jobs, backend="torch")}
+    outcomes = {outcome.source.name: outcome for outcome in restore_files(weights("rgb"), jobs, backend="torch")}
     assert {name for name, outcome in outcomes.items() if outcome.error} == {"bad.png"}
     assert str(folder / "bad.png") in outcomes["bad.png"].error
     for name, dtype in (("a.jpg", "uint8"), ("b.png", "uint16"), ("c.tif", "uint16"), ("d.png", "uint8")):
-        before, after = open_picture(folder / name), open_picture(outcomes[name].output)
+        before, after = read_picture(folder / name), read_picture(outcomes[name].output)
         assert outcomes[name].output.name == name.replace(".", "-denoised.")
         assert (after.rgb.shape, after.rgb.dtype.name) == (before.rgb.shape, dtype)
         assert (after.exif[272], after.exif[274]) == ("Testcam", 1)
         assert 37500 not in after.exif.get_ifd(0x8769)
-    assert open_picture(outcomes["a.jpg"].output).rgb.shape == (60, 40, 3)  # it stood on its side
+    assert read_picture(outcomes["a.jpg"].output).rgb.shape == (60, 40, 3)  # it stood on its side
     again = plan([folder], None, None, frozenset([".jpg", ".png", ".tif"]), own_format, "-denoised")
     assert [job.source for job in again] == [job.source for job in jobs]  # what was made is not taken for input
     assert all(
         "exists already" in outcome.error
-        for outcome in retouch_files(weights("rgb"), again)
+        for outcome in restore_files(weights("rgb"), again)
         if "bad" not in outcome.source.name
     )
 
 
 def test_a_picture_of_16_bits_gains_by_them(tmp_path: Path) -> None:
     rgb = picture(48, 64, np.uint16)
-    write_rgb(tmp_path / "in.png", rgb, "png16")
+    write_picture(tmp_path / "in.png", rgb, "png16")
     jobs = plan([tmp_path / "in.png"], tmp_path / "out.png", None, default=own_format)
     assert jobs[0].format == "png16"
-    list(retouch_files(weights("rgb"), jobs, "fp32", backend="torch"))
-    expected = retouch(weights("rgb"), rgb, "fp32", "torch")
-    assert np.array_equal(open_picture(tmp_path / "out.png").rgb, np.uint16(expected * 65535 + 0.5))
+    list(restore_files(weights("rgb"), jobs, "fp32", backend="torch"))
+    expected = denoise(rgb, weights("rgb"), "fp32", "torch")
+    assert np.array_equal(read_picture(tmp_path / "out.png").rgb, np.uint16(expected * 65535 + 0.5))
 
 
 @pytest.mark.parametrize("cfa", ["RGGB", "BGGR", "GRBG", "GBRG"])
 def test_a_raw_stays_where_it_is_and_what_it_is(cfa: Any, tmp_path: Path) -> None:
     values = RNG.integers(64, 4000, (37, 46), dtype=np.uint16)
     raw = RawImage(values, cfa, (64.0, 60.0, 62.0, 64.0), (4095.0,) * 4, (2.0, 1.0, 1.5), orientation=6)
-    clean = denoise_raw(weights("planes", change=0.0), raw, "fp32", "torch")
+    clean = denoise_raw(raw, weights("planes", change=0.0), "fp32", "torch")
     assert (clean.cfa, clean.white_balance, clean.orientation) == (cfa, raw.white_balance, 6)
     black = np.empty(values.shape)
     rows, columns = np.divmod(cfa.index("R"), 2)
@@ -166,7 +166,7 @@ def test_a_raw_stays_where_it_is_and_what_it_is(cfa: Any, tmp_path: Path) -> Non
         black[(rows + down) % 2 :: 2, (columns + right) % 2 :: 2] = level
     expected = np.clip((values - black) / (4095 - black), 0, 1) * (65535 - 4096) + 4096
     assert np.abs(clean.mosaic - expected).max() <= 0.51
-    with_noise = denoise_raw(weights("planes"), raw, "fp32", "torch")
+    with_noise = denoise_raw(raw, weights("planes"), "fp32", "torch")
     assert not np.array_equal(with_noise.mosaic, clean.mosaic)
 
 
@@ -182,16 +182,16 @@ def test_raw_files_become_dngs_or_pictures(toy: Weights, write_dng: WriteDng, tm
     assert np.allclose(after.cam2rgb, before.cam2rgb, atol=1e-3)
     jobs = plan([path], tmp_path / "x.png", None, default=lambda file: "dng")
     (outcome,) = denoise_raw_files(weights("planes"), jobs, toy, backend="torch")
-    assert open_picture(outcome.output).rgb.shape == (60, 40, 3)
+    assert read_picture(outcome.output).rgb.shape == (60, 40, 3)
     (outcome,) = denoise_raw_files(weights("planes"), plan([path], tmp_path / "y.dng", "dng"), toy, backend="torch")
     assert not outcome.error
 
 
 def test_weights_for_something_else_are_refused(toy: Weights) -> None:
     with pytest.raises(lwisp.InputError, match="expected a network from RGB to RGB"):
-        retouch(toy, picture(32, 32))
+        denoise(picture(32, 32), toy)
     with pytest.raises(lwisp.InputError, match="expected a network from the planes of a RAW to clean ones"):
-        denoise_raw(weights("rgb"), lwisp.read_raw(SAMPLE))
+        denoise_raw(lwisp.read_raw(SAMPLE), weights("rgb"))
     with pytest.raises(lwisp.InputError, match="expected a network from RAW to RGB"):
         lwisp.develop(weights("rgb"), lwisp.read_raw(SAMPLE))
 
@@ -217,7 +217,7 @@ def test_the_shipped_weights_come_nearer_to_the_truth(
 ) -> None:
     truth = developed()
     given, _ = degradation.case(name, truth, 0, level)
-    rgb = lwisp.retouch(lwisp.load(name), given.permute(1, 2, 0).numpy())
+    rgb = lwisp.denoise(given.permute(1, 2, 0).numpy(), lwisp.load(name))
     assert metrics.psnr(torch.from_numpy(rgb).permute(2, 0, 1), truth) > metrics.psnr(given, truth) + gain
 
 

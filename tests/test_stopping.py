@@ -88,8 +88,8 @@ def test_a_signal_that_is_ignored_stays_so(toy: Weights, tmp_path: Path) -> None
     code = """
 import signal
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
-from lwisp import cli
-cli._handle_signals()
+from lwisp.cli.stopping import handle_signals
+handle_signals()
 print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -105,7 +105,7 @@ def test_temporary_folders_of_killed_processes_are_deleted(tmp_path: Path, monke
     code = """
 import os, signal, sys, tempfile
 tempfile.tempdir = sys.argv[1]
-from lwisp.files import temporary_folder
+from lwisp.files.writing import temporary_folder
 with temporary_folder() as folder:
     (folder / "file").touch()
     os.kill(os.getpid(), signal.SIGKILL)

@@ -96,8 +96,8 @@ def test_passes_are_not_mixed_up() -> None:
     pictures = [
         np.random.default_rng(number).random((40 + 20 * (number % 2), 60, 3), np.float32) for number in range(6)
     ]
-    expected = [lwisp.retouch(weights, picture) for picture in pictures]
-    made = at_once(lambda number: lwisp.retouch(weights, pictures[number % 6]), THREADS)
+    expected = [lwisp.denoise(picture, weights) for picture in pictures]
+    made = at_once(lambda number: lwisp.denoise(pictures[number % 6], weights), THREADS)
     assert all(np.array_equal(picture, expected[number % 6]) for number, picture in enumerate(made))
 
 

@@ -36,7 +36,7 @@ from lwisp.engines.cost import count_multiply_adds, time_in_turn
 from lwisp.engines.engine import Engine, prepare
 from lwisp.engines.exported import Exported, import_dynamo, need, openvino_core
 from lwisp.errors import InputError, one_line
-from lwisp.files.pictures import write_rgb
+from lwisp.files.pictures import write_picture
 from lwisp.files.raw import read_mosaic, read_raw, write_dng
 from lwisp.files.writing import check_outputs, make_folder, quiet, temporary_folder, write_text, write_whole
 from lwisp.model import LWISP, count_params, pad_to_multiple
@@ -297,7 +297,7 @@ def _develop(engine: Engine, weights: Weights, source: Path, output: Path) -> No
     """What `develop_files` does for each of many files."""
     raw = read_raw(source)
     picture = develop_with(engine, weights.card.convention, raw, 0.0, np.uint8)
-    write_rgb(output, picture, "jpg", raw.exif, overwrite=True)
+    write_picture(output, picture, "jpg", raw.exif, overwrite=True)
 
 
 def _rawpy(source: Path, output: Path) -> None:

@@ -127,7 +127,7 @@ def evaluate(
     of the case's name where the protocol has cases. With `sheet`, a PNG shows the best, the median and the worst
     picture of the weights with truth and error. `beside` are names out of `RIVALS` and weights files for the same task,
     where the protocol allows for them; `side` takes only the middle of every picture. Without `passes` every network is
-    given as many as `retouch` gives it. Raises `InputError`.
+    given as many as `restoration.denoise` gives it. Raises `InputError`.
     """
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {protocol!r}; expected one of {', '.join((*PROTOCOLS, *SUBMISSIONS))}")

@@ -25,7 +25,7 @@ from lwisp.batch import Job
 from lwisp.engines.engine import Precision
 from lwisp.errors import InputError, one_line, tell_failure
 from lwisp.files.decoding import is_own, opened
-from lwisp.files.pictures import read_rgb, write_rgb
+from lwisp.files.pictures import read_rgb, write_picture
 from lwisp.files.raw import NOISE_PROFILE, read_orientation, read_raw, write_dng
 from lwisp.files.writing import temporary_folder, write_whole
 from lwisp.imaging import color
@@ -170,7 +170,7 @@ def _lwisp_without_look(weights: Weights, precision: Precision, jobs: list[Job])
 
     def make(job: Job) -> None:
         picture = torch.from_numpy(develop(unruled, read_raw(job.source), precision=precision))
-        write_rgb(job.output, color.srgb_encode(color.inverse_tone(picture)).numpy(), "png", overwrite=True)
+        write_picture(job.output, color.srgb_encode(color.inverse_tone(picture)).numpy(), "png", overwrite=True)
 
     return _each(jobs, make)
 

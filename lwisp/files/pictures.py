@@ -5,7 +5,7 @@ import io
 import struct
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -52,7 +52,7 @@ class Picture:
     rgb: NDArray[np.uint8] | NDArray[np.uint16]
     """(H, W, 3) sRGB over the type's whole range, upright."""
     exif: Image.Exif
-    """The file's tags, unfiltered: `write_rgb` lets a list of them through."""
+    """The file's tags, unfiltered: `write_picture` lets a list of them through."""
     notes: tuple[str, ...] = ()
     """What of the file is lost, for the user's eyes."""
 
@@ -63,7 +63,7 @@ def check_picture(path: Path) -> None:
         _check_finished(path, picture)
 
 
-def open_picture(path: Path, max_pixels: float = MAX_PIXELS) -> Picture:
+def read_picture(path: Path, max_pixels: float = MAX_PIXELS) -> Picture:
     """Read a JPEG, PNG or TIFF of 8 or 16 bits; an embedded profile other than sRGB is converted, at 8 bits.
 
     Of a file with several pages the first is read. Raises `InputError` where it is none of these, damaged, a RAW, or
@@ -174,7 +174,7 @@ def _read_deep(path: Path, picture: Image.Image, max_pixels: float) -> NDArray[n
 def read_rgb(path: Path) -> NDArray[np.uint8]:
     """A picture file -> (H, W, 3) uint8 sRGB, upright; an embedded profile other than sRGB is converted.
 
-    Raises `InputError` as `open_picture` does.
+    Raises `InputError` as `read_picture` does.
     """
     with opened(path) as picture:
         _check_finished(path, picture)
@@ -185,18 +185,49 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         return np.array(rgb)
 
 
-def write_rgb(
-    path: Path, rgb: NDArray[Any], format: Format, exif: Image.Exif | None = None, overwrite: bool = False
+def write_picture(
+    path: str | Path,
+    rgb: NDArray[Any],
+    format: Format | None = None,
+    exif: Image.Exif | None = None,
+    overwrite: bool = False,
 ) -> None:
-    """Write (H, W, 3) sRGB with its profile and those tags of `exif` that belong to a finished picture.
+    """Write a finished picture as `lwisp develop` does: with its sRGB profile and tags, whole or not at all.
 
-    The picture is float32 in [0, 1], or already the unsigned integers of the format (`BITS`) over their range. Raises
-    `InputError` if the file exists and `overwrite` is not set, or if it cannot be written.
+    Args:
+        path: The file to write.
+        rgb: (H, W, 3) sRGB: floats in [0, 1], or the format's own unsigned integers over their range (`BITS`).
+        format: "jpg", "png", "png16" or "tiff"; None takes what the suffix says, of PNG the one of 16 bits for uint16.
+        exif: Tags of the photo; those that stay true of a finished picture are written (`finished_tags`).
+        overwrite: Replace a file of this name.
+
+    Raises:
+        InputError: The suffix is of no format, the format is unknown, or the file exists and may not be replaced.
+        OutputError: The file cannot be written.
+        ValueError: `rgb` is of another shape or type.
     """
+    path = Path(path)
+    chosen = _format_of(path, rgb) if format is None else format
+    if chosen not in FORMATS:
+        raise InputError(f"{path}: expected the format {_or(FORMATS)}, got {chosen!r}")
     if rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ValueError(f"expected a picture (H, W, 3), got {rgb.shape}")
     tags = finished_tags(Image.Exif() if exif is None else exif)
-    write_whole(path, lambda file: WRITERS[format](file, rgb, tags), overwrite)
+    write = WRITERS[chosen]
+    write_whole(path, lambda file: write(file, rgb, tags), overwrite)
+
+
+def _format_of(path: Path, rgb: NDArray[Any]) -> Format:
+    """The format that a file's suffix names; a PNG has 16 bits where the picture has."""
+    named = SUFFIX_FORMATS.get(path.suffix.lower())
+    if named is None:
+        raise InputError(f"{path}: expected a name ending in {_or(SUFFIX_FORMATS)}, or a format")
+    return "png16" if named == "png" and rgb.dtype == np.uint16 else named
+
+
+def _or(words: Iterable[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}"
 
 
 @cache

@@ -68,7 +68,7 @@ class RawImage:
     jpeg: bytes | None = None
     """The largest embedded JPEG; where it has no tags of its own, LibRaw adds a few."""
     exif: Image.Exif = field(default_factory=Image.Exif)
-    """The file's tags, unfiltered: `image.write_rgb` lets a list of them through."""
+    """The file's tags, unfiltered: `write_picture` lets a list of them through."""
     notes: tuple[str, ...] = ()
     """What the file did not say, and what was taken for it: for the user's eyes."""
 

@@ -25,7 +25,7 @@ from lwisp.errors import OutputError
 from lwisp.files.pictures import EXIF_IFD, read_rgb
 from lwisp.files.raw import read_raw
 from lwisp.imaging.metrics import delta_e
-from lwisp.pipeline import develop_files
+from lwisp.pipeline import develop_files, pick
 from lwisp.training.loop import run_folder
 from lwisp.weights import LearnedPair
 from tests.conftest import SAMPLE
@@ -78,22 +78,22 @@ def test_a_look_is_learned_proven_and_picked_for_its_camera(folder: Path, tmp_pa
     assert LearnedPair("0.dng", hashlib.sha256((folder / "0.dng").read_bytes()).hexdigest()) in card.camera.pairs
 
     raw = read_raw(folder / "0.dng")
-    chosen = lwisp.pick(raw)
+    chosen = pick(raw)
     assert chosen.card == card
     picture = torch.from_numpy(lwisp.develop(chosen, raw)).permute(2, 0, 1)
     jpeg = torch.from_numpy(read_rgb(folder / "0.jpg")).permute(2, 0, 1) / 255
     plain = torch.from_numpy(lwisp.develop(lwisp.load("photo"), raw)).permute(2, 0, 1)
     assert delta_e(picture, jpeg) < 0.7 * delta_e(plain, jpeg)
-    assert lwisp.pick(read_raw(SAMPLE)).card.name == "photo"
+    assert pick(read_raw(SAMPLE)).card.name == "photo"
 
-    outcomes = list(develop_files(lwisp.pick, plan([folder / "0.dng", SAMPLE], tmp_path / "out", None)))
+    outcomes = list(develop_files(pick, plan([folder / "0.dng", SAMPLE], tmp_path / "out", None)))
     assert [outcome.weights for outcome in outcomes] == ["lwisp-plain-dng", "photo"]
     assert [outcome.camera and outcome.camera.name for outcome in outcomes] == [CAMERA, None]
 
     with pytest.raises(lwisp.InputError, match="exists already"):
         learning.learn(folder)
     assert weights.remove("lwisp-plain-dng") == learned.weights
-    assert lwisp.pick(raw).card.name == "photo"
+    assert pick(raw).card.name == "photo"
     with pytest.raises(lwisp.InputError, match="no learned weights 'photo'"):
         weights.remove("photo")
 

@@ -19,7 +19,7 @@ from lwisp.evaluation.submissions import DND
 from lwisp.imaging import metrics
 from lwisp.imaging.pixels import to_integer
 from lwisp.model import LWISP, LWISPConfig
-from lwisp.restoration import retouch
+from lwisp.restoration import denoise
 from lwisp.weights import Card, InputConvention, Weights
 from tests.samples import write_dnd
 
@@ -189,7 +189,7 @@ def test_results_for_sidds_server_are_the_denoised_blocks(
         rows = list(csv.DictReader(file))
     assert [row["ID"] for row in rows] == ["0", "1"]
     found = np.frombuffer(base64.b64decode(rows[1]["BLOCK"]), np.uint8).reshape(40, 40, 3)
-    assert np.array_equal(found, to_integer(retouch(denoiser, blocks[0, 1], "fp32", "torch"), 8))
+    assert np.array_equal(found, to_integer(denoise(blocks[0, 1], denoiser, "fp32", "torch"), 8))
     with pytest.raises(lwisp.InputError, match="exists already"):
         submissions.submit(denoiser, tmp_path, "sidd/benchmark", tmp_path / "out", "fp32")
     submissions.submit(denoiser, tmp_path, "sidd/benchmark", tmp_path / "out", "fp32", overwrite=True)

@@ -18,7 +18,7 @@ import lwisp
 from lwisp.batch import Job
 from lwisp.evaluation import tools as developers
 from lwisp.evaluation.tools import Developer
-from lwisp.files.pictures import read_rgb, write_rgb
+from lwisp.files.pictures import read_rgb, write_picture
 from lwisp.files.raw import NOISE_PROFILE
 from lwisp.imaging import color
 from lwisp.imaging.pixels import orient
@@ -100,7 +100,7 @@ def test_a_cameras_jpeg_is_found_beside_the_raw_or_in_it(toy: Weights, write_dng
     path = write_dng(MOSAIC, orientation=6)
     assert "there is no JPEG" in find("camera", toy).develop([Job(path, tmp_path / "none.png", "png")])[path]
     Image.new("RGB", (24, 33), "green").save(path.with_suffix(".JPG"))
-    write_rgb(path.with_suffix(".jpg"), np.zeros((33, 24, 3), np.float32), "jpg")  # which is none of the camera's
+    write_picture(path.with_suffix(".jpg"), np.zeros((33, 24, 3), np.float32), "jpg")  # which is none of the camera's
     (beside,) = run("camera", toy, path)
     assert beside.shape == (66, 48, 3)
     assert beside[..., 1].min() > 100

@@ -22,7 +22,7 @@ from lwisp.data import folders
 from lwisp.files import decoding
 from lwisp.files import pictures as image
 from lwisp.files.decoding import is_own, opened
-from lwisp.files.pictures import write_rgb
+from lwisp.files.pictures import write_picture
 from lwisp.files.raw import read_mosaic
 from tests.conftest import ROOT, WriteDng, refusal
 
@@ -84,7 +84,7 @@ def test_postscript_under_a_pictures_name_is_refused_by_name_and_starts_nothing(
     raw = lwisp.read_raw(write_dng(RNG.integers(64, 4000, (120, 120), dtype=np.uint16)))
     pair = pairs.Pair(tmp_path / "photo.dng", path, "", "")
     readers: tuple[Callable[[], object], ...] = (
-        lambda: image.open_picture(path),
+        lambda: image.read_picture(path),
         lambda: image.read_rgb(path),
         lambda: image.check_picture(path),
         lambda: folders.check_files([path], "rgb"),
@@ -112,14 +112,14 @@ def test_postscript_under_a_pictures_name_is_refused_by_name_and_starts_nothing(
 def test_other_formats_are_refused_by_name(content: bytes, name: str, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
-    message = refusal(path, image.open_picture, path)
+    message = refusal(path, image.read_picture, path)
     assert name in message
     assert "expected JPEG, PNG or TIFF" in message
 
 
 def test_a_picture_is_opened_whatever_its_name_says(tmp_path: Path) -> None:
     rgb = RNG.integers(0, 256, (9, 7, 3), dtype=np.uint8)
-    write_rgb(tmp_path / "a.jpg", rgb, "png")
+    write_picture(tmp_path / "a.jpg", rgb, "png")
     assert np.array_equal(image.read_rgb(tmp_path / "a.jpg"), rgb)
 
 
@@ -127,7 +127,7 @@ def test_a_picture_is_opened_whatever_its_name_says(tmp_path: Path) -> None:
 def test_a_pipe_is_no_picture_and_nobody_waits_for_it(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     os.mkfifo(path)
-    assert "no such file" in refusal(path, image.open_picture, path)
+    assert "no such file" in refusal(path, image.read_picture, path)
     assert image.own_format(path) == "jpg"
     assert not is_own(path)
 
@@ -151,18 +151,18 @@ def test_a_file_too_small_for_its_pixels_is_refused_before_decoding(content: byt
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
     with nothing_decoded():
-        assert "13000x13000 px in " in refusal(path, image.open_picture, path)
+        assert "13000x13000 px in " in refusal(path, image.read_picture, path)
 
 
 def test_more_pixels_than_allowed_are_refused_before_decoding(tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
     path.write_bytes(png_header(20000, 20001))
     with nothing_decoded():
-        assert "400 MP), more than the 200 MP" in refusal(path, image.open_picture, path)
-    write_rgb(tmp_path / "a.png", RNG.random((40, 50, 3)), "png16")
+        assert "400 MP), more than the 200 MP" in refusal(path, image.read_picture, path)
+    write_picture(tmp_path / "a.png", RNG.random((40, 50, 3)), "png16")
     with nothing_decoded():
-        assert "40x50 px" in refusal(tmp_path / "a.png", image.open_picture, tmp_path / "a.png", 1999)
-    assert image.open_picture(tmp_path / "a.png", 2000).rgb.shape == (40, 50, 3)
+        assert "40x50 px" in refusal(tmp_path / "a.png", image.read_picture, tmp_path / "a.png", 1999)
+    assert image.read_picture(tmp_path / "a.png", 2000).rgb.shape == (40, 50, 3)
     Image.fromarray(np.zeros((40, 50), np.uint16)).save(tmp_path / "mosaic.png")
     with pytest.raises(lwisp.InputError, match="40x50 px"):
         read_mosaic(tmp_path / "mosaic.png", "RGGB", 0, 4095, max_pixels=1999)
@@ -196,8 +196,8 @@ def test_no_flat_picture_is_taken_for_a_file_that_lacks_something(form: str, opt
 def test_nothing_of_the_process_changes(tmp_path: Path) -> None:
     """Pillow's limit and its list of formats are one for all that runs in the process."""
     before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
-    write_rgb(tmp_path / "a.jpg", RNG.random((30, 40, 3)), "jpg")
-    image.open_picture(tmp_path / "a.jpg")
+    write_picture(tmp_path / "a.jpg", RNG.random((30, 40, 3)), "jpg")
+    image.read_picture(tmp_path / "a.jpg")
     assert before == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
 
 
@@ -223,13 +223,13 @@ def test_whatever_a_decoder_raises_is_one_sentence(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.jpg"
-    write_rgb(path, RNG.random((30, 40, 3)), "jpg")
+    write_picture(path, RNG.random((30, 40, 3)), "jpg")
 
     def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", fail)
-    for reader in (image.open_picture, image.read_rgb):
+    for reader in (image.read_picture, image.read_rgb):
         assert "cannot be read as a picture: " in refusal(path, reader, path)
 
 
@@ -244,7 +244,7 @@ def test_heif_is_read_without_being_made_known_to_pillow(tmp_path: Path, monkeyp
     with opened(path, formats=pairs.PICTURE_FORMATS) as picture:
         assert picture.size == (40, 62)
     assert set(Image.OPEN) == known
-    assert "HEIF" in refusal(path, image.open_picture, path)  # not promised there
+    assert "HEIF" in refusal(path, image.read_picture, path)  # not promised there
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(lwisp.InputError, match="pip install pillow-heif"), opened(path, formats=("HEIF",)):
         pass
@@ -254,7 +254,7 @@ def test_lwisp_knows_what_it_wrote(tmp_path: Path, write_dng: WriteDng) -> None:
     rgb = RNG.random((30, 40, 3), dtype=np.float32)
     for kind in image.FORMATS:
         path = tmp_path / f"{kind}{image.SUFFIXES[kind]}"
-        write_rgb(path, rgb, kind)
+        write_picture(path, rgb, kind)
         assert is_own(path), kind
     other = write_dng(RNG.integers(64, 4000, (40, 60), dtype=np.uint16))
     assert not is_own(other)
@@ -288,13 +288,13 @@ def test_of_a_tiff_with_pages_and_tags_the_first_page_is_read_and_the_others_are
     exif[271] = "Make"
     exif.get_ifd(0x8769).update({34855: 200})
     rgb = RNG.integers(0, 65536, (12, 9, 3), dtype=np.uint16)
-    write_rgb(path, rgb, "tiff", exif)
-    assert image.open_picture(path).notes == ()
+    write_picture(path, rgb, "tiff", exif)
+    assert image.read_picture(path).notes == ()
     add_pages(path, 1)
-    assert image.open_picture(path).notes == ("1 further page left out",)
-    write_rgb(path, rgb, "tiff", exif, overwrite=True)
+    assert image.read_picture(path).notes == ("1 further page left out",)
+    write_picture(path, rgb, "tiff", exif, overwrite=True)
     add_pages(path, 2)
-    picture = image.open_picture(path)
+    picture = image.read_picture(path)
     assert picture.notes == ("2 further pages left out",)
     assert np.array_equal(picture.rgb, rgb)
     assert (picture.exif[271], picture.exif.get_ifd(0x8769)[34855]) == ("Make", 200)
@@ -305,7 +305,7 @@ def test_another_pages_tags_do_not_turn_the_first(tmp_path: Path) -> None:
     exif[274] = 6
     pages = [Image.new("RGB", (12, 9), color) for color in ("red", "green", "blue")]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:], exif=exif)
-    picture = image.open_picture(tmp_path / "a.tif")
+    picture = image.read_picture(tmp_path / "a.tif")
     assert (picture.rgb.shape, picture.rgb[0, 0].tolist()) == ((12, 9, 3), [255, 0, 0])
 
 
@@ -318,17 +318,17 @@ def test_a_raw_under_a_pictures_name_is_refused_for_its_preview_is_not_the_photo
     version = [(50706, "B", 4, bytes([1, 4, 0, 0]), True)]
     tifffile.imwrite(tmp_path / "dng.tif", preview, photometric="rgb", extratags=version)
     for name in ("nef.tif", "dng.tif"):
-        for reader in (image.open_picture, image.read_rgb, image.check_picture):
+        for reader in (image.read_picture, image.read_rgb, image.check_picture):
             message = refusal(tmp_path / name, reader, tmp_path / name)
             assert "`lwisp develop`" in message
             assert "`lwisp denoise-raw`" in message
     path = write_dng(RNG.integers(64, 4000, (40, 60), dtype=np.uint16), name="photo.tif")
-    assert str(path) in refusal(path, image.open_picture, path)
+    assert str(path) in refusal(path, image.read_picture, path)
 
 
 def test_a_damaged_profile_does_not_hinder(tmp_path: Path) -> None:
     rgb = RNG.integers(0, 256, (30, 40, 3), dtype=np.uint8)
     Image.fromarray(rgb).save(tmp_path / "a.png", icc_profile=b"garbage" * 30)
-    assert np.array_equal(image.open_picture(tmp_path / "a.png").rgb, rgb)
+    assert np.array_equal(image.read_picture(tmp_path / "a.png").rgb, rgb)
     assert np.array_equal(image.read_rgb(tmp_path / "a.png"), rgb)
     assert decoding.MAX_PIXELS == 200e6  # what the help of the commands says

@@ -8,7 +8,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 
 import lwisp
 from lwisp.files import pictures
-from lwisp.files.pictures import FORMATS, SUFFIXES, Format, read_rgb, srgb_profile, write_rgb
+from lwisp.files.pictures import FORMATS, SUFFIXES, Format, read_rgb, srgb_profile, write_picture
 from lwisp.files.raw import read_raw
 from lwisp.imaging.pixels import orient, to_integer
 from tests.conftest import SAMPLE
@@ -44,7 +44,7 @@ def _read_png16(path: Path) -> np.ndarray:
 @pytest.mark.parametrize("format", FORMATS)
 def test_what_is_written_reads_back(format: Format, tmp_path: Path) -> None:
     path = tmp_path / f"picture{SUFFIXES[format]}"
-    write_rgb(path, RGB, format)
+    write_picture(path, RGB, format)
     top = 255 if format in ("jpg", "png") else 65535
     difference = np.abs(read_back(path, format).astype(float) - RGB * top).max()
     assert difference <= (60 if format == "jpg" else 0.5001)
@@ -55,13 +55,13 @@ def test_what_is_written_reads_back(format: Format, tmp_path: Path) -> None:
 
 
 def test_a_16_bit_png_opens_in_pillow_with_the_right_pixels(tmp_path: Path) -> None:
-    write_rgb(tmp_path / "a.png", RGB, "png16")
+    write_picture(tmp_path / "a.png", RGB, "png16")
     with Image.open(tmp_path / "a.png") as picture:
         assert np.abs(np.asarray(picture.convert("RGB")).astype(float) - RGB * 255).max() < 1.01
 
 
 def test_jpeg_keeps_color_at_full_resolution(tmp_path: Path) -> None:
-    write_rgb(tmp_path / "a.jpg", RGB, "jpg")
+    write_picture(tmp_path / "a.jpg", RGB, "jpg")
     with Image.open(tmp_path / "a.jpg") as picture:
         assert {sampling[1:3] for sampling in picture.layer} == {(1, 1)}  # type: ignore[attr-defined]
 
@@ -80,7 +80,7 @@ def test_tags_that_stay_true_are_kept_and_the_orientation_reset(format: Format, 
     path = tmp_path / f"picture{SUFFIXES[format]}"
     exif = read_raw(SAMPLE).exif
     exif.get_ifd(0x8825).update({1: "N", 2: (47.0, 30.0, 0.0), 3: "E", 4: (19.0, 2.0, 30.0)})
-    write_rgb(path, RGB, format, exif)
+    write_picture(path, RGB, format, exif)
     with Image.open(path) as picture:
         tags = picture.getexif()
         assert (tags[271], tags[272]) == ("GoPro", "HERO6 Black")
@@ -99,7 +99,7 @@ def test_damaged_tags_are_left_out(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[271], exif[272] = "Caf\xe9", "Model"
     exif.get_ifd(0x8769).update({33434: "not a number", 34855: 200})
-    write_rgb(tmp_path / "a.jpg", RGB, "jpg", exif)
+    write_picture(tmp_path / "a.jpg", RGB, "jpg", exif)
     with Image.open(tmp_path / "a.jpg") as picture:
         assert 271 not in picture.getexif()
         assert picture.getexif()[272] == "Model"
@@ -110,7 +110,7 @@ def test_the_same_picture_gives_the_same_bytes(tmp_path: Path) -> None:
     for kind in FORMATS:
         paths = [tmp_path / f"{name}{SUFFIXES[kind]}" for name in "ab"]
         for path in paths:
-            write_rgb(path, RGB, kind, overwrite=True)
+            write_picture(path, RGB, kind, overwrite=True)
         assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
@@ -118,9 +118,9 @@ def test_nothing_is_overwritten_unless_asked(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_text("mine")
     with pytest.raises(lwisp.InputError, match="exists already"):
-        write_rgb(path, RGB, "png")
+        write_picture(path, RGB, "png")
     assert path.read_text() == "mine"
-    write_rgb(path, RGB, "png", overwrite=True)
+    write_picture(path, RGB, "png", overwrite=True)
     assert path.stat().st_size > 4
 
 
@@ -131,13 +131,13 @@ def test_a_full_disk_leaves_nothing_behind(format: Format, tmp_path: Path, monke
 
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(lwisp.InputError, match="No space left"):
-        write_rgb(tmp_path / f"a{SUFFIXES[format]}", RGB, format)
+        write_picture(tmp_path / f"a{SUFFIXES[format]}", RGB, format)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_folder_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(lwisp.InputError, match="cannot be written"):
-        write_rgb(tmp_path / "none" / "a.jpg", RGB, "jpg")
+        write_picture(tmp_path / "none" / "a.jpg", RGB, "jpg")
 
 
 def test_integers_are_rounded_and_clipped() -> None:
@@ -166,7 +166,7 @@ def test_orientations_outside_exif_are_refused() -> None:
 def test_rationals_with_a_zero_denominator_do_not_stop_writing(tmp_path: Path) -> None:
     exif = Image.Exif()  # without main tags it is false, which must not mean that it is empty
     exif.get_ifd(0x8769).update({33434: TiffImagePlugin.IFDRational(1, 0), 34855: 200})
-    write_rgb(tmp_path / "a.jpg", RGB, "jpg", exif)
+    write_picture(tmp_path / "a.jpg", RGB, "jpg", exif)
     with Image.open(tmp_path / "a.jpg") as picture:
         assert picture.getexif().get_ifd(0x8769)[34855] == 200
 
@@ -184,7 +184,7 @@ def test_odd_places_and_endless_texts_do_not_stop_writing(format: Format, tmp_pa
     signed = TiffImagePlugin.IFDRational(-35, 10)
     exif.get_ifd(0x8825).update({1: "N", 2: (signed, signed, signed), 4: "19 E", 5: -1, 6: signed})
     path = tmp_path / f"a{SUFFIXES[format]}"
-    write_rgb(path, RGB, format, exif)
+    write_picture(path, RGB, format, exif)
     with Image.open(path) as picture:
         tags = picture.getexif()
         assert tags[271] == "Make"
@@ -202,19 +202,19 @@ def test_tiffs_of_16_bits_are_read_whole(options: dict[str, object], alpha: bool
     values = np.random.default_rng(0).integers(0, 65536, (41, 30, 3 + alpha), dtype=np.uint16)
     values[..., 3:] = 65535
     tifffile.imwrite(tmp_path / "a.tif", values, extrasamples=["unassalpha"] if alpha else None, **options)  # type: ignore[arg-type]
-    picture = pictures.open_picture(tmp_path / "a.tif")
+    picture = pictures.read_picture(tmp_path / "a.tif")
     assert np.array_equal(picture.rgb, values[..., :3])
     assert picture.notes == (("its transparency is lost",) if alpha else ())
 
 
 def test_pngs_of_16_bits_are_read_whole(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 65536, (41, 30, 3), dtype=np.uint16)
-    write_rgb(tmp_path / "a.png", values, "png16")
-    assert np.array_equal(pictures.open_picture(tmp_path / "a.png").rgb, values)
+    write_picture(tmp_path / "a.png", values, "png16")
+    assert np.array_equal(pictures.read_picture(tmp_path / "a.png").rgb, values)
     Image.fromarray(values[..., 0]).save(tmp_path / "gray.png")
-    assert np.array_equal(pictures.open_picture(tmp_path / "gray.png").rgb, values[..., :1].repeat(3, -1))
+    assert np.array_equal(pictures.read_picture(tmp_path / "gray.png").rgb, values[..., :1].repeat(3, -1))
     Image.fromarray((values >> 8).astype(np.uint8)).save(tmp_path / "eight.png")
-    assert pictures.open_picture(tmp_path / "eight.png").rgb.dtype == np.uint8
+    assert pictures.read_picture(tmp_path / "eight.png").rgb.dtype == np.uint8
     formats = [pictures.own_format(tmp_path / name) for name in ("a.png", "gray.png", "eight.png", "none.tif", "none")]
     assert formats == ["png16", "png16", "png", "tiff", "jpg"]
 
@@ -223,13 +223,13 @@ def test_what_a_picture_loses_is_said(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 65536, (41, 30, 3), dtype=np.uint16)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))  # of no RGB: the pixels stay
     tifffile.imwrite(tmp_path / "a.tif", values, iccprofile=profile.tobytes())
-    picture = pictures.open_picture(tmp_path / "a.tif")
+    picture = pictures.read_picture(tmp_path / "a.tif")
     assert picture.notes == ("its profile is not sRGB: converted, at 8 bits",)
     assert np.array_equal(picture.rgb, values >> 8)
     tifffile.imwrite(tmp_path / "b.tif", values.transpose(2, 0, 1).copy(), planarconfig="separate", photometric="rgb")
     for name, words in (("b.tif", "separate planes"), ("none.png", "no such file")):
         with pytest.raises(lwisp.InputError, match=words):
-            pictures.open_picture(tmp_path / name)
+            pictures.read_picture(tmp_path / name)
     (tmp_path / "cut.png").write_bytes((tmp_path / "a.tif").read_bytes()[:500])
     with pytest.raises(lwisp.InputError, match="cannot be read as a picture"):
-        pictures.open_picture(tmp_path / "cut.png")
+        pictures.read_picture(tmp_path / "cut.png")

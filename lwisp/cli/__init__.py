@@ -1,0 +1,7 @@
+"""The command line: one file per group of verbs; each verb translates strings and calls one function of the library."""
+
+from lwisp.cli.commands import app, main
+
+from lwisp.cli import develop, restore, train, evaluate, export, weights  # isort: skip  # in the order of --help
+
+__all__ = ["app", "develop", "evaluate", "export", "main", "restore", "train", "weights"]

@@ -1,0 +1,70 @@
+"""The `lwisp` command: where verbs are registered, errors become exit codes, and signals end the program."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from lwisp.cli.stopping import handle_signals
+from lwisp.cli.terminal import say, stop
+from lwisp.errors import InputError
+
+WRONG_REQUEST = 2
+"""Exit code for a command that cannot be carried out as it was given."""
+FAILED_WORK = 1
+"""Exit code for work that was begun and failed."""
+
+
+@contextlib.contextmanager
+def exit_on_error(code: int) -> Iterator[None]:
+    """End the program with this exit code, and one sentence, where an `InputError` comes out of the block.
+
+    Every verb runs in a block of `WRONG_REQUEST`; where its work begins it opens one of `FAILED_WORK`.
+    """
+    try:
+        yield
+    except InputError as error:
+        stop(str(error), code)
+
+
+class _Verbs(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:  # typer brings a click of its own, whose types have no public name
+        with exit_on_error(WRONG_REQUEST):
+            return super().invoke(ctx)
+
+
+app = typer.Typer(cls=_Verbs, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        import lwisp
+
+        say(f"lwisp {lwisp.__version__}")
+        raise typer.Exit
+
+
+@app.callback(help="RAW photos to finished pictures with one two-million-parameter network (LW-ISP).")
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the `lwisp` command."""
+    received = handle_signals()
+    try:
+        app()
+    except BaseException:  # typer ends by an exit code of its own
+        if not received:
+            raise
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            notes = getattr(received[0], "__notes__", ())
+            say("; ".join([f"lwisp: stopped by {received[0]}", *notes]), err=True)
+        sys.exit(128 + received[0].number)

@@ -1,0 +1,87 @@
+"""`lwisp train`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lwisp.cli.commands import FAILED_WORK, WRONG_REQUEST, app, exit_on_error
+from lwisp.cli.options import Data, Device, Verbose
+from lwisp.cli.stopping import clear_leftovers, resumable
+from lwisp.cli.terminal import complain, say, show_tracebacks, stop
+
+
+@app.command()
+def train(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RECIPE|FOLDER",
+            help="A recipe in TOML, such as recipes/photo.toml; or a folder of RAW files with their camera's JPEGs, "
+            "whose look is learned (docs/camera.md).",
+            readable=False,
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The safetensors file to write; for a folder by default where develop finds it.",
+            readable=False,
+        ),
+    ] = None,
+    data: Data = None,
+    device: Device = "auto",
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for a camera's report; beside the weights if not given.", readable=False)
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a camera's weights that exist.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train weights by a recipe, or learn a camera's look; the same command goes on where it was stopped."""
+    show_tracebacks(verbose)
+    if source.is_dir():
+        if data is not None or device != "auto":
+            stop("--data and --device belong to recipes; leave them out for a folder", WRONG_REQUEST)
+        _learn_look(source, output, report, overwrite)
+        return
+    if output is None or report is not None or overwrite:
+        stop("a recipe takes --output, and neither --report nor --overwrite", WRONG_REQUEST)
+    _train_by_recipe(source, output, data, device)
+
+
+def _train_by_recipe(recipe: Path, output: Path, data: Path | None, device: Literal["auto", "cpu", "cuda"]) -> None:
+    from lwisp.engines.exported import import_dynamo
+    from lwisp.training import loop
+    from lwisp.training.recipe import read_stages
+
+    stages = read_stages(recipe)
+    clear_leftovers(output.parent)
+    import_dynamo()
+    with exit_on_error(FAILED_WORK), resumable():
+        loop.train_stages(stages, output, data, device)
+    say(f"{output}")
+
+
+def _learn_look(folder: Path, output: Path | None, report: Path | None, overwrite: bool) -> None:
+    from lwisp.camera.learning import learn
+    from lwisp.camera.report import OWN
+    from lwisp.engines.exported import import_dynamo
+    from lwisp.weights import user_folder
+
+    clear_leftovers(output.parent if output else user_folder(), report)
+    import_dynamo()
+    with exit_on_error(FAILED_WORK), resumable():
+        results, refusals = learn(folder, output, report, overwrite=overwrite)
+    for refusal in refusals:
+        complain(f"left out: {refusal.reason}")
+    for result in results:
+        if result.weights is None or result.proof is None:
+            complain(result.reason)
+            continue
+        distance = f"{result.proof.mean(OWN):.2f} dE2000 from the camera's JPEG"
+        photos = f"{len(result.proof.photos)} held-out photos"
+        say(f"{result.weights}: {distance} on {photos}; {result.report}")
+    if all(result.weights is None for result in results):
+        stop(f"{folder}: no look was learned", FAILED_WORK)
