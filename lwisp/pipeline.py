@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lwisp.batch import Job, Made, Outcome, work
-from lwisp.engines import engine as inference
-from lwisp.engines.engine import Backend, Engine, Precision
+from lwisp.engines.engine import Backend, Engine, Precision, cached_engine, prepare_engine
 from lwisp.errors import InputError
 from lwisp.files.makernotes import picture_style
 from lwisp.files.pictures import write_rgb
@@ -37,13 +36,13 @@ def develop(
 ) -> NDArray[np.float32]:
     """Develop a RAW: (H, W, 3) display-referred sRGB in [0, 1], upright, the size of the visible area.
 
-    `exposure` in EV comes on top of the exposure rule; `backend`, `precision` and `memory` as in `inference.prepare`.
+    `exposure` in EV comes on top of the exposure rule; `backend`, `precision` and `memory` as in `prepare_engine`.
     The same RAW, weights, back end and precision give the same pixels. What is made ready is kept as long as `weights`
-    is (`inference.prepare_once`), so that the next picture takes only what the network takes.
+    is (`cached_engine`), so that the next picture takes only what the network takes.
     """
     check_takes(weights.card, "raw")
     check_exposure(exposure)
-    engine = inference.prepare_once(weights, backend, precision, memory)
+    engine = cached_engine(weights, backend, precision, memory)
     picture: NDArray[np.float32] = develop_with(engine, weights.card.convention, raw, exposure, np.float32)
     return picture
 
@@ -52,9 +51,9 @@ class Developer:
     """Weights made ready to develop RAWs, for programs that develop many, such as a server.
 
     Any number of threads may use one at once; each gets the picture that it would get alone. `backend`, `precision` and
-    `memory` as in `inference.prepare`. `threads` are those that compute one picture, as many as torch uses if not
+    `memory` as in `prepare_engine`. `threads` are those that compute one picture, as many as torch uses if not
     given; OpenVINO and ONNX Runtime take any number, torch only the process's own (`torch.set_num_threads`). Raises
-    `InputError` as `inference.prepare` does, and for weights that do not take RAWs.
+    `InputError` as `prepare_engine` does, and for weights that do not take RAWs.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class Developer:
     ) -> None:
         check_takes(weights.card, "raw")
         self.weights = weights
-        self.engine = inference.prepare(weights.network, backend, precision, memory, threads=threads)
+        self.engine = prepare_engine(weights.network, backend, precision, memory, threads=threads)
 
     def develop(
         self,

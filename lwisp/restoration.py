@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lwisp.batch import Job, Made, Outcome, work
-from lwisp.engines import engine as inference
-from lwisp.engines.engine import Backend, Engine, Precision
+from lwisp.engines.engine import Backend, Engine, Precision, cached_engine, prepare_engine
 from lwisp.errors import InputError
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.pictures import Picture, finished_tags, open_picture, refuse_raw, write_rgb
@@ -40,11 +39,11 @@ def retouch(
 ) -> NDArray[np.float32]:
     """A finished picture without what the weights take away: (H, W, 3) sRGB in [0, 1], the size of `rgb`.
 
-    `rgb` (H, W, 3) sRGB is float in [0, 1], uint8 or uint16 over its range; the rest as in `inference.prepare`. What is
+    `rgb` (H, W, 3) sRGB is float in [0, 1], uint8 or uint16 over its range; the rest as in `prepare_engine`. What is
     made ready is kept as long as `weights` is. Raises `InputError` for weights that are not for RGB.
     """
     check_takes(weights.card, "rgb")
-    engine = inference.prepare_once(weights, backend, precision, memory, passes)
+    engine = cached_engine(weights, backend, precision, memory, passes)
     picture: NDArray[np.float32] = _retouch_with(engine, rgb, np.float32)
     return picture
 
@@ -61,7 +60,7 @@ def retouch_files(
 ) -> Iterator[Outcome]:
     """Retouch the finished pictures of the jobs that `plan` made, in their order, as `develop_files` develops RAWs."""
     check_takes(weights.card, "rgb")
-    engine = inference.prepare(weights.network, backend, precision, memory, passes)
+    engine = prepare_engine(weights.network, backend, precision, memory, passes)
 
     def make(picture: Picture, job: Job) -> Made:
         return Made(_retouch_with(engine, picture.rgb, job.dtype), weights.card, engine)
@@ -87,10 +86,10 @@ def denoise_raw(
     """The same RAW without its noise, of 16 bits: black at 4096 DN, white at 65535.
 
     What is made ready is kept as long as `weights` is. Raises `InputError` for weights that are not for planes, and as
-    `inference.prepare`.
+    `prepare_engine`.
     """
     check_takes(weights.card, "planes")
-    engine = inference.prepare_once(weights, backend, precision, memory)
+    engine = cached_engine(weights, backend, precision, memory)
     return _denoise_with(engine, weights.card.convention, raw)
 
 
@@ -110,7 +109,7 @@ def denoise_raw_files(
     check_takes(weights.card, "planes")
     check_takes(develop_weights.card, "raw")
     engine, developer = (
-        inference.prepare(chosen.network, backend, precision, memory) for chosen in (weights, develop_weights)
+        prepare_engine(chosen.network, backend, precision, memory) for chosen in (weights, develop_weights)
     )
 
     def make(raw: RawImage, job: Job) -> Made:
