@@ -18,11 +18,11 @@ import torch
 
 import lwisp
 from lwisp.engines import compiled
-from lwisp.engines import engine as inference
 from lwisp.engines.cost import time_in_turn
+from lwisp.engines.engine import Precision, _Whole, channels_last, prepare_engine
 
 SIZE = (1504, 2000)
-PRECISIONS: tuple[inference.Precision, ...] = ("fp32", "bf16")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 LEVELS = ((16, 2, 31.9), (16, 1, 62.9), (32, 1 / 2, 47.8), (64, 1 / 4, 47.8), (128, 1 / 8, 47.0), (256, 1 / 16, 6.7))
 """Channels, pixels a side for each of the planes', 10^9 multiply-adds at 1472x1980 planes."""
 
@@ -33,7 +33,7 @@ def roofline() -> float:
     for channels, scale, giga in LEVELS:
         x = torch.rand(1, channels, int(height * scale), int(width * scale), dtype=torch.bfloat16)
         x = x.contiguous(memory_format=torch.channels_last)
-        convolution = inference.channels_last(torch.nn.Conv2d(channels, channels, 3, padding=1).bfloat16())
+        convolution = channels_last(torch.nn.Conv2d(channels, channels, 3, padding=1).bfloat16())
         times = []
         with torch.inference_mode():
             for _ in range(6):
@@ -59,9 +59,9 @@ def main(rounds: int) -> None:
     for name in compiled.NAMES:
         for precision in PRECISIONS:
             if compiled.is_installed(name) and (name, precision) != ("onnxruntime", "bf16"):
-                engine = inference.prepare(network, name, precision)
+                engine = prepare_engine(network, name, precision)
                 picture = np.empty((2 * SIZE[0], 2 * SIZE[1], 3), np.uint8)
-                actions[f"{name} {precision}"] = partial(engine.develop, inference._Whole(planes), picture)
+                actions[f"{name} {precision}"] = partial(engine.develop, _Whole(planes), picture)
     seconds = dict(zip(actions, time_in_turn(list(actions.values()), rounds), strict=True))
     print(f"{torch.get_num_threads()} threads, {rounds} rounds after one to warm up")
     for label, times in seconds.items():

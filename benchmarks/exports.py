@@ -14,7 +14,7 @@ import torch
 
 import lwisp
 from lwisp.engines.cost import time_in_turn
-from lwisp.engines.engine import prepare
+from lwisp.engines.engine import prepare_engine
 
 
 def main() -> None:
@@ -33,9 +33,11 @@ def main() -> None:
 
     calls: dict[str, Callable[[], object]] = {
         "torch, plain": plain,
-        "torch back end, fp32": partial(prepare(network, "torch", "fp32"), planes),
+        "torch back end, fp32": partial(prepare_engine(network, "torch", "fp32"), planes),
     }
-    calls |= {file: partial(prepare(lwisp.load(file).network, precision="fp32"), planes) for file in arguments.files}
+    calls |= {
+        file: partial(prepare_engine(lwisp.load(file).network, precision="fp32"), planes) for file in arguments.files
+    }
     seconds = dict(zip(calls, time_in_turn(list(calls.values()), arguments.rounds), strict=True))
     for name, times in seconds.items():
         ratios = [first / own for first, own in zip(seconds["torch, plain"], times, strict=True)]

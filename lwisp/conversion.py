@@ -1,6 +1,6 @@
 """Networks for other engines: converted, run by that engine, compared with torch, and kept only where they agree.
 
-ONNX, OpenVINO's IR, LiteRT (.tflite) and ExecuTorch (.pte). What a file expects and gives is said in `runtimes`.
+ONNX, OpenVINO's IR, LiteRT (.tflite) and ExecuTorch (.pte). What a file expects and gives is said in `exported`.
 """
 
 import copy
@@ -17,8 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lwisp.engines import exported as runtimes
-from lwisp.engines.exported import CARD_KEY, SEAL_KEY, Exported, import_dynamo, need, openvino_core
+from lwisp.engines.exported import CARD_KEY, SEAL_KEY, Exported, import_dynamo, need, open_program, openvino_core, seal
 from lwisp.errors import InputError
 from lwisp.files.raw import read_mosaic
 from lwisp.files.writing import check_output, quiet, write_whole
@@ -85,7 +84,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix=".lwisp-", dir=output.parent) as folder:
         for path, content in zip(outputs, contents, strict=True):
             (Path(folder) / path.name).write_bytes(content)
-        program = runtimes.open_program(Path(folder) / output.name)
+        program = open_program(Path(folder) / output.name)
         exported = Exported(network.config, program)
         try:
             errors = verify(network, exported, size, TOLERANCE[precision])
@@ -326,7 +325,7 @@ def _to_onnx(network: LWISP, metadata: dict[str, str], precision: Precision, siz
     onnx = need("onnx")
     content: bytes = _onnx_model(network, precision, size).SerializeToString(deterministic=True)
     card = onnx.ModelProto()
-    onnx.helper.set_model_props(card, {**metadata, SEAL_KEY: runtimes.seal(content)})
+    onnx.helper.set_model_props(card, {**metadata, SEAL_KEY: seal(content)})
     return [content + card.SerializeToString(deterministic=True)]  # protobuf merges messages that follow each other
 
 
@@ -340,7 +339,7 @@ def _to_openvino(network: LWISP, metadata: dict[str, str], precision: Precision,
         for _ in range(2):  # once more with the seal of what the first time gave
             openvino.save_model(model, path, compress_to_fp16=precision == "fp16")
             tensors = path.with_suffix(".bin").read_bytes()
-            model.set_rt_info(runtimes.seal(tensors), ["lwisp", SEAL_KEY])
+            model.set_rt_info(seal(tensors), ["lwisp", SEAL_KEY])
         return [path.read_bytes(), tensors]
 
 

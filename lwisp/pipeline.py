@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lwisp.batch import Job, Made, Outcome, work
-from lwisp.engines import engine as inference
-from lwisp.engines.engine import Backend, Engine, Precision
+from lwisp.engines.engine import Backend, Engine, Precision, cached_engine, prepare_engine
 from lwisp.errors import InputError
 from lwisp.files.makernotes import picture_style
 from lwisp.files.pictures import write_picture
@@ -60,7 +59,7 @@ def develop(
     """
     check_takes(weights.card, "raw")
     check_exposure(exposure)
-    engine = inference.prepare_once(weights, backend, precision, memory)
+    engine = cached_engine(weights, backend, precision, memory)
     picture: NDArray[np.float32] = develop_with(engine, weights.card.convention, raw, exposure, np.float32)
     return picture
 
@@ -260,7 +259,7 @@ class Developer:
     ) -> None:
         check_takes(weights.card, "raw")
         self.weights = weights
-        self.engine = inference.prepare(weights.network, backend, precision, memory, threads=threads)
+        self.engine = prepare_engine(weights.network, backend, precision, memory, threads=threads)
 
     def develop(
         self,

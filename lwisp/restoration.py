@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lwisp.batch import Job, Made, Outcome, work
-from lwisp.engines import engine as inference
-from lwisp.engines.engine import Backend, Engine, Precision
+from lwisp.engines.engine import Backend, Engine, Precision, cached_engine, prepare_engine
 from lwisp.errors import InputError
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.pictures import Picture, finished_tags, read_picture, refuse_raw, write_picture
@@ -82,7 +81,7 @@ def _restore(
     passes: int,
 ) -> NDArray[np.float32]:
     check_takes(weights.card, "rgb")
-    engine = inference.prepare_once(weights, backend, precision, memory, passes)
+    engine = cached_engine(weights, backend, precision, memory, passes)
     picture: NDArray[np.float32] = _restore_with(engine, rgb, np.float32)
     return picture
 
@@ -99,7 +98,7 @@ def restore_files(
 ) -> Iterator[Outcome]:
     """Restore the finished pictures of the jobs that `plan` made, in their order, as `develop_files` develops RAWs."""
     check_takes(weights.card, "rgb")
-    engine = inference.prepare(weights.network, backend, precision, memory, passes)
+    engine = prepare_engine(weights.network, backend, precision, memory, passes)
 
     def make(picture: Picture, job: Job) -> Made:
         return Made(_restore_with(engine, picture.rgb, job.dtype), weights.card, engine)
@@ -140,7 +139,7 @@ def denoise_raw(
     """
     weights = weights or load_once("denoise-raw")
     check_takes(weights.card, "planes")
-    engine = inference.prepare_once(weights, backend, precision, memory)
+    engine = cached_engine(weights, backend, precision, memory)
     return _denoise_with(engine, weights.card.convention, raw)
 
 
@@ -160,7 +159,7 @@ def denoise_raw_files(
     check_takes(weights.card, "planes")
     check_takes(develop_weights.card, "raw")
     engine, developer = (
-        inference.prepare(chosen.network, backend, precision, memory) for chosen in (weights, develop_weights)
+        prepare_engine(chosen.network, backend, precision, memory) for chosen in (weights, develop_weights)
     )
 
     def make(raw: RawImage, job: Job) -> Made:

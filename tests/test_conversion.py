@@ -1,4 +1,4 @@
-"""Exports are run by their own engines, through the public road: `export`, `load`, `run`."""
+"""Exports are run by their own engines, through the public road: `export`, `load`, `run_network`."""
 
 import copy
 import json
@@ -15,7 +15,7 @@ import lwisp
 from lwisp import conversion as exports
 from lwisp.cli import app
 from lwisp.conversion import SUFFIXES, Format, export, portable, verify
-from lwisp.engines.engine import run
+from lwisp.engines.engine import run_network
 from lwisp.engines.exported import SEAL_KEY, need, openvino_core, seal
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.weights import Card, InputConvention, Photo, Weights, load
@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def reference(planes: Tensor) -> Tensor:
-    return run(make().network, planes, "fp32", "torch")
+    return run_network(make().network, planes, "fp32", "torch")
 
 
 @pytest.mark.parametrize(
@@ -83,21 +83,21 @@ def test_an_export_develops_any_size_as_torch_does(folder: Path, name: str, size
     assert weights.sha256 == "0" * 64
     planes = torch.rand(4, *size)
     tolerance = 5e-3 if name == "half.onnx" else 1e-5
-    assert torch.allclose(run(weights.network, planes, "fp32"), reference(planes), rtol=0, atol=tolerance)
+    assert torch.allclose(run_network(weights.network, planes, "fp32"), reference(planes), rtol=0, atol=tolerance)
 
 
 def test_an_export_of_one_size_serves_what_is_padded_to_it(folder: Path) -> None:
     network = load(folder / "fixed.onnx").network
     for size in ((48, 64), (33, 50)):
         planes = torch.rand(4, *size)
-        assert torch.allclose(run(network, planes), reference(planes), rtol=0, atol=1e-5)
+        assert torch.allclose(run_network(network, planes), reference(planes), rtol=0, atol=1e-5)
     with pytest.raises(lwisp.InputError, match=r"made for planes of 48x64, which 32x64 do not fill"):
-        run(network, torch.rand(4, 32, 64))
+        run_network(network, torch.rand(4, 32, 64))
 
 
 def test_the_ir_computes_in_bf16_too(folder: Path) -> None:
     planes = torch.rand(4, 48, 64)
-    difference = (run(load(folder / "free.xml").network, planes, "bf16") - reference(planes)).abs().max()
+    difference = (run_network(load(folder / "free.xml").network, planes, "bf16") - reference(planes)).abs().max()
     assert 0 <= difference < 0.02
 
 
@@ -266,7 +266,9 @@ def test_engines_with_an_environment_of_their_own_agree_too(format: Format, toy_
     assert result.exit_code == 0, result.output
     weights, planes = load(output), torch.rand(4, 47, 50)
     assert weights.card == load(toy_file).card
-    assert torch.allclose(run(weights.network, planes), run(load(toy_file).network, planes, "fp32", "torch"), atol=1e-5)
+    assert torch.allclose(
+        run_network(weights.network, planes), run_network(load(toy_file).network, planes, "fp32", "torch"), atol=1e-5
+    )
 
 
 def test_the_formats_of_the_command_are_those_of_the_function() -> None:

@@ -10,7 +10,7 @@ import lwisp
 from lwisp import pipeline, weights
 from lwisp.batch import Outcome, plan
 from lwisp.data import unprocess
-from lwisp.engines import engine as inference
+from lwisp.engines.engine import prepare_engine
 from lwisp.files.raw import RawImage, read_mosaic
 from lwisp.imaging import color, mosaic
 from lwisp.imaging.mosaic import CFA, CFAS
@@ -124,7 +124,7 @@ def test_a_network_that_does_not_take_raw_is_refused(sample: RawImage) -> None:
 def test_a_picture_too_large_for_memory_is_refused_before_work(
     sample: RawImage, toy: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inference, "free_memory", lambda: 5 * 10**7)
+    monkeypatch.setattr("lwisp.engines.engine.free_memory", lambda: 5 * 10**7)
     with pytest.raises(lwisp.InputError, match=r"1440x1920 needs about 0\.\d GB in bf16, 0\.1 GB are free"):
         lwisp.develop(toy, sample, precision="bf16", backend="torch")
 
@@ -159,7 +159,7 @@ def test_planes_are_the_same_wherever_they_are_read(
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_picture_is_upright_whether_of_floats_or_integers(orientation: int, sample: RawImage, toy: Weights) -> None:
     small = replace(crop(sample, 0, 0, 35, 52, "GRBG"), orientation=orientation)
-    engine = inference.prepare(toy.network, "torch", "fp32")
+    engine = prepare_engine(toy.network, "torch", "fp32")
     flat = lwisp.develop(toy, replace(small, orientation=1), precision="fp32", backend="torch")
     for kind, top in ((np.uint8, 255), (np.uint16, 65535)):
         picture = pipeline.develop_with(engine, toy.card.convention, small, 0.0, kind)

@@ -16,7 +16,7 @@ from lwisp.batch import plan
 from lwisp.cli import restore
 from lwisp.data import degradation
 from lwisp.data.datasets import AS_SENSED
-from lwisp.engines import engine as inference
+from lwisp.engines.engine import prepare_engine, run_network
 from lwisp.errors import InputError
 from lwisp.files.pictures import own_format, read_picture, read_rgb, write_picture
 from lwisp.files.raw import RawImage
@@ -66,8 +66,8 @@ def test_a_picture_of_any_size_is_what_the_network_makes_of_it(size: tuple[int, 
 def test_tiles_give_what_the_whole_picture_gives(takes: Takes, residual: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     network = weights(takes, residual).network
     planes = torch.rand(network.config.in_channels, 530, 610)
-    whole = inference.run(network, planes, "fp32", "torch")
-    engine = inference.prepare(network, "torch", "fp32")
+    whole = run_network(network, planes, "fp32", "torch")
+    engine = prepare_engine(network, "torch", "fp32")
     monkeypatch.setattr(engine, "_choose_window", lambda *_: 256)
     assert whole.shape == planes.shape
     assert float((engine(planes) - whole).abs().max()) < 1e-5
@@ -78,13 +78,13 @@ def test_passes_are_a_mean_over_mirror_images(passes: int, monkeypatch: pytest.M
     network = weights("rgb", residual=False).network
     planes = torch.rand(3, 290, 301)
     flips: list[list[int]] = [[], [1, 2], [1], [2]]
-    each = [inference.run(network, planes.flip(dims), "fp32", "torch").flip(dims) for dims in flips[:passes]]
+    each = [run_network(network, planes.flip(dims), "fp32", "torch").flip(dims) for dims in flips[:passes]]
     assert float((each[0] - each[1]).abs().max()) > 1e-3
-    engine = inference.prepare(network, "torch", "fp32", passes=passes)
+    engine = prepare_engine(network, "torch", "fp32", passes=passes)
     assert f"the mean of {passes} passes" in engine.description
     whole = engine(planes)
     assert float((whole - sum(each) / passes).abs().max()) < 1e-6
-    engine = inference.prepare(network, "torch", "fp32", passes=passes)
+    engine = prepare_engine(network, "torch", "fp32", passes=passes)
     monkeypatch.setattr(engine, "_choose_window", lambda *_: 256)
     assert float((engine(planes) - whole).abs().max()) < 1e-5
     rgb = picture(40, 50, np.uint16)
@@ -95,9 +95,9 @@ def test_passes_are_a_mean_over_mirror_images(passes: int, monkeypatch: pytest.M
 
 def test_passes_that_make_no_sense_are_refused() -> None:
     with pytest.raises(InputError, match="1, 2 or 4 passes, got 3"):
-        inference.prepare(weights("rgb").network, "torch", passes=3)
+        prepare_engine(weights("rgb").network, "torch", passes=3)
     with pytest.raises(InputError, match="networks that take RGB"):
-        inference.prepare(weights("planes").network, "torch", passes=2)
+        prepare_engine(weights("planes").network, "torch", passes=2)
 
 
 @pytest.mark.parametrize("verb", [restore.denoise, restore.enhance])
@@ -201,7 +201,7 @@ def test_weights_on_disk_are_those_that_were_saved(tmp_path: Path) -> None:
     save(tmp_path / "x.safetensors", made.network, made.card, torch.float32)
     loaded = lwisp.load(tmp_path / "x.safetensors")
     planes = torch.rand(4, 32, 48)
-    assert torch.equal(inference.run(loaded.network, planes), inference.run(made.network, planes))
+    assert torch.equal(run_network(loaded.network, planes), run_network(made.network, planes))
     assert loaded.card.architecture.takes == "planes"
 
 
@@ -226,7 +226,7 @@ def test_the_shipped_weights_take_noise_out_of_planes() -> None:
     network = lwisp.load("denoise-raw").network
     for level in degradation.NOISE_LEVELS:
         given, truth = degradation.case("denoise-raw", photo, 0, level)
-        clean = inference.run(network, given)
+        clean = run_network(network, given)
         scored = [
             metrics.psnr(color.srgb_encode(planes.clamp(0, 1)), color.srgb_encode(truth)) for planes in (clean, given)
         ]

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 import lwisp
 from lwisp.engines import compiled, tiles
-from lwisp.engines import engine as inference
-from lwisp.engines.engine import Backend
+from lwisp.engines.engine import Backend, Engine, _Eager, _shelves, prepare_engine
 from lwisp.files.raw import RawImage
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.weights import Card, InputConvention, Weights
@@ -107,7 +106,7 @@ def test_threads_wait_where_memory_has_no_room_for_their_pictures(
 ) -> None:
     developer, alone = (lwisp.Developer(weights, "torch", "fp32") for _ in range(2))
     way = developer.engine._way
-    assert isinstance(way, inference._Eager)
+    assert isinstance(way, _Eager)
     call, busy, most = way._call, 0, 0
     lock = threading.Lock()
 
@@ -123,7 +122,7 @@ def test_threads_wait_where_memory_has_no_room_for_their_pictures(
         return output
 
     monkeypatch.setattr(way, "_call", counted)
-    monkeypatch.setattr(inference, "free_memory", lambda: room)
+    monkeypatch.setattr("lwisp.engines.engine.free_memory", lambda: room)
     check_pictures(developer, alone, RAWS[1::2])  # of 2.4 MB each
     assert most in expected
 
@@ -133,7 +132,7 @@ def test_a_picture_that_is_refused_leaves_its_place_to_others(
 ) -> None:
     developer, alone = (lwisp.Developer(weights, "torch", "fp32") for _ in range(2))
     expected = [alone.develop(each) for each in RAWS[:2]]
-    monkeypatch.setattr(inference, "free_memory", lambda: 10**7)  # which the larger of the two goes beyond
+    monkeypatch.setattr("lwisp.engines.engine.free_memory", lambda: 10**7)  # which the larger of the two goes beyond
     monkeypatch.setattr(tiles, "can_tile", lambda network: False)
     large = replace(RAWS[1], mosaic=np.tile(RAWS[1].mosaic, (9, 9)))
 
@@ -210,21 +209,21 @@ def own(weights: Weights) -> Weights:
 
 
 @pytest.fixture
-def prepared(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[inference.Engine]]:
+def prepared(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Engine]]:
     """Of all engines that are prepared."""
-    engines: list[weakref.ref[inference.Engine]] = []
-    prepare = inference.prepare
+    engines: list[weakref.ref[Engine]] = []
+    prepare = prepare_engine
 
-    def watched(*arguments: Any, **named: Any) -> inference.Engine:
+    def watched(*arguments: Any, **named: Any) -> Engine:
         engine = prepare(*arguments, **named)
         engines.append(weakref.ref(engine))
         return engine
 
-    monkeypatch.setattr(inference, "prepare", watched)
+    monkeypatch.setattr("lwisp.engines.engine.prepare_engine", watched)
     return engines
 
 
-Prepared = list[weakref.ref[inference.Engine]]
+Prepared = list[weakref.ref[Engine]]
 
 
 def test_a_second_call_prepares_nothing(own: Weights, prepared: Prepared) -> None:
@@ -255,7 +254,7 @@ def test_engines_go_with_their_weights_and_few_are_kept(own: Weights, prepared: 
     del others
     gc.collect()
     assert [engine() is not None for engine in prepared] == [True, False, False, False, False]
-    assert number not in inference._shelves
+    assert number not in _shelves
 
 
 def test_a_network_that_was_changed_is_prepared_anew(own: Weights) -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import lwisp
 from lwisp import weights as checkpoint
 from lwisp.baselines import Baseline, BaselineConfig
-from lwisp.engines.engine import run
+from lwisp.engines.engine import run_network
 from lwisp.files.tensors import digest_of
 from lwisp.model import LWISPConfig
 from lwisp.weights import Camera, Card, InputConvention, Weights, describe, load, names, of_camera, save
@@ -41,8 +41,8 @@ def test_other_networks_come_back_too(tmp_path: Path) -> None:
     planes = torch.rand(4, 9, 12)
     with torch.inference_mode():
         expected = network.eval()(planes[None])[0]
-    assert torch.allclose(run(loaded.network, planes, "fp32"), expected, atol=1e-5)
-    assert run(loaded.network, planes, "bf16").dtype == torch.float32
+    assert torch.allclose(run_network(loaded.network, planes, "fp32"), expected, atol=1e-5)
+    assert run_network(loaded.network, planes, "bf16").dtype == torch.float32
     save_file(
         load_file(tmp_path / "other.safetensors"),
         tmp_path / "none.safetensors",

@@ -25,8 +25,7 @@ from lwisp.camera.pairs import Pair, Refusal, find_pairs
 from lwisp.camera.photos import Photo, Workshop
 from lwisp.camera.report import Proof, Refined
 from lwisp.data.photos import Crops
-from lwisp.engines import engine as inference
-from lwisp.engines.engine import Precision
+from lwisp.engines.engine import Engine, Precision, prepare_engine
 from lwisp.errors import InputError, OutputError
 from lwisp.files.writing import check_output, clear_leftovers, make_folder
 from lwisp.imaging import color, metrics, mosaic
@@ -170,7 +169,7 @@ def _learn_group(
 ) -> tuple[Learned, list[Refusal]]:
     assert isinstance(base.network, LWISP)
     run, name = run_folder(path), _name(key)
-    engine = inference.prepare(base.network, "auto", precision)
+    engine = prepare_engine(base.network, "auto", precision)
     convention = replace(base.card.convention, exposure="none")
     photos: list[Photo] = []
     refused: list[Refusal] = []
@@ -255,14 +254,14 @@ def _refine(
     ).network
     assert isinstance(learned, LWISP)
     before, after = (
-        _error(engine, test) for engine in (inference.prepare(x, "torch", precision) for x in (network, learned))
+        _error(engine, test) for engine in (prepare_engine(x, "torch", precision) for x in (network, learned))
     )
     if after > before - workshop.WORTH:
         return None
-    return Refined(learned, inference.prepare(learned, "auto", precision), convention, held_out)
+    return Refined(learned, prepare_engine(learned, "auto", precision), convention, held_out)
 
 
-def _error(engine: inference.Engine, squares: Squares) -> float:
+def _error(engine: Engine, squares: Squares) -> float:
     """Mean dE2000 from the camera's pixels."""
     errors = []
     for index in range(len(squares.names)):

@@ -71,7 +71,7 @@ class Frame(Protocol):
 
 
 class Engine:
-    """A network made ready by `prepare`; any number of threads may use it at once.
+    """A network made ready by `prepare_engine`; any number of threads may use it at once.
 
     Every picture is what it is alone. What does not fit into memory beside the others waits for its turn.
     """
@@ -413,7 +413,7 @@ def _split(network: LWISP | Baseline, packed: bool) -> dict[str, nn.Module]:
     return tiles.split(network, tail) if tiles.can_tile(network) else {"whole": tiles.Whole(network, tail)}
 
 
-def prepare(
+def prepare_engine(
     network: LWISP | Baseline | Exported,
     backend: Backend = "auto",
     precision: Precision = "auto",
@@ -494,14 +494,14 @@ class Holder(Protocol):
         """The network."""
 
 
-def prepare_once(
+def cached_engine(
     weights: Holder,
     backend: Backend = "auto",
     precision: Precision = "auto",
     memory: float | None = None,
     passes: int = 1,
 ) -> Engine:
-    """The engine that `prepare` makes, kept for the next call with the same object, until this goes.
+    """The engine that `prepare_engine` makes, kept for the next call with the same object, until this goes.
 
     It is made anew where arguments differ, where torch has another number of threads, and where the network's tensors
     were changed in place or replaced since (but for changes through `.data`, which torch does not count).
@@ -518,11 +518,11 @@ def prepare_once(
             return shelf.engines[key]
         while len(shelf.engines) >= KEPT_ENGINES:
             shelf.engines.popitem(last=False)
-        shelf.engines[key] = prepare(weights.network, backend, precision, memory, passes)
+        shelf.engines[key] = prepare_engine(weights.network, backend, precision, memory, passes)
         return shelf.engines[key]
 
 
-def run(
+def run_network(
     network: LWISP | Baseline | Exported,
     planes: Tensor,
     precision: Precision = "auto",
@@ -530,8 +530,8 @@ def run(
     memory: float | None = None,
     passes: int = 1,
 ) -> Tensor:
-    """Planes (C, h, w) -> the picture in [0, 1], float32: `prepare` and the engine's call in one."""
-    return prepare(network, backend, precision, memory, passes)(planes)
+    """Planes (C, h, w) -> the picture in [0, 1], float32: `prepare_engine` and the engine's call in one."""
+    return prepare_engine(network, backend, precision, memory, passes)(planes)
 
 
 def _exported_engine(

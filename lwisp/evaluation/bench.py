@@ -33,7 +33,7 @@ from lwisp.baselines import Baseline, BaselineConfig, Name, build
 from lwisp.conversion import MURAL, MURAL_BALANCE
 from lwisp.engines.compiled import convert
 from lwisp.engines.cost import count_multiply_adds, time_in_turn
-from lwisp.engines.engine import Engine, prepare
+from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.exported import Exported, import_dynamo, need, openvino_core
 from lwisp.errors import InputError, one_line
 from lwisp.files.pictures import write_picture
@@ -167,7 +167,7 @@ def _resolve(weights: Weights, engines: Sequence[str]) -> list[str]:
     for engine in engines:
         if engine != EAGER:
             backend, _, precision = engine.partition("-")
-            ready = prepare(weights.network, backend, precision or "auto")  # type: ignore[arg-type]
+            ready = prepare_engine(weights.network, backend, precision or "auto")  # type: ignore[arg-type]
             engine = f"{ready.backend}-{ready.precision}"
         elif isinstance(weights.network, Exported):
             raise InputError("an exported file has no network for torch; drop the engine eager")
@@ -196,7 +196,7 @@ def _ready(network: LWISP | Baseline | Exported, engine: str, size: tuple[int, i
     backend, _, precision = engine.partition("-")
     if isinstance(network, Baseline) and backend == "openvino":
         return _in_openvino(network, precision, size)
-    return prepare(network, backend, precision)  # type: ignore[arg-type]
+    return prepare_engine(network, backend, precision)  # type: ignore[arg-type]
 
 
 def _in_openvino(network: Baseline, precision: str, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
@@ -262,7 +262,9 @@ def _tools(weights: Weights, source: Path, rounds: int) -> list[Row]:
     """The RAW to a JPEG by lwisp and rawpy in this process, and by commands, each with its start."""
     with temporary_folder() as folder:
         runs: dict[tuple[str, str], Callable[[], object]] = {
-            ("lwisp", "in process"): partial(_develop, prepare(weights.network), weights, source, folder / "lwisp.jpg"),
+            ("lwisp", "in process"): partial(
+                _develop, prepare_engine(weights.network), weights, source, folder / "lwisp.jpg"
+            ),
             ("rawpy default", "in process"): partial(_rawpy, source, folder / "rawpy.jpg"),
         }
         failures = {}
@@ -344,7 +346,7 @@ def _develop_alone(
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     torch.set_num_threads(threads)
     weights = load(name_or_path)
-    engine = prepare(weights.network, memory=memory)
+    engine = prepare_engine(weights.network, memory=memory)
     for _ in range(2):
         began = time.perf_counter()
         _develop(engine, weights, source, output)

@@ -26,7 +26,7 @@ from lwisp.data import folders as formats
 from lwisp.data import unprocess
 from lwisp.data.datasets import read_picture
 from lwisp.data.photos import Case
-from lwisp.engines.engine import Precision, run
+from lwisp.engines.engine import Precision, run_network
 from lwisp.engines.exported import need
 from lwisp.errors import InputError
 from lwisp.evaluation.classical import RIVALS
@@ -147,14 +147,14 @@ def evaluate(
         height, width = case.target.shape[-2:]
         if min(height, width) < MIN_SIDE:
             raise InputError(f"{case.name}: {height}x{width} px, expected {MIN_SIDE} px a side at least")
-        pictures = {"network": run(weights.network, case.planes, precision, "torch", passes=passes)}
+        pictures = {"network": run_network(weights.network, case.planes, precision, "torch", passes=passes)}
         if plan.given:
             pictures["given"] = case.planes
             for name, other in others.items():
                 pictures[name] = (
                     RIVALS[name](_seen(case.planes), _seen(case.target))
                     if other is None
-                    else run(other.network, case.planes, precision, "torch", passes=passes)
+                    else run_network(other.network, case.planes, precision, "torch", passes=passes)
                 )
         if menon is not None and case.capture is not None:
             pictures["menon"] = classical(case.capture, menon)

@@ -13,7 +13,7 @@ from rich.progress import track
 from torch import Tensor
 
 from lwisp.data.datasets import SIDD, Box, to_tensor
-from lwisp.engines.engine import Precision, run
+from lwisp.engines.engine import Precision, run_network
 from lwisp.errors import InputError
 from lwisp.evaluation.protocols import passes_of
 from lwisp.files.matlab import in_matlabs_order, mat_shape, open_hdf5, read_mat
@@ -43,7 +43,7 @@ def submit(
     passes = passes_of(weights, passes)
 
     def denoise(planes: Tensor) -> Tensor:
-        return run(weights.network, planes, precision, "torch", passes=passes)
+        return run_network(weights.network, planes, precision, "torch", passes=passes)
 
     SUBMISSIONS[protocol](denoise, root, output, overwrite)
 

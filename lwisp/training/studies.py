@@ -17,8 +17,8 @@ from rich.console import Console
 
 from lwisp.baselines import NETWORKS, Architecture, BaselineConfig, Name, build
 from lwisp.data.photos import Case, Data, open_data
-from lwisp.engines import cost as benchmark
-from lwisp.engines.engine import run
+from lwisp.engines.cost import count_macs, measure_latency
+from lwisp.engines.engine import run_network
 from lwisp.engines.exported import need
 from lwisp.errors import InputError
 from lwisp.files.writing import make_folder, write_csv, write_text, write_whole
@@ -228,7 +228,7 @@ def reproduce(
     if study.latency:
         networks = [build(variant.architecture) for variant in study.variants]
         channels = study.variants[0].architecture.in_channels
-        seconds = benchmark.measure_latency(networks, (1, channels, *COST_SIZE))
+        seconds = measure_latency(networks, (1, channels, *COST_SIZE))
         costs = [replace(cost, seconds=value) for cost, value in zip(costs, seconds, strict=True)]
         _plot_costs(output / f"{name}-costs.png", study, rows, costs)
     write_text(output / f"{name}.md", to_markdown(name, study, rows, recipe, data, steps, costs))
@@ -288,7 +288,7 @@ def _key(plan: Recipe) -> str:
 
 
 def _score(label: str, seed: int, weights: Weights, case: Case) -> Row:
-    rgb = run(weights.network, case.planes, "fp32", "torch")
+    rgb = run_network(weights.network, case.planes, "fp32", "torch")
     return Row(label, seed, case.name, **scores.score(rgb, case.target))
 
 
@@ -323,7 +323,7 @@ def _cost(variant: Variant) -> Cost:
     with torch.device("meta"):
         network = build(variant.architecture)
     shape = (1, variant.architecture.in_channels, *COST_SIZE)
-    return Cost(count_params(network), benchmark.count_macs(network, shape))
+    return Cost(count_params(network), count_macs(network, shape))
 
 
 def to_markdown(

@@ -1,6 +1,9 @@
 """The networks of Tables 1 to 3: exact counts, one contract, and that they can learn."""
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -14,7 +17,7 @@ from lwisp.baselines.restoration import DPED, SRCNN, DnCNN, LayerNorm2d, NAFNet,
 from lwisp.baselines.translation import PatchGAN, Pix2Pix, UNet
 from lwisp.engines.cost import count_macs, count_multiply_adds
 from lwisp.model import LWISPConfig, count_params
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SAMPLE
 
 COUNTS: dict[Name, tuple[int, int, int]] = {  # parameters, operations and multiply-adds at packed 224x224
     "srcnn": (74_435, 15_147_331_584, 14_919_532_544),
@@ -178,3 +181,25 @@ def test_the_page_of_the_networks_has_these_counts_and_words() -> None:
         departs = facts.departs[0].upper() + facts.departs[1:]
         counts = f"{params:,} | {facts.published} | {operations / 1e9:.3f} G | {macs / 1e9:.3f} G"
         assert f"| `{name}`: {facts.title} | {facts.source} | {counts} | {departs}. |" in page
+
+
+def test_developing_imports_no_network_but_lw_isp(toy_file: Path, tmp_path: Path) -> None:
+    code = """
+import sys
+from lwisp.baselines import Baseline, BaselineConfig
+from lwisp.cli import app
+app(sys.argv[1:], standalone_mode=False)
+print([name for name in sys.modules if name.startswith("lwisp.baselines.")])
+"""
+    arguments = [
+        "develop",
+        str(SAMPLE),
+        "--weights",
+        str(toy_file),
+        "-o",
+        str(tmp_path / "x.jpg"),
+        "--backend",
+        "torch",
+    ]
+    run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "['lwisp.baselines.config']"

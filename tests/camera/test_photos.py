@@ -15,7 +15,7 @@ from lwisp.camera.look import Samples
 from lwisp.camera.pairs import AlignedPair, Pair, Tile
 from lwisp.camera.photos import Photo, Workshop
 from lwisp.data.datasets import AS_SENSED
-from lwisp.engines import engine as inference
+from lwisp.engines.engine import prepare_engine
 from lwisp.files.raw import RawImage
 from lwisp.imaging.mosaic import CFA, CFAS, cfa_offset
 from lwisp.model import LWISP, Look
@@ -88,7 +88,7 @@ def test_a_look_put_on_later_is_that_of_the_network(toy: Weights) -> None:
     assert isinstance(toy.network, LWISP)
     card = replace(toy.card, convention=replace(toy.card.convention, exposure="none", shading=(0.1, 0.2, 0.3)))
     whole = develop(replace(toy, network=with_look(toy.network, learned), card=card), raw, 0, "fp32", "torch")
-    engine = inference.prepare(toy.network, "torch", "fp32")
+    engine = prepare_engine(toy.network, "torch", "fp32")
     picture = workshop.develop(engine, card.convention, raw)
     later = workshop.put_on(learned, picture)
     assert np.abs(later - picture).max() > 0.05
@@ -137,7 +137,7 @@ def test_whatever_goes_wrong_with_a_photo_is_a_refusal_that_names_it(
 ) -> None:
     pair = Pair(tmp_path / "a.dng", None, "", "")
     pair.raw.touch()
-    engine = inference.prepare(toy.network, "torch", "fp32")
+    engine = prepare_engine(toy.network, "torch", "fp32")
     for error in (RuntimeError("an engine's"), MemoryError(), ZeroDivisionError()):
 
         def fail(*_: object, raised: Exception = error) -> None:

@@ -7,8 +7,8 @@ import torch
 import lwisp
 from lwisp.baselines import Baseline, BaselineConfig
 from lwisp.engines import compiled
-from lwisp.engines import engine as inference
-from lwisp.engines.engine import Backend, prepare, run
+from lwisp.engines import engine as engines
+from lwisp.engines.engine import Backend, prepare_engine, run_network
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.pipeline import Planes
 from lwisp.weights import InputConvention, Weights
@@ -34,7 +34,7 @@ def test_every_back_end_gives_the_network_s_pixels(backend: Backend, size: tuple
     if backend != "torch":
         require(backend)
     planes = torch.rand(4, *size)
-    engine = prepare(network, backend, "fp32")
+    engine = prepare_engine(network, backend, "fp32")
     rgb = engine(planes)
     assert rgb.shape == (3, 2 * size[0], 2 * size[1])
     assert rgb.dtype == torch.float32
@@ -47,18 +47,18 @@ def test_every_back_end_gives_the_network_s_pixels(backend: Backend, size: tuple
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_windows_do_not_show(
-    backend: Backend, precision: inference.Precision, network: LWISP, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, precision: engines.Precision, network: LWISP, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if backend != "torch":
         require(backend)
     if (backend, precision) == ("onnxruntime", "bf16"):
         pytest.skip("computes in fp32 only")
     planes = torch.rand(4, 171, 190)
-    whole = run(network, planes, precision, backend)
-    monkeypatch.setattr(inference.Engine, "_choose_window", lambda *_: 96)
-    tiled = run(network, planes, precision, backend)
+    whole = run_network(network, planes, precision, backend)
+    monkeypatch.setattr(engines.Engine, "_choose_window", lambda *_: 96)
+    tiled = run_network(network, planes, precision, backend)
     assert float((tiled - whole).abs().max()) < (1e-5 if precision == "fp32" else 0.02)
-    assert torch.equal(run(network, planes, precision, backend), tiled)
+    assert torch.equal(run_network(network, planes, precision, backend), tiled)
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
@@ -72,14 +72,14 @@ def test_bf16_stays_within_55_db_of_fp32_on_real_files(backend: Backend, name: s
         :, height // 4 : height // 4 + 300, width // 4 : width // 4 + 400
     ]
     network = lwisp.load("photo").network
-    exact, fast = (run(network, planes, precision, backend) for precision in ("fp32", "bf16"))
+    exact, fast = (run_network(network, planes, precision, backend) for precision in ("fp32", "bf16"))
     assert -10 * float(((exact - fast) ** 2).mean().log10()) > 55
 
 
 def test_integers_are_the_rounded_floats(network: LWISP) -> None:
     planes = torch.rand(4, 20, 30)
-    frame = inference._Whole(planes)
-    engine = prepare(network, "torch", "fp32")
+    frame = engines._Whole(planes)
+    engine = prepare_engine(network, "torch", "fp32")
     rgb = engine(planes).permute(1, 2, 0).numpy()
     for kind, top in ((np.uint8, 255), (np.uint16, 65535)):
         picture = np.zeros((37, 55, 3), kind)
@@ -89,9 +89,9 @@ def test_integers_are_the_rounded_floats(network: LWISP) -> None:
 
 def test_a_back_end_that_is_not_installed_is_named_or_left_out(network: LWISP, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "is_installed", lambda name: name == "torch")
-    assert prepare(network).backend == "torch"
+    assert prepare_engine(network).backend == "torch"
     with pytest.raises(lwisp.InputError, match=re.escape("pip install 'lwisp[openvino]'")):
-        prepare(network, "openvino")
+        prepare_engine(network, "openvino")
 
 
 def test_a_back_end_that_fails_is_left_by_auto_and_named_otherwise(
@@ -104,25 +104,25 @@ def test_a_back_end_that_fails_is_left_by_auto_and_named_otherwise(
 
     monkeypatch.setattr(compiled, "compile_module", fail)
     planes = torch.rand(4, 20, 30)
-    engine = prepare(network, precision="fp32")
+    engine = prepare_engine(network, precision="fp32")
     assert engine.backend == "openvino"
     assert torch.allclose(engine(planes), plain(network, planes), atol=1e-5)
     assert engine.description.startswith("torch in fp32")
     assert "because it failed in openvino: no such processor" in engine.description
     with pytest.raises(lwisp.InputError, match="no such processor; take --backend auto"):
-        run(network, planes, backend="openvino")
+        run_network(network, planes, backend="openvino")
 
 
 def test_other_networks_run_on_torch() -> None:
     torch.manual_seed(0)
     baseline = Baseline(BaselineConfig("srcnn")).eval()
     planes = torch.rand(4, 20, 30)
-    engine = prepare(baseline, precision="fp32")
+    engine = prepare_engine(baseline, precision="fp32")
     assert engine.backend == "torch"
     with torch.inference_mode():
         assert torch.allclose(engine(planes), baseline(planes[None])[0], atol=1e-5)
     with pytest.raises(lwisp.InputError, match="runs LW-ISP only, not srcnn"):
-        prepare(baseline, "onnxruntime")
+        prepare_engine(baseline, "onnxruntime")
 
 
 @pytest.mark.parametrize("change", [{"ccb": False}, {"fgam": False}, {"upsample": False, "in_channels": 3}], ids=str)
@@ -130,7 +130,7 @@ def test_ablations_and_the_teacher_run_on_the_default(change: dict[str, bool]) -
     torch.manual_seed(0)
     network = LWISP(LWISPConfig(width=4, **change)).eval()  # type: ignore[arg-type]
     planes = torch.rand(network.config.in_channels, 37, 50)
-    assert float((run(network, planes, "fp32") - plain(network, planes)).abs().max()) < 1e-5
+    assert float((run_network(network, planes, "fp32") - plain(network, planes)).abs().max()) < 1e-5
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -138,7 +138,7 @@ def test_planes_that_are_not_finite_are_refused(value: float, network: LWISP) ->
     planes = torch.rand(4, 20, 30)
     planes[2, 3, 4] = value
     with pytest.raises(lwisp.InputError, match="expected planes of finite numbers"):
-        run(network, planes)
+        run_network(network, planes)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -156,9 +156,9 @@ def test_a_network_whose_numbers_overflow_gives_no_picture(
             parameter.mul_(1e9)
         if residual:
             network.out.bias.fill_(torch.inf)  # type: ignore[union-attr]
-    engine = prepare(network, backend, "fp32")
+    engine = prepare_engine(network, backend, "fp32")
     monkeypatch.setattr(engine, "_choose_window", lambda *_: window)
-    frame = inference._Whole(torch.rand(network.config.in_channels, 130, 100))
+    frame = engines._Whole(torch.rand(network.config.in_channels, 130, 100))
     scale = network.config.scale
     for kind in (np.float32, np.uint8):
         picture = np.zeros((130 * scale, 100 * scale, 3), kind)
@@ -172,44 +172,44 @@ def test_infinity_that_would_be_cut_off_is_no_picture() -> None:
     with torch.no_grad():
         network.out.bias[1] = torch.inf  # type: ignore[index]
     with pytest.raises(lwisp.InputError, match="in bf16: take --precision fp32, or other weights"):
-        run(network, torch.rand(3, 40, 50), "bf16", "torch", passes=2)
+        run_network(network, torch.rand(3, 40, 50), "bf16", "torch", passes=2)
 
 
 def test_a_gpu_that_only_emulates_bf16_does_not_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
-    assert not inference.has_bf16()
+    assert not engines.has_bf16()
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
-    assert inference.has_bf16()
+    assert engines.has_bf16()
 
 
 @pytest.mark.parametrize("memory", [0.0, -1.0, float("nan"), float("inf")])
 def test_impossible_bounds_are_refused(memory: float, network: LWISP) -> None:
     with pytest.raises(lwisp.InputError, match="expected a memory bound above 0 GB"):
-        prepare(network, memory=memory)
+        prepare_engine(network, memory=memory)
 
 
 def test_a_bound_too_small_is_said_before_work_begins(network: LWISP) -> None:
-    engine = prepare(network, "torch", "fp32", memory=0.001)
+    engine = prepare_engine(network, "torch", "fp32", memory=0.001)
     with pytest.raises(lwisp.InputError, match=r"needs about \d\.\d GB in fp32, --memory allows 0.001 GB"):
         engine(torch.rand(4, 20, 30))
 
 
 def test_a_picture_is_run_by_windows_where_it_does_not_fit(network: LWISP, monkeypatch: pytest.MonkeyPatch) -> None:
     planes = torch.rand(4, 300, 320)
-    engine = prepare(network, "torch", "fp32")
+    engine = prepare_engine(network, "torch", "fp32")
     bytes_of_picture = 600 * 640 * 12
-    whole = 304 * 320 * 4 * inference.BYTES_PER_PIXEL["torch", "fp32"]
-    monkeypatch.setattr(inference, "free_memory", lambda: bytes_of_picture + whole - 1)
+    whole = 304 * 320 * 4 * engines.BYTES_PER_PIXEL["torch", "fp32"]
+    monkeypatch.setattr("lwisp.engines.engine.free_memory", lambda: bytes_of_picture + whole - 1)
     assert float((engine(planes) - plain(network, planes)).abs().max()) < 1e-5
     assert list(engine._windows.values()) == [256]
 
 
 def test_memory_is_plausible() -> None:
-    assert 2**28 < inference.free_memory() < 2**45
-    before = inference.resident_memory()
+    assert 2**28 < engines.free_memory() < 2**45
+    before = engines.resident_memory()
     ballast = np.ones(2**27, np.uint8)
-    assert 2**26 < inference.resident_memory() - before < 2**29
+    assert 2**26 < engines.resident_memory() - before < 2**29
     assert ballast[0] == 1
 
 
@@ -220,7 +220,7 @@ def test_networks_of_equal_weights_but_other_choices_are_not_mixed_up() -> None:
     adds = LWISP(TOY)
     multiplies = LWISP(LWISPConfig(width=4, attention="multiply"))
     multiplies.load_state_dict(adds.state_dict())
-    pictures = [run(network, planes, "fp32", "openvino") for network in (adds, multiplies)]
+    pictures = [run_network(network, planes, "fp32", "openvino") for network in (adds, multiplies)]
     for network, picture in zip((adds, multiplies), pictures, strict=True):
         assert torch.allclose(picture, plain(network, planes), atol=1e-5)
     assert float((pictures[0] - pictures[1]).abs().max()) > 1e-5
@@ -228,5 +228,5 @@ def test_networks_of_equal_weights_but_other_choices_are_not_mixed_up() -> None:
 
 def test_weights_stay_as_they_are(toy: Weights) -> None:
     before = {name: value.clone() for name, value in toy.network.state_dict().items()}
-    run(toy.network, torch.rand(4, 20, 30), "bf16", "torch")
+    run_network(toy.network, torch.rand(4, 20, 30), "bf16", "torch")
     assert all(torch.equal(value, before[name]) for name, value in toy.network.state_dict().items())

@@ -8,7 +8,7 @@ import torch
 from onnx import TensorProto, helper
 
 import lwisp
-from lwisp.engines.engine import prepare, run
+from lwisp.engines.engine import prepare_engine, run_network
 from lwisp.engines.exported import CARD_KEY, SEAL_KEY, seal
 from lwisp.model import LWISPConfig
 from lwisp.weights import Card, InputConvention, load, to_header
@@ -82,21 +82,21 @@ def test_an_engine_that_is_not_installed_is_named_with_what_to_install(
 
 def test_the_engine_of_a_file_is_the_only_one_that_runs_it(tmp_path: Path) -> None:
     network = load(write(tmp_path / "x.onnx", CARD)).network
-    engine = prepare(network)
+    engine = prepare_engine(network)
     assert (engine.backend, engine.precision) == ("onnxruntime", "fp32")
     planes = torch.rand(4, 32, 48)
     assert torch.allclose(engine(planes), planes.sum(0).expand(3, -1, -1), atol=1e-6)
     assert engine.description == "onnxruntime in fp32 on 1 thread, which the weights are a file for"
     with pytest.raises(lwisp.InputError, match="are a file for onnxruntime, not for openvino"):
-        prepare(network, "openvino")
+        prepare_engine(network, "openvino")
     with pytest.raises(lwisp.InputError, match="the file's own precision"):
-        prepare(network, precision="bf16")
+        prepare_engine(network, precision="bf16")
 
 
 def test_a_file_that_gives_another_picture_than_its_card_says_is_refused(tmp_path: Path) -> None:
     card = to_header(Card("toy", TOY, InputConvention(), "MIT"), "")
     with pytest.raises(lwisp.InputError, match=r"expected RGB of \(1, 3, 64, 96\) .*, got \(1, 3, 32, 48\)"):
-        run(load(write(tmp_path / "x.onnx", card)).network, torch.rand(4, 30, 48))
+        run_network(load(write(tmp_path / "x.onnx", card)).network, torch.rand(4, 30, 48))
 
 
 def test_an_ir_without_its_tensors_is_refused(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from lwisp.baselines import Baseline, BaselineConfig, build
 from lwisp.data import synthetic
 from lwisp.data.datasets import AS_SENSED
 from lwisp.data.photos import Case, Photos
-from lwisp.engines.engine import run
+from lwisp.engines.engine import run_network
 from lwisp.errors import OutputError
 from lwisp.files import writing
 from lwisp.imaging import metrics
@@ -915,7 +915,9 @@ def test_a_small_network_learns_to_denoise(recipe: Recipe, tmp_path: Path) -> No
     weights = train(plan, tmp_path / "denoise.safetensors")
     for case in Photos(recipe.root, 32, task="denoise").cases(96):
         if case.kind != "low":
-            before, after = (metrics.psnr(x, case.target) for x in (case.planes, run(weights.network, case.planes)))
+            before, after = (
+                metrics.psnr(x, case.target) for x in (case.planes, run_network(weights.network, case.planes))
+            )
             assert after > before + 0.3
 
 

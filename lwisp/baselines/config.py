@@ -1,0 +1,168 @@
+"""Which networks the paper compares with, and what each needs: facts alone, without the networks' own code."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+from lwisp.model import LWISPConfig, Takes
+
+Name = Literal["srcnn", "srgan", "dped", "dncnn", "unet", "pix2pix", "spade", "nafnet", "pynet", "awnet", "cameranet"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """What there is to know of a network beside its code."""
+
+    title: str
+    source: str
+    published: str
+    """What is printed of its number of parameters, and where."""
+    departs: str
+    """Where it departs from its source."""
+    multiple: int = 1
+    """h and w of the planes must be multiples of it."""
+    minimum: int = 2
+    """And not smaller than it: instance normalization needs two values."""
+    restores: bool = False
+    """Whether it also goes from RGB to RGB of the same size, what it finds added to its input as in its source."""
+
+
+SHUFFLED = "works at the planes' size, its last convolution making 12 planes that are shuffled to the picture"
+
+NETWORKS: dict[Name, Network] = {
+    "srcnn": Network(
+        "SRCNN",
+        "Dong, Loy, He, Tang, Image Super-Resolution Using Deep Convolutional Networks, TPAMI 2016",
+        "57,184 for one channel, without biases (the paper, 9-5-5)",
+        "takes four planes, not demosaiced but enlarged by 2 one by one, where the source takes one enlarged channel; "
+        "its borders are repeated instead of lost",
+    ),
+    "srgan": Network(
+        "SRGAN's generator (SRResNet)",
+        "Ledig et al., Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network, CVPR 2017",
+        "1.5 M for RGB enlarged by 4 (Lim et al., EDSR, CVPR Workshops 2017)",
+        "enlarges by 2, not by 4, so that one PixelShuffle is left; takes four planes",
+    ),
+    "dped": Network(
+        "DPED's generator",
+        "Ignatov et al., DSLR-Quality Photos on Mobile Devices with Deep Convolutional Networks, ICCV 2017",
+        "none",
+        SHUFFLED,
+    ),
+    "dncnn": Network(
+        "DnCNN",
+        "Zhang, Zuo, Chen, Meng, Zhang, Beyond a Gaussian Denoiser: Residual Learning of Deep CNN for Image Denoising, "
+        "TIP 2017",
+        "none; 17 layers of 64 channels (the paper)",
+        SHUFFLED + "; from RGB to RGB nothing departs: DnCNN-S of 17 layers, but for three channels",
+        restores=True,
+    ),
+    "unet": Network(
+        "U-Net",
+        "Ronneberger, Fischer, Brox, U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015",
+        "none",
+        SHUFFLED + "; its convolutions keep the size, with zeros at the borders; no dropout",
+        multiple=16,
+        minimum=32,
+    ),
+    "pix2pix": Network(
+        "Pix2Pix",
+        "Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017",
+        "54.408 M from one channel to one (printed by the authors' PyTorch code)",
+        SHUFFLED + "; normalizes each picture by itself, which is the source's rule for a batch of one, "
+        "and drops out in training only",
+        multiple=256,
+        minimum=256,
+    ),
+    "spade": Network(
+        "SPADE's generator",
+        "Park, Liu, Wang, Zhu, Semantic Image Synthesis with Spatially-Adaptive Normalization, CVPR 2019",
+        "97,480,899 (Table 3 of LW-ISP), which is its size for the 184 label channels of COCO-Stuff",
+        "the four planes stand where the map of labels stands, and are averaged, not sampled, to each size; "
+        "plain batch normalization for the synchronized one",
+        multiple=16,
+        minimum=32,
+    ),
+    "nafnet": Network(
+        "NAFNet, width 32",
+        "Chen, Chu, Zhang, Sun, Simple Baselines for Image Restoration, ECCV 2022",
+        "29.16 M for RGB (the authors, of the SIDD network)",
+        SHUFFLED + "; the input is not added to the output, which is no RAW; from RGB to RGB nothing departs",
+        multiple=16,
+        minimum=32,
+        restores=True,
+    ),
+    "pynet": Network(
+        "PyNET",
+        "Ignatov, Van Gool, Timofte, Replacing Mobile Camera ISP with a Single Deep Learning Model, "
+        "CVPR Workshops 2020",
+        "47,554,738 (Table 3 of LW-ISP)",
+        "instance normalization on level 1 too, an option that is off in the authors' training code, but on in Table 3",
+        multiple=16,
+        minimum=32,
+    ),
+    "awnet": Network(
+        "AWNet, the branch for RAW",
+        "Dai, Liu, Li, Chen, AWNet: Attentive Wavelet Network for Image ISP, ECCV Workshops 2020",
+        "55.70 M (Table 2 of LW-ISP)",
+        "without the four convolutions of the authors' code that no pass uses, 3,134,400 of its 50,657,204 parameters, "
+        "and without the second network, for demosaiced input, whose picture the source combines with this one's",
+        multiple=16,
+        minimum=32,
+    ),
+    "cameranet": Network(
+        "CameraNet",
+        "Liang, Cai, Cao, Zhang, CameraNet: A Two-Stage Framework for Effective Camera ISP Learning, TIP 2021",
+        "26.53 M (Table 2 of LW-ISP)",
+        "the part that sees the whole frame is in both U-Nets, as the 26.53 M demand, where the authors' code switches "
+        "it off in the first; both can learn from the finished picture, without the linear target of the source",
+        multiple=16,
+        minimum=144,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class BaselineConfig:
+    """Which network a `Baseline` is; it stands on a card of weights where `LWISPConfig` stands for ours."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # a card or recipe with an unknown field is refused
+
+    network: Name
+    takes: Takes = "raw"
+    """What it is for: all of them go from packed RAW planes to RGB, those that restore also from RGB to RGB."""
+
+    def __post_init__(self) -> None:
+        if self.network not in get_args(Name):
+            raise ValueError(f"expected network to be one of {get_args(Name)}, got {self.network!r}")
+        if self.takes != "raw" and not (self.takes == "rgb" and NETWORKS[self.network].restores):
+            able = ", ".join(name for name, network in NETWORKS.items() if network.restores)
+            raise ValueError(f'expected takes = "raw", or "rgb" for {able}, got {self.takes!r} for {self.network}')
+
+    @property
+    def in_channels(self) -> int:
+        """4 packed planes, or RGB."""
+        return 4 if self.takes == "raw" else 3
+
+    @property
+    def out_channels(self) -> int:
+        """All of them make RGB."""
+        return 3
+
+    @property
+    def scale(self) -> int:
+        """Output pixels per input pixel, along each side."""
+        return 2 if self.takes == "raw" else 1
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width of the input are padded to multiples of it."""
+        return NETWORKS[self.network].multiple
+
+    @property
+    def size_minimum(self) -> int:
+        """Height and width of the input are padded to this at least."""
+        return NETWORKS[self.network].minimum
+
+
+Architecture = LWISPConfig | BaselineConfig
+"""What decides the structure of a network; it stands on cards and in recipes."""
