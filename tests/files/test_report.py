@@ -2,7 +2,7 @@ import re
 
 import numpy as np
 
-from lwisp.evaluation.page import Block, Gallery, Panel, Table, to_html, to_markdown, to_picture
+from lwisp.files.report import Block, Gallery, Panel, Table, to_html, to_markdown, to_picture
 
 RED = np.full((20, 30, 3), (200, 10, 10), np.uint8)
 BLOCKS: list[Block] = [
