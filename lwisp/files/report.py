@@ -1,4 +1,7 @@
-"""One report in three forms: Markdown, a self-contained HTML page, and its pictures as one PNG."""
+"""The one writer of reports: blocks as Markdown, as a self-contained HTML page, and their pictures as one PNG.
+
+It lies in `files`, below everything that reports: engines (Table 3), training (studies), evaluation and camera.
+"""
 
 import base64
 import html
@@ -10,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-GAP, LINE = 6, 16  # px between panels, and a line of text in the PNG
+GAP = 6  # px between panels of the PNG
+LINE = 16  # px of a line of text in the PNG
+MIN_WIDTH = 320  # px of a PNG
 STYLE = """body{background:#222;color:#ddd;font:14px/1.4 sans-serif;margin:2em}
 table{border-collapse:collapse;margin:1em 0}
 td,th{padding:2px 10px;text-align:left;border-bottom:1px solid #444}figure{margin:0;white-space:pre-line}
@@ -18,8 +23,29 @@ td,th{padding:2px 10px;text-align:left;border-bottom:1px solid #444}figure{margi
 
 
 @dataclass(frozen=True)
+class Heading:
+    """A heading of the second level."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line, shown as code."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list of short sentences."""
+
+    items: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Table:
-    """Cells of text under a head."""
+    """Cells of text under a header row; a row may be shorter than the header."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -27,7 +53,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Panel:
-    """A picture (H, W, 3) with what is said below it, a line each."""
+    """A picture (H, W, 3), sRGB, with a caption of one or more lines."""
 
     picture: NDArray[np.uint8]
     caption: str
@@ -35,52 +61,101 @@ class Panel:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Rows of panels under a title, a column for each tool."""
+    """Rows of panels under a title, one column for each tool."""
 
     title: str
     rows: Sequence[Sequence[Panel]]
 
 
-Block = str | Table | Gallery
+Block = str | Heading | Command | Bullets | Table | Gallery
+"""A part of a report; a plain `str` is a paragraph."""
 
 
-def to_markdown(title: str, blocks: Sequence[Block]) -> str:
-    """Title, paragraphs and tables; galleries have no place in it."""
-    parts = [f"# {title}"]
-    for block in blocks:
-        if isinstance(block, str):
-            parts.append(block)
-        elif isinstance(block, Table):
-            lines = [block.head, ["---"] * len(block.head), *block.rows]
-            parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+def to_markdown(title: str, blocks: Sequence[Block], rule: str = " --- ") -> str:
+    """A report as Markdown. Galleries are left out.
+
+    Args:
+        title: Heading of the first level; none if empty.
+        blocks: Parts of the report, from top to bottom.
+        rule: What stands under each column's name, between two `|`.
+
+    Returns:
+        The text, with a blank line between blocks and one line feed at the end.
+    """
+    parts = [f"# {title}"] if title else []
+    parts += [_block_to_markdown(block, rule) for block in blocks if not isinstance(block, Gallery)]
     return "\n\n".join(parts) + "\n"
 
 
+def _block_to_markdown(block: str | Heading | Command | Bullets | Table, rule: str) -> str:
+    if isinstance(block, Heading):
+        return f"## {block.text}"
+    if isinstance(block, Command):
+        return f"    {block.text}"
+    if isinstance(block, Bullets):
+        return "\n".join(f"- {item}" for item in block.items)
+    if isinstance(block, Table):
+        head = _markdown_row(block.head)
+        below = f"|{'|'.join([rule] * len(block.head))}|"
+        return "\n".join([head, below, *map(_markdown_row, block.rows)])
+    return block
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
 def to_html(title: str, blocks: Sequence[Block]) -> str:
-    """The whole page; pictures are inside as JPEG."""
+    """A report as one HTML page that needs no other file: pictures are inside as JPEG.
+
+    Args:
+        title: Title and heading of the page.
+        blocks: Parts of the report, from top to bottom. Their text is shown as it is, not read as Markdown.
+
+    Returns:
+        The page.
+    """
     parts = [f"<h1>{html.escape(title)}</h1>"]
     for block in blocks:
-        if isinstance(block, str):
-            parts.append(f"<p>{html.escape(block)}</p>")
-        elif isinstance(block, Table):
-            parts.append(f"<table>{_html_row('th', block.head)}{''.join(_html_row('td', row) for row in block.rows)}")
-            parts.append("</table>")
-        else:
-            parts.append(f"<h2>{html.escape(block.title)}</h2>")
-            parts += [f'<div class="row">{"".join(map(_html_panel, row))}</div>' for row in block.rows]
+        parts += _block_to_html(block)
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
     return f"{head}<style>{STYLE}</style>\n" + "\n".join(parts) + "\n</html>\n"
 
 
+def _block_to_html(block: Block) -> list[str]:
+    if isinstance(block, str):
+        return [f"<p>{html.escape(block)}</p>"]
+    if isinstance(block, Heading):
+        return [f"<h2>{html.escape(block.text)}</h2>"]
+    if isinstance(block, Command):
+        return [f"<pre>{html.escape(block.text)}</pre>"]
+    if isinstance(block, Bullets):
+        return [f"<ul>{''.join(f'<li>{html.escape(item)}</li>' for item in block.items)}</ul>"]
+    if isinstance(block, Table):
+        rows = "".join(_html_row("td", row) for row in block.rows)
+        return [f"<table>{_html_row('th', block.head)}{rows}", "</table>"]
+    rows = [f'<div class="row">{"".join(map(_html_panel, row))}</div>' for row in block.rows]
+    return [f"<h2>{html.escape(block.title)}</h2>", *rows]
+
+
 def to_picture(blocks: Sequence[Block]) -> Image.Image:
-    """The galleries, one below the other."""
+    """The galleries of a report as one picture, one below the other; other blocks are left out.
+
+    Args:
+        blocks: Parts of the report, from top to bottom.
+
+    Returns:
+        An RGB picture, `MIN_WIDTH` px wide at least.
+    """
     galleries = [block for block in blocks if isinstance(block, Gallery)]
     rows = [row for gallery in galleries for row in gallery.rows]
     width = max((sum(panel.picture.shape[1] + GAP for panel in row) for row in rows), default=0) + GAP
     height = sum(_row_height(row) for row in rows) + len(galleries) * 3 * LINE
-    page = Image.new("RGB", (max(width, 320), max(height, 2 * LINE)), "#222")
-    draw, top = ImageDraw.Draw(page), 0
-    title_font, font = ImageFont.load_default(16), ImageFont.load_default(12)
+    page = Image.new("RGB", (max(width, MIN_WIDTH), max(height, 2 * LINE)), "#222")
+    draw = ImageDraw.Draw(page)
+    title_font = ImageFont.load_default(16)
+    font = ImageFont.load_default(12)
+    top = 0
     for gallery in galleries:
         draw.text((GAP, top + LINE), gallery.title, "#fff", title_font)
         top += 3 * LINE
