@@ -132,8 +132,8 @@ def _block_to_html(block: Block) -> list[str]:
     if isinstance(block, Bullets):
         return [f"<ul>{''.join(f'<li>{html.escape(item)}</li>' for item in block.items)}</ul>"]
     if isinstance(block, Table):
-        rows = "".join(_html_row("td", row) for row in block.rows)
-        return [f"<table>{_html_row('th', block.head)}{rows}", "</table>"]
+        body = "".join(_html_row("td", row) for row in block.rows)
+        return [f"<table>{_html_row('th', block.head)}{body}", "</table>"]
     rows = [f'<div class="row">{"".join(map(_html_panel, row))}</div>' for row in block.rows]
     return [f"<h2>{html.escape(block.title)}</h2>", *rows]
 
