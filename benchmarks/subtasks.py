@@ -13,6 +13,7 @@ from pathlib import Path
 from lwisp.errors import InputError
 from lwisp.evaluation import scoring
 from lwisp.evaluation.scoring import Report
+from lwisp.files.report import Block, Heading, Table, to_markdown
 from lwisp.files.writing import make_folder, write_csv, write_text
 from lwisp.imaging.scores import DECIMALS, TITLES, interval
 from lwisp.weights import load
@@ -30,20 +31,18 @@ NAMES = {
     "clahe-plain": "CLAHE",
     "clahe": "CLAHE, best clip limit by oracle",
 }
-HEAD = """# The paper's subtasks: denoising and low light
-
+TITLE = "The paper's subtasks: denoising and low light"
+HEAD = """\
 Made by `python benchmarks/subtasks.py` in one run; every picture: [subtasks.csv](subtasks.csv). In brackets 95 %
 intervals over pictures. A filter *by oracle* gets, picture by picture, the setting that is best against the truth, so
 it is scored better than anyone could use it.
 
 **Better denoisers exist, and far larger ones**: on SIDD the paper prints 39.44 dB for LW-ISP, NAFNet's authors 40.30 dB
 for theirs, of fourteen times the parameters. Those are figures of papers, of networks trained on SIDD for days; nothing
-on this page was trained on SIDD, LoL or McMaster, and on PolyU only what says so.
-"""
+on this page was trained on SIDD, LoL or McMaster, and on PolyU only what says so."""
 
 TRAINED = """Networks beside were trained by the same loop on the same photographs for the same time on one machine
-(`lwisp reproduce denoise-clock`).
-"""
+(`lwisp reproduce denoise-clock`)."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def main() -> None:
     rivals = tuple(path for path in options.rivals.split(",") if path)
     wanted = options.only.split(",") if options.only else [section.key for section in SECTIONS]
     make_folder(options.output)
-    pages = [HEAD, *([TRAINED] if rivals else [])]
+    blocks: list[Block] = [HEAD, *([TRAINED] if rivals else [])]
     rows: list[scoring.Row] = []
     for section in SECTIONS:
         if section.key not in wanted:
@@ -107,11 +106,12 @@ def main() -> None:
         report = scoring.evaluate(weights, folders, section.protocol, sheet=sheet, beside=beside, side=side)
         if report.passes > 1:
             report = _with_one_pass(report, scoring.evaluate(weights, folders, section.protocol, side=side, passes=1))
-        pages.append(_table(section, report, labels, options.side))
+        added = describe(section, report, labels, options.side)
+        blocks += added
         rows += [replace(row, picture=f"{section.key}: {row.picture}") for row in report.rows]
-        print(pages[-1], flush=True)
+        print(to_markdown("", added, rule="---"), flush=True)
         write_csv(options.output / "subtasks.csv", rows)
-        write_text(options.output / "subtasks.md", "\n".join(pages))
+        write_text(options.output / "subtasks.md", to_markdown(TITLE, blocks, rule="---"))
 
 
 def _with_one_pass(report: Report, once: Report) -> Report:
@@ -129,31 +129,39 @@ def _trained(path: str) -> str:
     return f"{getattr(load(path).card.architecture, 'network', 'LW-ISP')}, trained for equal time"
 
 
-def _table(section: Section, report: Report, labels: dict[str, str], side: int | None) -> str:
-    names = {"network": f"lwisp {section.weights}", **NAMES, **labels}
-    lines = [
-        f"## {section.title}",
-        "",
+def describe(section: Section, report: Report, labels: dict[str, str], side: int | None) -> list[Block]:
+    """The heading of a section, what was scored, and the table of scores."""
+    about = (
         f"Protocol `{report.protocol}` (`docs/evaluation.md`), {report.data}"
         + (f", the middles of {side} px" if side else "")
         + f"; weights {report.weights} (SHA-256 of the tensors {report.sha256[:16]}), {report.precision}, "
-        f"{report.passes} pass{'es' if report.passes > 1 else ''}.",
-        "",
-        f"| data | | {' | '.join(TITLES[score] for score in SCORES)} | ours is ahead by dB |",
-        "|---|---|---|---|---|---|",
-    ]
+        f"{report.passes} pass{'es' if report.passes > 1 else ''}."
+    )
+    names = {"network": f"lwisp {section.weights}", **NAMES, **labels}
+    rows = []
     for case, chain in report.groups:
-        low, high = report.interval(case, chain, "psnr")
-        cells = [f"{report.mean(case, chain, 'psnr'):.2f} [{low:.2f}, {high:.2f}]"]
-        cells += [f"{report.mean(case, chain, score):.{DECIMALS[score]}f}" for score in SCORES[1:]]
         base, _, scaled = chain.partition(", ")
         label = names.get(base, base) + (", at the truth's mean" if scaled else "")
-        own = f"network, {scaled}" if scaled else "network"
-        gains = [a - b for a, b in zip(_psnr(report, case, own), _psnr(report, case, chain), strict=True)]
-        bounds = interval(gains)
-        ahead = "" if base == "network" else f"{sum(gains) / len(gains):+.2f} [{bounds[0]:+.2f}, {bounds[1]:+.2f}]"
-        lines.append(f"| {case or 'all'} | {label} | {' | '.join(cells)} | {ahead} |")
-    return "\n".join([*lines, ""])
+        rows.append([case or "all", label, *_means(report, case, chain), _lead(report, case, chain)])
+    head = ["data", "", *(TITLES[score] for score in SCORES), "ours is ahead by dB"]
+    return [Heading(section.title), about, Table(head, rows)]
+
+
+def _means(report: Report, case: str, chain: str) -> list[str]:
+    low, high = report.interval(case, chain, "psnr")
+    cells = [f"{report.mean(case, chain, 'psnr'):.2f} [{low:.2f}, {high:.2f}]"]
+    return cells + [f"{report.mean(case, chain, score):.{DECIMALS[score]}f}" for score in SCORES[1:]]
+
+
+def _lead(report: Report, case: str, chain: str) -> str:
+    """By how many dB the network is ahead of a chain, with the 95 % interval; nothing for the network itself."""
+    base, _, scaled = chain.partition(", ")
+    if base == "network":
+        return ""
+    own = f"network, {scaled}" if scaled else "network"
+    gains = [a - b for a, b in zip(_psnr(report, case, own), _psnr(report, case, chain), strict=True)]
+    low, high = interval(gains)
+    return f"{sum(gains) / len(gains):+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def _psnr(report: Report, case: str, chain: str) -> list[float]:

@@ -22,10 +22,10 @@ from lwisp.camera.photos import Photo, Workshop, develop, on_target, put_on, usa
 from lwisp.data import folders
 from lwisp.engines.engine import Engine
 from lwisp.errors import printable
-from lwisp.evaluation.page import Block, Gallery, Panel, Table, to_html, to_markdown
 from lwisp.evaluation.tools import developers
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RawImage, read_raw
+from lwisp.files.report import Block, Gallery, Panel, Table, to_html, to_markdown
 from lwisp.files.writing import make_folder, temporary_folder, write_csv, write_text
 from lwisp.imaging import matching, metrics
 from lwisp.imaging.alignment import find_shift, shift_image

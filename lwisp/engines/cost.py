@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lwisp.baselines import Architecture, BaselineConfig, build
 from lwisp.engines.engine import channels_last
+from lwisp.files.report import Block, Bullets, Table, to_markdown
 from lwisp.model import LWISPConfig, count_params
 
 UPSAMPLE_OPERATIONS = {"nearest": 0, "bilinear": 11, "bicubic": 259}  # per output element
@@ -105,24 +106,22 @@ TABLE_3: tuple[tuple[str, Architecture, str, tuple[str, str, str], str], ...] = 
 
 def table3() -> str:
     """The paper's Table 3 as a page of Markdown: counted here, as the paper counts and plainly, beside its figures."""
-    lines = [
-        "# Table 3: parameters and operations",
-        "",
-        "Packed RAW of (height, width). *Counted*: by the paper's convention, thop 0.0.31's (`count_macs`). "
-        "*Multiply-adds*: of convolutions and products alone (`count_multiply_adds`). *Printed*: in the paper, not "
-        "measured here.",
-        "",
-        "| network | size | parameters | printed | counted | printed | multiply-adds |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for label, architecture, printed_params, printed, _ in TABLE_3:
         with torch.device("meta"):
             network = build(architecture)
+        params = f"{count_params(network):,}"
         for (height, width), figure in zip(TABLE_3_SIZES, printed, strict=True):
-            counted, plain = (
-                f"{count(network, (1, 4, height, width)) / 1e9:,.3f} G" for count in (count_macs, count_multiply_adds)
-            )
-            params = f"{count_params(network):,} | {printed_params}"
-            lines.append(f"| {label} | {height}x{width} | {params} | {counted} | {figure} | {plain} |")
-    lines += ["", *(f"- {label}: {note}." for label, _, _, _, note in TABLE_3), ""]
-    return "\n".join(lines)
+            shape = (1, 4, height, width)
+            counted = f"{count_macs(network, shape) / 1e9:,.3f} G"
+            plain = f"{count_multiply_adds(network, shape) / 1e9:,.3f} G"
+            rows.append([label, f"{height}x{width}", params, printed_params, counted, figure, plain])
+    head = ["network", "size", "parameters", "printed", "counted", "printed", "multiply-adds"]
+    notes = [f"{label}: {note}." for label, _, _, _, note in TABLE_3]
+    about = (
+        "Packed RAW of (height, width). *Counted*: by the paper's convention, thop 0.0.31's (`count_macs`). "
+        "*Multiply-adds*: of convolutions and products alone (`count_multiply_adds`). *Printed*: in the paper, not "
+        "measured here."
+    )
+    blocks: list[Block] = [about, Table(head, rows), Bullets(notes)]
+    return to_markdown("Table 3: parameters and operations", blocks, rule="---")

@@ -36,8 +36,10 @@ from lwisp.engines.cost import count_multiply_adds, time_in_turn
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.exported import Exported, import_dynamo, need, openvino_core
 from lwisp.errors import InputError, one_line
+from lwisp.files import report as report_writer
 from lwisp.files.pictures import write_picture
 from lwisp.files.raw import read_mosaic, read_raw, write_dng
+from lwisp.files.report import Block, Bullets, Command, Heading, Table
 from lwisp.files.writing import check_outputs, make_folder, quiet, temporary_folder, write_text, write_whole
 from lwisp.model import LWISP, count_params, pad_to_multiple
 from lwisp.pipeline import develop_with
@@ -393,59 +395,70 @@ def _machine() -> dict[str, str]:
 
 def to_markdown(report: Report) -> str:
     """The report as a page."""
-    lines = ["# What it costs", "", f"    {report.command}", ""]
-    lines += [f"- {key}: {value}" for key, value in report.machine.items()]
-    lines += ["- weights: " + report.weights]
+    machine = [f"{key}: {value}" for key, value in report.machine.items()]
+    blocks: list[Block] = [Command(report.command), Bullets([*machine, f"weights: {report.weights}"])]
+    blocks += _networks_section(report)
+    if report.tools:
+        blocks += _tools_section(report)
+    if report.by_size or report.by_threads:
+        blocks += _growth_section(report)
+    return report_writer.to_markdown("What it costs", blocks, rule="---")
+
+
+def _networks_section(report: Report) -> list[Block]:
     height, width = report.planes[2:]
-    lines += [
-        "",
-        "## The network alone",
-        "",
+    about = (
         f"Planes of {'x'.join(map(str, report.planes))} float32, a picture of {2 * height}x{2 * width}, in turn, "
         f"{len(report.networks[0].seconds)} rounds after one to warm up: median [fastest, slowest]. *Times*: how long "
         "beside the first row, and beside lwisp in the same engine, median of the rounds' ratios. *Cold*, *peak*: in a "
-        "process of its own, from making ready to the first picture; the whole process, imports too.",
-        "",
-        "| network | engine | parameters | multiply-adds | cold s | ms | MP/s | peak MiB | times | in its engine |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "process of its own, from making ready to the first picture; the whole process, imports too."
+    )
+    megapixels = 4 * height * width / 1e6
+    rows = [_network_cells(row, megapixels) for row in report.networks]
+    head = ["network", "engine", "parameters", "multiply-adds", "cold s", "ms", "MP/s", "peak MiB", "times"]
+    return [Heading("The network alone"), about, Table([*head, "in its engine"], rows)]
+
+
+def _network_cells(row: Row, megapixels: float) -> list[str]:
+    return [
+        row.name,
+        row.engine,
+        f"{row.params:,}" if row.params else "",
+        f"{row.macs / 1e9:,.1f} G" if row.macs else "",
+        f"{row.cold_seconds:.2f}",
+        _spread(row.seconds, 1000),
+        f"{megapixels / statistics.median(row.seconds):.2f}",
+        f"{row.peak_memory_mib:,.0f}",
+        f"{row.ratio:.3g}",
+        f"{row.engine_ratio:.3g}",
     ]
-    for row in report.networks:
-        params, macs = (f"{row.params:,}", f"{row.macs / 1e9:,.1f} G") if row.params and row.macs else ("", "")
-        speed = 4 * height * width / 1e6 / statistics.median(row.seconds)
-        lines.append(
-            f"| {row.name} | {row.engine} | {params} | {macs} | {row.cold_seconds:.2f} | {_spread(row.seconds, 1000)} "
-            f"| {speed:.2f} | {row.peak_memory_mib:,.0f} | {row.ratio:.3g} | {row.engine_ratio:.3g} |"
-        )
-    if report.tools:
-        lines += [
-            "",
-            f"## From file to file: {report.file}",
-            "",
-            "RAW to JPEG of quality 95, in turn. Commands are started anew every time.",
-            "",
-            "| tool | run as | s | times |",
-            "|---|---|---|---|",
-        ]
-        for row in report.tools:
-            figures = row.failure or f"{_spread(row.seconds, 1)} | {row.ratio:.2f}"
-            lines.append(f"| {row.name} | {row.engine} | {figures} |")
-    if report.by_size or report.by_threads:
-        lines += [
-            "",
-            "## How it grows",
-            "",
-            "A plain DNG to a JPEG, the second of two times, each size in a process of its own; imports and compiling "
-            "count in its memory but not in its time.",
-            "",
-            "| megapixels | threads | s | MP/s | peak MiB |",
-            "|---|---|---|---|---|",
-        ]
-        for point in (*report.by_size, *report.by_threads):
-            figures = point.failure or (
-                f"{point.seconds:.2f} | {point.megapixels / point.seconds:.2f} | {point.peak_memory_mib:,.0f}"
-            )
-            lines.append(f"| {point.megapixels:.2f} | {point.threads} | {figures} |")
-    return "\n".join(lines) + "\n"
+
+
+def _tools_section(report: Report) -> list[Block]:
+    rows = []
+    for row in report.tools:
+        figures = [row.failure] if row.failure else [_spread(row.seconds, 1), f"{row.ratio:.2f}"]
+        rows.append([row.name, row.engine, *figures])
+    return [
+        Heading(f"From file to file: {report.file}"),
+        "RAW to JPEG of quality 95, in turn. Commands are started anew every time.",
+        Table(["tool", "run as", "s", "times"], rows),
+    ]
+
+
+def _growth_section(report: Report) -> list[Block]:
+    rows = []
+    for point in (*report.by_size, *report.by_threads):
+        speed = point.megapixels / point.seconds if point.seconds else 0.0
+        measured = [f"{point.seconds:.2f}", f"{speed:.2f}", f"{point.peak_memory_mib:,.0f}"]
+        figures = [point.failure] if point.failure else measured
+        rows.append([f"{point.megapixels:.2f}", str(point.threads), *figures])
+    return [
+        Heading("How it grows"),
+        "A plain DNG to a JPEG, the second of two times, each size in a process of its own; imports and compiling "
+        "count in its memory but not in its time.",
+        Table(["megapixels", "threads", "s", "MP/s", "peak MiB"], rows),
+    ]
 
 
 def _spread(seconds: list[float], scale: float) -> str:

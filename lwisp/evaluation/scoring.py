@@ -32,7 +32,9 @@ from lwisp.errors import InputError
 from lwisp.evaluation.classical import RIVALS
 from lwisp.evaluation.protocols import PROTOCOLS, Protocol, passes_of
 from lwisp.evaluation.submissions import SUBMISSIONS
+from lwisp.files import report as report_writer
 from lwisp.files.pictures import SUFFIX_FORMATS
+from lwisp.files.report import Table
 from lwisp.files.writing import check_outputs, make_folder, quiet, write_csv, write_text, write_whole
 from lwisp.imaging import color, matching, mosaic
 from lwisp.imaging.pixels import to_integer
@@ -207,23 +209,21 @@ def move(truth: Tensor, onto: Tensor) -> Tensor:
 
 def to_markdown(report: Report) -> str:
     """The means with their 95 % intervals as a table, and everything that the figures depend on."""
-    lines = [
-        f"Protocol `{report.protocol}`: {PROTOCOLS[report.protocol].about}",
-        "",
+    about = (
         f"Weights {report.weights} (SHA-256 of the tensors {report.sha256[:16]}), {report.precision}, "
         f"{report.passes} pass{'es' if report.passes > 1 else ''}, {report.data}. "
-        f"In brackets 95 % intervals of the means (bootstrap over pictures). Command: `{report.command}`",
-        "",
-        f"| data | chain | {' | '.join(TITLES.values())} |",
-        f"|---|---|{'---|' * len(TITLES)}",
-    ]
+        f"In brackets 95 % intervals of the means (bootstrap over pictures). Command: `{report.command}`"
+    )
+    rows = []
     for case, chain in report.groups:
-        cells = []
+        cells = [case or "all", chain]
         for name, digits in DECIMALS.items():
             low, high = report.interval(case, chain, name)
             cells.append(f"{report.mean(case, chain, name):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
-        lines.append(f"| {case or 'all'} | {chain} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append(cells)
+    table = Table(["data", "chain", *TITLES.values()], rows)
+    protocol = f"Protocol `{report.protocol}`: {PROTOCOLS[report.protocol].about}"
+    return report_writer.to_markdown("", [protocol, about, table], rule="---").removesuffix("\n")
 
 
 def check_report(folder: Path, overwrite: bool = False) -> None:

@@ -21,6 +21,7 @@ from lwisp.engines.cost import count_macs, measure_latency
 from lwisp.engines.engine import run_network
 from lwisp.engines.exported import need
 from lwisp.errors import InputError
+from lwisp.files.report import Block, Table, to_markdown
 from lwisp.files.writing import make_folder, write_csv, write_text, write_whole
 from lwisp.imaging import scores
 from lwisp.model import LWISPConfig, count_params
@@ -231,7 +232,7 @@ def reproduce(
         seconds = measure_latency(networks, (1, channels, *COST_SIZE))
         costs = [replace(cost, seconds=value) for cost, value in zip(costs, seconds, strict=True)]
         _plot_costs(output / f"{name}-costs.png", study, rows, costs)
-    write_text(output / f"{name}.md", to_markdown(name, study, rows, recipe, data, steps, costs))
+    write_text(output / f"{name}.md", report(name, study, rows, recipe, data, steps, costs))
     return output / f"{name}.md"
 
 
@@ -326,10 +327,10 @@ def _cost(variant: Variant) -> Cost:
     return Cost(count_params(network), count_macs(network, shape))
 
 
-def to_markdown(
+def report(
     name: str, study: Study, rows: list[Row], recipe: Recipe, data: Data, steps: dict[str, int], costs: list[Cost]
 ) -> str:
-    """The table, with the spread over seeds, whether the paper's order holds, and how it was made."""
+    """The page of a study as Markdown: its table, the spread over seeds, and whether the paper's order holds."""
     seeds = sorted({row.seed for row in rows})
     means = {
         variant.label: [
@@ -338,41 +339,54 @@ def to_markdown(
         ]
         for variant in study.variants
     }
-    base = statistics.mean(means[study.variants[0].label])
-    lines = [
-        f"# {study.title}",
-        "",
+    about = (
         f"Benchmark: `{recipe.root.name}`, {len(data.names)} training pictures, {len({row.picture for row in rows})} "
         f"test pictures, whole. Budget: {recipe.steps} steps of {recipe.batch} crops of {recipe.crop} px, "
         f"learning rate {recipe.learning_rate:g} ({recipe.schedule}), alpha {recipe.alpha:g}, beta {recipe.beta:g}, "
         f"seeds {', '.join(map(str, seeds))}. "
         "PSNR in dB, MS-SSIM over five scales, fp32. Operations of packed 224x224 under the paper's convention. "
-        "The last column is what the paper prints for Zurich, in dB, not measured here.",
-        "",
-        *_header(study),
-    ]
-    for variant, cost in zip(study.variants, costs, strict=True):
-        mean = statistics.mean(means[variant.label])
-        scores = [
-            f"{statistics.mean(getattr(row, score) for row in rows if row.variant == variant.label):.{digits}f}"
-            for score, digits in SCORES.items()
-        ]
-        cells = [variant.label, f"{cost.params:,}", f"{cost.macs / 1e9:.3f} G"]
-        cells += [f"{1000 * cost.seconds:.0f}"] if cost.seconds else []
-        cells += [f"{steps[variant.label]:,}", f"{mean:.2f}", ", ".join(f"{x:.2f}" for x in means[variant.label])]
-        cells += [f"{mean - base:+.2f}", *scores, str(variant.paper or "not printed")]
-        lines.append(f"| {' | '.join(cells)} |")
+        "The last column is what the paper prints for Zurich, in dB, not measured here."
+    )
+    blocks: list[Block] = [about, _scores_table(study, rows, means, steps, costs)]
     if len(seeds) > 1:
         spread = max(max(values) - min(values) for values in means.values())
-        lines += ["", f"Largest spread between seeds of one variant: {spread:.2f} dB."]
+        blocks.append(f"Largest spread between seeds of one variant: {spread:.2f} dB.")
     if study.order:
-        lines += ["", "| the paper's order | here, ± its standard error | of the seeds |", "|---|---|---|"]
+        blocks.append(_order_table(study, means))
+    blocks += [f"![validation curves]({name}.png)", f"Every picture: [{name}.csv]({name}.csv)."]
+    return to_markdown(study.title, blocks, rule="---")
+
+
+def _scores_table(
+    study: Study, rows: list[Row], means: dict[str, list[float]], steps: dict[str, int], costs: list[Cost]
+) -> Table:
+    """One row for each variant; `means` are its PSNR, one a seed."""
+    base = statistics.mean(means[study.variants[0].label])
+    lines = []
+    for variant, cost in zip(study.variants, costs, strict=True):
+        own = [row for row in rows if row.variant == variant.label]
+        mean = statistics.mean(means[variant.label])
+        cells = [variant.label, f"{cost.params:,}", f"{cost.macs / 1e9:.3f} G"]
+        if cost.seconds:
+            cells.append(f"{1000 * cost.seconds:.0f}")
+        cells += [f"{steps[variant.label]:,}", f"{mean:.2f}", ", ".join(f"{x:.2f}" for x in means[variant.label])]
+        cells.append(f"{mean - base:+.2f}")
+        for score, digits in SCORES.items():
+            cells.append(f"{statistics.mean(getattr(row, score) for row in own):.{digits}f}")
+        cells.append(str(variant.paper or "not printed"))
+        lines.append(cells)
+    return Table(_head(study), lines)
+
+
+def _order_table(study: Study, means: dict[str, list[float]]) -> Table:
+    """For each pair of rows that the paper orders, what the gains over the seeds say."""
+    lines = []
     for lower, higher in study.order:
-        first, second = study.variants[lower].label, study.variants[higher].label
+        first = study.variants[lower].label
+        second = study.variants[higher].label
         gains = [above - below for below, above in zip(means[first], means[second], strict=True)]
-        lines.append(f"| {first} < {second} | {_verdict(gains)} |")
-    lines += ["", f"![validation curves]({name}.png)", "", f"Every picture: [{name}.csv]({name}.csv).", ""]
-    return "\n".join(lines)
+        lines.append([f"{first} < {second}", *_verdict(gains).split(" | ")])
+    return Table(["the paper's order", "here, ± its standard error", "of the seeds"], lines)
 
 
 def _verdict(gains: list[float]) -> str:
@@ -385,10 +399,11 @@ def _verdict(gains: list[float]) -> str:
     return f"{said} ({mean:+.2f} ± {error:.2f} dB) | {ahead} of {len(gains)}"
 
 
-def _header(study: Study) -> tuple[str, str]:
-    titles = ["variant", "params", "operations", *(["ms at 224x224"] if study.latency else []), "steps", "PSNR"]
-    titles += ["by seed", "to the first row", *(scores.TITLES[score] for score in SCORES), "paper, Zurich"]
-    return f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"
+def _head(study: Study) -> list[str]:
+    latency = ["ms at 224x224"] if study.latency else []
+    titles = [scores.TITLES[score] for score in SCORES]
+    differences = ["by seed", "to the first row"]
+    return ["variant", "params", "operations", *latency, "steps", "PSNR", *differences, *titles, "paper, Zurich"]
 
 
 def _plot_costs(path: Path, study: Study, rows: list[Row], costs: list[Cost]) -> None:

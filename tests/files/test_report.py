@@ -2,7 +2,18 @@ import re
 
 import numpy as np
 
-from lwisp.evaluation.page import Block, Gallery, Panel, Table, to_html, to_markdown, to_picture
+from lwisp.files.report import (
+    Block,
+    Bullets,
+    Command,
+    Gallery,
+    Heading,
+    Panel,
+    Table,
+    to_html,
+    to_markdown,
+    to_picture,
+)
 
 RED = np.full((20, 30, 3), (200, 10, 10), np.uint8)
 BLOCKS: list[Block] = [
@@ -14,6 +25,17 @@ BLOCKS: list[Block] = [
 
 def test_markdown_has_the_words_and_the_tables() -> None:
     assert to_markdown("Title", BLOCKS) == "# Title\n\nTwo < three.\n\n| tool | s |\n| --- | --- |\n| a & b | 1.0 |\n"
+
+
+def test_headings_commands_and_lists_are_markdown() -> None:
+    blocks: list[Block] = [Command("lwisp bench"), Heading("Time"), Bullets(["a", "b"]), Table(["x", "y"], [["1"]])]
+    expected = "    lwisp bench\n\n## Time\n\n- a\n- b\n\n| x | y |\n|---|---|\n| 1 |\n"
+    assert to_markdown("", blocks, "---") == expected
+
+
+def test_headings_commands_and_lists_are_html() -> None:
+    page = to_html("Title", [Command("a < b"), Heading("Time"), Bullets(["a", "b"])])
+    assert "<pre>a &lt; b</pre>\n<h2>Time</h2>\n<ul><li>a</li><li>b</li></ul>" in page
 
 
 def test_html_is_whole_in_itself_and_shows_text_as_text() -> None:
