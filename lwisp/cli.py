@@ -647,9 +647,9 @@ def show(weights: Annotated[str, typer.Argument(help="Name of weights, or a safe
 
 
 def _write_table3(folder: Path) -> None:
-    from lwisp.engines.cost import table3
     from lwisp.errors import InputError
     from lwisp.files.writing import make_folder, write_text
+    from lwisp.training.table3 import table3
 
     try:
         make_folder(folder)
