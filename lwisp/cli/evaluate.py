@@ -184,8 +184,8 @@ def reproduce(
 
 
 def _write_table3(folder: Path) -> None:
-    from lwisp.engines.cost import table3
     from lwisp.files.writing import make_folder, write_text
+    from lwisp.training.table3 import table3
 
     with exit_on_error(FAILED_WORK):
         make_folder(folder)

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, operations under the convention of the paper's Table 3 and plain, time."""
+"""Cost of a network: operations, as the paper's Table 3 counts them and as multiply-adds, and latency."""
 
 import copy
 import statistics
@@ -10,10 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lwisp.baselines import Architecture, BaselineConfig, build
 from lwisp.engines.engine import channels_last
-from lwisp.files.report import Block, Bullets, Table, to_markdown
-from lwisp.model import LWISPConfig, count_params
 
 UPSAMPLE_OPERATIONS = {"nearest": 0, "bilinear": 11, "bicubic": 259}  # per output element
 
@@ -85,43 +82,3 @@ def time_in_turn(calls: Sequence[Callable[[], object]], rounds: int) -> list[lis
             call()
             times.append(time.perf_counter() - began)
     return [times[1:] for times in seconds]
-
-
-TABLE_3_SIZES = ((224, 224), (960, 960), (1440, 1984))
-TABLE_3: tuple[tuple[str, Architecture, str, tuple[str, str, str], str], ...] = (
-    ("SPADE", BaselineConfig("spade"), "97,480,899", ("191.31 G", "3.16 T", "10.89 T"),
-     "the size with COCO-Stuff's 184 label channels, the operations those of a 256x256 picture of it (191.36 G), and "
-     "10.89 T is 191.31 G scaled by area from 224x224; here with the four planes"),
-    ("PyNET", BaselineConfig("pynet"), "47,554,738", ("342.698 G", "5.72 T", "19.513 T"),
-     "5.72 T does not scale with area from the row's own 342.698 G; counted it is 6.294 T"),
-    ("LW-ISP, printed as w/o FGAM", LWISPConfig(ccb=False), "1,660,777", ("3.441 G", "63.198 G", "195.914 G"),
-     "mislabeled: these are the counts of FGAM without CCB; the 21.40 dB beside them are Table 5's CCB without FGAM"),
-    ("LW-ISP without FGAM", LWISPConfig(fgam=False), "not printed", ("not printed",) * 3,
-     "what the row above is called"),
-    ("LW-ISP with FGAM", LWISPConfig(), "2,014,681", ("4.234 G", "69.198 G", "211.914 G"),
-     "misprints: 69.198 = 63.198 + 6 and 211.914 = 195.914 + 16, sums with the row without CCB"),
-)  # fmt: skip
-"""Label, network, and what the paper prints of it: parameters, operations at `TABLE_3_SIZES`; what is odd about it."""
-
-
-def table3() -> str:
-    """The paper's Table 3 as a page of Markdown: counted here, as the paper counts and plainly, beside its figures."""
-    rows = []
-    for label, architecture, printed_params, printed, _ in TABLE_3:
-        with torch.device("meta"):
-            network = build(architecture)
-        params = f"{count_params(network):,}"
-        for (height, width), figure in zip(TABLE_3_SIZES, printed, strict=True):
-            shape = (1, 4, height, width)
-            counted = f"{count_macs(network, shape) / 1e9:,.3f} G"
-            plain = f"{count_multiply_adds(network, shape) / 1e9:,.3f} G"
-            rows.append([label, f"{height}x{width}", params, printed_params, counted, figure, plain])
-    head = ["network", "size", "parameters", "printed", "counted", "printed", "multiply-adds"]
-    notes = [f"{label}: {note}." for label, _, _, _, note in TABLE_3]
-    about = (
-        "Packed RAW of (height, width). *Counted*: by the paper's convention, thop 0.0.31's (`count_macs`). "
-        "*Multiply-adds*: of convolutions and products alone (`count_multiply_adds`). *Printed*: in the paper, not "
-        "measured here."
-    )
-    blocks: list[Block] = [about, Table(head, rows), Bullets(notes)]
-    return to_markdown("Table 3: parameters and operations", blocks, rule="---")

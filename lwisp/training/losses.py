@@ -1,7 +1,7 @@
 """The paper's losses, equations 3 to 7, in the order of section 3.4; then Pix2Pix's, for the network of Table 1.
 
-Pictures are display-referred RGB (B, 3, H, W) in [0, 1]; every loss is a mean, so that its size does not depend on the
-crop's. `alpha`, `beta` and `gamma` are the paper's weights.
+Images are display-referred RGB (B, 3, H, W) in [0, 1]; every loss is a mean, so that it does not depend on the size of
+the crop. `alpha`, `beta` and `gamma` are the paper's loss weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,52 +13,85 @@ from torch.nn import functional
 from lwisp.imaging.metrics import multiscale_ssim
 from lwisp.model import padded_side
 
-LEAST_ERROR = 5e-4  # an eighth of a step of 8 bits: below it nothing is gained
-FINE = 16  # px, what detail is finer than
-MOST_GAIN = 5.0  # by which a picture is brought to its target's mean, at most
+ERROR_FLOOR = 5e-4
+"""Mean absolute error below which nothing is gained: an eighth of a step of 8 bits."""
+DETAIL_SIDE = 16
+"""Px; detail is what differs from the mean of squares of this side."""
+MAX_GAIN = 5.0
+"""Largest factor by which an image is brought to its target's mean."""
 
 
 def reconstruction(rgb: Tensor, target: Tensor) -> Tensor:
-    """Equation 4: the mean absolute error."""
+    """Mean absolute error (equation 4).
+
+    Args:
+        rgb: the network's output, (B, C, H, W).
+        target: ground truth of the same shape.
+    """
     return (rgb - target).abs().mean()
 
 
 def logarithmic(rgb: Tensor, target: Tensor) -> Tensor:
-    """In place of equation 4: the mean over pictures of the logarithm of each one's mean absolute error.
+    """Mean over the batch of the logarithm of each image's mean absolute error; takes the place of equation 4.
 
-    So a decibel counts alike in every picture, where equation 4 looks at those with the largest errors.
+    A decibel counts the same in every image, where equation 4 is dominated by those with the largest errors.
+
+    Args:
+        rgb: the network's output, (B, C, H, W).
+        target: ground truth of the same shape.
     """
-    return ((rgb - target).abs().flatten(1).mean(1) + LEAST_ERROR).log().mean()
+    errors = (rgb - target).abs().flatten(1).mean(1)
+    return (errors + ERROR_FLOOR).log().mean()
 
 
 def apart(rgb: Tensor, target: Tensor) -> Tensor:
-    """The mean of three logarithmic errors: of the picture, of it at its target's mean, and of its detail.
+    """Mean of three logarithmic errors: of the image, of the image scaled to its target's mean, and of its detail.
 
-    Where brightness is a guess its error is the largest, and beside it nothing else would count. Sides of `FINE` at
-    least.
+    Where brightness is ambiguous (low light) its error is the largest, and would hide those of color and detail.
+
+    Args:
+        rgb: the network's output, (B, C, H, W), sides of 16 px at least.
+        target: ground truth of the same shape.
     """
-    mean = rgb.mean((1, 2, 3), keepdim=True).clamp(min=LEAST_ERROR)
-    gain = (target.mean((1, 2, 3), keepdim=True) / mean).clamp(1 / MOST_GAIN, MOST_GAIN)
-    pairs = (rgb, target), (gain * rgb, target), (_detail(rgb), _detail(target))
-    return torch.stack([logarithmic(*pair) for pair in pairs]).mean()
+    mean = rgb.mean((1, 2, 3), keepdim=True).clamp(min=ERROR_FLOOR)
+    target_mean = target.mean((1, 2, 3), keepdim=True)
+    gain = (target_mean / mean).clamp(1 / MAX_GAIN, MAX_GAIN)
+    of_image = logarithmic(rgb, target)
+    of_scaled = logarithmic(gain * rgb, target)
+    of_detail = logarithmic(_detail(rgb), _detail(target))
+    return torch.stack([of_image, of_scaled, of_detail]).mean()
 
 
 def _detail(rgb: Tensor) -> Tensor:
-    coarse = functional.avg_pool2d(rgb, FINE)
+    coarse = functional.avg_pool2d(rgb, DETAIL_SIDE)
     return rgb - functional.interpolate(coarse, rgb.shape[-2:], mode="bilinear")
 
 
 def structure(rgb: Tensor, target: Tensor, scales: int = 5) -> Tensor:
-    """Equation 5: 1 - MS-SSIM over so many scales; raises `ValueError` where the crops are too small for them."""
+    """Structural loss (equation 5): 1 - MS-SSIM.
+
+    Args:
+        rgb: the network's output, (B, C, H, W) in [0, 1].
+        target: ground truth of the same shape.
+        scales: scales of MS-SSIM.
+
+    Raises:
+        ValueError: where the crops are too small for that many scales.
+    """
     return 1 - multiscale_ssim(rgb, target, scales).mean()
 
 
 def distillation(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], blocks: Sequence[str]) -> Tensor:
-    """Equation 6: the squared difference of the chosen blocks' outputs, a mean for each block, summed.
+    """Sum over blocks of the mean squared difference between the student's and the teacher's outputs (equation 6).
 
-    The teacher reads pictures of twice the size of a RAW student's planes, so its blocks of the same name are twice
-    as large, but for up4, and equal in width: they are averaged over 2x2 (docs/paper.md says why). Both must show the
-    same pixels: `within_frame`.
+    The teacher reads images of twice the size of a RAW student's planes, so its outputs are twice as large, except for
+    `up4`'s, and equal in width: they are averaged over 2x2 (docs/paper.md says why). Both must show the same pixels:
+    `within_frame`.
+
+    Args:
+        student: outputs of the student's blocks by name, (B, C, h, w).
+        teacher: outputs of the teacher's blocks by name, (B, C, h, w) or (B, C, 2h, 2w).
+        blocks: names of the blocks that count.
     """
     terms = []
     for name in blocks:
@@ -71,9 +104,14 @@ def distillation(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], b
 
 
 def within_frame(blocks: Mapping[str, Tensor], frame: tuple[int, int]) -> dict[str, Tensor]:
-    """Blocks' outputs on the padded frame of a network's input -> what of them lies on its frame (height, width).
+    """Outputs of blocks without the part that lies on the padding of the network's input.
 
-    Raises `ValueError` where the frame ends within an output's pixel.
+    Args:
+        blocks: outputs by name, (B, C, h, w), on the padded frame.
+        frame: (height, width) of the input before padding.
+
+    Raises:
+        ValueError: where the frame ends within a pixel of an output.
     """
     cut = {}
     for name, block in blocks.items():
@@ -87,22 +125,52 @@ def within_frame(blocks: Mapping[str, Tensor], frame: tuple[int, int]) -> dict[s
     return cut
 
 
-def overall(structural: Tensor, reconstructed: Tensor, distilled: Tensor, alpha: float, beta: float) -> Tensor:
-    """Equation 3: L_r + alpha L_s + beta L_d."""
+def overall(
+    structural: Tensor | float, reconstructed: Tensor, distilled: Tensor | float, alpha: float, beta: float
+) -> Tensor:
+    """The student's loss (equation 3): L_r + alpha L_s + beta L_d.
+
+    Args:
+        structural: L_s, or 0.
+        reconstructed: L_r.
+        distilled: L_d, or 0.
+        alpha: weight of L_s.
+        beta: weight of L_d.
+    """
     return reconstructed + alpha * structural + beta * distilled
 
 
 def teaching(rgb: Tensor, target: Tensor, gamma: float, scales: int = 5) -> Tensor:
-    """Equation 7, the teacher's loss: the mean squared error + gamma L_s."""
+    """The teacher's loss (equation 7): mean squared error + gamma L_s.
+
+    Args:
+        rgb: the teacher's output, (B, C, H, W) in [0, 1].
+        target: ground truth of the same shape.
+        gamma: weight of L_s; with 0 crops may be too small for MS-SSIM.
+        scales: scales of MS-SSIM.
+    """
     square = (rgb - target).square().mean()
-    return square + gamma * structure(rgb, target, scales) if gamma else square  # which small crops have no scales for
+    if not gamma:
+        return square
+    return square + gamma * structure(rgb, target, scales)
 
 
 def adversarial(judged: Tensor) -> Tensor:
-    """Pix2Pix, the generator's share: -log D of its picture, from the discriminator's logits."""
+    """Pix2Pix's loss of the generator: -log D(output).
+
+    Args:
+        judged: logits of the discriminator for the generator's output, any shape.
+    """
     return functional.softplus(-judged).mean()
 
 
 def discrimination(judged_target: Tensor, judged_rgb: Tensor) -> Tensor:
-    """Pix2Pix, the discriminator's loss: half of -log D(target) - log(1 - D(rgb)), from its logits."""
-    return (functional.softplus(-judged_target).mean() + functional.softplus(judged_rgb).mean()) / 2
+    """Pix2Pix's loss of the discriminator: half of -log D(target) - log(1 - D(output)).
+
+    Args:
+        judged_target: logits for the ground truth, any shape.
+        judged_rgb: logits for the generator's output, any shape.
+    """
+    of_target = functional.softplus(-judged_target).mean()
+    of_rgb = functional.softplus(judged_rgb).mean()
+    return (of_target + of_rgb) / 2
