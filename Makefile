@@ -1,13 +1,16 @@
 # Two commands do everything: `make demo` and `make test`. Both make .venv first; only Python 3.11+ and make are needed.
+# `make test` takes some minutes, `make test-all` (what `.ci/run` does) two or three times as long.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # On Linux PyPI's torch brings gigabytes of CUDA; the CPU wheels lie on an index of their own.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# A process per core, each with whole files of tests, so that what a file's tests share is made once.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: install demo test lint types clean
+.PHONY: install demo test test-all lint types clean
 
 install: $(STAMP)
 
@@ -22,7 +25,10 @@ demo: $(STAMP)
 	$(BIN)/python demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST) -m 'not slow'
+
+test-all: $(STAMP)
+	$(PYTEST)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

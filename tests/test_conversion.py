@@ -221,6 +221,7 @@ def test_every_thread_gets_its_own_picture_of_an_export(folder: Path, name: str)
     assert np.abs(developer.develop(RAWS[0]) - lwisp.develop(shared, RAWS[0])).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_weights_that_add_to_their_input_are_exported_too(tmp_path: Path) -> None:
     weights, path = make(RESTORING), tmp_path / "restore.onnx"
     assert max(export(weights, path, "onnx").errors.values()) <= 1e-5

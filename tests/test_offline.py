@@ -91,6 +91,7 @@ def test_pictures_are_made_without_a_network(home: Home, write_dng: WriteDng, to
     assert home.files() == []
 
 
+@pytest.mark.slow
 def test_weights_are_trained_and_exported_without_a_network(home: Home, tmp_path: Path) -> None:
     for package in ("openvino", "onnxscript", "matplotlib"):
         require(package)

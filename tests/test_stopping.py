@@ -56,9 +56,14 @@ def wait_for_half_a_file(folder: Path) -> None:
 def test_signals_end_a_batch_tidily(raws: Path, toy_file: Path, tmp_path: Path) -> None:
     running = [(number, tmp_path / number.name) for number in SIGNALS]
     processes = [begin(raws, toy_file, folder) for _, folder in running]
-    for (number, folder), process in zip(running, processes, strict=True):
-        wait_for_half_a_file(folder)
-        process.send_signal(number)
+    waiting = dict(zip(running, processes, strict=True))
+    while waiting:  # whichever comes first: on a busy machine one may be done before another has begun
+        for (number, folder), process in list(waiting.items()):
+            assert process.poll() is None, process.communicate()
+            if half_written(folder):
+                process.send_signal(number)
+                del waiting[number, folder]
+        time.sleep(0.001)
     ends = [(process.communicate(timeout=120)[1], process.returncode) for process in processes]
     for (number, folder), (said, code) in zip(running, ends, strict=True):
         assert code == 128 + number

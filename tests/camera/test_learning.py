@@ -98,6 +98,7 @@ def test_a_look_is_learned_proven_and_picked_for_its_camera(folder: Path, tmp_pa
         weights.remove("photo")
 
 
+@pytest.mark.slow
 def test_what_was_stopped_goes_on_and_gives_the_same(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +120,7 @@ def test_what_was_stopped_goes_on_and_gives_the_same(
     assert not whole.exists()
 
 
+@pytest.mark.slow
 def test_many_full_size_pairs_teach_the_whole_network(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +153,7 @@ def test_many_full_size_pairs_teach_the_whole_network(
     assert len(alone.proof.photos) == 4
 
 
+@pytest.mark.slow
 def test_wrong_pairs_are_named_and_change_nothing(folder: Path, tmp_path: Path) -> None:
     planted = tmp_path / "planted"
     shutil.copytree(folder, planted)

@@ -189,6 +189,7 @@ def test_the_levels_of_pynet_are_trained_from_the_coarsest_to_the_picture(recipe
         assert [name for name in levels if name in moved] == list(levels[:expected])
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_any_moment_leaves_a_run_that_goes_on(recipe: Recipe, tmp_path: Path) -> None:
     toml = tmp_path / "toy.toml"
     toml.write_text(
@@ -907,6 +908,7 @@ def test_recipes_of_subtasks_train_what_the_verbs_take(name: str, recipe: Recipe
     assert weights.card.architecture == loaded.card.architecture
 
 
+@pytest.mark.slow
 def test_a_small_network_learns_to_denoise(recipe: Recipe, tmp_path: Path) -> None:
     wanted = LWISPConfig(width=8, in_channels=3, upsample=False, residual=True)
     plan = replace(

@@ -51,6 +51,7 @@ def recipe(tmp_path: Path) -> Recipe:
     )
 
 
+@pytest.mark.slow
 def test_a_study_trains_scores_and_tells(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(STUDIES, "toy", STUDY)
     output, runs = tmp_path / "results", tmp_path / "runs"
@@ -132,6 +133,7 @@ def test_what_came_later_leaves_the_names_of_older_runs_as_they_are(recipe: Reci
     assert studies._key(other) != studies._key(replace(other, architecture=LWISPConfig(width=8, upsample=False)))
 
 
+@pytest.mark.slow
 def test_denoisers_are_compared_at_equal_time_from_scratch(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
