@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,8 @@ from lwisp.weights import InputConvention, Weights, to_header
 
 Format = Literal["onnx", "openvino", "litert", "executorch"]
 Precision = Literal["fp32", "fp16"]
+
+M = TypeVar("M", bound=nn.Module)
 
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "litert": ".tflite", "executorch": ".pte"}
 Size = tuple[int, int] | None
@@ -150,45 +152,68 @@ def verify(network: LWISP, exported: nn.Module, size: Size, tolerance: float) ->
 
 
 def portable(network: LWISP, slices: bool = True) -> nn.Module:
-    """The network in operations that every converter has, equal to it: (1, C, h, w) of multiples of 16 -> RGB, float32.
+    """The network in operations that every converter knows: a copy with some parameter-free modules exchanged.
 
-    With `slices` borders are reflected as slices side by side, which the engines that know no reflection compute fast.
-    The global vector is spread by adding it to zeros, because LiteRT refuses to load what its converter makes of
-    `expand_as`. Means are taken in float32.
+    Padding and cropping are left to the caller, means are taken in float32, and the global vector is spread by adding
+    it to zeros, because LiteRT refuses to load what its converter makes of `expand_as`.
+
+    Args:
+        network: LW-ISP, which is left as it is.
+        slices: Reflect borders by concatenating slices, which engines without a reflection of their own compute fast.
+
+    Returns:
+        A module in evaluation mode, equal to the network: planes (1, C, h, w) float32, h and w multiples of 16 from 32
+        up -> (1, out_channels, H, W) float32 in [0, 1].
     """
     network = copy.deepcopy(network).eval()
-    for module in list(network.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.AdaptiveAvgPool2d):
-                setattr(module, name, _Mean())
-            elif slices and isinstance(child, ReflectConv2d):
-                setattr(module, name, _SlicedConv2d(child))
+    network.pad = nn.Identity()
+    network.crop = _Uncropped()
+    network.average = _Mean(keepdim=False)
+    network.spread = _SpreadByAdding()
+    _exchange(network, nn.AdaptiveAvgPool2d, lambda _: _Mean(keepdim=True))
+    if slices:
+        _exchange(network, ReflectConv2d, _SlicedConv2d)
     return _Portable(network)
 
 
+def _exchange(network: nn.Module, kind: type[M], make: Callable[[M], nn.Module]) -> None:
+    """Put another module in the place of each of a kind."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, kind):
+                setattr(module, name, make(child))
+
+
 class _Portable(nn.Module):
+    """float32 in and out, whatever the weights are."""
+
     def __init__(self, network: LWISP) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, planes: Tensor) -> Tensor:
         network = self.network
-        first = network.head(planes.to(network.out.weight.dtype))
-        skips, deeper = [], first
-        for stage, down in zip(network.stages, network.down, strict=True):
-            skips.append(stage(deeper))
-            deeper = down(skips[-1])
-        world = network.world(network.bottom(deeper).float().mean((-2, -1)).to(deeper.dtype))
-        spread = world[..., None, None] + 0 * skips[-1][:, :1]
-        decoder = network.blend(torch.cat([skips[-1], spread], 1))
-        for up, fuse in zip(network.up, network.fuse, strict=True):
-            skip = skips.pop()
-            decoder = fuse(up(decoder, skip, skips[-1]))
-        out: Tensor = network.out(network.last_up(first * decoder))
-        if network.config.residual:
-            return (planes + out.float()).clamp(0, 1)
-        rgb: Tensor = network.look(torch.sigmoid(out)).float()
-        return rgb
+        last = network.blocks(planes.to(network.out.weight.dtype), ("up4",))["up4"]
+        return network.finish(last, planes).float()
+
+
+class _Uncropped(nn.Module):
+    def forward(self, picture: Tensor, height: int, width: int) -> Tensor:
+        return picture
+
+
+class _SpreadByAdding(nn.Module):
+    def forward(self, vector: Tensor, features: Tensor) -> Tensor:
+        return vector[..., None, None] + 0 * features[:, :1]
+
+
+class _Mean(nn.Module):
+    def __init__(self, keepdim: bool) -> None:
+        super().__init__()
+        self.keepdim = keepdim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float().mean((-2, -1), keepdim=self.keepdim).to(x.dtype)
 
 
 class _SlicedConv2d(nn.Module):
@@ -207,11 +232,6 @@ class _SlicedConv2d(nn.Module):
         return functional.conv2d(x, self.weight, self.bias, dilation=self.dilation)
 
 
-class _Mean(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.float().mean((-2, -1), keepdim=True).to(x.dtype)
-
-
 class _MisorderedShuffle(nn.Module):
     """PixelShuffle(2) as DepthToSpace's DCR mode has it: the channels of a cell lie apart instead of side by side."""
 
@@ -222,10 +242,7 @@ class _MisorderedShuffle(nn.Module):
 
 def _misordered(network: LWISP) -> LWISP:
     network = copy.deepcopy(network)
-    for module in list(network.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.PixelShuffle):
-                setattr(module, name, _MisorderedShuffle())
+    _exchange(network, nn.PixelShuffle, lambda _: _MisorderedShuffle())
     return network
 
 

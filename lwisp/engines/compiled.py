@@ -31,8 +31,6 @@ from lwisp.files.writing import quiet, write_whole
 Name = Literal["torch", "openvino", "onnxruntime"]
 NAMES: tuple[Name, ...] = get_args(Name)
 Call = Callable[..., Tensor]
-CHOICES = ("attention", "core_input", "gated", "residual")
-"""What modules of LW-ISP do differently without telling it in their `repr`."""
 KEPT = 64
 """Files in the cache, some MB each; the oldest beyond go."""
 
@@ -178,13 +176,12 @@ def _cached(backend: str, module: nn.Module, *facts: Any) -> Path:
     """Where the compiled form of a module lies: a name made of all that decides it."""
     digest = hashlib.sha256(digest_of(module.state_dict()).encode())
     digest.update(repr(module).encode())
-    choices = [(name, value) for part in module.modules() for name, value in vars(part).items() if name in CHOICES]
     for source in (model, tiles, sys.modules[__name__]):
         digest.update(inspect.getsource(source).encode())
     versions = [version("torch"), version("lwisp")]
     with contextlib.suppress(PackageNotFoundError):
         versions.append(version(backend))
-    digest.update(repr((choices, versions, platform.machine(), facts)).encode())
+    digest.update(repr((versions, platform.machine(), facts)).encode())
     return cache_folder() / f"{backend}-{digest.hexdigest()[:32]}"
 
 
