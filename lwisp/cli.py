@@ -299,8 +299,8 @@ def train(
         return
     if output is None or report is not None or overwrite:
         _stop("a recipe takes --output, and neither --report nor --overwrite", code=2)
-    from lwisp.engines.exported import import_dynamo
     from lwisp.errors import InputError
+    from lwisp.files.optional import import_dynamo
     from lwisp.training import loop
     from lwisp.training.recipe import read_stages
 
@@ -322,8 +322,8 @@ def train(
 def _learn(folder: Path, output: Path | None, report: Path | None, overwrite: bool) -> None:
     from lwisp.camera.learning import learn
     from lwisp.camera.report import OWN
-    from lwisp.engines.exported import import_dynamo
     from lwisp.errors import InputError
+    from lwisp.files.optional import import_dynamo
     from lwisp.weights import user_folder
 
     _tidy(output.parent if output else user_folder(), report)
@@ -418,8 +418,8 @@ def reproduce(
     if recipe_file is None:
         _stop(f"{study} trains networks; name a RECIPE, as recipes/ablation.toml", code=2)
     recipe = _read_recipe(recipe_file)
-    from lwisp.engines.exported import import_dynamo
     from lwisp.errors import InputError
+    from lwisp.files.optional import import_dynamo
     from lwisp.training import studies as reproduction
 
     _tidy(output, runs)

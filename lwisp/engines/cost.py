@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lwisp.baselines import Architecture, BaselineConfig, build
-from lwisp.engines.engine import channels_last
+from lwisp.engines.torch import channels_last
 from lwisp.model import LWISPConfig, count_params
 
 UPSAMPLE_OPERATIONS = {"nearest": 0, "bilinear": 11, "bicubic": 259}  # per output element

@@ -106,6 +106,8 @@ class Tail(nn.Module):
     Without upsampling (1, C, h, w); with a residual what is to be added to the planes, which then need not be rounded.
     """
 
+    packed = False
+
     def __init__(self, network: LWISP) -> None:
         super().__init__()
         self.last_up, self.out, self.look = network.last_up, network.out, network.look
@@ -126,6 +128,8 @@ class PackedTail(nn.Module):
     four times the operations, but the matrix units like its width, and the shuffle of 16 channels falls away.
     Reflecting by one pixel at 2h x 2w is repeating the border at h x w, where the zeros hide what is wrong with it.
     """
+
+    packed = True
 
     def __init__(self, network: LWISP) -> None:
         super().__init__()

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lwisp.engines.exported import need
 from lwisp.errors import InputError, one_line
+from lwisp.files.optional import need
 from lwisp.files.writing import quiet
 from lwisp.imaging import color
 

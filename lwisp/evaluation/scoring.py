@@ -26,11 +26,12 @@ from lwisp.data import folders as formats
 from lwisp.data import unprocess
 from lwisp.data.datasets import DND, SIDD, read_picture, to_tensor
 from lwisp.data.photos import Case
-from lwisp.engines.engine import Precision, run_network
-from lwisp.engines.exported import need
+from lwisp.engines.engine import run_network
+from lwisp.engines.names import Precision
 from lwisp.errors import InputError
 from lwisp.evaluation.classical import RIVALS
 from lwisp.evaluation.protocols import PROTOCOLS, Protocol
+from lwisp.files.optional import need
 from lwisp.files.pictures import SUFFIX_FORMATS
 from lwisp.files.writing import check_output, check_outputs, make_folder, quiet, write_csv, write_text, write_whole
 from lwisp.imaging import color, metrics, mosaic

@@ -35,7 +35,7 @@ from lwisp.baselines.isps import PyNET
 from lwisp.baselines.translation import PatchGAN
 from lwisp.data import synthetic
 from lwisp.data.photos import Case, Data, open_data
-from lwisp.engines.engine import channels_last, has_bf16
+from lwisp.engines.torch import channels_last, has_bf16
 from lwisp.errors import InputError, OutputError, one_line
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import (
@@ -748,9 +748,7 @@ def _precision(recipe: Recipe, device: Device) -> Literal["bf16", "fp32"]:
     """What a step computes in; "auto" is bf16 only where there are instructions for it: emulated it is slow."""
     if recipe.precision != "auto":
         return recipe.precision
-    if _accelerator(device) == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if has_bf16() else "fp32"
+    return "bf16" if has_bf16(_accelerator(device)) else "fp32"
 
 
 def _accelerator(device: Device) -> Literal["cpu", "cuda"]:
