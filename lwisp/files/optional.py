@@ -25,10 +25,9 @@ INSTALLS: dict[str, str] = {
     "lightning_fabric": "pip install 'lwisp[train]'",
     "matplotlib": "pip install matplotlib",
     "pillow_heif": "pip install pillow-heif",
-    "pywt": "pip install 'lwisp[evaluate]'",
     "scipy": "pip install 'lwisp[train]'",
     "skimage": "pip install 'lwisp[evaluate]'",
-    "bm3d": "pip install bm3d, whose licence is non-commercial",
+    "bm3d": "pip install bm3d (its licence is non-commercial)",
     "flatbuffers": ENVIRONMENT.format("litert"),
     "ai_edge_litert": ENVIRONMENT.format("litert"),
     "litert_torch": ENVIRONMENT.format("litert"),
@@ -37,13 +36,14 @@ INSTALLS: dict[str, str] = {
 """How to install each package, for the message of `need`; any other is installed by its own name."""
 
 
-def need(module: str) -> Any:
+def need(module: str, purpose: str = "") -> Any:
     """Import a module of an optional package, without letting the package report to its makers.
 
     Nothing is written outside of `cache_folder` because of the import either.
 
     Args:
         module: Full name, as "openvino" or "matplotlib.figure".
+        purpose: What it is needed for, for the message, as "reading HEIF".
 
     Returns:
         The module.
@@ -59,7 +59,8 @@ def need(module: str) -> Any:
                 found = import_module(module)
         except ImportError as error:
             install = INSTALLS.get(package, f"pip install {package}")
-            raise InputError(f"{package} is not installed; {install}") from error
+            missing = f"{purpose} needs {package}, which" if purpose else package
+            raise InputError(f"{missing} is not installed; {install}") from error
     if package == "onnxruntime":  # for the builds that don't look at the environment, those for Windows
         with contextlib.suppress(AttributeError):
             sys.modules[package].disable_telemetry_events()
