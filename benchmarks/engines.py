@@ -12,17 +12,21 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import get_args
 
 import numpy as np
 import torch
 
 import lwisp
-from lwisp.engines import compiled
+from lwisp.engines.backends import BACKENDS, is_installed
 from lwisp.engines.cost import time_in_turn
-from lwisp.engines.engine import Precision, _Whole, channels_last, prepare_engine
+from lwisp.engines.engine import prepare_engine
+from lwisp.engines.frames import WholeFrame
+from lwisp.engines.names import Backend, Computed
+from lwisp.engines.torch import channels_last
 
 SIZE = (1504, 2000)
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+PRECISIONS: tuple[Computed, ...] = ("fp32", "bf16")
 LEVELS = ((16, 2, 31.9), (16, 1, 62.9), (32, 1 / 2, 47.8), (64, 1 / 4, 47.8), (128, 1 / 8, 47.0), (256, 1 / 16, 6.7))
 """Channels, pixels a side for each of the planes', 10^9 multiply-adds at 1472x1980 planes."""
 
@@ -56,12 +60,12 @@ def main(rounds: int) -> None:
             network(planes[None])
 
     actions: dict[str, Callable[[], object]] = {"plain torch fp32": eager}
-    for name in compiled.NAMES:
+    for name in get_args(Backend)[1:]:
         for precision in PRECISIONS:
-            if compiled.is_installed(name) and (name, precision) != ("onnxruntime", "bf16"):
+            if is_installed(name) and precision in BACKENDS[name].bytes_per_pixel:
                 engine = prepare_engine(network, name, precision)
                 picture = np.empty((2 * SIZE[0], 2 * SIZE[1], 3), np.uint8)
-                actions[f"{name} {precision}"] = partial(engine.develop, _Whole(planes), picture)
+                actions[f"{name} {precision}"] = partial(engine.develop, WholeFrame(planes), picture)
     seconds = dict(zip(actions, time_in_turn(list(actions.values()), rounds), strict=True))
     print(f"{torch.get_num_threads()} threads, {rounds} rounds after one to warm up")
     for label, times in seconds.items():

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from lwisp.data import unprocess
-from lwisp.engines.engine import channels_last, has_bf16
+from lwisp.engines.torch import channels_last, has_bf16
 from lwisp.imaging import color
 from lwisp.model import LWISP
 from lwisp.training.loop import BETAS
@@ -46,7 +46,7 @@ def main(rounds: int) -> None:
     generator = torch.Generator().manual_seed(0)
     light, frame = torch.rand(BATCH, 3, CROP, CROP), torch.rand(BATCH, 3, color.GRID, color.GRID)
     steps = {"plain fp32": make_step(True, False), "channels_last fp32": make_step(False, False)}
-    if has_bf16():
+    if has_bf16("cpu"):
         steps["channels_last bf16"] = make_step(False, True)
     seconds: dict[str, list[float]] = {name: [] for name in [*steps, "making the batch"]}
     for _ in range(rounds + 1):

@@ -6,43 +6,32 @@ ONNX, OpenVINO's IR, LiteRT (.tflite) and ExecuTorch (.pte). What a file expects
 import copy
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lwisp.engines.exported import CARD_KEY, SEAL_KEY, Exported, import_dynamo, need, open_program, openvino_core, seal
+from lwisp.engines.backends import FORMATS
+from lwisp.engines.contract import CARD_KEY, Size
+from lwisp.engines.exported import Exported, open_program
+from lwisp.engines.names import Format, Stored
+from lwisp.engines.portable import exchange
 from lwisp.errors import InputError
+from lwisp.files.optional import need
 from lwisp.files.raw import read_mosaic
-from lwisp.files.writing import check_output, quiet, write_whole
+from lwisp.files.writing import check_output, write_whole
 from lwisp.imaging import color
-from lwisp.model import LWISP, SIZE_MINIMUM, SIZE_MULTIPLE, ReflectConv2d, Takes, pad_to_multiple
+from lwisp.model import LWISP, SIZE_MINIMUM, SIZE_MULTIPLE, Takes, pad_to_multiple
 from lwisp.pipeline import prepare
 from lwisp.weights import InputConvention, Weights, to_header
 
-Format = Literal["onnx", "openvino", "litert", "executorch"]
-Precision = Literal["fp32", "fp16"]
-
-SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "litert": ".tflite", "executorch": ".pte"}
-Size = tuple[int, int] | None
-"""Height and width of the planes of a file for this size alone."""
-FIXED: frozenset[Format] = frozenset(["litert", "executorch"])
-"""Formats whose planes have one size only."""
-MODULES: dict[Format, tuple[str, ...]] = {
-    "onnx": ("onnx", "onnxscript", "onnxruntime"),
-    "openvino": ("onnx", "onnxscript", "openvino"),
-    "litert": ("litert_torch", "ai_edge_litert.interpreter"),
-    "executorch": ("executorch.exir", "executorch.runtime"),
-}
-"""What a format is converted with and run by."""
-OPSET = 20
-TOLERANCE: dict[Precision, float] = {"fp32": 1e-5, "fp16": 5e-3}
+TOLERANCE: dict[Stored, float] = {"fp32": 1e-5, "fp16": 5e-3}
 """Largest difference from torch in fp32, of values in [0, 1], that a file may show; fp16 is stored, or computed in."""
 ODD_SIZES = ((33, 50), (71, 32), (80, 112))
 """Of the planes that a file of free size is compared on; each is padded to another multiple of 16."""
@@ -67,7 +56,7 @@ def export(
     weights: Weights,
     output: Path,
     format: Format,
-    precision: Precision = "fp32",
+    precision: Stored = "fp32",
     size: Size = None,
     overwrite: bool = False,
 ) -> Report:
@@ -80,7 +69,7 @@ def export(
     cannot be.
     """
     network, outputs = check(weights, output, format, precision, size, overwrite)
-    contents = _CONVERTERS[format](network, metadata(weights), precision, size)
+    contents = FORMATS[format].export(network, metadata(weights), precision, size)
     with tempfile.TemporaryDirectory(prefix=".lwisp-", dir=output.parent) as folder:
         for path, content in zip(outputs, contents, strict=True):
             (Path(folder) / path.name).write_bytes(content)
@@ -97,7 +86,7 @@ def export(
 
 
 def check(
-    weights: Weights, output: Path, format: Format, precision: Precision, size: Size, overwrite: bool
+    weights: Weights, output: Path, format: Format, precision: Stored, size: Size, overwrite: bool
 ) -> tuple[LWISP, list[Path]]:
     """What `export` will convert and write, the file that is opened first; raises `InputError` where it would refuse.
 
@@ -105,23 +94,39 @@ def check(
     """
     if not isinstance(weights.network, LWISP):
         raise InputError(f"weights {weights.card.name!r} are no LW-ISP in a safetensors file, which alone is exported")
-    if output.suffix.lower() != SUFFIXES[format]:
-        raise InputError(f"--output {output}: expected a name ending in {SUFFIXES[format]}")
-    if format in FIXED and size is None:
+    facts = FORMATS[format]
+    if output.suffix.lower() != facts.suffix:
+        raise InputError(f"--output {output}: expected a name ending in {facts.suffix}")
+    if facts.needs_size and size is None:
         raise InputError(f"{format} takes planes of one size only; name it, as --size 736x992")
-    if format in FIXED and precision == "fp16":
-        raise InputError(f"fp16 is offered for onnx and openvino, not for {format}")
+    if precision not in facts.precisions:
+        able = " and ".join(name for name, other in FORMATS.items() if precision in other.precisions)
+        raise InputError(f"{precision} is offered for {able}, not for {format}")
     if size is not None and any(side % SIZE_MULTIPLE or side < SIZE_MINIMUM for side in size):
         raise InputError(
             f"expected planes of multiples of {SIZE_MULTIPLE} from {SIZE_MINIMUM} up, got {size[0]}x{size[1]}; a file "
             f"serves what is smaller by up to {SIZE_MULTIPLE - 1} too"
         )
-    outputs = [output, output.with_suffix(".bin")] if format == "openvino" else [output]
-    for path in outputs:
+    companions = [output.with_suffix(suffix) for suffix in facts.companions]
+    for path in (output, *companions):
         check_output(path, overwrite)
-    for module in MODULES[format]:
+    for module in facts.packages:
         need(module)
-    return weights.network, outputs
+    if any(path.exists() for path in companions):
+        _check_ours(output, companions)
+    return weights.network, [output, *companions]
+
+
+def _check_ours(output: Path, companions: Sequence[Path]) -> None:
+    """Raise `InputError` where files beside the output do not belong to an export that it replaces."""
+    try:
+        open_program(output)
+    except InputError as error:
+        names = ", ".join(path.name for path in companions)
+        raise InputError(
+            f"--output {output}: {names} beside it belongs to no file of lwisp, so it is not overwritten; move it away "
+            "or choose another name"
+        ) from error
 
 
 def _write(content: bytes, file: BinaryIO) -> None:
@@ -149,69 +154,6 @@ def verify(network: LWISP, exported: nn.Module, size: Size, tolerance: float) ->
     return errors
 
 
-def portable(network: LWISP, slices: bool = True) -> nn.Module:
-    """The network in operations that every converter has, equal to it: (1, C, h, w) of multiples of 16 -> RGB, float32.
-
-    With `slices` borders are reflected as slices side by side, which the engines that know no reflection compute fast.
-    The global vector is spread by adding it to zeros, because LiteRT refuses to load what its converter makes of
-    `expand_as`. Means are taken in float32.
-    """
-    network = copy.deepcopy(network).eval()
-    for module in list(network.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.AdaptiveAvgPool2d):
-                setattr(module, name, _Mean())
-            elif slices and isinstance(child, ReflectConv2d):
-                setattr(module, name, _SlicedConv2d(child))
-    return _Portable(network)
-
-
-class _Portable(nn.Module):
-    def __init__(self, network: LWISP) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, planes: Tensor) -> Tensor:
-        network = self.network
-        first = network.head(planes.to(network.out.weight.dtype))
-        skips, deeper = [], first
-        for stage, down in zip(network.stages, network.down, strict=True):
-            skips.append(stage(deeper))
-            deeper = down(skips[-1])
-        world = network.world(network.bottom(deeper).float().mean((-2, -1)).to(deeper.dtype))
-        spread = world[..., None, None] + 0 * skips[-1][:, :1]
-        decoder = network.blend(torch.cat([skips[-1], spread], 1))
-        for up, fuse in zip(network.up, network.fuse, strict=True):
-            skip = skips.pop()
-            decoder = fuse(up(decoder, skip, skips[-1]))
-        out: Tensor = network.out(network.last_up(first * decoder))
-        if network.config.residual:
-            return (planes + out.float()).clamp(0, 1)
-        rgb: Tensor = network.look(torch.sigmoid(out)).float()
-        return rgb
-
-
-class _SlicedConv2d(nn.Module):
-    """A convolution whose input is reflected as slices side by side."""
-
-    def __init__(self, convolution: nn.Conv2d) -> None:
-        super().__init__()
-        self.weight, self.bias, self.dilation = convolution.weight, convolution.bias, convolution.dilation[0]
-
-    def forward(self, x: Tensor) -> Tensor:
-        reach = self.dilation * (self.weight.shape[-1] // 2)
-        for dim in (-2, -1):
-            before = [x.narrow(dim, at, 1) for at in range(reach, 0, -1)]
-            after = [x.narrow(dim, x.shape[dim] - 1 - at, 1) for at in range(1, reach + 1)]
-            x = torch.cat([*before, x, *after], dim)
-        return functional.conv2d(x, self.weight, self.bias, dilation=self.dilation)
-
-
-class _Mean(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.float().mean((-2, -1), keepdim=True).to(x.dtype)
-
-
 class _MisorderedShuffle(nn.Module):
     """PixelShuffle(2) as DepthToSpace's DCR mode has it: the channels of a cell lie apart instead of side by side."""
 
@@ -222,10 +164,7 @@ class _MisorderedShuffle(nn.Module):
 
 def _misordered(network: LWISP) -> LWISP:
     network = copy.deepcopy(network)
-    for module in list(network.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.PixelShuffle):
-                setattr(module, name, _MisorderedShuffle())
+    exchange(network, nn.PixelShuffle, lambda _: _MisorderedShuffle())
     return network
 
 
@@ -285,98 +224,3 @@ def preprocessing(convention: InputConvention, takes: Takes | None = "raw") -> d
         facts["shading"] = "planes times 1 + a r2 + b r2^2 + c r2^3; r2: squared distance from the middle, corners 1"
         facts["shading_terms"] = list(convention.shading)
     return facts
-
-
-def _example(network: LWISP, size: Size) -> Tensor:
-    return torch.zeros(1, network.config.in_channels, *(size or (4 * SIZE_MULTIPLE, 6 * SIZE_MULTIPLE)))
-
-
-def _onnx_model(network: LWISP, precision: Precision, size: Size) -> Any:
-    """The network as an `onnx.ModelProto` without metadata; the same weights give the same bytes."""
-    module = portable(network, slices=size is not None)  # compilers for one size know few operations
-    if precision == "fp16":
-        module = module.half()
-    free = None if size else ({2: SIZE_MULTIPLE * torch.export.Dim("h"), 3: SIZE_MULTIPLE * torch.export.Dim("w")},)
-    import_dynamo()
-    with quiet():
-        program = torch.onnx.export(
-            module,
-            (_example(network, size),),
-            dynamo=True,
-            dynamic_shapes=free,
-            input_names=["planes"],
-            output_names=["rgb"],
-            opset_version=OPSET,
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
-    del model.metadata_props[:], model.graph.value_info[:]  # shapes follow from the input's
-    for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
-        del part.metadata_props[:]  # where in the source each comes from
-        part.doc_string = ""
-    if size is None:
-        for dim, letter in zip(model.graph.output[0].type.tensor_type.shape.dim[2:], "hw", strict=True):
-            dim.dim_param = f"{SIZE_MULTIPLE * network.config.scale}*{letter}"
-    return model
-
-
-def _to_onnx(network: LWISP, metadata: dict[str, str], precision: Precision, size: Size) -> list[bytes]:
-    onnx = need("onnx")
-    content: bytes = _onnx_model(network, precision, size).SerializeToString(deterministic=True)
-    card = onnx.ModelProto()
-    onnx.helper.set_model_props(card, {**metadata, SEAL_KEY: seal(content)})
-    return [content + card.SerializeToString(deterministic=True)]  # protobuf merges messages that follow each other
-
-
-def _to_openvino(network: LWISP, metadata: dict[str, str], precision: Precision, size: Size) -> list[bytes]:
-    openvino = need("openvino")
-    model = openvino_core().read_model(_onnx_model(network, "fp32", size).SerializeToString())
-    for key, text in metadata.items():
-        model.set_rt_info(text, ["lwisp", key])
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.xml"
-        for _ in range(2):  # once more with the seal of what the first time gave
-            openvino.save_model(model, path, compress_to_fp16=precision == "fp16")
-            tensors = path.with_suffix(".bin").read_bytes()
-            model.set_rt_info(seal(tensors), ["lwisp", SEAL_KEY])
-        return [path.read_bytes(), tensors]
-
-
-def _to_litert(network: LWISP, metadata: dict[str, str], precision: Precision, size: Size) -> list[bytes]:
-    litert_torch, flatbuffers = need("litert_torch"), need("flatbuffers")
-    schema = need("ai_edge_litert.schema_py_generated")
-    import_dynamo()
-    with quiet(), tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.tflite"
-        litert_torch.convert(portable(network), (_example(network, size),)).export(str(path))
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes()))
-    model.metadata = list(model.metadata or ())
-    for key, text in metadata.items():
-        buffer, entry = schema.BufferT(), schema.MetadataT()
-        buffer.data, entry.name, entry.buffer = list(text.encode()), key, len(model.buffers)
-        model.buffers.append(buffer)
-        model.metadata.append(entry)
-    builder = flatbuffers.Builder()
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return [bytes(builder.Output())]
-
-
-def _to_executorch(network: LWISP, metadata: dict[str, str], precision: Precision, size: Size) -> list[bytes]:
-    exir = need("executorch.exir")
-    xnnpack = need("executorch.backends.xnnpack.partition.xnnpack_partitioner")
-    import_dynamo()
-    with quiet():
-        program = torch.export.export(portable(network), (_example(network, size),))
-        edge = exir.to_edge_transform_and_lower(
-            program, partitioner=[xnnpack.XnnpackPartitioner()], constant_methods=metadata
-        )
-        return [bytes(edge.to_executorch().buffer)]
-
-
-_CONVERTERS: dict[Format, Callable[[LWISP, dict[str, str], Precision, Size], list[bytes]]] = {
-    "onnx": _to_onnx,
-    "openvino": _to_openvino,
-    "litert": _to_litert,
-    "executorch": _to_executorch,
-}

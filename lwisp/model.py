@@ -5,7 +5,6 @@ Block names follow the paper: `FGAM`, `CCB`, `down1..4` and `up1..4` (`down[0..3
 `docs/paper.md` says where each choice that the paper leaves open comes from.
 """
 
-import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
@@ -134,13 +133,26 @@ class FGAM(nn.Module):
         return self.attend(x, self.channel(x))
 
     def attend(self, x: Tensor, channel_map: Tensor) -> Tensor:
-        """The result for a known channel map (B, C, 1, 1), which alone needs the whole frame."""
+        """Apply attention with a known channel map, the only part that needs the whole frame.
+
+        Args:
+            x: Features (B, C, h, w).
+            channel_map: (B, C, 1, 1) in [0, 1], `channel(x)` of the whole frame.
+
+        Returns:
+            (B, 2C, h, w).
+        """
         spatial_map = self.spatial(torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1))  # (B, 1, h, w)
         if self.attention == "multiply":
-            channel_map, spatial_map = x * channel_map, x * spatial_map
+            channel_map = x * channel_map
+            spatial_map = x * spatial_map
         elif self.attention == "centered":
-            channel_map, spatial_map = channel_map - 0.5, spatial_map - 0.5
+            channel_map = channel_map - 0.5
+            spatial_map = spatial_map - 0.5
         return torch.cat([x + channel_map, x + spatial_map], 1)
+
+    def extra_repr(self) -> str:
+        return f"attention={self.attention}"
 
 
 class CCB(nn.Module):
@@ -154,7 +166,8 @@ class CCB(nn.Module):
     def __init__(self, channels: int, config: LWISPConfig) -> None:
         super().__init__()
         half = channels // 2
-        self.core_input, self.gated = config.core_input, config.contrast == "gated"
+        self.core_input = config.core_input
+        self.gated = config.contrast == "gated"
         self.core = nn.Sequential(*_conv(channels, 2 * channels, config), nn.PixelShuffle(2))
         self.near = nn.Sequential(*_conv(half, half, config, kernel=1))  # f_d1
         self.far = nn.Sequential(*_conv(half, half, config, dilation=2))  # f_d2
@@ -168,6 +181,9 @@ class CCB(nn.Module):
             upsampled = self.core(decoder)
         contrast = torch.sigmoid(self.near(context) - self.far(context))
         return torch.cat([upsampled, contrast * context if self.gated else contrast], 1)
+
+    def extra_repr(self) -> str:
+        return f"core_input={self.core_input}, gated={self.gated}"
 
 
 class Bilinear(nn.Module):
@@ -221,6 +237,10 @@ class LWISP(nn.Module):
         super().__init__()
         self.config = config
         widths = [config.width << level for level in range(5)]  # 16, 32, 64, 128, 256
+        self.pad: nn.Module = Pad()  # this and the next three have no parameters; converters put others in their places
+        self.crop: nn.Module = Crop()
+        self.average: nn.Module = FrameMean()
+        self.spread: nn.Module = Spread()
         growth = 2 if config.fgam else 1  # FGAM doubles the channels, so the convolution after it need not
         self.head = nn.Sequential(*_conv(config.in_channels, widths[0], config))
         self.stages = nn.ModuleList(
@@ -248,11 +268,95 @@ class LWISP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.finish(self.blocks(x, ("up4",))["up4"], x)
 
+    def blocks(self, x: Tensor, keep: Collection[str] = BLOCKS) -> dict[str, Tensor]:
+        """Outputs of the paper's blocks on the padded frame.
+
+        Args:
+            x: Planes (B, in_channels, h, w).
+            keep: Names out of `BLOCKS`; the outputs of other blocks are freed as soon as they are used.
+
+        Returns:
+            Output by name, in the order of `BLOCKS`. `down1..4`: 32 to 256 channels at 1/2 to 1/16 of the padded size
+            with the default width; `up1..4`: see `features`.
+        """
+        outputs, skips = {}, []
+        first = deeper = self.head(self.pad(x))
+        for level in range(len(self.stages)):
+            skips.append(self.encode(level, deeper))
+            deeper = self.attend(level, self.pool(level, skips[-1]))
+            if f"down{level + 1}" in keep:
+                outputs[f"down{level + 1}"] = deeper
+        decoder = self.decode(skips[-1], self.summarize(deeper))
+        for step in range(len(self.up)):
+            skip = skips.pop()
+            decoder = self.climb(step, decoder, skip, skips[-1])
+            if f"up{step + 1}" in keep:
+                outputs[f"up{step + 1}"] = decoder
+        if "up4" in keep:
+            outputs["up4"] = self.last_up(first * decoder)
+        return outputs
+
+    def encode(self, level: int, x: Tensor) -> Tensor:
+        """Skip features of a level, 0 to 3: the head's output or `attend` of the level above -> (B, width, h, w)."""
+        return self.stages[level](x)  # type: ignore[no-any-return]
+
+    def pool(self, level: int, skip: Tensor) -> Tensor:
+        """Skip features of a level (B, C, h, w) -> (B, C, h/2, w/2), the input of its attention."""
+        return self.down[level].get_submodule("0")(skip)  # type: ignore[no-any-return]
+
+    def attend(self, level: int, pooled: Tensor, channel_map: Tensor | None = None) -> Tensor:
+        """Fine-grained attention after a level's pooling, the output of block `down{level + 1}`.
+
+        Args:
+            level: 0 to 3.
+            pooled: Output of `pool` (B, C, h, w).
+            channel_map: (B, C, 1, 1) for a window of a frame, whose means are known; None to take those of `pooled`.
+
+        Returns:
+            (B, 2C, h, w); `pooled` itself where the network has no attention.
+        """
+        attention = self.down[level].get_submodule("1")
+        if channel_map is None:
+            return attention(pooled)  # type: ignore[no-any-return]
+        assert isinstance(attention, FGAM)
+        return attention.attend(pooled, channel_map)
+
+    def summarize(self, deepest: Tensor) -> Tensor:
+        """The global vector (B, 128) of the frame: output of `down4` -> means over height and width -> `world`."""
+        return self.world(self.average(self.bottom(deepest)))  # type: ignore[no-any-return]
+
+    def decode(self, skip: Tensor, vector: Tensor) -> Tensor:
+        """The decoder's first features: deepest skip (B, 128, h/8, w/8) and global vector (B, 128) -> skip's shape."""
+        return self.blend(torch.cat([skip, self.spread(vector, skip)], 1))  # type: ignore[no-any-return]
+
+    def climb(self, step: int, decoder: Tensor, skip: Tensor, context: Tensor) -> Tensor:
+        """One up block and the convolution after it, the output of `up1..3`.
+
+        Args:
+            step: 0 to 2.
+            decoder: What is upsampled (B, C, h, w).
+            skip: Skip features of the same size (B, C, h, w).
+            context: Skip features of twice the size (B, C/2, 2h, 2w).
+
+        Returns:
+            (B, C/2, 2h, 2w).
+        """
+        return self.fuse[step](self.up[step](decoder, skip, context))  # type: ignore[no-any-return]
+
     def finish(self, last: Tensor, x: Tensor) -> Tensor:
-        """The output of the last up block -> the picture of the planes `x`, padding cut off."""
-        height, width = (side * self.config.scale for side in x.shape[-2:])
+        """The picture, with the padding cut off.
+
+        Args:
+            last: Output of `up4` on the padded frame.
+            x: The planes (B, in_channels, h, w) that it was made of.
+
+        Returns:
+            (B, out_channels, h * scale, w * scale) in [0, 1]; with `residual` unbounded while training.
+        """
+        height = x.shape[-2] * self.config.scale
+        width = x.shape[-1] * self.config.scale
         last = last.to(self.out.weight.dtype)  # a bf16 network may keep its output layer in fp32
-        out: Tensor = self.out(last)[..., :height, :width]
+        out: Tensor = self.crop(self.out(last), height, width)
         if not self.config.residual:
             return self.look(torch.sigmoid(out))  # type: ignore[no-any-return]
         return x + out if self.training else (x + out).clamp(0, 1)
@@ -265,92 +369,81 @@ class LWISP(nn.Module):
         """
         return list(self.blocks(x, BLOCKS[4:]).values())
 
-    def blocks(self, x: Tensor, keep: Collection[str] = BLOCKS) -> dict[str, Tensor]:
-        """Outputs of those blocks to keep, in the order of `BLOCKS`, on the padded frame; the others are let go."""
-        first = self.head(pad_to_multiple(x))
-        outputs, skips, deeper = {}, [], first
-        for index, (stage, down) in enumerate(zip(self.stages, self.down, strict=True), 1):
-            skips.append(stage(deeper))
-            deeper = down(skips[-1])
-            if f"down{index}" in keep:
-                outputs[f"down{index}"] = deeper
-        world = self.world(self.bottom(deeper).mean((-2, -1)))  # (B, 128), the frame's global vector
-        decoder = self.blend(
-            torch.cat([skips[-1], world[..., None, None].expand_as(skips[-1])], 1)
-        )  # (B, 128, h/8, w/8)
-        for index, (up, fuse) in enumerate(zip(self.up, self.fuse, strict=True), 1):
-            skip = skips.pop()
-            decoder = fuse(up(decoder, skip, skips[-1]))
-            if f"up{index}" in keep:
-                outputs[f"up{index}"] = decoder
-        if "up4" in keep:
-            outputs["up4"] = self.last_up(first * decoder)
-        return outputs
+    def extra_repr(self) -> str:
+        return repr(self.config)
+
+
+class Pad(nn.Module):
+    """Reflects planes to a size that the network takes, as `pad_to_multiple`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pad_to_multiple(x)
+
+
+class Crop(nn.Module):
+    """Cuts the padding off: (B, C, H, W) -> (B, C, height, width)."""
+
+    def forward(self, picture: Tensor, height: int, width: int) -> Tensor:
+        return picture[..., :height, :width]
+
+
+class FrameMean(nn.Module):
+    """Means over the frame: (B, C, h, w) -> (B, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((-2, -1))
+
+
+class Spread(nn.Module):
+    """A vector repeated at every position: (B, C) and features of any (B, C, h, w) -> (B, C, h, w)."""
+
+    def forward(self, vector: Tensor, features: Tensor) -> Tensor:
+        return vector[..., None, None].expand_as(features)
 
 
 def pad_to_multiple(x: Tensor, multiple: int = SIZE_MULTIPLE, minimum: int = SIZE_MINIMUM) -> Tensor:
-    """Reflect (..., h, w) at the bottom and right up to multiples of `multiple`, `minimum` at least; h, w >= 1."""
+    """Planes reflected at the bottom and right, the border itself left out.
+
+    Args:
+        x: (..., h, w), h and w from 1 up.
+        multiple: What the new sides are multiples of.
+        minimum: What they are not below.
+
+    Returns:
+        (..., h', w') with h', w' as `padded_side` gives them; `x` itself where nothing is missing.
+    """
     for dim in (-2, -1):
         size = x.shape[dim]
         target = padded_side(size, multiple, minimum)
         if target != size:
-            period = max(2 * (size - 1), 1)  # reflecting a triangle wave serves sides shorter than the padding too
-            index = torch.arange(target, device=x.device) % period
-            x = x.index_select(dim, torch.minimum(index, period - index) if size > 1 else index)
+            x = x.index_select(dim, reflected_indices(0, target, size).to(x.device))
     return x
 
 
 def padded_side(size: int, multiple: int = SIZE_MULTIPLE, minimum: int = SIZE_MINIMUM) -> int:
-    """What `pad_to_multiple` makes of a side."""
+    """The smallest multiple of `multiple` that is neither below `size` nor below `minimum`."""
     return max(-(-size // multiple) * multiple, minimum)
+
+
+def reflected_indices(start: int, stop: int, size: int) -> Tensor:
+    """Where a reflected side takes its values from, the border itself left out.
+
+    Args:
+        start: First position; it may lie before the side, by any number of sides.
+        stop: The position after the last; it may lie beyond the side, likewise.
+        size: Length of the side, from 1 up.
+
+    Returns:
+        Indices (stop - start,) in 0 to size - 1: a triangle wave, which serves sides shorter than the padding too.
+    """
+    period = max(2 * (size - 1), 1)
+    index = torch.arange(start, stop) % period
+    return torch.minimum(index, period - index)
 
 
 def count_params(model: nn.Module) -> int:
     """Number of trainable values."""
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def initialize(model: LWISP, seed: int = 0) -> None:
-    """Draw weights as He et al. (2015) do for LeakyReLU(0.2), biases 0, in place; training begins with it.
-
-    With torch's own weights signals fade from layer to layer, so deep gradients begin at 1e-8. How a run ends hangs on
-    what it begins with, more than on a block, so what two variants have in common begins alike: every layer draws by
-    its own name, and what follows a FGAM begins as if there were none (docs/log.md).
-    """
-    doubled = _after_fgam(model)
-    for name, layer in model.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear) and not name.startswith("look."):  # a look begins as none
-            generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
-            copies = 2 if layer in doubled else 1
-            part = torch.empty_like(layer.weight.chunk(copies, 1)[0])
-            nn.init.kaiming_normal_(part, a=SLOPE, generator=generator)
-            with torch.no_grad():
-                layer.weight.copy_(torch.cat([part / copies] * copies, 1))
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-    if model.config.residual:  # still begins as the identity
-        nn.init.zeros_(model.out.weight)
-
-
-def center(model: LWISP, back: bool = False) -> None:
-    """Turn the tensors of an `attention="add"` network into those of the same function with "centered", or `back`.
-
-    In place; its config stays what it was. A map is about 1/2 at first, ten times what features of dark planes are.
-    Through that constant all weights of the next convolution pull alike, which slows learning (docs/log.md); its bias
-    can say what the constant said.
-    """
-    for convolution in _after_fgam(model):
-        assert convolution.bias is not None
-        with torch.no_grad():
-            convolution.bias += convolution.weight.sum((1, 2, 3)) * (-0.5 if back else 0.5)
-
-
-def _after_fgam(model: LWISP) -> list[nn.Conv2d]:
-    """The convolutions that a FGAM's features go into."""
-    if not model.config.fgam:
-        return []
-    followers = (layer.get_submodule("0") for layer in (*model.stages[1:], model.bottom))
-    return [layer for layer in followers if isinstance(layer, nn.Conv2d)]
 
 
 class ReflectConv2d(nn.Conv2d):

@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from lwisp.batch import Job, Made, Outcome, work
-from lwisp.engines.engine import Backend, Engine, Precision, cached_engine, prepare_engine
+from lwisp.engines.engine import Engine, prepare_engine
+from lwisp.engines.kept import cached_engine
+from lwisp.engines.names import Backend, Precision
 from lwisp.errors import InputError
 from lwisp.files.makernotes import picture_style
 from lwisp.files.pictures import write_picture

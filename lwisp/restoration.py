@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lwisp.batch import Job, Made, Outcome, work
-from lwisp.engines.engine import Backend, Engine, Precision, cached_engine, prepare_engine
+from lwisp.engines.engine import Engine, prepare_engine
+from lwisp.engines.kept import cached_engine
+from lwisp.engines.names import Backend, Precision
 from lwisp.errors import InputError
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.pictures import Picture, finished_tags, read_picture, refuse_raw, write_picture

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from lwisp.baselines import Architecture, Baseline, build
 from lwisp.engines import exported
-from lwisp.engines.exported import CARD_KEY, Exported
+from lwisp.engines.contract import CARD_KEY
+from lwisp.engines.exported import Exported
 from lwisp.errors import InputError, one_line
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import is_regular, make_folder, write_whole

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import lwisp
-from lwisp.engines.exported import need
+from lwisp.files.optional import need
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.weights import Card, InputConvention, Weights, save
 

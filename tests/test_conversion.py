@@ -2,8 +2,9 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -14,9 +15,15 @@ from torch import Tensor
 import lwisp
 from lwisp import conversion as exports
 from lwisp.cli import app
-from lwisp.conversion import SUFFIXES, Format, export, portable, verify
+from lwisp.conversion import export, verify
+from lwisp.engines.backends import BACKENDS, FORMATS
+from lwisp.engines.contract import SEAL_KEY, seal
 from lwisp.engines.engine import run_network
-from lwisp.engines.exported import SEAL_KEY, need, openvino_core, seal
+from lwisp.engines.names import Backend, Format, Name
+from lwisp.engines.onnxruntime import OPSET
+from lwisp.engines.openvino import openvino_core
+from lwisp.engines.portable import portable
+from lwisp.files.optional import need
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.weights import Card, InputConvention, Photo, Weights, load
 from tests.conftest import SAMPLE, TOY
@@ -104,7 +111,7 @@ def test_the_ir_computes_in_bf16_too(folder: Path) -> None:
 def test_the_card_and_the_preprocessing_are_read_without_lwisp(folder: Path) -> None:
     model = onnx.load(folder / "free.onnx")
     onnx.checker.check_model(model, full_check=True)
-    assert model.opset_import[0].version == exports.OPSET
+    assert model.opset_import[0].version == OPSET
     props = {prop.key: json.loads(prop.value) for prop in model.metadata_props}
     info = openvino_core().read_model(folder / "free.xml")
     for key in ("lwisp", "lwisp_preprocessing"):
@@ -153,7 +160,7 @@ def test_a_converter_that_misorders_the_pixel_shuffle_is_refused(
                     attribute.s = b"DCR"
         return seal_again(model)
 
-    monkeypatch.setitem(exports._CONVERTERS, "onnx", wrong)
+    monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], export=wrong))
     with pytest.raises(lwisp.InputError, match=r"deleted, because it differs from torch by .* pixel shuffles put"):
         export(make(), tmp_path / "wrong.onnx", "onnx")
     assert list(tmp_path.iterdir()) == []
@@ -171,7 +178,8 @@ def seal_again(model: onnx.ModelProto) -> list[bytes]:
 def test_a_converter_that_loses_precision_is_refused(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(exports._CONVERTERS, "onnx", lambda *arguments: [(folder / "half.onnx").read_bytes()])
+    lossy = replace(FORMATS["onnx"], export=lambda *_: [(folder / "half.onnx").read_bytes()])
+    monkeypatch.setitem(FORMATS, "onnx", lossy)
     path = tmp_path / "lossy.onnx"
     path.write_text("what was there before")
     with pytest.raises(lwisp.InputError, match=r"lossy.onnx: deleted, because it differs .* over 1e-05$"):
@@ -255,7 +263,7 @@ def test_what_cannot_be_exported_is_refused_before_work_begins(toy_file: Path, t
 
 @pytest.mark.parametrize("format", ["litert", "executorch"])
 def test_engines_with_an_environment_of_their_own_agree_too(format: Format, toy_file: Path, tmp_path: Path) -> None:
-    output = tmp_path / f"toy{SUFFIXES[format]}"
+    output = tmp_path / f"toy{FORMATS[format].suffix}"
     arguments = ("export", toy_file, "--format", format, "--size", "48x64", "-o", output)
     try:
         need({"litert": "litert_torch", "executorch": "executorch"}[format])
@@ -273,5 +281,23 @@ def test_engines_with_an_environment_of_their_own_agree_too(format: Format, toy_
 
 
 def test_the_formats_of_the_command_are_those_of_the_function() -> None:
-    assert set(SUFFIXES) == set(exports.MODULES) == set(exports._CONVERTERS)
+    assert set(FORMATS) == set(get_args(Format))
+    assert list(BACKENDS) == list(get_args(Name))
+    compiles = [name for name, back_end in BACKENDS.items() if name == "torch" or back_end.compile]
+    assert ["auto", *compiles] == list(get_args(Backend))
     assert app.registered_commands
+
+
+def test_tensors_of_another_network_beside_an_output_are_not_overwritten(folder: Path, tmp_path: Path) -> None:
+    output, tensors = tmp_path / "x.xml", tmp_path / "x.bin"
+    tensors.write_bytes(b"a firmware image")
+    with pytest.raises(lwisp.InputError, match=r"x.bin beside it belongs to no file of lwisp"):
+        export(make(), output, "openvino", overwrite=True)
+    output.write_text("<net")
+    with pytest.raises(lwisp.InputError, match=r"x.bin beside it belongs to no file of lwisp"):
+        export(make(), output, "openvino", overwrite=True)
+    assert tensors.read_bytes() == b"a firmware image"
+    for path in (output, tensors):
+        path.write_bytes((folder / f"free{path.suffix}").read_bytes())
+    export(make(), output, "openvino", size=(48, 64), overwrite=True)
+    assert load(output).card.name == "toy"

@@ -17,8 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 import lwisp
-from lwisp.engines import compiled, tiles
-from lwisp.engines.engine import Backend, Engine, _Eager, _shelves, prepare_engine
+from lwisp.engines import backends, tiles
+from lwisp.engines.contract import CompileError
+from lwisp.engines.engine import Engine, prepare_engine
+from lwisp.engines.kept import _shelves
+from lwisp.engines.names import Backend, Name
+from lwisp.engines.runners import EagerRunner
 from lwisp.files.raw import RawImage
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.weights import Card, InputConvention, Weights
@@ -105,9 +109,9 @@ def test_threads_wait_where_memory_has_no_room_for_their_pictures(
     room: int, expected: range, weights: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     developer, alone = (lwisp.Developer(weights, "torch", "fp32") for _ in range(2))
-    way = developer.engine._way
-    assert isinstance(way, _Eager)
-    call, busy, most = way._call, 0, 0
+    runner = developer.engine._runner
+    assert isinstance(runner, EagerRunner)
+    call, busy, most = runner._call, 0, 0
     lock = threading.Lock()
 
     def counted(*arguments: Any) -> torch.Tensor:
@@ -121,7 +125,7 @@ def test_threads_wait_where_memory_has_no_room_for_their_pictures(
             busy -= 1
         return output
 
-    monkeypatch.setattr(way, "_call", counted)
+    monkeypatch.setattr(runner, "_call", counted)
     monkeypatch.setattr("lwisp.engines.engine.free_memory", lambda: room)
     check_pictures(developer, alone, RAWS[1::2])  # of 2.4 MB each
     assert most in expected
@@ -151,26 +155,26 @@ def test_a_picture_that_is_refused_leaves_its_place_to_others(
 
 def test_a_back_end_that_fails_is_left_once_by_all(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     require("openvino")
-    compile_module = compiled.compile_module
+    compile_module = backends.compile_module
 
-    def fail(backend: compiled.Name, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], *more: Any) -> Any:
+    def fail(backend: Name, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], *more: Any) -> Any:
         if inputs[0].shape[-2] > 32:
-            raise compiled.CompileError("openvino: no such shape")
+            raise CompileError("openvino: no such shape")
         return compile_module(backend, module, inputs, *more)
 
-    monkeypatch.setattr(compiled, "compile_module", fail)
+    monkeypatch.setattr(backends, "compile_module", fail)
     developer = lwisp.Developer(weights, precision="fp32")
-    ways, find_way = [], developer.engine._find_way
+    runners, make_runner = [], developer.engine._make_runner
 
     def found(*names: Any) -> Any:
-        ways.append(find_way(*names))
-        return ways[-1]
+        runners.append(make_runner(*names))
+        return runners[-1]
 
-    monkeypatch.setattr(developer.engine, "_find_way", found)
+    monkeypatch.setattr(developer.engine, "_make_runner", found)
     expected = [lwisp.Developer(weights, "torch", "fp32").develop(each) for each in RAWS]
     for number, picture in enumerate(at_once(lambda number: developer.develop(RAWS[number % len(RAWS)]))):
         assert np.abs(picture - expected[number % len(RAWS)]).max() < 1e-5, number
-    assert len(ways) == 1
+    assert len(runners) == 1
     assert "because it failed in openvino: no such shape" in developer.engine.description
     assert np.array_equal(developer.develop(RAWS[0]), expected[0])
     with pytest.raises(lwisp.InputError, match="take --backend auto"):

@@ -25,7 +25,8 @@ from lwisp.camera.pairs import Pair, Refusal, find_pairs
 from lwisp.camera.photos import Photo, Workshop
 from lwisp.camera.report import Proof, Refined
 from lwisp.data.photos import Crops
-from lwisp.engines.engine import Engine, Precision, prepare_engine
+from lwisp.engines.engine import Engine, prepare_engine
+from lwisp.engines.names import Precision
 from lwisp.errors import InputError, OutputError
 from lwisp.files.writing import check_output, clear_leftovers, make_folder
 from lwisp.imaging import color, metrics, mosaic

@@ -171,7 +171,7 @@ def reproduce(
         return
     if recipe_file is None:
         stop(f"{study} trains networks; name a RECIPE, as recipes/ablation.toml", WRONG_REQUEST)
-    from lwisp.engines.exported import import_dynamo
+    from lwisp.files.optional import import_dynamo
     from lwisp.training import studies
     from lwisp.training.recipe import read_recipe
 

@@ -52,7 +52,7 @@ def train(
 
 
 def _train_by_recipe(recipe: Path, output: Path, data: Path | None, device: Literal["auto", "cpu", "cuda"]) -> None:
-    from lwisp.engines.exported import import_dynamo
+    from lwisp.files.optional import import_dynamo
     from lwisp.training import loop
     from lwisp.training.recipe import read_stages
 
@@ -67,7 +67,7 @@ def _train_by_recipe(recipe: Path, output: Path, data: Path | None, device: Lite
 def _learn_look(folder: Path, output: Path | None, report: Path | None, overwrite: bool) -> None:
     from lwisp.camera.learning import learn
     from lwisp.camera.report import OWN
-    from lwisp.engines.exported import import_dynamo
+    from lwisp.files.optional import import_dynamo
     from lwisp.weights import user_folder
 
     clear_leftovers(output.parent if output else user_folder(), report)

@@ -106,6 +106,8 @@ class Tail(nn.Module):
     Without upsampling (1, C, h, w); with a residual what is to be added to the planes, which then need not be rounded.
     """
 
+    packed = False
+
     def __init__(self, network: LWISP) -> None:
         super().__init__()
         self.last_up, self.out, self.look = network.last_up, network.out, network.look
@@ -115,6 +117,9 @@ class Tail(nn.Module):
         out: Tensor = self.out(self.last_up(x).to(self.out.weight.dtype))
         return out if self.residual else self.look(torch.sigmoid(out))
 
+    def extra_repr(self) -> str:
+        return f"residual={self.residual}"
+
 
 class PackedTail(nn.Module):
     """What `Tail` gives as cells (1, h, w, 12) of 2x2 pixels of RGB, its convolutions done at the planes' size.
@@ -123,6 +128,8 @@ class PackedTail(nn.Module):
     four times the operations, but the matrix units like its width, and the shuffle of 16 channels falls away.
     Reflecting by one pixel at 2h x 2w is repeating the border at h x w, where the zeros hide what is wrong with it.
     """
+
+    packed = True
 
     def __init__(self, network: LWISP) -> None:
         super().__init__()
@@ -166,64 +173,61 @@ def _repeat_border(x: Tensor) -> Tensor:
 
 
 class Descend(nn.Module):
-    """(1, C, h, w) planes, or what a pooling gave with its FGAM's channel map -> what the next pooling gives."""
+    """(1, C, h, w) planes, or a pooling's output with its FGAM's channel map -> output of the next pooling."""
 
     def __init__(self, network: LWISP, level: int) -> None:
         super().__init__()
-        self.entry = _attention(network, level - 1) if level else network.head
-        self.stage, self.pool = network.stages[level], _pool(network, level)
+        self.network, self.level = network, level
 
-    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
-        if gate is None:
-            x = self.entry(x)
-        else:
-            assert isinstance(self.entry, FGAM)
-            x = self.entry.attend(x, gate)
-        return self.pool(self.stage(x))  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, channel_map: Tensor | None = None) -> Tensor:
+        network, level = self.network, self.level
+        x = network.head(x) if level == 0 else network.attend(level - 1, x, channel_map)
+        return network.pool(level, network.encode(level, x))
+
+    def extra_repr(self) -> str:
+        return f"level={self.level}"
 
 
 class Bottom(nn.Module):
-    """What the last pooling gave -> (1, 256, h/16, w/16), whose means become the global vector."""
+    """Output of the last pooling -> (1, 256, h/16, w/16), whose means become the global vector."""
 
     def __init__(self, network: LWISP) -> None:
         super().__init__()
-        self.attention, self.bottom = _attention(network, 3), network.bottom
+        self.network = network
 
-    def forward(self, p3: Tensor, gate3: Tensor) -> Tensor:
-        return self.bottom(self.attention.attend(p3, gate3))  # type: ignore[no-any-return]
+    def forward(self, p3: Tensor, map3: Tensor) -> Tensor:
+        return self.network.bottom(self.network.attend(3, p3, map3))  # type: ignore[no-any-return]
 
 
 class Low(nn.Module):
-    """What the second and third pooling gave, their maps, the global vector (1, 128) -> decoder (1, 64, h/4, w/4)."""
+    """Outputs of the second and third pooling, their channel maps, the global vector -> decoder (1, 64, h/4, w/4)."""
 
     def __init__(self, network: LWISP) -> None:
         super().__init__()
-        self.second, self.third = _attention(network, 1), _attention(network, 2)
-        self.stage = nn.ModuleList([network.stages[2], network.stages[3]])
-        self.blend, self.up, self.fuse = network.blend, network.up[0], network.fuse[0]
+        self.network = network
 
-    def forward(self, p1: Tensor, p2: Tensor, gate1: Tensor, gate2: Tensor, world: Tensor) -> Tensor:
-        s2 = self.stage[0](self.second.attend(p1, gate1))
-        s3 = self.stage[1](self.third.attend(p2, gate2))
-        decoder = self.blend(torch.cat([s3, world[..., None, None].expand_as(s3)], 1))
-        return self.fuse(self.up(decoder, s3, s2))  # type: ignore[no-any-return]
+    def forward(self, p1: Tensor, p2: Tensor, map1: Tensor, map2: Tensor, vector: Tensor) -> Tensor:
+        network = self.network
+        skip2 = network.encode(2, network.attend(1, p1, map1))
+        skip3 = network.encode(3, network.attend(2, p2, map2))
+        return network.climb(0, network.decode(skip3, vector), skip3, skip2)
 
 
 class High(nn.Module):
-    """Planes, what the second pooling gave, the decoder at h/4, maps -> what the tail gives."""
+    """Planes, output of the second pooling, decoder at h/4, channel maps -> output of the tail."""
 
     def __init__(self, network: LWISP, tail: nn.Module) -> None:
         super().__init__()
         self.network, self.tail = network, tail
 
-    def forward(self, planes: Tensor, p1: Tensor, low: Tensor, gate0: Tensor, gate1: Tensor) -> Tensor:
+    def forward(self, planes: Tensor, p1: Tensor, low: Tensor, map0: Tensor, map1: Tensor) -> Tensor:
         network = self.network
         first = network.head(planes)
-        s0 = network.stages[0](first)
-        s1 = network.stages[1](_attention(network, 0).attend(_pool(network, 0)(s0), gate0))
-        s2 = network.stages[2](_attention(network, 1).attend(p1, gate1))
-        decoder = network.fuse[1](network.up[1](low, s2, s1))
-        decoder = network.fuse[2](network.up[2](decoder, s1, s0))
+        skip0 = network.encode(0, first)
+        skip1 = network.encode(1, network.attend(0, network.pool(0, skip0), map0))
+        skip2 = network.encode(2, network.attend(1, p1, map1))
+        decoder = network.climb(1, low, skip2, skip1)
+        decoder = network.climb(2, decoder, skip1, skip0)
         return self.tail(first * decoder)  # type: ignore[no-any-return]
 
 
@@ -268,30 +272,22 @@ def run_tiles(
             total = total + core.sum((-2, -1), dtype=torch.float64)
         return (total * (scale * scale / (height * width))).float()
 
-    def gate(level: int, means: Tensor) -> Tensor:
-        return _attention(network, level).channel[1:](means[..., None, None])  # type: ignore[no-any-return]
+    def channel_map(level: int, means: Tensor) -> Tensor:
+        attention = network.down[level].get_submodule("1")
+        assert isinstance(attention, FGAM)
+        return attention.channel[1:](means[..., None, None])  # type: ignore[no-any-return]
 
-    gate0 = gate(0, gather("p0"))
-    gate1 = gate(1, gather("p1", gate0))
+    map0 = channel_map(0, gather("p0"))
+    map1 = channel_map(1, gather("p1", map0))
     del kept["p0"]
-    gate2 = gate(2, gather("p2", gate1))
-    gate3 = gate(3, gather("p3", gate2))
-    world = network.world(gather("bottom", gate3))
+    map2 = channel_map(2, gather("p2", map1))
+    map3 = channel_map(3, gather("p3", map2))
+    vector = network.world(gather("bottom", map3))
     del kept["p3"], kept["bottom"]
-    gather("low", gate1, gate2, world)
+    gather("low", map1, map2, vector)
     del kept["p2"]
-    for rows, columns, output in outputs("high", gate0, gate1):
+    for rows, columns, output in outputs("high", map0, map1):
         write(output, rows.start, columns.start, rows, columns)
-
-
-def _attention(network: LWISP, level: int) -> FGAM:
-    attention = network.down[level].get_submodule("1")
-    assert isinstance(attention, FGAM)
-    return attention
-
-
-def _pool(network: LWISP, level: int) -> nn.Module:
-    return network.down[level].get_submodule("0")
 
 
 def _at(values: Tensor, scale: int, top: int, bottom: int, left: int, right: int) -> Tensor:

@@ -31,12 +31,13 @@ from torch import Tensor
 
 from lwisp.baselines import Baseline, BaselineConfig, Name, build
 from lwisp.conversion import MURAL, MURAL_BALANCE
-from lwisp.engines.compiled import convert
 from lwisp.engines.cost import count_multiply_adds, time_in_turn
 from lwisp.engines.engine import Engine, prepare_engine
-from lwisp.engines.exported import Exported, import_dynamo, need, openvino_core
+from lwisp.engines.exported import Exported
+from lwisp.engines.openvino import convert, hints, openvino_core
 from lwisp.errors import InputError, one_line
 from lwisp.files import report as report_writer
+from lwisp.files.optional import import_dynamo, need
 from lwisp.files.pictures import write_picture
 from lwisp.files.raw import read_mosaic, read_raw, write_dng
 from lwisp.files.report import Block, Bullets, Command, Heading, Table
@@ -208,12 +209,7 @@ def _in_openvino(network: Baseline, precision: str, size: tuple[int, int]) -> Ca
     with torch.inference_mode(), quiet():  # tracing warns of every `if`
         side = max(64, network.config.size_minimum)
         model = convert(network.network, (torch.zeros(1, 4, side, side),), [list(padded)])
-    hints = {
-        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-    }
-    compiled = openvino_core().compile_model(model, "CPU", hints)
+    compiled = openvino_core().compile_model(model, "CPU", hints(precision == "bf16", torch.get_num_threads()))
 
     def run(planes: Tensor) -> Tensor:
         rgb = torch.from_numpy(compiled(pad_to_multiple(planes[None], *sizes).numpy())[0])

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lwisp.errors import InputError
+from lwisp.files.optional import need
 from lwisp.imaging import metrics
 
 Filter = Callable[[NDArray[Any], float], NDArray[Any]]
@@ -23,11 +23,7 @@ CLIP_LIMITS = (0.003, 0.01, 0.03, 0.1)
 
 def denoise_bm3d(picture: Tensor, truth: Tensor) -> Tensor:
     """BM3D for color (Dabov et al., TIP 2007), of white noise; authors' code, for non-commercial use."""
-    try:
-        from bm3d import bm3d_rgb
-    except ImportError as error:
-        raise InputError("BM3D needs its package, whose licence is non-commercial: pip install bm3d") from error
-    return _best_sigma(bm3d_rgb, picture, truth)
+    return _best_sigma(need("bm3d").bm3d_rgb, picture, truth)
 
 
 def denoise_non_local_means(picture: Tensor, truth: Tensor) -> Tensor:
@@ -115,9 +111,4 @@ def _to_tensor(rgb: NDArray[Any]) -> Tensor:
 
 
 def _skimage(part: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(f"skimage.{part}")
-    except ImportError as error:
-        raise InputError("this needs scikit-image and PyWavelets: pip install 'lwisp[evaluate]'") from error
+    return need(f"skimage.{part}", "a classical baseline")

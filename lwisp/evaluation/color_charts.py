@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lwisp.engines.exported import need
 from lwisp.errors import InputError, one_line
+from lwisp.files.optional import need
 from lwisp.files.writing import quiet
 from lwisp.imaging import color, metrics
 
@@ -106,11 +106,7 @@ def find_chart(charts: Mapping[str, Chart], source: Path) -> Chart | None:
 
 
 def _colour() -> Any:
-    try:
-        with contextlib.suppress(InputError):
-            need("matplotlib.font_manager")  # which it imports too, and whose list of fonts shall not lie elsewhere
-        with quiet():  # it warns of plotting libraries that it lacks
-            import colour
-    except ImportError as error:
-        raise InputError("charts need colour-science: pip install 'lwisp[evaluate]'") from error
-    return colour
+    with contextlib.suppress(InputError):
+        need("matplotlib.font_manager")  # which it imports too, and whose list of fonts shall not lie elsewhere
+    with quiet():  # it warns of plotting libraries that it lacks
+        return need("colour", "scoring color charts")

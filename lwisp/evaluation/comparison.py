@@ -23,7 +23,7 @@ from torch.nn import functional
 from lwisp.batch import Job, plan
 from lwisp.data import folders as formats
 from lwisp.data.datasets import to_tensor
-from lwisp.engines.engine import Precision
+from lwisp.engines.names import Precision
 from lwisp.errors import InputError, tell_failure
 from lwisp.evaluation import color_charts
 from lwisp.evaluation.tools import Developer, developers

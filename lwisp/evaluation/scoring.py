@@ -26,13 +26,14 @@ from lwisp.data import folders as formats
 from lwisp.data import unprocess
 from lwisp.data.datasets import read_picture
 from lwisp.data.photos import Case
-from lwisp.engines.engine import Precision, run_network
-from lwisp.engines.exported import need
+from lwisp.engines.engine import run_network
+from lwisp.engines.names import Precision
 from lwisp.errors import InputError
 from lwisp.evaluation.classical import RIVALS
 from lwisp.evaluation.protocols import PROTOCOLS, Protocol, passes_of
 from lwisp.evaluation.submissions import SUBMISSIONS
 from lwisp.files import report as report_writer
+from lwisp.files.optional import need
 from lwisp.files.pictures import SUFFIX_FORMATS
 from lwisp.files.report import Table
 from lwisp.files.writing import check_outputs, make_folder, quiet, write_csv, write_text, write_whole
@@ -194,11 +195,8 @@ def classical(raw: unprocess.Capture, demosaic: Callable[..., Any]) -> Tensor:
 
 def move(truth: Tensor, onto: Tensor) -> Tensor:
     """The truth (3, H, W) moved onto another picture of the scene by dense optical flow on their structure."""
-    try:
-        from skimage.registration import optical_flow_tvl1
-    except ImportError as error:
-        raise InputError("optical flow needs scikit-image: pip install 'lwisp[evaluate]'") from error
-    flow = optical_flow_tvl1(_structure(onto), _structure(truth), attachment=1, num_warp=3)  # (2, H, W) px
+    registration = need("skimage.registration", "optical flow")
+    flow = registration.optical_flow_tvl1(_structure(onto), _structure(truth), attachment=1, num_warp=3)  # (2, H, W) px
     flow = torch.from_numpy(flow.astype(np.float32))
     height, width = truth.shape[-2:]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
@@ -345,11 +343,8 @@ def _write_sheet(path: Path, shown: list[tuple[Row, Tensor, Tensor]]) -> None:
 
 
 def _menon() -> Callable[..., Any]:
-    try:
-        with contextlib.suppress(InputError):
-            need("matplotlib.font_manager")  # which it imports too, and whose list of fonts shall not lie elsewhere
-        with quiet():  # it warns of plotting libraries that it lacks
-            from colour_demosaicing import demosaicing_CFA_Bayer_Menon2007
-    except ImportError as error:
-        raise InputError("the classical chain needs colour-demosaicing: pip install 'lwisp[evaluate]'") from error
-    return demosaicing_CFA_Bayer_Menon2007
+    with contextlib.suppress(InputError):
+        need("matplotlib.font_manager")  # which it imports too, and whose list of fonts shall not lie elsewhere
+    with quiet():  # it warns of plotting libraries that it lacks
+        demosaicing = need("colour_demosaicing", "the classical chain")
+    return demosaicing.demosaicing_CFA_Bayer_Menon2007  # type: ignore[no-any-return]

@@ -13,7 +13,8 @@ from rich.progress import track
 from torch import Tensor
 
 from lwisp.data.datasets import SIDD, Box, to_tensor
-from lwisp.engines.engine import Precision, run_network
+from lwisp.engines.engine import run_network
+from lwisp.engines.names import Precision
 from lwisp.errors import InputError
 from lwisp.evaluation.protocols import passes_of
 from lwisp.files.matlab import in_matlabs_order, mat_shape, open_hdf5, read_mat

@@ -22,7 +22,7 @@ import torch
 from PIL import Image, ImageOps
 
 from lwisp.batch import Job
-from lwisp.engines.engine import Precision
+from lwisp.engines.names import Precision
 from lwisp.errors import InputError, one_line, tell_failure
 from lwisp.files.decoding import is_own, opened
 from lwisp.files.pictures import read_rgb, write_picture

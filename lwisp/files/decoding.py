@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from lwisp.errors import InputError, one_line
+from lwisp.files.optional import need
 from lwisp.files.writing import is_regular, quiet
 
 FORMATS = ("JPEG", "PNG", "TIFF")
@@ -147,11 +148,7 @@ def _choose_reader(head: bytes, formats: Sequence[str], name: str) -> Callable[[
 
 def _heif_reader() -> Callable[[BinaryIO], Image.Image]:
     """pillow-heif's reader itself: it is not made known to Pillow, which would open HEIF everywhere from then on."""
-    try:
-        import pillow_heif
-    except ImportError as error:
-        raise InputError("reading HEIF needs pillow-heif: pip install pillow-heif") from error
-    reader: Callable[[BinaryIO], Image.Image] = pillow_heif.HeifImageFile
+    reader: Callable[[BinaryIO], Image.Image] = need("pillow_heif", "reading HEIF").HeifImageFile
     return reader
 
 

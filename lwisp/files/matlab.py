@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwisp.errors import InputError, one_line
+from lwisp.files.optional import need
 from lwisp.files.writing import DAMAGED
 
 
@@ -43,10 +44,7 @@ def in_matlabs_order(array: Any) -> NDArray[Any]:
 @contextmanager
 def open_hdf5(path: Path, refusal: str) -> Iterator[Any]:
     """An HDF5 file to be read; what goes wrong on the way is an `InputError` that says so."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise InputError("reading .mat files needs h5py and scipy: pip install 'lwisp[train]'") from error
+    h5py = need("h5py", "reading .mat files")
     try:
         with h5py.File(path) as file:
             yield file
@@ -57,11 +55,8 @@ def open_hdf5(path: Path, refusal: str) -> Iterator[Any]:
 @contextmanager
 def _mat(path: Path, key: str) -> Iterator[Any]:
     """The HDF5 file, or None for the old format; what goes wrong on the way is an `InputError`."""
-    try:
-        import h5py
-        from scipy.io.matlab import MatReadError
-    except ImportError as error:
-        raise InputError("reading .mat files needs h5py and scipy: pip install 'lwisp[train]'") from error
+    h5py = need("h5py", "reading .mat files")
+    matlab = need("scipy.io.matlab", "reading .mat files")
     try:
         if h5py.is_hdf5(path):
             with h5py.File(path) as file:
@@ -70,5 +65,5 @@ def _mat(path: Path, key: str) -> Iterator[Any]:
             yield None
     except KeyError as error:
         raise InputError(f"{path}: expected an array named {key} in this MATLAB file") from error
-    except (*DAMAGED, MatReadError, zlib.error, NotImplementedError) as error:
+    except (*DAMAGED, matlab.MatReadError, zlib.error, NotImplementedError) as error:
         raise InputError(f"{path}: cannot be read as a MATLAB file: {one_line(error)}") from error

@@ -35,8 +35,9 @@ from lwisp.baselines.isps import PyNET
 from lwisp.baselines.translation import PatchGAN
 from lwisp.data import synthetic
 from lwisp.data.photos import Case, Data, open_data
-from lwisp.engines.engine import channels_last, has_bf16
+from lwisp.engines.torch import channels_last, has_bf16
 from lwisp.errors import InputError, OutputError, one_line
+from lwisp.files.optional import need
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import (
     check_output,
@@ -48,8 +49,9 @@ from lwisp.files.writing import (
     write_whole,
 )
 from lwisp.imaging import color, metrics
-from lwisp.model import LWISP, LWISPConfig, Takes, center, initialize, pad_to_multiple
+from lwisp.model import LWISP, LWISPConfig, Takes, pad_to_multiple
 from lwisp.training import losses
+from lwisp.training.initialization import center, initialize
 from lwisp.training.provenance import versions
 from lwisp.training.recipe import Recipe, learning_rate
 from lwisp.weights import WAYS, Card, Weights, load, read_card, save
@@ -748,9 +750,7 @@ def _precision(recipe: Recipe, device: Device) -> Literal["bf16", "fp32"]:
     """What a step computes in; "auto" is bf16 only where there are instructions for it: emulated it is slow."""
     if recipe.precision != "auto":
         return recipe.precision
-    if _accelerator(device) == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if has_bf16() else "fp32"
+    return "bf16" if has_bf16(_accelerator(device)) else "fp32"
 
 
 def _accelerator(device: Device) -> Literal["cpu", "cuda"]:
@@ -762,10 +762,9 @@ def _accelerator(device: Device) -> Literal["cpu", "cuda"]:
 
 def _start_fabric(recipe: Recipe, device: Device) -> "Fabric":
     """Lightning Fabric for this process, or for this one of those that torchrun started."""
-    try:
-        from lightning_fabric import Fabric
-    except ImportError as error:
-        raise InputError("training needs more libraries: pip install 'lwisp[train]'") from error
+    need("lightning_fabric", "training")
+    from lightning_fabric import Fabric
+
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     fabric = Fabric(

@@ -19,8 +19,8 @@ from lwisp.baselines import NETWORKS, Architecture, BaselineConfig, Name, build
 from lwisp.data.photos import Case, Data, open_data
 from lwisp.engines.cost import count_macs, measure_latency
 from lwisp.engines.engine import run_network
-from lwisp.engines.exported import need
 from lwisp.errors import InputError
+from lwisp.files.optional import need
 from lwisp.files.report import Block, Table, to_markdown
 from lwisp.files.writing import make_folder, write_csv, write_text, write_whole
 from lwisp.imaging import scores

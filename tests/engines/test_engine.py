@@ -6,9 +6,14 @@ import torch
 
 import lwisp
 from lwisp.baselines import Baseline, BaselineConfig
-from lwisp.engines import compiled
+from lwisp.engines import backends
 from lwisp.engines import engine as engines
-from lwisp.engines.engine import Backend, prepare_engine, run_network
+from lwisp.engines.contract import CompileError
+from lwisp.engines.engine import prepare_engine, run_network
+from lwisp.engines.frames import WholeFrame
+from lwisp.engines.memory import free_memory, resident_memory
+from lwisp.engines.names import Backend, Precision
+from lwisp.engines.torch import TORCH, has_bf16
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.pipeline import Planes
 from lwisp.weights import InputConvention, Weights
@@ -47,7 +52,7 @@ def test_every_back_end_gives_the_network_s_pixels(backend: Backend, size: tuple
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_windows_do_not_show(
-    backend: Backend, precision: engines.Precision, network: LWISP, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, precision: Precision, network: LWISP, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if backend != "torch":
         require(backend)
@@ -78,7 +83,7 @@ def test_bf16_stays_within_55_db_of_fp32_on_real_files(backend: Backend, name: s
 
 def test_integers_are_the_rounded_floats(network: LWISP) -> None:
     planes = torch.rand(4, 20, 30)
-    frame = engines._Whole(planes)
+    frame = WholeFrame(planes)
     engine = prepare_engine(network, "torch", "fp32")
     rgb = engine(planes).permute(1, 2, 0).numpy()
     for kind, top in ((np.uint8, 255), (np.uint16, 65535)):
@@ -88,7 +93,7 @@ def test_integers_are_the_rounded_floats(network: LWISP) -> None:
 
 
 def test_a_back_end_that_is_not_installed_is_named_or_left_out(network: LWISP, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "is_installed", lambda name: name == "torch")
+    monkeypatch.setattr(backends, "is_installed", lambda name: name == "torch")
     assert prepare_engine(network).backend == "torch"
     with pytest.raises(lwisp.InputError, match=re.escape("pip install 'lwisp[openvino]'")):
         prepare_engine(network, "openvino")
@@ -100,9 +105,9 @@ def test_a_back_end_that_fails_is_left_by_auto_and_named_otherwise(
     require("openvino")
 
     def fail(*_: object) -> None:
-        raise compiled.CompileError("openvino: no such processor")
+        raise CompileError("openvino: no such processor")
 
-    monkeypatch.setattr(compiled, "compile_module", fail)
+    monkeypatch.setattr(backends, "compile_module", fail)
     planes = torch.rand(4, 20, 30)
     engine = prepare_engine(network, precision="fp32")
     assert engine.backend == "openvino"
@@ -158,7 +163,7 @@ def test_a_network_whose_numbers_overflow_gives_no_picture(
             network.out.bias.fill_(torch.inf)  # type: ignore[union-attr]
     engine = prepare_engine(network, backend, "fp32")
     monkeypatch.setattr(engine, "_choose_window", lambda *_: window)
-    frame = engines._Whole(torch.rand(network.config.in_channels, 130, 100))
+    frame = WholeFrame(torch.rand(network.config.in_channels, 130, 100))
     scale = network.config.scale
     for kind in (np.float32, np.uint8):
         picture = np.zeros((130 * scale, 100 * scale, 3), kind)
@@ -178,9 +183,9 @@ def test_infinity_that_would_be_cut_off_is_no_picture() -> None:
 def test_a_gpu_that_only_emulates_bf16_does_not_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
-    assert not engines.has_bf16()
+    assert not has_bf16("cuda")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
-    assert engines.has_bf16()
+    assert has_bf16("cuda")
 
 
 @pytest.mark.parametrize("memory", [0.0, -1.0, float("nan"), float("inf")])
@@ -199,17 +204,17 @@ def test_a_picture_is_run_by_windows_where_it_does_not_fit(network: LWISP, monke
     planes = torch.rand(4, 300, 320)
     engine = prepare_engine(network, "torch", "fp32")
     bytes_of_picture = 600 * 640 * 12
-    whole = 304 * 320 * 4 * engines.BYTES_PER_PIXEL["torch", "fp32"]
+    whole = 304 * 320 * 4 * TORCH.bytes_per_pixel["fp32"]
     monkeypatch.setattr("lwisp.engines.engine.free_memory", lambda: bytes_of_picture + whole - 1)
     assert float((engine(planes) - plain(network, planes)).abs().max()) < 1e-5
     assert list(engine._windows.values()) == [256]
 
 
 def test_memory_is_plausible() -> None:
-    assert 2**28 < engines.free_memory() < 2**45
-    before = engines.resident_memory()
+    assert 2**28 < free_memory() < 2**45
+    before = resident_memory()
     ballast = np.ones(2**27, np.uint8)
-    assert 2**26 < engines.resident_memory() - before < 2**29
+    assert 2**26 < resident_memory() - before < 2**29
     assert ballast[0] == 1
 
 

@@ -1,0 +1,129 @@
+"""Optional packages: imported on demand, with what to install in the error, and without reports to their makers."""
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from lwisp.errors import InputError
+
+ENVIRONMENT = """\
+they need an environment of their own: python -m venv {0} && {0}/bin/pip install 'lwisp[{0}]', then {0}/bin/lwisp"""
+INSTALLS: dict[str, str] = {
+    "onnx": "pip install 'lwisp[export]'",
+    "onnxruntime": "pip install 'lwisp[onnxruntime]'",
+    "onnxscript": "pip install 'lwisp[export]'",
+    "openvino": "pip install 'lwisp[openvino]'",
+    "colour": "pip install 'lwisp[evaluate]'",
+    "colour_demosaicing": "pip install 'lwisp[evaluate]'",
+    "h5py": "pip install 'lwisp[train]'",
+    "lightning_fabric": "pip install 'lwisp[train]'",
+    "matplotlib": "pip install matplotlib",
+    "pillow_heif": "pip install pillow-heif",
+    "scipy": "pip install 'lwisp[train]'",
+    "skimage": "pip install 'lwisp[evaluate]'",
+    "bm3d": "pip install bm3d (its licence is non-commercial)",
+    "flatbuffers": ENVIRONMENT.format("litert"),
+    "ai_edge_litert": ENVIRONMENT.format("litert"),
+    "litert_torch": ENVIRONMENT.format("litert"),
+    "executorch": ENVIRONMENT.format("executorch"),
+}
+"""How to install each package, for the message of `need`; any other is installed by its own name."""
+
+
+def need(module: str, purpose: str = "") -> Any:
+    """Import a module of an optional package, without letting the package report to its makers.
+
+    Nothing is written outside of `cache_folder` because of the import either.
+
+    Args:
+        module: Full name, as "openvino" or "matplotlib.figure".
+        purpose: What it is needed for, for the message, as "reading HEIF".
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: The package is not installed; the message says how to install it.
+    """
+    package = module.split(".")[0]
+    with importing:
+        guard = contextlib.nullcontext() if package in sys.modules else _GUARDS.get(package, contextlib.nullcontext)()
+        try:
+            with guard:
+                found = import_module(module)
+        except ImportError as error:
+            install = INSTALLS.get(package, f"pip install {package}")
+            missing = f"{purpose} needs {package}, which" if purpose else package
+            raise InputError(f"{missing} is not installed; {install}") from error
+    if package == "onnxruntime":  # for the builds that don't look at the environment, those for Windows
+        with contextlib.suppress(AttributeError):
+            sys.modules[package].disable_telemetry_events()
+    return found
+
+
+def cache_folder() -> Path:
+    """The folder of compiled modules: `lwisp` in `XDG_CACHE_HOME` or ~/.cache; it may be deleted at any time."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lwisp"
+
+
+importing = threading.RLock()
+"""Held while a package is imported that must be imported once, with its guard."""
+
+
+@contextlib.contextmanager
+def _without_reporter() -> Iterator[None]:
+    """OpenVINO imports its reporter of usage if there is one, which forks a process for every event, and tells it."""
+    missing = object()
+    reporter: Any = sys.modules.get("openvino_telemetry", missing)
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # as if it were not installed
+    try:
+        yield
+    finally:
+        if reporter is missing:
+            del sys.modules["openvino_telemetry"]
+        else:
+            sys.modules["openvino_telemetry"] = reporter
+
+
+@contextlib.contextmanager
+def with_variable(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment for as long as it takes to import a package that looks at it once, then."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _matplotlib_folder() -> str:
+    """Where it shall keep its list of fonts: where the user wants it, or with what else is kept here."""
+    return os.environ.get("MPLCONFIGDIR") or str(cache_folder() / "matplotlib")
+
+
+_GUARDS: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "openvino": _without_reporter,
+    "onnxruntime": lambda: with_variable("ORT_DISABLE_TELEMETRY", "1"),
+    "matplotlib": lambda: with_variable("MPLCONFIGDIR", _matplotlib_folder()),
+}
+"""Around the first import of packages that would connect to their makers or leave files in the user's home."""
+
+
+def import_dynamo() -> None:
+    """Import those parts of torch that make a folder for a cache beside the system's temporary files: make it ours.
+
+    Lightning Fabric and the exporter to ONNX import them; they leave the folder empty.
+    """
+    folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or str(cache_folder() / "torch")
+    with importing, with_variable("TORCHINDUCTOR_CACHE_DIR", folder), contextlib.suppress(ImportError):
+        import_module("torch._dynamo")
+        import_module("torch._inductor.compiler_bisector")
