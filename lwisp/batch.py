@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lwisp.engines.engine import Engine
 from lwisp.errors import InputError, tell_failure
 from lwisp.files.decoding import is_own
-from lwisp.files.pictures import BITS, SUFFIX_FORMATS, SUFFIXES, Format
+from lwisp.files.encoding import BITS, SUFFIX_FORMATS, SUFFIXES, Format
 from lwisp.files.raw import RAW_SUFFIXES
 from lwisp.files.writing import check_output, clear_leftovers, fold, fold_all, make_folder, not_own
 from lwisp.weights import Camera, Card

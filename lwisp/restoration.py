@@ -18,8 +18,9 @@ from lwisp.engines import engine as inference
 from lwisp.engines.engine import Backend, Engine, Precision
 from lwisp.errors import InputError
 from lwisp.files.decoding import MAX_PIXELS
-from lwisp.files.pictures import Picture, finished_tags, read_picture, refuse_raw, write_picture
-from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw, write_dng
+from lwisp.files.dng import write_dng
+from lwisp.files.pictures import Picture, read_picture, refuse_raw, write_picture
+from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw
 from lwisp.imaging import mosaic
 from lwisp.pipeline import Planes, develop_with
 from lwisp.weights import InputConvention, Weights, check_takes, load_once
@@ -106,7 +107,7 @@ def restore_files(
 
     def read(path: Path) -> Picture:
         if path.suffix.lower() in RAW_SUFFIXES:
-            raise InputError(refuse_raw(path))
+            raise InputError(refuse_raw(str(path)))
         return read_picture(path, max_pixels)
 
     def write(job: Job, picture: Picture, made: NDArray[Any], replaces: bool) -> None:
@@ -172,7 +173,7 @@ def denoise_raw_files(
 
     def write(job: Job, raw: RawImage, made: NDArray[Any], replaces: bool) -> None:
         if job.format == "dng":
-            write_dng(job.output, _with_mosaic(raw, made), tags=finished_tags(raw.exif), overwrite=replaces)
+            write_dng(job.output, _with_mosaic(raw, made), exif=raw.exif, overwrite=replaces)
         else:
             write_picture(job.output, made, job.picture, raw.exif, replaces)
 

@@ -24,7 +24,8 @@ from lwisp.data.photos import find_photos
 from lwisp.data.datasets import DND, SIDD
 from lwisp.errors import InputError
 from lwisp.files.pictures import read_rgb
-from lwisp.files.raw import RawImage, write_dng
+from lwisp.files.dng import write_dng
+from lwisp.files.raw import RawImage
 from lwisp.files.writing import clear_leftovers, make_folder, whole_folder, write_text, write_whole
 from lwisp.imaging import color, mosaic
 

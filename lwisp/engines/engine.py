@@ -11,7 +11,7 @@ import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from lwisp.baselines import Baseline
 from lwisp.engines import compiled, tiles
 from lwisp.engines.exported import Exported
 from lwisp.engines.tiles import Span
-from lwisp.errors import InputError, one_line
+from lwisp.errors import InputError, check_choice, one_line
 from lwisp.model import LWISP, padded_side
 
 Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
@@ -430,6 +430,8 @@ def prepare(
     itself cannot take another number for one engine. Raises `InputError` for a back end asked for by name that is not
     installed, or cannot run this network in this precision or on so many threads.
     """
+    check_choice("back end", backend, get_args(Backend))
+    check_choice("precision", precision, get_args(Precision))
     if passes not in (1, 2, 4):
         raise InputError(f"expected 1, 2 or 4 passes, got {passes}")
     if passes > 1 and network.config.takes != "rgb":

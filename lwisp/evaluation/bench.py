@@ -36,8 +36,9 @@ from lwisp.engines.cost import count_multiply_adds, time_in_turn
 from lwisp.engines.engine import Engine, prepare
 from lwisp.engines.exported import Exported, import_dynamo, need, openvino_core
 from lwisp.errors import InputError, one_line
+from lwisp.files.dng import write_dng
 from lwisp.files.pictures import write_picture
-from lwisp.files.raw import read_mosaic, read_raw, write_dng
+from lwisp.files.raw import read_mosaic, read_raw
 from lwisp.files.writing import check_outputs, make_folder, quiet, temporary_folder, write_text, write_whole
 from lwisp.model import LWISP, count_params, pad_to_multiple
 from lwisp.pipeline import develop_with

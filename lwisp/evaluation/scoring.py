@@ -31,7 +31,7 @@ from lwisp.engines.exported import need
 from lwisp.errors import InputError
 from lwisp.evaluation.classical import RIVALS
 from lwisp.evaluation.protocols import PROTOCOLS, Protocol
-from lwisp.files.pictures import SUFFIX_FORMATS
+from lwisp.files.encoding import SUFFIX_FORMATS
 from lwisp.files.writing import check_output, check_outputs, make_folder, quiet, write_csv, write_text, write_whole
 from lwisp.imaging import color, metrics, mosaic
 from lwisp.imaging.pixels import to_integer

@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 
 from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from lwisp.errors import InputError, one_line
+from lwisp.errors import InputError, alternatives, one_line
+from lwisp.files.exif import EXIF_IFD, GPS_IFD
 from lwisp.files.writing import is_regular, quiet
 
 FORMATS = ("JPEG", "PNG", "TIFF")
@@ -84,7 +85,7 @@ def read_tags(picture: Image.Image) -> Image.Exif:
     """All tags of an open picture, which can be used after it is closed."""
     exif = picture.getexif()
     dict(exif)  # Pillow reads what it is asked for when it is asked
-    for ifd in (0x8769, 0x8825):  # of the photo, GPS
+    for ifd in (EXIF_IFD, GPS_IFD):
         exif.get_ifd(ifd)
     return exif
 
@@ -141,8 +142,7 @@ def _choose_reader(head: bytes, formats: Sequence[str], name: str) -> Callable[[
         return _heif_reader()
     found = _name_format(head)
     what = f"a file of the format {found}" if found else "not a picture of a known format"
-    expected = " or ".join(filter(None, (", ".join(formats[:-1]), formats[-1])))
-    raise InputError(f"{name}: cannot be read as a picture: {what}; expected {expected}")
+    raise InputError(f"{name}: cannot be read as a picture: {what}; expected {alternatives(formats)}")
 
 
 def _heif_reader() -> Callable[[BinaryIO], Image.Image]:

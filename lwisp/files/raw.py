@@ -1,8 +1,8 @@
 """Camera files -> `RawImage`: the mosaic as the sensor gave it, with all that is needed to develop it.
 
 LibRaw (through rawpy) decodes; here its answers are checked and put into the project's terms. What cannot be
-developed is refused by name, what a file leaves out is filled in and said aloud in `RawImage.notes`. `write_dng` is
-the way back, for other tools.
+developed is refused by name, what a file leaves out is filled in and said aloud in `RawImage.notes`. `dng.write_dng`
+is the way back, for other tools.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ import numpy as np
 import rawpy
 import torch
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from lwisp.errors import InputError
 from lwisp.files import damage, exif
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.decoding import opened as opened_picture
-from lwisp.files.exif import EXIF_IFD, GPS_IFD
-from lwisp.files.libraw import Opened, Source, opened
-from lwisp.files.writing import write_whole
+from lwisp.files.exif import EXIF_IFD
+from lwisp.files.libraw import Opened, opened
+from lwisp.files.sources import Source
 from lwisp.imaging import color
 from lwisp.imaging.mosaic import CFA, CFAS, cfa_offset
 
@@ -35,9 +35,6 @@ MOSAIC_SUFFIXES = frozenset([".png", ".tif", ".tiff"])
 
 FLIP_TO_ORIENTATION = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 """LibRaw's flip (bit 0 mirrors left-right, 1 top-bottom, 2 transposes, in that order) to EXIF's orientation."""
-
-NOISE_PROFILE = 51041
-"""DNG's tag for shot and read noise: variance = shot * signal + read, of a signal with black 0 and white 1."""
 
 NO_PICTURE = 0.99  # of the photosites with one value
 
@@ -96,7 +93,7 @@ def read_raw(source: Source) -> RawImage:
         white_balance = _white_balance(raw, notes)
         cam2rgb = _cam2rgb(raw, notes)
         sensor = np.asarray(raw.raw_colors_visible[:2, :2])
-        order = _plane_order(cfa)
+        order = plane_order(cfa)
         black = [float(raw.black_level_per_channel[sensor[position]]) for position in order]
         white = _white_level(raw, [int(sensor[position]) for position in order])
         sizes = raw.sizes
@@ -176,7 +173,7 @@ def _check_picture(
 
 def _check_light(name: str, mosaic: NDArray[np.uint16], cfa: CFA, black: Sequence[float]) -> None:
     """Raise `InputError` where nothing is above black."""
-    if not damage.has_light(mosaic, dict(zip(_plane_order(cfa), black, strict=True))):
+    if not damage.has_light(mosaic, dict(zip(plane_order(cfa), black, strict=True))):
         raise InputError(f"{name}: no light in it: no photosite is above the black level of {min(black):g}")
 
 
@@ -230,64 +227,6 @@ def read_mosaic(
     return RawImage(mosaic, cfa, (black_level,) * 4, (white_level,) * 4, white_balance, notes=tuple(notes))
 
 
-def write_dng(
-    path: Path,
-    raw: RawImage,
-    noise: tuple[float, float] | None = None,
-    tags: Image.Exif | None = None,
-    overwrite: bool = True,
-) -> None:
-    """Write a RAW as a plain, uncompressed DNG 1.4 that any tool reads; `read_raw` undoes it.
-
-    Its make and model say that it is none of a camera's own, so that no tool takes it for one. Its matrix is
-    `cam2rgb`'s under D65 with the as-shot gains as those of D65. `noise` is shot and read noise for `NOISE_PROFILE`,
-    `tags` what else is told of the photo. Raises `InputError` where the levels of the four planes differ in white, or
-    the file cannot be written.
-    """
-    if len(set(raw.white_level)) > 1:
-        raise InputError(f"{path}: a DNG has one white level, got {raw.white_level}")
-    gains = torch.tensor(raw.white_balance, dtype=torch.float64)
-    rgb2cam = torch.linalg.inv(torch.from_numpy(raw.cam2rgb).double())
-    xyz2cam = torch.diag(1 / gains) @ rgb2cam @ torch.linalg.inv(color.CANONICAL_TO_XYZ.double())
-    black = dict(zip(_plane_order(raw.cfa), raw.black_level, strict=True))
-    directory = TiffImagePlugin.ImageFileDirectory_v2()
-    directory.tagtype |= {254: 4, 273: 4, 279: 4, 50706: 1, 50707: 1, 33422: 1, 50714: 5, 50717: 4, 50721: 10, 50728: 5}
-    directory.tagtype[NOISE_PROFILE] = 12
-    told = Image.Exif() if tags is None else tags
-    for tag, value in {
-        **told,
-        **{ifd: told.get_ifd(ifd) for ifd in (EXIF_IFD, GPS_IFD) if told.get_ifd(ifd)},
-        254: 0,  # the whole picture
-        256: raw.mosaic.shape[1],
-        257: raw.mosaic.shape[0],
-        258: 16,  # bits
-        259: 1,  # uncompressed
-        262: 32803,  # a mosaic
-        271: "lwisp",
-        272: "plain DNG",
-        273: 0,  # from the directory's end, where Pillow counts from
-        274: raw.orientation,
-        277: 1,
-        278: raw.mosaic.shape[0],
-        279: raw.mosaic.nbytes,
-        33421: (2, 2),
-        33422: bytes("RGB".index(letter) for letter in raw.cfa),
-        50706: b"\1\4\0\0",
-        50707: b"\1\1\0\0",
-        50708: "lwisp plain DNG",
-        50713: (2, 2),
-        50714: tuple(black[row, column] for row in (0, 1) for column in (0, 1)),
-        50717: int(raw.white_level[0]),
-        50721: tuple(xyz2cam.flatten().tolist()),
-        50728: tuple((1 / gains).tolist()),
-        50778: 21,  # D65
-        **({NOISE_PROFILE: noise} if noise else {}),
-    }.items():
-        directory[tag] = value
-    content = b"II*\0\x08\0\0\0" + directory.tobytes(8) + np.ascontiguousarray(raw.mosaic.astype("<u2")).tobytes()
-    write_whole(path, lambda file: file.write(content), overwrite)
-
-
 def _bayer_pattern(name: str, raw: rawpy.RawPy, tags: Image.Exif) -> CFA:
     """The pattern of the visible top-left 2x2, or a refusal that names what the file holds instead."""
     names = raw.color_desc.decode("ascii", "replace")
@@ -311,7 +250,7 @@ def _bayer_pattern(name: str, raw: rawpy.RawPy, tags: Image.Exif) -> CFA:
     return CFAS[CFAS.index(pattern)]
 
 
-def _plane_order(cfa: CFA) -> list[tuple[int, int]]:
+def plane_order(cfa: CFA) -> list[tuple[int, int]]:
     """(row, column) in the visible 2x2 of R, Gr, Gb, B."""
     row, column = cfa_offset(cfa)
     return [(row, column), (row, 1 - column), (1 - row, column), (1 - row, 1 - column)]
@@ -354,7 +293,7 @@ def _cam2rgb(raw: rawpy.RawPy, notes: list[str]) -> NDArray[np.float32]:
 
 
 def _gray_world(mosaic: NDArray[np.uint16], cfa: CFA, black_level: float) -> tuple[float, float, float]:
-    means = [max(float(mosaic[row::2, column::2].mean()) - black_level, 1e-3) for row, column in _plane_order(cfa)]
+    means = [max(float(mosaic[row::2, column::2].mean()) - black_level, 1e-3) for row, column in plane_order(cfa)]
     green = (means[1] + means[2]) / 2
     return float(np.clip(green / means[0], 0.25, 4)), 1.0, float(np.clip(green / means[3], 0.25, 4))
 

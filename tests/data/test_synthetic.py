@@ -17,7 +17,8 @@ import lwisp
 from lwisp.data import synthetic
 from lwisp.data.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Zurich
 from lwisp.files import writing as files_module
-from lwisp.files.raw import NOISE_PROFILE, read_raw
+from lwisp.files.dng import NOISE_PROFILE
+from lwisp.files.raw import read_raw
 from lwisp.camera.pairs import align, find_pairs
 
 PICTURE = synthetic.pictures(1, 0, 460, 920)[0]  # holds two squares of 448
