@@ -1,4 +1,4 @@
-"""Opening picture files: one function, which decodes JPEG, PNG and TIFF and nothing else.
+"""Opening picture files: the one function that does so, for JPEG, PNG and TIFF and no other format.
 
 Pillow by itself tries every format it knows, whatever the file's name; some of them start other programs (PostScript
 runs Ghostscript). Here the first bytes choose between three readers, and the size is judged before a pixel is decoded.
@@ -17,7 +17,7 @@ from lwisp.files.exif import EXIF_IFD, GPS_IFD
 from lwisp.files.writing import is_regular, quiet
 
 FORMATS = ("JPEG", "PNG", "TIFF")
-"""What is opened unless told otherwise."""
+"""Formats that are opened by default."""
 MAX_PIXELS = 200_000_000
 """Cameras of 150 MP are the largest; a picture of this size takes 0.6 GB decoded, and several times that on its way."""
 
@@ -26,7 +26,7 @@ HEADS = {
     "PNG": (b"\x89PNG\r\n\x1a\n",),
     "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
 }
-"""How files of a format begin."""
+"""First bytes of files, by format."""
 OTHER_HEADS = {
     b"%!PS": "PostScript",
     b"\xc5\xd0\xd3\xc6": "PostScript",
@@ -42,7 +42,7 @@ OTHER_HEADS = {
 }
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 SMALL = 2**24
-"""Pixels that any file may claim: decoding them hurts nobody."""
+"""Pixels that any file may claim: so few are decoded whatever its length."""
 BLOCK_PIXELS = 64 * 8
 """Pixels that a byte of a JPEG can stand for: each block of 8x8 has a code of its own, of one bit or more."""
 TIFF_EXPANSION = {"raw": 1, "packbits": 64, "tiff_deflate": 1032, "tiff_adobe_deflate": 1032, "tiff_lzw": 1500}
@@ -59,11 +59,20 @@ def opened(
     max_pixels: float = MAX_PIXELS,
     formats: Sequence[str] = FORMATS,
 ) -> Iterator[Image.Image]:
-    """A picture file, or the content of one, open in Pillow: its size is known and allowed, its pixels are not decoded.
+    """A picture open in Pillow, of an allowed format and size; its pixels are not decoded yet.
 
-    `formats` may name HEIF too, for which pillow-heif must be installed. Whatever goes wrong, here or while the picture
-    is used in the `with` block, is an `InputError` that begins with `name` (the path, if not given): a file of another
-    format, one that is damaged, one with more than `max_pixels`, or with more than a file of its size can hold.
+    Args:
+        source: The file, or its content.
+        name: What messages begin with; the path if not given.
+        max_pixels: A picture of more is refused.
+        formats: Allowed formats; HEIF among them needs pillow-heif.
+
+    Yields:
+        The picture.
+
+    Raises:
+        InputError: Whatever goes wrong, in the `with` block too: another format, damage, more than `max_pixels`, or
+            more than a file of its size can hold.
     """
     name = name or str(source if isinstance(source, Path) else "the picture")
     try:
@@ -82,7 +91,7 @@ def opened(
 
 
 def read_tags(picture: Image.Image) -> Image.Exif:
-    """All tags of an open picture, which can be used after it is closed."""
+    """All tags of an open picture; they outlive it."""
     exif = picture.getexif()
     dict(exif)  # Pillow reads what it is asked for when it is asked
     for ifd in (EXIF_IFD, GPS_IFD):
@@ -91,7 +100,7 @@ def read_tags(picture: Image.Image) -> Image.Exif:
 
 
 def is_own(path: Path) -> bool:
-    """Whether lwisp wrote this file, a picture or a DNG, as far as its tags tell."""
+    """Whether lwisp wrote a picture or DNG, by its tags; False of any other file."""
     with contextlib.suppress(Exception), _opened_file(path, str(path)) as file, quiet():
         head = file.read(32)
         file.seek(0)
@@ -109,7 +118,7 @@ def _is_ours(exif: Image.Exif) -> bool:
 
 
 def is_own_program(software: str) -> bool:
-    """Whether the tag Software, or what it says, names lwisp."""
+    """Whether the value of the tag Software names lwisp."""
     return software.split(" ")[0].strip("\0").lower() == "lwisp"
 
 

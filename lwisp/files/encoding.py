@@ -14,12 +14,20 @@ from lwisp.files.icc import srgb_profile
 from lwisp.imaging.pixels import to_integer
 
 Format = Literal["jpg", "png", "png16", "tiff"]
+"""Formats that finished pictures are written in."""
+
 FORMATS: tuple[Format, ...] = get_args(Format)
 SUFFIX_FORMATS: dict[str, Format] = {".jpg": "jpg", ".jpeg": "jpg", ".png": "png", ".tif": "tiff", ".tiff": "tiff"}
+"""Format by suffix."""
+
 BITS: dict[Format, Literal[8, 16]] = {"jpg": 8, "png": 8, "png16": 16, "tiff": 16}
+"""Bits a channel, by format."""
+
 SUFFIXES: dict[Format, str] = {"jpg": ".jpg", "png": ".png", "png16": ".png", "tiff": ".tif"}
+"""Suffix by format."""
 
 STRIP_ROWS = 64
+"""Rows that are compressed at once."""
 
 
 def _encode_jpeg(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif) -> None:

@@ -1,4 +1,4 @@
-"""Tags of files built like TIFF, and of JPEGs, as an `Image.Exif` of plain values: without a file behind it, picklable.
+"""Tags of TIFF-like files and of JPEGs, as an `Image.Exif` of plain values: picklable, without a file behind it.
 
 Pillow's own reader keeps the file for what is asked later, and tells of damage by Python's warnings, which can be
 silenced for a whole process only. Here damaged tags are left out without a word.
@@ -35,9 +35,13 @@ MAGICS = frozenset([b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"IIRO", b"IIRS", b"
 
 
 def read_tiff(file: BinaryIO) -> Image.Exif:
-    """Tags of a file built like TIFF, its photo, GPS and interoperability directories too; empty of any other file.
+    """Tags of a TIFF-like file, with its photo, GPS and interoperability directories; empty of any other file.
 
-    Raises `OSError`.
+    Args:
+        file: The file, open in binary mode.
+
+    Raises:
+        OSError: It cannot be read.
     """
     exif = Image.Exif()
     order, place = _read_head(file)
@@ -57,9 +61,16 @@ def read_tiff(file: BinaryIO) -> Image.Exif:
 
 
 def read_directories(file: BinaryIO) -> list[dict[int, Any]]:
-    """Tags of the first directory of a file built like TIFF, and of those that it names as its parts (SubIFDs).
+    """Tags of the first directory of a TIFF-like file and of its SubIFDs; empty of any other file.
 
-    Empty of any other file. Raises `OSError`.
+    Args:
+        file: The file, open in binary mode.
+
+    Returns:
+        A dictionary a directory, value by tag.
+
+    Raises:
+        OSError: It cannot be read.
     """
     order, place = _read_head(file)
     tags = _read_directory(file, order, place)
@@ -69,7 +80,7 @@ def read_directories(file: BinaryIO) -> list[dict[int, Any]]:
 
 
 def read_jpeg(content: bytes) -> Image.Exif:
-    """Tags of a JPEG; empty where it has none, or is no JPEG."""
+    """Tags of a JPEG; empty where it has none, or where the content is no JPEG."""
     return read_tiff(io.BytesIO(_exif_segments(content).removeprefix(HEADER)))
 
 
@@ -143,7 +154,14 @@ def _value(kind: int, order: str, data: bytes, single: bool) -> Any:
 
 
 def finished_tags(source: Image.Exif) -> Image.Exif:
-    """Those tags that stay true of a finished picture; orientation is applied, so it is 1."""
+    """Those tags of a photo that stay true of the picture made of it, for writing.
+
+    Args:
+        source: All tags of the photo.
+
+    Returns:
+        The allowed ones that are sound, with orientation 1 (it is applied), lwisp as software, and sRGB.
+    """
     tags = Image.Exif()
     for tag in MAIN_TAGS:
         if tag in source and _writable(None, tag, source[tag]):

@@ -59,7 +59,7 @@ class RawImage:
     cam2rgb: NDArray[np.float32] = field(default_factory=lambda: np.eye(3, dtype=np.float32))
     """(3, 3), balanced camera RGB -> canonical RGB (linear Rec. 2020); rows sum to one."""
     orientation: int = 1
-    """EXIF's 1 to 8: what to do to the mosaic to see the picture upright; `image.orient` does it."""
+    """EXIF's 1 to 8: what to do to the mosaic to see the picture upright; `imaging.pixels.orient` does it."""
     make: str = "unknown"
     model: str = "unknown"
     jpeg: bytes | None = None
@@ -76,15 +76,24 @@ class RawImage:
 
 
 def read_raw(source: Source) -> RawImage:
-    """Read any Bayer RAW that LibRaw opens, from its path, its content or a binary file; in as many threads as wanted.
+    """The mosaic of a camera's RAW file with its levels, gains, color matrix and tags; any Bayer RAW that LibRaw opens.
 
-    Raises `InputError` where it is not a RAW, is damaged or cut short, holds no picture, or does not hold a Bayer
-    mosaic (X-Trans, quad-Bayer, monochrome, four-color and already demosaiced files are named as such). Damage that
-    leaves a part of the picture is told in `RawImage.notes`.
+    Any number of threads may read at once.
+
+    Args:
+        source: A path, the content of a file, or a file open in binary mode.
+
+    Returns:
+        The RAW. Damage that leaves a part of the picture stands in its `notes`.
+
+    Raises:
+        InputError: The file is no RAW, is damaged or cut short, or holds no picture or no Bayer mosaic (X-Trans,
+            quad-Bayer, monochrome, four-color and already demosaiced files are named as such).
     """
     notes: list[str] = []
     with opened(source) as file:
-        raw, name = file.libraw, file.name
+        raw = file.libraw
+        name = file.name
         jpeg = _embedded_jpeg(raw)
         tags = _read_tags(file, jpeg)
         tiles = _check_tiles(file)
@@ -120,13 +129,21 @@ def read_raw(source: Source) -> RawImage:
 
 
 def read_orientation(source: Source) -> int:
-    """EXIF's orientation of a RAW, as in `RawImage`, without reading its mosaic. Raises `InputError`."""
+    """EXIF's orientation of a RAW, 1 to 8, without reading its mosaic.
+
+    Raises:
+        InputError: The file is no RAW.
+    """
     with opened(source) as file:
         return FLIP_TO_ORIENTATION.get(file.libraw.sizes.flip, 1)
 
 
 def read_preview(source: Source) -> tuple[Image.Exif, bytes | None]:
-    """Tags and largest embedded JPEG of a RAW, as in `RawImage`, without reading its mosaic. Raises `InputError`."""
+    """Tags and largest embedded JPEG of a RAW, as in `RawImage`, without reading its mosaic.
+
+    Raises:
+        InputError: The file is no RAW.
+    """
     with opened(source) as file:
         jpeg = _embedded_jpeg(file.libraw)
         return _read_tags(file, jpeg), jpeg
@@ -186,8 +203,9 @@ def camera_name(tags: Image.Exif) -> str:
     return _camera(_text(tags, 271), _text(tags, 272))
 
 
-def _camera(*texts: str) -> str:
-    make, model = (" ".join(text.split()) for text in texts)
+def _camera(make: str, model: str) -> str:
+    make = " ".join(make.split())
+    model = " ".join(model.split())
     if model == "unknown":
         return make
     brand = make.split(" ")[0]
@@ -202,10 +220,18 @@ def read_mosaic(
     white_balance: tuple[float, float, float] | None = None,
     max_pixels: float = MAX_PIXELS,
 ) -> RawImage:
-    """Read a bare mosaic from a 16-bit grayscale PNG (or TIFF), whose levels in DN the caller knows.
+    """A bare mosaic from a 16-bit grayscale PNG or TIFF, as a RAW whose colors are taken as canonical.
 
-    Without gains the picture is balanced to gray on average; the colors are taken as canonical. Raises `InputError`,
-    also for more than `max_pixels`.
+    Args:
+        path: The file.
+        cfa: Pattern of the top-left 2x2: "RGGB", "BGGR", "GRBG" or "GBRG".
+        black_level: Black in DN.
+        white_level: White in DN.
+        white_balance: Gains that multiply R, G, B; None balances to gray on average.
+        max_pixels: A mosaic of more is refused before it is decoded.
+
+    Raises:
+        InputError: The file is no such mosaic, or an argument cannot be used.
     """
     path = Path(path)
     if cfa not in CFAS:
@@ -267,7 +293,7 @@ def _white_level(raw: rawpy.RawPy, indices: list[int]) -> list[float]:
 
 def _white_balance(raw: rawpy.RawPy, notes: list[str]) -> tuple[float, float, float]:
     for name, gains in (("as shot", raw.camera_whitebalance), ("daylight", raw.daylight_whitebalance)):
-        red, green, blue = (float(gain) for gain in gains[:3])
+        red, green, blue = np.asarray(gains[:3], np.float64).tolist()
         if min(red, green, blue) > 0 and np.isfinite([red, green, blue]).all():
             if name != "as shot":
                 notes.append("the file has no as-shot white balance: daylight taken")
