@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lwisp.errors import InputError, OutputError
+    from lwisp.files.dng import write_dng
     from lwisp.files.pictures import read_picture, write_picture
-    from lwisp.files.raw import RawImage, read_mosaic, read_raw, write_dng
+    from lwisp.files.raw import RawImage, read_mosaic, read_raw
     from lwisp.model import LWISP, LWISPConfig
     from lwisp.pipeline import Developer, develop
     from lwisp.restoration import denoise, denoise_raw, enhance
@@ -37,7 +38,7 @@ _HOMES = {
     "read_mosaic": "files.raw",
     "read_picture": "files.pictures",
     "read_raw": "files.raw",
-    "write_dng": "files.raw",
+    "write_dng": "files.dng",
     "write_picture": "files.pictures",
 }
 

@@ -1,4 +1,4 @@
-"""Many files: which pictures to make of them, and making them while others are read and written."""
+"""Batches: which pictures to make of which files, and making them while others are read and written."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,24 +13,24 @@ from numpy.typing import NDArray
 from lwisp.engines.engine import Engine
 from lwisp.errors import InputError, tell_failure
 from lwisp.files.decoding import is_own
-from lwisp.files.pictures import BITS, SUFFIX_FORMATS, SUFFIXES, Format
+from lwisp.files.encoding import BITS, SUFFIX_FORMATS, SUFFIXES, Format
 from lwisp.files.raw import RAW_SUFFIXES
 from lwisp.files.writing import check_output, clear_leftovers, fold, fold_all, make_folder, not_own
 from lwisp.weights import Camera, Card
 
 MARK = "-lwisp"
-"""What a picture's name ends in beside its RAW, where the camera's own may lie or come to lie."""
+"""Ending of a picture's name beside its RAW, so that it is never the name of the camera's own JPEG."""
 
 Product = Format | Literal["dng"]
-"""What a job writes."""
+"""Formats that a job may write."""
 
 
 class Source(Protocol):
-    """What a file was read into."""
+    """A photo read from a file."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the file did not say, for the user's eyes."""
+        """Messages for the user about what the file lacks."""
 
 
 S = TypeVar("S", bound=Source)
@@ -38,18 +38,18 @@ S = TypeVar("S", bound=Source)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file: the picture written, or why not."""
+    """The result of one job: the picture written, or the reason why not."""
 
     source: Path
     output: Path
     error: str = ""
     notes: tuple[str, ...] = ()
     engine: str = ""
-    """What the network ran on, in one line."""
+    """Back end, precision and threads in one line."""
     weights: str = ""
-    """Their name."""
+    """Name of the weights."""
     camera: Camera | None = None
-    """Whose look they have, where it is one camera's."""
+    """The camera whose look the weights have; None of others."""
 
 
 @dataclass(frozen=True)
@@ -60,30 +60,34 @@ class Job:
     output: Path
     format: Product
     is_named: bool = False
-    """Whether the user named this very output: then it may replace a file that lwisp did not write."""
+    """Whether the user named the output file itself, which may then replace one that lwisp did not write."""
 
     @property
     def picture(self) -> Format:
-        """The format, of a finished picture; raises `InputError` where a DNG is asked for."""
+        """The format of a finished picture.
+
+        Raises:
+            InputError: The job asks for a DNG.
+        """
         if self.format == "dng":
             raise InputError(f"{self.output}: expected the format of a finished picture, got DNG")
         return self.format
 
     @property
     def dtype(self) -> type[np.uint8] | type[np.uint16]:
-        """What pixels of that format are."""
+        """Type of the pixels in that format."""
         return np.uint8 if BITS[self.picture] == 8 else np.uint16
 
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """What was made of a file, and by what."""
+    """A picture made in memory, with the weights and the engine that made it."""
 
     picture: NDArray[Any]
     card: Card
     engine: Engine
     notes: tuple[str, ...] = ()
-    """What to tell of the work, beside the source's own."""
+    """Messages for the user, beside those of the source."""
 
 
 def plan(
@@ -94,12 +98,21 @@ def plan(
     default: Callable[[Path], Product] = lambda file: "jpg",
     mark: str = MARK,
 ) -> list[Job]:
-    """Which pictures to make of files, and of those files lying in folders that have one of the suffixes.
+    """The jobs for files and folders: which picture to make of which file.
 
-    `output` is a file name with its suffix for one file, else a folder, made if need be; without it pictures go beside
-    their file. Beside their file, wherever that was said, their names end in `mark`, and what a folder holds of such
-    pictures is passed over. Without a format it is the file's `default`. Raises `InputError`, before any work, where
-    sources and output make no sense together.
+    Args:
+        sources: Files, and folders to be searched, not those below.
+        output: For one file a file name with its suffix; else a folder, made if need be; None for the file's own.
+        format: Format of the pictures; None takes the suffix of `output`, else `default`.
+        suffixes: Suffixes that folders are searched for.
+        default: Format of the picture of a file.
+        mark: Ending of the names of pictures that go beside their file; folders are not searched for such names.
+
+    Returns:
+        The jobs, in the order of `sources`, each file once.
+
+    Raises:
+        InputError: Before any work, where sources and output do not fit together.
     """
     endings: dict[str, Product] = {**SUFFIX_FORMATS}
     try:
@@ -153,11 +166,21 @@ def work(
     memory: float | None = None,
     overwrite: bool = False,
 ) -> Iterator[Outcome]:
-    """Do the jobs that `plan` made, in their order; whatever goes wrong with a file, the others are done.
+    """Do jobs in their order; whatever goes wrong with a file, the others are done.
 
-    While `make` works on one the next is read and the last is written, unless `memory` is bounded; `write` is told
-    whether to replace. No picture is replaced without `overwrite`, and with it only what lwisp wrote, unless the job's
-    output was named by the user; never one that another job has just made, nor any of the files themselves.
+    While `make` works on one file the next is read and the last is written, unless `memory` is bounded. Never replaced
+    are the files themselves, and what another job has just made.
+
+    Args:
+        jobs: The jobs, from `plan`.
+        read: File -> photo, in a thread of its own.
+        make: (photo, job) -> picture, in the caller's thread.
+        write: Writes (job, photo, picture, whether to replace a file), in a thread of its own.
+        memory: Bound on the memory of the process in GB; where it is set, files are worked on one at a time.
+        overwrite: Replace pictures that lwisp wrote before, and whatever has the very name that the user gave.
+
+    Returns:
+        What became of each file, as it is done.
     """
     jobs = list(jobs)
     outputs = [_place(job.output) for job in jobs]
@@ -171,10 +194,17 @@ def work(
         guard.check(job)  # again: a camera's card may have been copied meanwhile
         write(job, source, made.picture, os.path.lexists(job.output))
         guard.end(job)
-        card, notes = made.card, (*source.notes, *made.notes)
-        return Outcome(job.source, job.output, "", notes, made.engine.description, card.name, card.camera)
+        return Outcome(
+            job.source,
+            job.output,
+            notes=(*source.notes, *made.notes),
+            engine=made.engine.description,
+            weights=made.card.name,
+            camera=made.card.camera,
+        )
 
-    reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+    reader = ThreadPoolExecutor(1)
+    writer = ThreadPoolExecutor(1)
     reading: Future[S] | None = None
     writing: Future[Outcome] | None = None
     try:

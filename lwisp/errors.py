@@ -1,7 +1,8 @@
-"""The exceptions for what the person at the keyboard can put right, and how any error is said in one sentence."""
+"""Errors that a user can put right, and any error as one sentence."""
 
 import logging
 import unicodedata
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 log = logging.getLogger("lwisp")
@@ -15,15 +16,43 @@ class OutputError(InputError):
     """A file that cannot be written, be the disk full or the folder not ours: going on with others would not help."""
 
 
+def alternatives(words: Iterable[str]) -> str:
+    """Words as a sentence has them: "a", "a or b", "a, b or c"."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def check_choice(what: str, value: object, choices: Sequence[str]) -> None:
+    """Check that an argument is one of those that exist.
+
+    Args:
+        what: What the argument is, as "precision".
+        value: What was given.
+        choices: What may be given.
+
+    Raises:
+        InputError: It is none of them.
+    """
+    if value not in choices:
+        raise InputError(f"expected the {what} {alternatives(choices)}, got {value!r}")
+
+
 def one_line(error: Exception) -> str:
-    """What a library says of an error, on one line and not endless, to be put into a message of ours."""
+    """An exception's own message on one line, of 300 characters at most, to be part of a message of ours."""
     return " ".join(str(error).split())[:300]
 
 
 def tell_failure(path: Path, error: Exception) -> str:
     """One sentence that names a file and what went wrong with it.
 
-    What nobody foresaw goes to the log "lwisp" as well, at the level DEBUG and with its traceback.
+    An unforeseen error goes to the log "lwisp" as well, at the level DEBUG with its traceback.
+
+    Args:
+        path: The file that was worked on.
+        error: What was raised.
+
+    Returns:
+        The message of an `InputError` as it is; of others, the file's path and the reason.
     """
     if isinstance(error, InputError):
         return str(error)
@@ -36,9 +65,9 @@ def tell_failure(path: Path, error: Exception) -> str:
 
 
 def printable(text: str) -> str:
-    """A text without what a terminal would obey: control and format characters are written as \\x1b, \\u202e.
+    """A text with control and format characters escaped, as \\x1b or \\u202e, so that no terminal obeys them.
 
-    File names may hold any of them, and bytes that are no text (surrogates in Python's paths), written as \\xff.
+    File names may hold any of them, and bytes that are no text (surrogates in Python's paths), escaped as \\xff.
     """
     return "".join(_escape(letter) for letter in text) if not text.isprintable() else text
 

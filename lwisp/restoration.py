@@ -19,16 +19,19 @@ from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import Backend, Precision
 from lwisp.errors import InputError
 from lwisp.files.decoding import MAX_PIXELS
-from lwisp.files.pictures import Picture, finished_tags, read_picture, refuse_raw, write_picture
-from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw, write_dng
+from lwisp.files.dng import write_dng
+from lwisp.files.pictures import Picture, read_picture, refuse_raw, write_picture
+from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw
 from lwisp.imaging import mosaic
 from lwisp.pipeline import Planes, develop_with
 from lwisp.weights import InputConvention, Weights, check_takes, load_once
 
 PASSES = 4
-"""Passes of a finished picture unless told otherwise: up to 0.3 dB better than one (docs/results/subtasks.md)."""
-BLACK, WHITE = 4096, 65535
-"""Levels in DN of a RAW without noise: finer steps than most sensors', for they show where no noise hides them."""
+"""Mirror images averaged over by default (self-ensemble): up to 0.3 dB better than one (docs/results/subtasks.md)."""
+BLACK = 4096
+"""Black level of a denoised RAW in DN."""
+WHITE = 65535
+"""Its white level in DN: finer steps than most sensors', which would show where no noise hides them."""
 
 
 def denoise(
@@ -98,7 +101,24 @@ def restore_files(
     passes: int = PASSES,
     max_pixels: float = MAX_PIXELS,
 ) -> Iterator[Outcome]:
-    """Restore the finished pictures of the jobs that `plan` made, in their order, as `develop_files` develops RAWs."""
+    """Denoise or enhance many finished pictures, in their order; whatever goes wrong with one, the others are done.
+
+    Args:
+        weights: Weights that take RGB; they decide what is done.
+        jobs: The files and the pictures to make of them, from `batch.plan`.
+        precision: "auto", "fp32" or "bf16", as for `denoise`.
+        overwrite: Replace pictures that lwisp wrote before; what is never replaced, `batch.work` says.
+        backend: "auto", "torch", "openvino" or "onnxruntime", as for `denoise`.
+        memory: Bound on the memory of the whole process, in GB.
+        passes: 1, 2 or 4, as for `denoise`.
+        max_pixels: A picture of more is refused before it is decoded.
+
+    Returns:
+        What became of each file, as it is done.
+
+    Raises:
+        InputError: Before any work, for what is wrong with all of them.
+    """
     check_takes(weights.card, "rgb")
     engine = prepare_engine(weights.network, backend, precision, memory, passes)
 
@@ -107,7 +127,7 @@ def restore_files(
 
     def read(path: Path) -> Picture:
         if path.suffix.lower() in RAW_SUFFIXES:
-            raise InputError(refuse_raw(path))
+            raise InputError(refuse_raw(str(path)))
         return read_picture(path, max_pixels)
 
     def write(job: Job, picture: Picture, made: NDArray[Any], replaces: bool) -> None:
@@ -154,9 +174,22 @@ def denoise_raw_files(
     backend: Backend = "auto",
     memory: float | None = None,
 ) -> Iterator[Outcome]:
-    """Take the noise out of the RAWs of the jobs that `plan` made, in their order, as `develop_files` develops them.
+    """Denoise many RAWs, in their order; whatever goes wrong with one, the others are done.
 
-    A job of the format "dng" gives a RAW again, for any tool; any other a picture, developed by `develop_weights`.
+    Args:
+        weights: Weights from planes to planes.
+        jobs: The files and what to make of them, from `batch.plan`: of the format "dng" a RAW again, else a picture.
+        develop_weights: Weights that develop the pictures.
+        precision: "auto", "fp32" or "bf16", as for `denoise_raw`.
+        overwrite: Replace files that lwisp wrote before; what is never replaced, `batch.work` says.
+        backend: "auto", "torch", "openvino" or "onnxruntime", as for `denoise_raw`.
+        memory: Bound on the memory of the whole process, in GB.
+
+    Returns:
+        What became of each file, as it is done.
+
+    Raises:
+        InputError: Before any work, for what is wrong with all of them.
     """
     check_takes(weights.card, "planes")
     check_takes(develop_weights.card, "raw")
@@ -173,7 +206,7 @@ def denoise_raw_files(
 
     def write(job: Job, raw: RawImage, made: NDArray[Any], replaces: bool) -> None:
         if job.format == "dng":
-            write_dng(job.output, _with_mosaic(raw, made), tags=finished_tags(raw.exif), overwrite=replaces)
+            write_dng(job.output, _with_mosaic(raw, made), exif=raw.exif, overwrite=replaces)
         else:
             write_picture(job.output, made, job.picture, raw.exif, replaces)
 
@@ -191,7 +224,8 @@ class _Pixels:
         """(3, rows, columns)."""
         values = self.rgb[rows, columns]
         white = 1 if np.issubdtype(values.dtype, np.floating) else np.iinfo(values.dtype).max
-        return torch.from_numpy(np.array(values.transpose(2, 0, 1), np.float32, order="C")).div_(white)
+        planes = np.array(values.transpose(2, 0, 1), np.float32, order="C")
+        return torch.from_numpy(planes).div_(white)
 
 
 def _restore_with(engine: Engine, rgb: NDArray[Any], dtype: type[Any]) -> NDArray[Any]:
@@ -206,10 +240,12 @@ def _denoise_with(engine: Engine, convention: InputConvention, raw: RawImage) ->
     frame = Planes(raw, convention)
     planes = np.empty((*frame.shape[1:], 4), np.float32)
     engine.develop(frame, planes)
-    clean = mosaic.unpack(torch.from_numpy(planes).permute(2, 0, 1))
-    (top, left), (height, width) = mosaic.cfa_offset(raw.cfa), raw.mosaic.shape
-    values = clean[top : top + height, left : left + width].mul_(WHITE - BLACK).add_(BLACK + 0.5)
-    return _with_mosaic(raw, values.clamp_(BLACK, WHITE).numpy().astype(np.uint16))
+    clean = mosaic.unpack(torch.from_numpy(planes).permute(2, 0, 1))  # (H, W) from the frame's first red photosite
+    top, left = mosaic.cfa_offset(raw.cfa)
+    height, width = raw.mosaic.shape
+    visible = clean[top : top + height, left : left + width]
+    values = visible.mul_(WHITE - BLACK).add_(BLACK + 0.5).clamp_(BLACK, WHITE)  # DN, rounded when cast
+    return _with_mosaic(raw, values.numpy().astype(np.uint16))
 
 
 def _with_mosaic(raw: RawImage, values: NDArray[np.uint16]) -> RawImage:

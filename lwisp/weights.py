@@ -1,7 +1,7 @@
-"""Weights and their card in one safetensors file: nothing is unpickled, nothing travels beside it.
+"""Weights with their card in one safetensors file: loaded, saved, found by name, described.
 
-The card says how the network is built, what it expects of its input, and where it comes from. It lies in the file's
-header as JSON, with the SHA-256 of the tensors, which `load` checks.
+The card says how the network is built, what it expects of its input, and where it comes from. It is JSON in the file's
+header, with the SHA-256 of the tensors, which `load` checks. Nothing is unpickled, and no other file is needed.
 """
 
 import hashlib
@@ -32,24 +32,24 @@ from lwisp.model import LWISP, LWISPConfig, Takes
 
 @dataclass(frozen=True)
 class InputConvention:
-    """What a network expects of its packed planes; a property of the weights, applied by `pipeline.prepare`."""
+    """What a network expects of its packed planes; a property of the weights, applied by `pipeline.Planes`."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     black_level: Literal["subtract", "keep"] = "subtract"
-    """Black at 0, or DN over white as some Zurich loaders have it."""
+    """Subtract it, so that black is 0; or keep it, DN over white, as some loaders of the Zurich dataset do."""
     white_balance: Literal["as-shot", "none"] = "as-shot"
     color: Literal["canonical", "camera"] = "canonical"
-    """Planes mixed into linear Rec. 2020 (for any camera), or left in the camera's own colors (for one)."""
+    """Linear Rec. 2020, for any camera; or the camera's own color space, for one."""
     exposure: Literal["auto", "none"] = "auto"
-    """`color.exposure_gain` of the whole frame, or none."""
+    """Multiply by `color.exposure_gain` of the whole frame, or not."""
     shading: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """What brightens the frame's corners as one camera does: `color.shading_gain`'s terms."""
+    """Lens shading correction: polynomial coefficients for `color.shading_gain`."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photograph that weights were trained on, and what is known of it."""
+    """Provenance of a photograph that weights were trained on."""
 
     file: str
     licence: str = "unknown"
@@ -59,7 +59,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class LearnedPair:
-    """A RAW whose camera's own JPEG weights were learned from."""
+    """A RAW with its camera's own JPEG, which weights were learned from."""
 
     file: str
     sha256: str
@@ -68,18 +68,18 @@ class LearnedPair:
 
 @dataclass(frozen=True)
 class Camera:
-    """Whose look weights have."""
+    """The camera whose look weights have."""
 
     name: str
     """Make and model, as `RawImage.camera` has it."""
     style: str = ""
-    """Picture style, where the files tell."""
+    """Picture style; empty where the files do not name one."""
     pairs: tuple[LearnedPair, ...] = ()
 
 
 @dataclass(frozen=True)
 class Card:
-    """What travels with weights."""
+    """The model card: architecture, input convention, provenance, scores."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
@@ -88,13 +88,13 @@ class Card:
     convention: InputConvention
     licence: str
     photos: tuple[Photo, ...] = ()
-    """What it was trained on."""
+    """Training photographs."""
     training: dict[str, Any] = field(default_factory=dict)
-    """Recipe with steps and seed, versions."""
+    """The recipe, with steps and seed, and software versions."""
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Means by protocol, with what they were measured on."""
+    """Mean scores by protocol, with the data they were measured on."""
     camera: Camera | None = None
-    """Of weights that have the look of one camera's own JPEGs."""
+    """Set where they have the look of one camera's own JPEGs."""
 
 
 @dataclass(frozen=True)
@@ -104,34 +104,50 @@ class Weights:
     network: LWISP | Baseline | Exported
     card: Card
     sha256: str = ""
-    """Of the tensors as they are stored."""
+    """Digest of the tensors as they are stored."""
     notes: tuple[str, ...] = ()
-    """What could not be used when they were picked, for the user's eyes."""
+    """Messages for the user about other weights that could not be used when these were picked."""
 
 
 SIMULATED = ("photos", "denoise", "denoise-raw", "enhance")
-"""Kinds of data whose training pairs are made of photographs by simulators."""
+"""Kinds of training data that simulators make from photographs."""
 
 WAYS: dict[Takes, str] = {
     "raw": "from RAW to RGB of twice the planes' size",
     "rgb": "from RGB to RGB of the same size",
     "planes": "from the planes of a RAW to clean ones of the same size",
 }
-"""What a network makes of what, in words."""
+"""Input and output of a network in words, by its task."""
 
 
 def check_takes(card: Card, takes: Takes) -> None:
-    """Raise `InputError` where weights are not for that."""
+    """Check that weights are for a task.
+
+    Args:
+        card: The card of the weights.
+        takes: What the network is to take.
+
+    Raises:
+        InputError: They are for another one.
+    """
     if card.architecture.takes != takes:
         raise InputError(f"weights {card.name!r} do not fit; expected a network {WAYS[takes]}")
 
 
 def load(name_or_path: str | Path) -> Weights:
-    """The shipped weights of that name ("photo"), or those in a safetensors file or one that `lwisp export` wrote.
+    """Weights by name or from a file, ready for `develop`, `denoise`, `enhance` or `denoise_raw`.
 
-    The network comes in float32, in evaluation mode; that of an exported file is run by the file's own engine. Raises
-    `InputError` for an unknown name, a file that is not lwisp weights, a card that does not fit, or tensors that are
-    not those the card was written for.
+    Args:
+        name_or_path: Shipped weights ("photo", "denoise", "enhance", "denoise-raw"), learned ones by their name, a
+            safetensors file, or a file that `lwisp export` wrote.
+
+    Returns:
+        The network, float32 and in evaluation mode, with its card. That of an exported file is run by the file's own
+        engine.
+
+    Raises:
+        InputError: The name is unknown, the file holds no lwisp weights, its card does not fit, or its tensors are not
+            those of the card.
     """
     path = find(name_or_path)
     if path.suffix.lower() in exported.SUFFIXES:
@@ -168,9 +184,16 @@ def _load_version(path: Path, _changed: int) -> Weights:
 
 
 def save(path: Path, network: nn.Module, card: Card, dtype: torch.dtype = torch.float16) -> None:
-    """Write network and card to a safetensors file, to a temporary name first; the same input gives the same bytes.
+    """Write a network with its card to a safetensors file, whole or not at all; the same input gives the same bytes.
 
-    Tensors whose values `dtype` cannot hold, as variances of a network that ran away, keep their own type.
+    Args:
+        path: The file; its folder is made if need be, and a file of this name is replaced.
+        network: The network.
+        card: Its card.
+        dtype: What tensors are stored in; one with values beyond its range keeps its own type.
+
+    Raises:
+        OutputError: The file cannot be written.
     """
     tensors = {
         name: tensor.detach().to("cpu", dtype if _fits(tensor, dtype) else None, memory_format=torch.contiguous_format)
@@ -185,7 +208,16 @@ def _fits(tensor: Tensor, dtype: torch.dtype) -> bool:
 
 
 def record_scores(path: Path, protocol: str, scores: dict[str, Any]) -> None:
-    """Write the scores of a protocol into the card of a weights file; its tensors stay as they are."""
+    """Write the scores of a protocol into the card of a weights file; its tensors stay as they are.
+
+    Args:
+        path: The safetensors file.
+        protocol: Name of the protocol; scores it had before are replaced.
+        scores: Means, and the data they were measured on.
+
+    Raises:
+        InputError: The file holds no lwisp weights, or cannot be written.
+    """
     tensors, card = _read(path)
     _write(path, tensors, replace(card, scores={**card.scores, protocol: scores}))
 
@@ -246,7 +278,7 @@ def _parse_header(path: Path, header: str) -> tuple[Card, str]:
 
 
 def to_header(card: Card, digest: str) -> str:
-    """A card as it stands in a file, with the SHA-256 of the tensors it is written for."""
+    """A card as JSON for a file's header, with the SHA-256 of its tensors."""
     return json.dumps({**asdict(card), "sha256": digest}, sort_keys=True)
 
 
@@ -257,7 +289,14 @@ def _write(path: Path, tensors: dict[str, Tensor], card: Card) -> None:
 
 
 def find(name_or_path: str | Path) -> Path:
-    """Where weights lie: a path as it is, a bare name among those shipped with the package."""
+    """The file of weights.
+
+    Args:
+        name_or_path: A path, or a bare name: of shipped weights, else of learned ones.
+
+    Raises:
+        InputError: There is no such file or name.
+    """
     if isinstance(name_or_path, Path) or "." in name_or_path or "/" in name_or_path or os.sep in name_or_path:
         if not is_regular(Path(name_or_path)):
             raise InputError(f"{name_or_path}: no such weights file")
@@ -279,7 +318,7 @@ def names() -> list[str]:
 
 
 def learned_names() -> list[str]:
-    """Names of the weights that the user has had learned, be they damaged."""
+    """Names of the weights in the user's folder, damaged ones included."""
     return [path.stem for path in _learned_files()]
 
 
@@ -292,9 +331,10 @@ def _learned_files() -> list[Path]:
 
 
 def user_folder() -> Path:
-    """Where learned weights are kept: `lwisp/weights` in `XDG_DATA_HOME` or ~/.local/share.
+    """The folder of learned weights: `lwisp/weights` in `XDG_DATA_HOME` or ~/.local/share.
 
-    Raises `InputError` where the user has neither.
+    Raises:
+        InputError: The user has neither.
     """
     try:
         data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
@@ -304,7 +344,17 @@ def user_folder() -> Path:
 
 
 def remove(name: str) -> Path:
-    """Delete weights that the user has had learned, by name; the file that is gone. Raises `InputError`."""
+    """Delete learned weights.
+
+    Args:
+        name: One of `learned_names`.
+
+    Returns:
+        The file that is gone.
+
+    Raises:
+        InputError: There are none of this name, or they cannot be deleted.
+    """
     if name not in learned_names():
         raise InputError(f"no learned weights {name!r}; there are: {', '.join(learned_names()) or 'none'}")
     path = user_folder() / f"{name}.safetensors"
@@ -316,10 +366,14 @@ def remove(name: str) -> Path:
 
 
 def of_camera(camera: str, style: str = "") -> tuple[list[Path], list[str]]:
-    """The user's weights with the look of a camera (`RawImage.camera`), best first, and what was left out and why.
+    """The user's weights with the look of a camera, best first.
 
-    Those of this picture style come before others, of several those learned last. Left out, with a note each, is what
-    lies among them and is not lwisp weights.
+    Args:
+        camera: Make and model, as `RawImage.camera` has it.
+        style: Picture style; weights of this one come before others, and newer ones before older.
+
+    Returns:
+        The files, and a note on each file among them that is not lwisp weights.
     """
     found: list[tuple[bool, float, Path]] = []
     left_out = []
@@ -334,12 +388,16 @@ def of_camera(camera: str, style: str = "") -> tuple[list[Path], list[str]]:
 
 
 def left_out_note(path: Path, error: Exception) -> str:
-    """What to tell of learned weights that cannot be used."""
+    """The note on learned weights that cannot be used."""
     return f"{path} is left out: {one_line(error).removeprefix(f'{path}: ')}"
 
 
 def read_card(path: Path) -> Card:
-    """The card of a safetensors file, without its tensors. Raises `InputError`."""
+    """The card of a safetensors file, without its tensors.
+
+    Raises:
+        InputError: The file holds no lwisp weights.
+    """
     return _parse_header(path, _read_header(path))[0]
 
 
@@ -348,28 +406,26 @@ def _shipped_folder() -> Path:
 
 
 def describe(name_or_path: str | Path) -> str:
-    """The card of weights as a page of Markdown."""
+    """The card of weights as a page of Markdown.
+
+    Args:
+        name_or_path: As for `load`.
+
+    Raises:
+        InputError: As `load`.
+    """
     path = find(name_or_path)
-    size = f"{path.stat().st_size:,} bytes"
-    if path.suffix.lower() in exported.SUFFIXES:
-        weights = _load_exported(path)
-        card, digest = weights.card, weights.sha256
-        content = f"A file for {exported.SUFFIXES[path.suffix.lower()]}, {size}"
-    else:
-        tensors, card = _read(path)
-        digest = digest_of(tensors)
-        kinds = ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}))
-        content = f"{sum(tensor.numel() for tensor in tensors.values()):,} parameters, {kinds}, {size}"
+    card, content, digest = _contents(path)
     lines = [
         f"# Weights `{card.name}`",
         "",
-        f"{content}. Licence: {card.licence}.",
+        f"{content}, {path.stat().st_size:,} bytes. Licence: {card.licence}.",
         "",
         f"- SHA-256 of the file: `{hashlib.sha256(path.read_bytes()).hexdigest()}`",
         f"- SHA-256 of the tensors: `{digest}`",
     ]
-    for title, facts in (("Architecture", asdict(card.architecture)), ("Input convention", asdict(card.convention))):
-        lines += ["", f"## {title}", "", *(f"- {key}: {value}" for key, value in facts.items())]
+    lines += ["", "## Architecture", "", *_bullets(asdict(card.architecture))]
+    lines += ["", "## Input convention", "", *_bullets(asdict(card.convention))]
     for protocol, scores in card.scores.items():
         lines += ["", f"## Scores, protocol `{protocol}`", "", *_bullets(scores)]
     lines += ["", "## Training", "", *_bullets(card.training)]
@@ -377,12 +433,29 @@ def describe(name_or_path: str | Path) -> str:
     if recipe.get("data") in SIMULATED and "simulation" not in recipe:
         lines += ["", "The constants of the simulators that made the training pairs were not kept with these weights."]
     if card.camera:
-        lines += ["", f"## Look of {' '.join(filter(None, (card.camera.name, card.camera.style)))}, learned from", ""]
+        look = " ".join(filter(None, (card.camera.name, card.camera.style)))
+        lines += ["", f"## Look of {look}, learned from", ""]
         lines += [f"- {pair.file}: SHA-256 `{pair.sha256}`" for pair in card.camera.pairs]
     if card.photos:
         lines += ["", "## Data", "", "| file | licence | author | source |", "|---|---|---|---|"]
         lines += [f"| {photo.file} | {photo.licence} | {photo.author} | {photo.source} |" for photo in card.photos]
-    return "\n".join("".join(letter for letter in line if letter.isprintable()) for line in lines) + "\n"
+    return "\n".join(_printable_only(line) for line in lines) + "\n"
+
+
+def _contents(path: Path) -> tuple[Card, str, str]:
+    """Card, contents in words, and the digest of the tensors, of a file of weights."""
+    runtime = exported.SUFFIXES.get(path.suffix.lower())
+    if runtime is not None:
+        weights = _load_exported(path)
+        return weights.card, f"A file for {runtime}", weights.sha256
+    tensors, card = _read(path)
+    count = sum(tensor.numel() for tensor in tensors.values())
+    types = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})
+    return card, f"{count:,} parameters, {', '.join(types)}", digest_of(tensors)
+
+
+def _printable_only(line: str) -> str:
+    return "".join(letter for letter in line if letter.isprintable())
 
 
 def _bullets(facts: Mapping[str, Any], indent: str = "") -> list[str]:

@@ -21,8 +21,9 @@ from PIL import Image
 
 from lwisp.errors import InputError, one_line, tell_failure
 from lwisp.files.decoding import FORMATS, is_own_program, opened, read_tags
+from lwisp.files.exif import EXIF_IFD
+from lwisp.files.icc import to_srgb
 from lwisp.files.makernotes import picture_style
-from lwisp.files.pictures import EXIF_IFD, to_srgb
 from lwisp.files.raw import RAW_SUFFIXES, RawImage, camera_name, read_preview
 from lwisp.files.writing import is_regular
 from lwisp.imaging import alignment, color, matching

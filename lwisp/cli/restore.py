@@ -41,7 +41,8 @@ def _restoration(name: str, word: str, mark: str, summary: str) -> Callable[...,
         verbose: Verbose = False,
     ) -> None:
         from lwisp.batch import plan
-        from lwisp.files.pictures import SUFFIX_FORMATS, own_format
+        from lwisp.files.encoding import SUFFIX_FORMATS
+        from lwisp.files.pictures import own_format
         from lwisp.restoration import restore_files
         from lwisp.weights import load
 

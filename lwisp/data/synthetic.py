@@ -22,8 +22,9 @@ from torch.nn import functional
 from lwisp.data import unprocess
 from lwisp.data.photos import find_photos
 from lwisp.errors import InputError
+from lwisp.files.dng import write_dng
 from lwisp.files.pictures import read_rgb
-from lwisp.files.raw import RawImage, write_dng
+from lwisp.files.raw import RawImage
 from lwisp.files.writing import clear_leftovers, make_folder, whole_folder, write_text, write_whole
 from lwisp.imaging import color, mosaic
 

@@ -5,7 +5,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from lwisp.engines.names import Backend, Computed, Name, Precision
 from lwisp.engines.runners import Network, Runner, make_runner
 from lwisp.engines.tiles import Span
 from lwisp.engines.torch import device, has_bf16
-from lwisp.errors import InputError, one_line
+from lwisp.errors import InputError, check_choice, one_line
 from lwisp.model import LWISP, padded_side
 
 RESERVE = 250_000_000
@@ -323,6 +323,8 @@ def prepare_engine(
         InputError: A back end asked for by name is not installed, or cannot run this network in this precision or on
             so many threads.
     """
+    check_choice("back end", backend, get_args(Backend))
+    check_choice("precision", precision, get_args(Precision))
     if passes not in (1, 2, 4):
         raise InputError(f"expected 1, 2 or 4 passes, got {passes}")
     if passes > 1 and network.config.takes != "rgb":

@@ -37,9 +37,10 @@ from lwisp.engines.exported import Exported
 from lwisp.engines.openvino import convert, hints, openvino_core
 from lwisp.errors import InputError, one_line
 from lwisp.files import report as report_writer
+from lwisp.files.dng import write_dng
 from lwisp.files.optional import import_dynamo, need
 from lwisp.files.pictures import write_picture
-from lwisp.files.raw import read_mosaic, read_raw, write_dng
+from lwisp.files.raw import read_mosaic, read_raw
 from lwisp.files.report import Block, Bullets, Command, Heading, Table
 from lwisp.files.writing import check_outputs, make_folder, quiet, temporary_folder, write_text, write_whole
 from lwisp.model import LWISP, count_params, pad_to_multiple

@@ -27,7 +27,8 @@ from lwisp.engines.names import Precision
 from lwisp.errors import InputError, tell_failure
 from lwisp.evaluation import color_charts
 from lwisp.evaluation.tools import Developer, developers
-from lwisp.files.pictures import SUFFIX_FORMATS, read_rgb
+from lwisp.files.encoding import SUFFIX_FORMATS
+from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import read_orientation
 from lwisp.files.report import Block, Gallery, Panel, Table, to_html, to_markdown, to_picture
 from lwisp.files.writing import (

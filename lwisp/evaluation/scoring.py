@@ -33,8 +33,8 @@ from lwisp.evaluation.classical import RIVALS
 from lwisp.evaluation.protocols import PROTOCOLS, Protocol, passes_of
 from lwisp.evaluation.submissions import SUBMISSIONS
 from lwisp.files import report as report_writer
+from lwisp.files.encoding import SUFFIX_FORMATS
 from lwisp.files.optional import need
-from lwisp.files.pictures import SUFFIX_FORMATS
 from lwisp.files.report import Table
 from lwisp.files.writing import check_outputs, make_folder, quiet, write_csv, write_text, write_whole
 from lwisp.imaging import color, matching, mosaic

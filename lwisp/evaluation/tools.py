@@ -25,8 +25,9 @@ from lwisp.batch import Job
 from lwisp.engines.names import Precision
 from lwisp.errors import InputError, one_line, tell_failure
 from lwisp.files.decoding import is_own, opened
+from lwisp.files.dng import NOISE_PROFILE, write_dng
 from lwisp.files.pictures import read_rgb, write_picture
-from lwisp.files.raw import NOISE_PROFILE, read_orientation, read_raw, write_dng
+from lwisp.files.raw import read_orientation, read_raw
 from lwisp.files.writing import temporary_folder, write_whole
 from lwisp.imaging import color
 from lwisp.imaging.pixels import orient
@@ -245,7 +246,7 @@ def _darktable_denoising(jobs: list[Job]) -> Failures:
 
 def _put_plain_dng(job: Job, place: Path) -> None:
     with contextlib.suppress(Exception):  # what cannot be read here either, stays refused
-        write_dng(place.with_suffix(".dng"), read_raw(job.source))
+        write_dng(place.with_suffix(".dng"), read_raw(job.source), overwrite=True)
 
 
 def _run_darktable(look: bool, xmp: str, jobs: list[Job], put: Callable[[Job, Path], None]) -> Failures:

@@ -45,10 +45,16 @@ class Tiles:
 
 
 def read_tiles(file: BinaryIO) -> Tiles:
-    """The tiles of a mosaic in lossless JPEG, as DNG and others have it; of any other file none. Raises `OSError`.
+    """The tiles of a mosaic in lossless JPEG, as DNG and others have it; none of any other file.
 
     LibRaw stops at the first tile that it cannot decode, without an error: what is left of the mosaic is memory as it
     was found, mostly with the pixels of a photo that was read before.
+
+    Args:
+        file: The RAW, open in binary mode.
+
+    Raises:
+        OSError: It cannot be read.
     """
     directories = read_directories(file)
     is_dng = any(DNG_VERSION in tags for tags in directories)
@@ -59,15 +65,17 @@ def read_tiles(file: BinaryIO) -> Tiles:
 
 
 def _check_tiles(file: BinaryIO, tags: Mapping[int, Any], is_dng: bool) -> Tiles:
-    width, height = _number(tags.get(256)), _number(tags.get(257))
+    width = _number(tags.get(256))
+    height = _number(tags.get(257))
     is_tiled = 322 in tags
-    across, down = (_number(tags.get(tag)) for tag in (322, 323)) if is_tiled else (width, _number(tags.get(278)))
-    across, down = across or width, down or height
+    across = (_number(tags.get(322)) if is_tiled else width) or width  # photosites of a tile, or of a strip
+    down = _number(tags.get(323 if is_tiled else 278)) or height
     if not (across and down):
         return Tiles()
     places = tags.get(324 if is_tiled else 273)
     places = places if isinstance(places, tuple) else (places,)
-    columns, rows = -(-width // across), -(-height // down)
+    columns = -(-width // across)
+    rows = -(-height // down)
     size = file.seek(0, io.SEEK_END)
     sound = missing = 0
     for index, place in enumerate(places[: columns * rows]):
@@ -84,7 +92,8 @@ def _number(value: Any) -> int:
 def _photosites(file: BinaryIO, place: int) -> int:
     """How many photosites a lossless JPEG at this place has by its header; 0 where none can be decoded there."""
     file.seek(place)
-    found, tables = 0, False
+    found = 0
+    tables = False
     if file.read(2) != START.to_bytes(2, "big"):
         return 0
     while len(head := file.read(4)) == 4:
@@ -103,7 +112,8 @@ def _photosites(file: BinaryIO, place: int) -> int:
 
 def is_constant(mosaic: NDArray[np.uint16]) -> bool:
     """Whether all photosites hold one value."""
-    return all(bool((rows == mosaic[0, 0]).all()) for rows in (mosaic[:: len(mosaic) // 16 + 1], mosaic))
+    sparse = mosaic[:: len(mosaic) // 16 + 1]  # tells of most mosaics that they are not
+    return bool((sparse == mosaic[0, 0]).all()) and bool((mosaic == mosaic[0, 0]).all())
 
 
 def has_light(mosaic: NDArray[np.uint16], black: Mapping[tuple[int, int], float]) -> bool:

@@ -1,4 +1,4 @@
-"""Opening picture files: one function, which decodes JPEG, PNG and TIFF and nothing else.
+"""Opening picture files: the one function that does so, for JPEG, PNG and TIFF and no other format.
 
 Pillow by itself tries every format it knows, whatever the file's name; some of them start other programs (PostScript
 runs Ghostscript). Here the first bytes choose between three readers, and the size is judged before a pixel is decoded.
@@ -12,12 +12,13 @@ from typing import Any, BinaryIO
 
 from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from lwisp.errors import InputError, one_line
+from lwisp.errors import InputError, alternatives, one_line
+from lwisp.files.exif import EXIF_IFD, GPS_IFD
 from lwisp.files.optional import need
 from lwisp.files.writing import is_regular, quiet
 
 FORMATS = ("JPEG", "PNG", "TIFF")
-"""What is opened unless told otherwise."""
+"""Formats that are opened by default."""
 MAX_PIXELS = 200_000_000
 """Cameras of 150 MP are the largest; a picture of this size takes 0.6 GB decoded, and several times that on its way."""
 
@@ -26,7 +27,7 @@ HEADS = {
     "PNG": (b"\x89PNG\r\n\x1a\n",),
     "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
 }
-"""How files of a format begin."""
+"""First bytes of files, by format."""
 OTHER_HEADS = {
     b"%!PS": "PostScript",
     b"\xc5\xd0\xd3\xc6": "PostScript",
@@ -42,7 +43,7 @@ OTHER_HEADS = {
 }
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 SMALL = 2**24
-"""Pixels that any file may claim: decoding them hurts nobody."""
+"""Pixels that any file may claim: so few are decoded whatever its length."""
 BLOCK_PIXELS = 64 * 8
 """Pixels that a byte of a JPEG can stand for: each block of 8x8 has a code of its own, of one bit or more."""
 TIFF_EXPANSION = {"raw": 1, "packbits": 64, "tiff_deflate": 1032, "tiff_adobe_deflate": 1032, "tiff_lzw": 1500}
@@ -59,11 +60,20 @@ def opened(
     max_pixels: float = MAX_PIXELS,
     formats: Sequence[str] = FORMATS,
 ) -> Iterator[Image.Image]:
-    """A picture file, or the content of one, open in Pillow: its size is known and allowed, its pixels are not decoded.
+    """A picture open in Pillow, of an allowed format and size; its pixels are not decoded yet.
 
-    `formats` may name HEIF too, for which pillow-heif must be installed. Whatever goes wrong, here or while the picture
-    is used in the `with` block, is an `InputError` that begins with `name` (the path, if not given): a file of another
-    format, one that is damaged, one with more than `max_pixels`, or with more than a file of its size can hold.
+    Args:
+        source: The file, or its content.
+        name: What messages begin with; the path if not given.
+        max_pixels: A picture of more is refused.
+        formats: Allowed formats; HEIF among them needs pillow-heif.
+
+    Yields:
+        The picture.
+
+    Raises:
+        InputError: Whatever goes wrong, in the `with` block too: another format, damage, more than `max_pixels`, or
+            more than a file of its size can hold.
     """
     name = name or str(source if isinstance(source, Path) else "the picture")
     try:
@@ -82,16 +92,16 @@ def opened(
 
 
 def read_tags(picture: Image.Image) -> Image.Exif:
-    """All tags of an open picture, which can be used after it is closed."""
+    """All tags of an open picture; they outlive it."""
     exif = picture.getexif()
     dict(exif)  # Pillow reads what it is asked for when it is asked
-    for ifd in (0x8769, 0x8825):  # of the photo, GPS
+    for ifd in (EXIF_IFD, GPS_IFD):
         exif.get_ifd(ifd)
     return exif
 
 
 def is_own(path: Path) -> bool:
-    """Whether lwisp wrote this file, a picture or a DNG, as far as its tags tell."""
+    """Whether lwisp wrote a picture or DNG, by its tags; False of any other file."""
     with contextlib.suppress(Exception), _opened_file(path, str(path)) as file, quiet():
         head = file.read(32)
         file.seek(0)
@@ -109,7 +119,7 @@ def _is_ours(exif: Image.Exif) -> bool:
 
 
 def is_own_program(software: str) -> bool:
-    """Whether the tag Software, or what it says, names lwisp."""
+    """Whether the value of the tag Software names lwisp."""
     return software.split(" ")[0].strip("\0").lower() == "lwisp"
 
 
@@ -142,8 +152,7 @@ def _choose_reader(head: bytes, formats: Sequence[str], name: str) -> Callable[[
         return _heif_reader()
     found = _name_format(head)
     what = f"a file of the format {found}" if found else "not a picture of a known format"
-    expected = " or ".join(filter(None, (", ".join(formats[:-1]), formats[-1])))
-    raise InputError(f"{name}: cannot be read as a picture: {what}; expected {expected}")
+    raise InputError(f"{name}: cannot be read as a picture: {what}; expected {alternatives(formats)}")
 
 
 def _heif_reader() -> Callable[[BinaryIO], Image.Image]:

@@ -1,4 +1,4 @@
-"""Tags of files built like TIFF, and of JPEGs, as an `Image.Exif` of plain values: without a file behind it, picklable.
+"""Tags of TIFF-like files and of JPEGs, as an `Image.Exif` of plain values: picklable, without a file behind it.
 
 Pillow's own reader keeps the file for what is asked later, and tells of damage by Python's warnings, which can be
 silenced for a whole process only. Here damaged tags are left out without a word.
@@ -6,6 +6,7 @@ silenced for a whole process only. Here damaged tags are left out without a word
 
 import io
 import struct
+from importlib.metadata import version
 from typing import Any, BinaryIO
 
 from PIL import Image, TiffTags
@@ -18,15 +19,29 @@ NUMBERS = {3: "H", 4: "L", 6: "b", 8: "h", 9: "l", 11: "f", 12: "d", 13: "L", 16
 RATIONALS = {5: "L", 10: "l"}
 """Those of numerator and denominator."""
 BYTES, TEXT, UNDEFINED = 1, 2, 7
+MAX_TAG_BYTES = 900  # all allowed tags together stay below the 65,533 bytes that JPEG has for them
+MAIN_TAGS = (270, 271, 272, 306, 315, 33432)  # description, make, model, date, artist, copyright
+PHOTO_TAGS = (
+    *(33434, 33437, 34850, 34855, 34864, 34865, 34866),  # exposure time, aperture, program, ISO
+    *(36867, 36868, 36880, 36881, 36882, 37520, 37521, 37522),  # dates with offsets and fractions
+    *(37377, 37378, 37380, 37381, 37382, 37383, 37384, 37385, 37386),  # exposure values, metering, light, focal length
+    *(41986, 41987, 41989, 41990, 42034, 42035, 42036),  # exposure and balance mode, 35 mm length, lens
+)
+GPS_TAGS = tuple(range(32))
+TEXT_TAGS = {*MAIN_TAGS, 36867, 36868, 36880, 36881, 36882, 37520, 37521, 37522, 42035, 42036}
 HEADER = b"Exif\0\0"
 MAGICS = frozenset([b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"IIRO", b"IIRS", b"MMOR", b"IIU\0"])
 """How files begin; Olympus and Panasonic write other numbers where TIFF has 42, and some have its bytes exchanged."""
 
 
 def read_tiff(file: BinaryIO) -> Image.Exif:
-    """Tags of a file built like TIFF, its photo, GPS and interoperability directories too; empty of any other file.
+    """Tags of a TIFF-like file, with its photo, GPS and interoperability directories; empty of any other file.
 
-    Raises `OSError`.
+    Args:
+        file: The file, open in binary mode.
+
+    Raises:
+        OSError: It cannot be read.
     """
     exif = Image.Exif()
     order, place = _read_head(file)
@@ -46,9 +61,16 @@ def read_tiff(file: BinaryIO) -> Image.Exif:
 
 
 def read_directories(file: BinaryIO) -> list[dict[int, Any]]:
-    """Tags of the first directory of a file built like TIFF, and of those that it names as its parts (SubIFDs).
+    """Tags of the first directory of a TIFF-like file and of its SubIFDs; empty of any other file.
 
-    Empty of any other file. Raises `OSError`.
+    Args:
+        file: The file, open in binary mode.
+
+    Returns:
+        A dictionary a directory, value by tag.
+
+    Raises:
+        OSError: It cannot be read.
     """
     order, place = _read_head(file)
     tags = _read_directory(file, order, place)
@@ -58,7 +80,7 @@ def read_directories(file: BinaryIO) -> list[dict[int, Any]]:
 
 
 def read_jpeg(content: bytes) -> Image.Exif:
-    """Tags of a JPEG; empty where it has none, or is no JPEG."""
+    """Tags of a JPEG; empty where it has none, or where the content is no JPEG."""
     return read_tiff(io.BytesIO(_exif_segments(content).removeprefix(HEADER)))
 
 
@@ -129,3 +151,41 @@ def _value(kind: int, order: str, data: bytes, single: bool) -> Any:
     if kind in RATIONALS:
         numbers = tuple(IFDRational(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True))
     return numbers[0] if single or len(numbers) == 1 else numbers
+
+
+def finished_tags(source: Image.Exif) -> Image.Exif:
+    """Those tags of a photo that stay true of the picture made of it, for writing.
+
+    Args:
+        source: All tags of the photo.
+
+    Returns:
+        The allowed ones that are sound, with orientation 1 (it is applied), lwisp as software, and sRGB.
+    """
+    tags = Image.Exif()
+    for tag in MAIN_TAGS:
+        if tag in source and _writable(None, tag, source[tag]):
+            tags[tag] = source[tag]
+    tags[274], tags[305] = 1, f"lwisp {version('lwisp')}"
+    for ifd, allowed in ((EXIF_IFD, PHOTO_TAGS), (GPS_IFD, GPS_TAGS)):
+        found = source.get_ifd(ifd)
+        kept = {tag: found[tag] for tag in allowed if tag in found and _writable(ifd, tag, found[tag])}
+        if ifd == EXIF_IFD:
+            kept[40961] = 1  # color space: sRGB
+        if kept:
+            tags.get_ifd(ifd).update(kept)
+    return tags
+
+
+def _writable(ifd: int | None, tag: int, value: Any) -> bool:
+    """Whether a tag of a possibly damaged file can be written again: tried by itself, and not of monstrous size."""
+    if isinstance(value, str) and not (value.isascii() and value.strip(" \0")):
+        return False
+    if ifd != GPS_IFD and (tag in TEXT_TAGS) != isinstance(value, str):
+        return False
+    probe = Image.Exif()
+    try:
+        (probe if ifd is None else probe.get_ifd(ifd))[tag] = value
+        return len(probe.tobytes()) < MAX_TAG_BYTES
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, struct.error):
+        return False

@@ -6,7 +6,6 @@ prints a line there by itself, and then gives up, which is an `InputError` here.
 
 import contextlib
 import io
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,8 @@ from typing import BinaryIO, cast
 import rawpy
 
 from lwisp.errors import InputError
+from lwisp.files.sources import Source, name_source, path_or_content
 from lwisp.files.writing import is_regular
-
-Source = str | os.PathLike[str] | bytes | BinaryIO
-"""A RAW: its path, its content, or a binary file that is read from where it stands to its end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +35,7 @@ class Opened:
 @contextlib.contextmanager
 def opened(source: Source) -> Iterator[Opened]:
     """A RAW open in LibRaw; what goes wrong with it, here or in the `with` block, is an `InputError`."""
-    name = str(Path(source)) if isinstance(source, str | os.PathLike) else "the RAW"
+    name = name_source(source, "the RAW")
     is_raw = False
     try:
         content = _content(source, name)
@@ -73,23 +70,20 @@ class _Held:
 
 def _content(source: Source, name: str) -> Path | bytes:
     """A path that rawpy can open, or else the content; raises `InputError` and `OSError`."""
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        if path.is_dir():
-            raise InputError(f"{name}: expected a RAW file, got a folder")
-        size = path.stat().st_size
-        if not is_regular(path):
-            raise InputError(f"{name}: expected a RAW file, got a pipe or a device")
-        if size == 0:
+    found = path_or_content(source, name)
+    if isinstance(found, bytes):
+        if not found:
             raise InputError(f"{name}: the file is empty")
-        with path.open("rb") as file:  # says better than LibRaw why a file may not be read
-            return path if _is_text(path) else file.read()
-    content = source if isinstance(source, bytes) else source.read()
-    if not isinstance(content, bytes):
-        raise InputError(f"{name}: expected bytes or a file open in binary mode, got {type(content).__name__}")
-    if not content:
+        return found
+    if found.is_dir():
+        raise InputError(f"{name}: expected a RAW file, got a folder")
+    size = found.stat().st_size
+    if not is_regular(found):
+        raise InputError(f"{name}: expected a RAW file, got a pipe or a device")
+    if size == 0:
         raise InputError(f"{name}: the file is empty")
-    return content
+    with found.open("rb") as file:  # says better than LibRaw why a file may not be read
+        return found if _is_text(found) else file.read()
 
 
 def _is_text(path: Path) -> bool:

@@ -8,7 +8,9 @@ from typing import Any
 
 from PIL import Image
 
-EXIF_IFD, MAKER_NOTE = 0x8769, 37500
+from lwisp.files.exif import EXIF_IFD
+
+MAKER_NOTE = 37500
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8}
 """Bytes of a value, by TIFF's type."""
 CANON_STYLES = {

@@ -1,8 +1,8 @@
 """Camera files -> `RawImage`: the mosaic as the sensor gave it, with all that is needed to develop it.
 
 LibRaw (through rawpy) decodes; here its answers are checked and put into the project's terms. What cannot be
-developed is refused by name, what a file leaves out is filled in and said aloud in `RawImage.notes`. `write_dng` is
-the way back, for other tools.
+developed is refused by name, what a file leaves out is filled in and said aloud in `RawImage.notes`. `dng.write_dng`
+is the way back, for other tools.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ import numpy as np
 import rawpy
 import torch
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from lwisp.errors import InputError
 from lwisp.files import damage, exif
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.decoding import opened as opened_picture
-from lwisp.files.exif import EXIF_IFD, GPS_IFD
-from lwisp.files.libraw import Opened, Source, opened
-from lwisp.files.writing import write_whole
+from lwisp.files.exif import EXIF_IFD
+from lwisp.files.libraw import Opened, opened
+from lwisp.files.sources import Source
 from lwisp.imaging import color
 from lwisp.imaging.mosaic import CFA, CFAS, cfa_offset
 
@@ -35,9 +35,6 @@ MOSAIC_SUFFIXES = frozenset([".png", ".tif", ".tiff"])
 
 FLIP_TO_ORIENTATION = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 """LibRaw's flip (bit 0 mirrors left-right, 1 top-bottom, 2 transposes, in that order) to EXIF's orientation."""
-
-NOISE_PROFILE = 51041
-"""DNG's tag for shot and read noise: variance = shot * signal + read, of a signal with black 0 and white 1."""
 
 NO_PICTURE = 0.99  # of the photosites with one value
 
@@ -62,7 +59,7 @@ class RawImage:
     cam2rgb: NDArray[np.float32] = field(default_factory=lambda: np.eye(3, dtype=np.float32))
     """(3, 3), balanced camera RGB -> canonical RGB (linear Rec. 2020); rows sum to one."""
     orientation: int = 1
-    """EXIF's 1 to 8: what to do to the mosaic to see the picture upright; `image.orient` does it."""
+    """EXIF's 1 to 8: what to do to the mosaic to see the picture upright; `imaging.pixels.orient` does it."""
     make: str = "unknown"
     model: str = "unknown"
     jpeg: bytes | None = None
@@ -79,15 +76,24 @@ class RawImage:
 
 
 def read_raw(source: Source) -> RawImage:
-    """Read any Bayer RAW that LibRaw opens, from its path, its content or a binary file; in as many threads as wanted.
+    """The mosaic of a camera's RAW file with its levels, gains, color matrix and tags; any Bayer RAW that LibRaw opens.
 
-    Raises `InputError` where it is not a RAW, is damaged or cut short, holds no picture, or does not hold a Bayer
-    mosaic (X-Trans, quad-Bayer, monochrome, four-color and already demosaiced files are named as such). Damage that
-    leaves a part of the picture is told in `RawImage.notes`.
+    Any number of threads may read at once.
+
+    Args:
+        source: A path, the content of a file, or a file open in binary mode.
+
+    Returns:
+        The RAW. Damage that leaves a part of the picture stands in its `notes`.
+
+    Raises:
+        InputError: The file is no RAW, is damaged or cut short, or holds no picture or no Bayer mosaic (X-Trans,
+            quad-Bayer, monochrome, four-color and already demosaiced files are named as such).
     """
     notes: list[str] = []
     with opened(source) as file:
-        raw, name = file.libraw, file.name
+        raw = file.libraw
+        name = file.name
         jpeg = _embedded_jpeg(raw)
         tags = _read_tags(file, jpeg)
         tiles = _check_tiles(file)
@@ -96,7 +102,7 @@ def read_raw(source: Source) -> RawImage:
         white_balance = _white_balance(raw, notes)
         cam2rgb = _cam2rgb(raw, notes)
         sensor = np.asarray(raw.raw_colors_visible[:2, :2])
-        order = _plane_order(cfa)
+        order = plane_order(cfa)
         black = [float(raw.black_level_per_channel[sensor[position]]) for position in order]
         white = _white_level(raw, [int(sensor[position]) for position in order])
         sizes = raw.sizes
@@ -123,13 +129,21 @@ def read_raw(source: Source) -> RawImage:
 
 
 def read_orientation(source: Source) -> int:
-    """EXIF's orientation of a RAW, as in `RawImage`, without reading its mosaic. Raises `InputError`."""
+    """EXIF's orientation of a RAW, 1 to 8, without reading its mosaic.
+
+    Raises:
+        InputError: The file is no RAW.
+    """
     with opened(source) as file:
         return FLIP_TO_ORIENTATION.get(file.libraw.sizes.flip, 1)
 
 
 def read_preview(source: Source) -> tuple[Image.Exif, bytes | None]:
-    """Tags and largest embedded JPEG of a RAW, as in `RawImage`, without reading its mosaic. Raises `InputError`."""
+    """Tags and largest embedded JPEG of a RAW, as in `RawImage`, without reading its mosaic.
+
+    Raises:
+        InputError: The file is no RAW.
+    """
     with opened(source) as file:
         jpeg = _embedded_jpeg(file.libraw)
         return _read_tags(file, jpeg), jpeg
@@ -176,7 +190,7 @@ def _check_picture(
 
 def _check_light(name: str, mosaic: NDArray[np.uint16], cfa: CFA, black: Sequence[float]) -> None:
     """Raise `InputError` where nothing is above black."""
-    if not damage.has_light(mosaic, dict(zip(_plane_order(cfa), black, strict=True))):
+    if not damage.has_light(mosaic, dict(zip(plane_order(cfa), black, strict=True))):
         raise InputError(f"{name}: no light in it: no photosite is above the black level of {min(black):g}")
 
 
@@ -189,8 +203,9 @@ def camera_name(tags: Image.Exif) -> str:
     return _camera(_text(tags, 271), _text(tags, 272))
 
 
-def _camera(*texts: str) -> str:
-    make, model = (" ".join(text.split()) for text in texts)
+def _camera(make: str, model: str) -> str:
+    make = " ".join(make.split())
+    model = " ".join(model.split())
     if model == "unknown":
         return make
     brand = make.split(" ")[0]
@@ -205,10 +220,18 @@ def read_mosaic(
     white_balance: tuple[float, float, float] | None = None,
     max_pixels: float = MAX_PIXELS,
 ) -> RawImage:
-    """Read a bare mosaic from a 16-bit grayscale PNG (or TIFF), whose levels in DN the caller knows.
+    """A bare mosaic from a 16-bit grayscale PNG or TIFF, as a RAW whose colors are taken as canonical.
 
-    Without gains the picture is balanced to gray on average; the colors are taken as canonical. Raises `InputError`,
-    also for more than `max_pixels`.
+    Args:
+        path: The file.
+        cfa: Pattern of the top-left 2x2: "RGGB", "BGGR", "GRBG" or "GBRG".
+        black_level: Black in DN.
+        white_level: White in DN.
+        white_balance: Gains that multiply R, G, B; None balances to gray on average.
+        max_pixels: A mosaic of more is refused before it is decoded.
+
+    Raises:
+        InputError: The file is no such mosaic, or an argument cannot be used.
     """
     path = Path(path)
     if cfa not in CFAS:
@@ -228,64 +251,6 @@ def read_mosaic(
         notes.append("no white balance given: balanced to gray on average")
         white_balance = _gray_world(mosaic, cfa, black_level)
     return RawImage(mosaic, cfa, (black_level,) * 4, (white_level,) * 4, white_balance, notes=tuple(notes))
-
-
-def write_dng(
-    path: Path,
-    raw: RawImage,
-    noise: tuple[float, float] | None = None,
-    tags: Image.Exif | None = None,
-    overwrite: bool = True,
-) -> None:
-    """Write a RAW as a plain, uncompressed DNG 1.4 that any tool reads; `read_raw` undoes it.
-
-    Its make and model say that it is none of a camera's own, so that no tool takes it for one. Its matrix is
-    `cam2rgb`'s under D65 with the as-shot gains as those of D65. `noise` is shot and read noise for `NOISE_PROFILE`,
-    `tags` what else is told of the photo. Raises `InputError` where the levels of the four planes differ in white, or
-    the file cannot be written.
-    """
-    if len(set(raw.white_level)) > 1:
-        raise InputError(f"{path}: a DNG has one white level, got {raw.white_level}")
-    gains = torch.tensor(raw.white_balance, dtype=torch.float64)
-    rgb2cam = torch.linalg.inv(torch.from_numpy(raw.cam2rgb).double())
-    xyz2cam = torch.diag(1 / gains) @ rgb2cam @ torch.linalg.inv(color.CANONICAL_TO_XYZ.double())
-    black = dict(zip(_plane_order(raw.cfa), raw.black_level, strict=True))
-    directory = TiffImagePlugin.ImageFileDirectory_v2()
-    directory.tagtype |= {254: 4, 273: 4, 279: 4, 50706: 1, 50707: 1, 33422: 1, 50714: 5, 50717: 4, 50721: 10, 50728: 5}
-    directory.tagtype[NOISE_PROFILE] = 12
-    told = Image.Exif() if tags is None else tags
-    for tag, value in {
-        **told,
-        **{ifd: told.get_ifd(ifd) for ifd in (EXIF_IFD, GPS_IFD) if told.get_ifd(ifd)},
-        254: 0,  # the whole picture
-        256: raw.mosaic.shape[1],
-        257: raw.mosaic.shape[0],
-        258: 16,  # bits
-        259: 1,  # uncompressed
-        262: 32803,  # a mosaic
-        271: "lwisp",
-        272: "plain DNG",
-        273: 0,  # from the directory's end, where Pillow counts from
-        274: raw.orientation,
-        277: 1,
-        278: raw.mosaic.shape[0],
-        279: raw.mosaic.nbytes,
-        33421: (2, 2),
-        33422: bytes("RGB".index(letter) for letter in raw.cfa),
-        50706: b"\1\4\0\0",
-        50707: b"\1\1\0\0",
-        50708: "lwisp plain DNG",
-        50713: (2, 2),
-        50714: tuple(black[row, column] for row in (0, 1) for column in (0, 1)),
-        50717: int(raw.white_level[0]),
-        50721: tuple(xyz2cam.flatten().tolist()),
-        50728: tuple((1 / gains).tolist()),
-        50778: 21,  # D65
-        **({NOISE_PROFILE: noise} if noise else {}),
-    }.items():
-        directory[tag] = value
-    content = b"II*\0\x08\0\0\0" + directory.tobytes(8) + np.ascontiguousarray(raw.mosaic.astype("<u2")).tobytes()
-    write_whole(path, lambda file: file.write(content), overwrite)
 
 
 def _bayer_pattern(name: str, raw: rawpy.RawPy, tags: Image.Exif) -> CFA:
@@ -311,7 +276,7 @@ def _bayer_pattern(name: str, raw: rawpy.RawPy, tags: Image.Exif) -> CFA:
     return CFAS[CFAS.index(pattern)]
 
 
-def _plane_order(cfa: CFA) -> list[tuple[int, int]]:
+def plane_order(cfa: CFA) -> list[tuple[int, int]]:
     """(row, column) in the visible 2x2 of R, Gr, Gb, B."""
     row, column = cfa_offset(cfa)
     return [(row, column), (row, 1 - column), (1 - row, column), (1 - row, 1 - column)]
@@ -328,7 +293,7 @@ def _white_level(raw: rawpy.RawPy, indices: list[int]) -> list[float]:
 
 def _white_balance(raw: rawpy.RawPy, notes: list[str]) -> tuple[float, float, float]:
     for name, gains in (("as shot", raw.camera_whitebalance), ("daylight", raw.daylight_whitebalance)):
-        red, green, blue = (float(gain) for gain in gains[:3])
+        red, green, blue = np.asarray(gains[:3], np.float64).tolist()
         if min(red, green, blue) > 0 and np.isfinite([red, green, blue]).all():
             if name != "as shot":
                 notes.append("the file has no as-shot white balance: daylight taken")
@@ -354,7 +319,7 @@ def _cam2rgb(raw: rawpy.RawPy, notes: list[str]) -> NDArray[np.float32]:
 
 
 def _gray_world(mosaic: NDArray[np.uint16], cfa: CFA, black_level: float) -> tuple[float, float, float]:
-    means = [max(float(mosaic[row::2, column::2].mean()) - black_level, 1e-3) for row, column in _plane_order(cfa)]
+    means = [max(float(mosaic[row::2, column::2].mean()) - black_level, 1e-3) for row, column in plane_order(cfa)]
     green = (means[1] + means[2]) / 2
     return float(np.clip(green / means[0], 0.25, 4)), 1.0, float(np.clip(green / means[3], 0.25, 4))
 

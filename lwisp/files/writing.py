@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 TEMPORARY = re.compile(r"\.lwisp-(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]{1,10})-[0-9a-f]{16}\.tmp")
-"""Names that `temporary_beside` gives."""
-MAX_AGE = 24 * 3600.0  # seconds; nothing takes so long to be written
+"""Names given by `temporary_beside`."""
+MAX_AGE = 24 * 3600.0
+"""Seconds; nothing takes so long to be written."""
 DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error)
-"""What Pillow and `struct` raise over damaged files."""
+"""Exceptions of Pillow and `struct` for damaged files."""
 
 
 class _ThisThread:
@@ -68,10 +69,16 @@ def quiet() -> Iterator[None]:
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], overwrite: bool = True) -> None:
-    """Let `write` fill a file beside `path`, then give it that name: nobody ever sees half of it.
+    """Write a file atomically: to a temporary name beside it, which is then renamed.
 
-    The file is opened for reading and writing. Raises `InputError` where `path` exists and may not be replaced, and
-    `OutputError` where it cannot be written; nothing is left behind then.
+    Args:
+        path: The file.
+        write: Fills the file, which is open for reading and writing.
+        overwrite: Replace a file of this name.
+
+    Raises:
+        InputError: The file exists and may not be replaced.
+        OutputError: It cannot be written; nothing is left behind.
     """
     check_output(path, overwrite)
     temporary = temporary_beside(path)
@@ -112,10 +119,17 @@ def _give_name(temporary: Path, path: Path, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Fill a folder beside `folder`, then give it that name: nobody ever sees half of it.
+    """Make a folder atomically: one of a temporary name beside it is filled, then renamed.
 
-    Yields the folder to fill; where filling it fails nothing is left behind. Raises `InputError` where `folder` exists,
-    and `OutputError` where it cannot be made.
+    Args:
+        folder: The folder to make.
+
+    Yields:
+        The folder to fill. Where that fails nothing is left behind.
+
+    Raises:
+        InputError: The folder exists.
+        OutputError: It cannot be made.
     """
     if os.path.lexists(folder):
         raise InputError(f"{folder} exists already; name a new folder")
@@ -132,7 +146,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A hidden name beside `path` for what is not finished; it tells whose it is, see `clear_leftovers`."""
+    """A hidden name beside `path` for an unfinished file; machine and process in it serve `clear_leftovers`."""
     return path.with_name(f".lwisp-{_machine()}-{os.getpid()}-{secrets.token_hex(8)}.tmp")
 
 
@@ -140,7 +154,13 @@ def temporary_beside(path: Path) -> Path:
 def temporary_folder() -> Iterator[Path]:
     """A folder in the system's place for temporary files, which is deleted afterwards with all that it holds.
 
-    What processes that were killed left of such folders is deleted first. Raises `OutputError`.
+    Such folders of processes that were killed are deleted first.
+
+    Yields:
+        The folder.
+
+    Raises:
+        OutputError: It cannot be made.
     """
     place = Path(tempfile.gettempdir())
     clear_leftovers(place)
@@ -156,10 +176,16 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def clear_leftovers(folder: Path) -> int:
-    """Delete what killed processes left unfinished in a folder, not in those below; how many there were.
+    """Delete unfinished files that killed processes left in a folder.
 
-    Deleted are files and folders named as `temporary_beside` names them, whose process on this machine has ended, or
-    that another machine made longer than `MAX_AGE` ago. Links are not followed, and what cannot be deleted stays.
+    Deleted are files and folders named by `temporary_beside`, whose process on this machine has ended, or that another
+    machine made longer than `MAX_AGE` ago. Links are not followed, and what cannot be deleted stays.
+
+    Args:
+        folder: The folder; those below are not searched.
+
+    Returns:
+        How many were deleted.
     """
     try:
         found = [entry for entry in os.scandir(folder) if TEMPORARY.fullmatch(entry.name)]
@@ -215,7 +241,17 @@ def write_text(path: Path, text: str, overwrite: bool = True) -> None:
 
 
 def write_csv(path: Path, rows: "Sequence[DataclassInstance]", overwrite: bool = True) -> None:
-    """`write_whole` of a table: a row each, with the fields' names above; numbers with six decimals."""
+    """Write a table of dataclasses as CSV, atomically.
+
+    Args:
+        path: The file.
+        rows: One or more, all of one class, whose field names are the header; floats get six decimals.
+        overwrite: Replace a file of this name.
+
+    Raises:
+        InputError: The file exists and may not be replaced.
+        OutputError: It cannot be written.
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(asdict(rows[0]))
@@ -225,9 +261,15 @@ def write_csv(path: Path, rows: "Sequence[DataclassInstance]", overwrite: bool =
 
 
 def check_output(path: Path, overwrite: bool = True, is_own: Callable[[Path], bool] | None = None) -> None:
-    """Raise `InputError` where it is plain before any work that `write_whole` would refuse.
+    """Check before any work that `write_whole` will not refuse a file.
 
-    With `is_own` a file that exists is only replaced where that says that lwisp wrote it, whatever `overwrite`.
+    Args:
+        path: The file.
+        overwrite: Whether a file of this name may be replaced.
+        is_own: Whether lwisp wrote a file; where given, no other file may be replaced, whatever `overwrite`.
+
+    Raises:
+        InputError: It would be refused.
     """
     try:
         if not path.name or path.is_dir():
@@ -246,7 +288,7 @@ def check_output(path: Path, overwrite: bool = True, is_own: Callable[[Path], bo
 def check_outputs(
     folder: Path, names: Sequence[str], overwrite: bool, is_own: Callable[[Path], bool] | None = None
 ) -> None:
-    """`check_output` of files that belong together: all are lwisp's where the first of them is."""
+    """`check_output` for files that belong together: if lwisp wrote the first, it wrote all."""
     ours = is_own is None or is_own(folder / names[0])
     for name in names:
         check_output(folder / name, overwrite, None if is_own is None else lambda _: ours)
@@ -257,19 +299,19 @@ def _exists(path: Path) -> str:
 
 
 def not_own(path: Path) -> str:
-    """What is said where a file is in the way that only a person can decide about."""
+    """The message about a file that exists and that only a person may replace."""
     return (
         f"{path} exists already and was not written by lwisp, which replaces no such file; --output names another place"
     )
 
 
 def fold(name: str) -> str:
-    """The same for all names that a file system takes for one which ignores case and how accents are written."""
+    """A file name normalized as by file systems that ignore case and the encoding of accents."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def fold_all(listing: Iterable[str]) -> dict[str, list[str]]:
-    """A folder's names by `fold`: names that some file systems take for one stand together."""
+    """File names grouped by `fold`: those of a group are one name on some file systems."""
     folded: dict[str, list[str]] = {}
     for name in listing:
         folded.setdefault(fold(name), []).append(name)
@@ -277,7 +319,11 @@ def fold_all(listing: Iterable[str]) -> dict[str, list[str]]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it; raises `InputError`."""
+    """Make a folder and those above it, where they do not exist.
+
+    Raises:
+        InputError: It cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -285,7 +331,11 @@ def make_folder(folder: Path) -> None:
 
 
 def is_regular(path: Path) -> bool:
-    """Whether this is a file with an end, unlike a pipe or a device; raises `InputError` where it cannot be told."""
+    """Whether a path is a regular file, and no pipe, device or folder.
+
+    Raises:
+        InputError: It cannot be looked at.
+    """
     try:
         return path.is_file()
     except OSError as error:

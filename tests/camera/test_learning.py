@@ -22,7 +22,8 @@ from lwisp.camera import photos as workshop
 from lwisp.camera.pairs import find_pairs
 from lwisp.data import synthetic
 from lwisp.errors import OutputError
-from lwisp.files.pictures import EXIF_IFD, read_rgb
+from lwisp.files.exif import EXIF_IFD
+from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import read_raw
 from lwisp.imaging.metrics import delta_e
 from lwisp.pipeline import develop_files, pick

@@ -17,7 +17,8 @@ from lwisp.camera.pairs import align, find_pairs
 from lwisp.data import synthetic
 from lwisp.data.datasets import AS_SENSED, MAI21, LoL, Zurich
 from lwisp.files import writing as files_module
-from lwisp.files.raw import NOISE_PROFILE, read_raw
+from lwisp.files.dng import NOISE_PROFILE
+from lwisp.files.raw import read_raw
 
 PICTURE = synthetic.pictures(1, 0, 460, 920)[0]  # holds two squares of 448
 

@@ -18,8 +18,8 @@ import lwisp
 from lwisp.batch import Job
 from lwisp.evaluation import tools as developers
 from lwisp.evaluation.tools import Developer
+from lwisp.files.dng import NOISE_PROFILE
 from lwisp.files.pictures import read_rgb, write_picture
-from lwisp.files.raw import NOISE_PROFILE
 from lwisp.imaging import color
 from lwisp.imaging.pixels import orient
 from lwisp.pipeline import prepare

@@ -19,7 +19,7 @@ from PIL import Image, ImageFile, JpegImagePlugin, features
 import lwisp
 from lwisp.camera import pairs
 from lwisp.data import folders
-from lwisp.files import decoding
+from lwisp.files import decoding, encoding
 from lwisp.files import pictures as image
 from lwisp.files.decoding import is_own, opened
 from lwisp.files.pictures import write_picture
@@ -252,13 +252,13 @@ def test_heif_is_read_without_being_made_known_to_pillow(tmp_path: Path, monkeyp
 
 def test_lwisp_knows_what_it_wrote(tmp_path: Path, write_dng: WriteDng) -> None:
     rgb = RNG.random((30, 40, 3), dtype=np.float32)
-    for kind in image.FORMATS:
-        path = tmp_path / f"{kind}{image.SUFFIXES[kind]}"
+    for kind in encoding.FORMATS:
+        path = tmp_path / f"{kind}{encoding.SUFFIXES[kind]}"
         write_picture(path, rgb, kind)
         assert is_own(path), kind
     other = write_dng(RNG.integers(64, 4000, (40, 60), dtype=np.uint16))
     assert not is_own(other)
-    lwisp.files.raw.write_dng(tmp_path / "own.dng", lwisp.read_raw(other))
+    lwisp.write_dng(tmp_path / "own.dng", lwisp.read_raw(other))
     assert is_own(tmp_path / "own.dng")
     exif = Image.Exif()
     exif[305], exif[271] = "Camera firmware 1.0", "lwisp"

@@ -7,8 +7,11 @@ import tifffile
 from PIL import Image, ImageCms, TiffImagePlugin
 
 import lwisp
+from lwisp.files import exif as tags_of_files
 from lwisp.files import pictures
-from lwisp.files.pictures import FORMATS, SUFFIXES, Format, read_rgb, srgb_profile, write_picture
+from lwisp.files.encoding import FORMATS, SUFFIXES, Format
+from lwisp.files.icc import srgb_profile
+from lwisp.files.pictures import read_rgb, write_picture
 from lwisp.files.raw import read_raw
 from lwisp.imaging.pixels import orient, to_integer
 from tests.conftest import SAMPLE
@@ -172,8 +175,8 @@ def test_rationals_with_a_zero_denominator_do_not_stop_writing(tmp_path: Path) -
 
 
 def test_all_tags_together_fit_into_a_jpeg() -> None:
-    tags = len(pictures.MAIN_TAGS) + len(pictures.PHOTO_TAGS) + len(pictures.GPS_TAGS)
-    assert (tags + 3) * pictures.MAX_TAG_BYTES < 65_533  # with orientation, software and color space
+    tags = len(tags_of_files.MAIN_TAGS) + len(tags_of_files.PHOTO_TAGS) + len(tags_of_files.GPS_TAGS)
+    assert (tags + 3) * tags_of_files.MAX_TAG_BYTES < 65_533  # with orientation, software and color space
 
 
 @pytest.mark.parametrize("format", FORMATS)

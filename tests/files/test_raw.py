@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin
 
 import lwisp
+from lwisp.files.dng import NOISE_PROFILE
+from lwisp.files.dng import write_dng as write_dng_of
 from lwisp.files.libraw import opened
-from lwisp.files.raw import NOISE_PROFILE, RawImage, read_mosaic, read_orientation, read_preview, read_raw
-from lwisp.files.raw import write_dng as write_dng_of
+from lwisp.files.raw import RawImage, read_mosaic, read_orientation, read_preview, read_raw
 from lwisp.imaging import color
 from lwisp.imaging.mosaic import CFA, CFAS
 from lwisp.imaging.pixels import orient

@@ -1,0 +1,84 @@
+"""`RawImage` -> a plain DNG that any tool reads."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, TiffImagePlugin
+
+from lwisp.errors import InputError
+from lwisp.files.exif import EXIF_IFD, GPS_IFD, finished_tags
+from lwisp.files.raw import RawImage, plane_order
+from lwisp.files.writing import write_whole
+from lwisp.imaging import color
+
+NOISE_PROFILE = 51041
+"""DNG's tag for shot and read noise: variance = shot * signal + read, of a signal with black 0 and white 1."""
+
+
+def write_dng(
+    path: str | Path,
+    raw: RawImage,
+    noise: tuple[float, float] | None = None,
+    exif: Image.Exif | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a RAW as a plain, uncompressed DNG 1.4 that any tool reads; `read_raw` undoes it.
+
+    Make and model say that it is none of a camera's own, so that no tool takes it for one. The color matrix is
+    `cam2rgb`'s under D65, with the as-shot gains as those of D65.
+
+    Args:
+        path: The file to write.
+        raw: The RAW.
+        noise: Shot and read noise for `NOISE_PROFILE`.
+        exif: Tags of the photo; those that stay true of another file are written (`exif.finished_tags`).
+        overwrite: Replace a file of this name.
+
+    Raises:
+        InputError: The white levels of the four planes differ, or the file exists and may not be replaced.
+        OutputError: The file cannot be written.
+    """
+    path = Path(path)
+    if len(set(raw.white_level)) > 1:
+        raise InputError(f"{path}: a DNG has one white level, got {raw.white_level}")
+    gains = torch.tensor(raw.white_balance, dtype=torch.float64)
+    rgb2cam = torch.linalg.inv(torch.from_numpy(raw.cam2rgb).double())
+    xyz2cam = torch.diag(1 / gains) @ rgb2cam @ torch.linalg.inv(color.CANONICAL_TO_XYZ.double())
+    black = dict(zip(plane_order(raw.cfa), raw.black_level, strict=True))
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    directory.tagtype |= {254: 4, 273: 4, 279: 4, 50706: 1, 50707: 1, 33422: 1, 50714: 5, 50717: 4, 50721: 10, 50728: 5}
+    directory.tagtype[NOISE_PROFILE] = 12
+    told = Image.Exif() if exif is None else finished_tags(exif)
+    for tag, value in {
+        **told,
+        **{ifd: told.get_ifd(ifd) for ifd in (EXIF_IFD, GPS_IFD) if told.get_ifd(ifd)},
+        254: 0,  # the whole picture
+        256: raw.mosaic.shape[1],
+        257: raw.mosaic.shape[0],
+        258: 16,  # bits
+        259: 1,  # uncompressed
+        262: 32803,  # a mosaic
+        271: "lwisp",
+        272: "plain DNG",
+        273: 0,  # from the directory's end, where Pillow counts from
+        274: raw.orientation,
+        277: 1,
+        278: raw.mosaic.shape[0],
+        279: raw.mosaic.nbytes,
+        33421: (2, 2),
+        33422: bytes("RGB".index(letter) for letter in raw.cfa),
+        50706: b"\1\4\0\0",
+        50707: b"\1\1\0\0",
+        50708: "lwisp plain DNG",
+        50713: (2, 2),
+        50714: tuple(black[row, column] for row in (0, 1) for column in (0, 1)),
+        50717: int(raw.white_level[0]),
+        50721: tuple(xyz2cam.flatten().tolist()),
+        50728: tuple((1 / gains).tolist()),
+        50778: 21,  # D65
+        **({NOISE_PROFILE: noise} if noise else {}),
+    }.items():
+        directory[tag] = value
+    content = b"II*\0\x08\0\0\0" + directory.tobytes(8) + np.ascontiguousarray(raw.mosaic.astype("<u2")).tobytes()
+    write_whole(path, lambda file: file.write(content), overwrite)

@@ -1,0 +1,39 @@
+"""What a photo is read from: a path, its content, or a binary file."""
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from lwisp.errors import InputError
+
+Source = str | os.PathLike[str] | bytes | BinaryIO
+"""A path, a file's content, or a binary file that is read from where it stands to its end."""
+
+
+def name_source(source: Source, unnamed: str) -> str:
+    """What messages call a source: its path, or `unnamed`."""
+    return str(Path(source)) if isinstance(source, str | os.PathLike) else unnamed
+
+
+def path_or_content(source: Source, name: str) -> Path | bytes:
+    """A source as something that can be opened more than once.
+
+    Args:
+        source: The source; a binary file is read to its end.
+        name: What messages call it.
+
+    Returns:
+        The path, which need not exist, or the content.
+
+    Raises:
+        InputError: A file that cannot be read, or gives no bytes.
+    """
+    if isinstance(source, str | os.PathLike):
+        return Path(source)
+    try:
+        content = source if isinstance(source, bytes) else source.read()
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read: {error.strerror or error}") from error
+    if not isinstance(content, bytes):
+        raise InputError(f"{name}: expected bytes or a file open in binary mode, got {type(content).__name__}")
+    return content
