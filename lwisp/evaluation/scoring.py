@@ -24,8 +24,8 @@ from torch.nn import functional
 
 from lwisp.data import folders as formats
 from lwisp.data import unprocess
+from lwisp.data.cases import Case
 from lwisp.data.datasets import read_picture
-from lwisp.data.photos import Case
 from lwisp.engines.engine import Precision, run
 from lwisp.engines.exported import need
 from lwisp.errors import InputError

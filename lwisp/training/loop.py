@@ -34,7 +34,8 @@ from lwisp.baselines import Architecture, Baseline, build
 from lwisp.baselines.isps import PyNET
 from lwisp.baselines.translation import PatchGAN
 from lwisp.data import synthetic
-from lwisp.data.photos import Case, Data, open_data
+from lwisp.data.cases import Case
+from lwisp.data.sources import Data, open_data
 from lwisp.engines.engine import channels_last, has_bf16
 from lwisp.errors import InputError, OutputError, one_line
 from lwisp.files.tensors import digest_of

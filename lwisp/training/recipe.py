@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 from pydantic import TypeAdapter
 
 from lwisp.baselines import Architecture, BaselineConfig
-from lwisp.data.photos import Kind
 from lwisp.data.simulation import Simulation
+from lwisp.data.sources import Kind
 from lwisp.errors import InputError, one_line
 from lwisp.imaging import metrics
 from lwisp.model import BLOCKS, LWISPConfig

@@ -16,7 +16,8 @@ import torch
 from rich.console import Console
 
 from lwisp.baselines import NETWORKS, Architecture, BaselineConfig, Name, build
-from lwisp.data.photos import Case, Data, open_data
+from lwisp.data.cases import Case
+from lwisp.data.sources import Data, open_data
 from lwisp.engines import cost as benchmark
 from lwisp.engines.engine import run
 from lwisp.engines.exported import need

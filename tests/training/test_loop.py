@@ -27,8 +27,9 @@ from torch.utils._pytree import tree_leaves
 import lwisp
 from lwisp.baselines import Baseline, BaselineConfig, build
 from lwisp.data import synthetic
+from lwisp.data.cases import Case
 from lwisp.data.datasets import AS_SENSED
-from lwisp.data.photos import Case, Photos
+from lwisp.data.photos import Photos
 from lwisp.engines.engine import run
 from lwisp.errors import OutputError
 from lwisp.files import writing
