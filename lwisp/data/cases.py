@@ -7,9 +7,10 @@ from pathlib import Path
 from torch import Tensor
 
 from lwisp.data import degradation, folders, unprocess
-from lwisp.data.datasets import Pictures, read_picture, to_float
+from lwisp.data.datasets import Pictures, read_tensor
 from lwisp.data.degradation import Task
 from lwisp.imaging import mosaic
+from lwisp.imaging.pixels import middle, to_float
 
 MAX_CASES = 24  # pictures that a run is validated on; `evaluate` takes them all
 
@@ -37,7 +38,7 @@ def pair_cases(pictures: Pictures, side: int | None = None, limit: int | None = 
 def photo_cases(photos: Iterable[tuple[int, Path]], side: int | None = None) -> Iterator[Case]:
     """Photographs, each with its seed, as synthetic RAW without and with noise, whole or, with `side`, the middle."""
     for seed, path in photos:
-        picture = read_picture(path)
+        picture = read_tensor(path)
         _, truth = middle_of((picture, picture), side)
         for kind in ("clean", "noisy"):
             capture = unprocess.capture(truth, seed, kind == "noisy")
@@ -47,7 +48,7 @@ def photo_cases(photos: Iterable[tuple[int, Path]], side: int | None = None) -> 
 def task_cases(task: Task, photos: Iterable[tuple[int, Path]], side: int | None = None) -> Iterator[Case]:
     """Photographs, each with its seed, taken again at each level of a task, whole or, with `side`, the middle."""
     for seed, path in photos:
-        picture = read_picture(path)
+        picture = read_tensor(path)
         _, photo = middle_of((picture, picture), side)
         for level in degradation.levels_of(task):
             yield Case(f"{path.parent.name}/{path.name}", level, *degradation.case(task, photo, seed, level))
@@ -59,8 +60,8 @@ def pack_mosaics(pictures: Tensor) -> Tensor:
 
 
 def middle_of(pair: tuple[Tensor, Tensor], side: int | None) -> tuple[Tensor, Tensor]:
-    """The middle of input and target, of even sides and begun at an even place."""
-    height, width = (min(side or size, size) // 2 * 2 for size in pair[0].shape[-2:])
-    top, left = ((size - part) // 4 * 2 for size, part in zip(pair[0].shape[-2:], (height, width), strict=True))
-    first, second = (picture[:, top : top + height, left : left + width] for picture in pair)
-    return first, second
+    """The middle of input and target (C, H, W), of even sides and begun at an even place; with None all of it."""
+    height, width = pair[0].shape[-2:]
+    rows = middle(height, min(side or height, height) // 2 * 2, 2)
+    columns = middle(width, min(side or width, width) // 2 * 2, 2)
+    return pair[0][:, rows, columns], pair[1][:, rows, columns]

@@ -6,8 +6,9 @@ import torch
 from torch import Generator, Tensor
 
 from lwisp.data.cases import MAX_CASES, Case, pack_mosaics, pair_cases
-from lwisp.data.datasets import Pictures, to_float
+from lwisp.data.datasets import Pictures
 from lwisp.errors import InputError
+from lwisp.imaging.pixels import to_float
 from lwisp.weights import Photo
 
 KEPT_BYTES = 2**30  # of pictures that a process keeps as they were read; whole datasets of small ones fit

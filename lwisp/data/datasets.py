@@ -19,7 +19,7 @@ from lwisp.files.matlab import mat_shape, read_mat
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RAW_SUFFIXES, read_raw
 from lwisp.imaging import mosaic
-from lwisp.imaging.pixels import orient
+from lwisp.imaging.pixels import to_tensor, unorient
 from lwisp.model import Takes
 from lwisp.pipeline import prepare
 from lwisp.weights import InputConvention
@@ -199,7 +199,7 @@ class Pairs:
             return read_same_size(source, target)
         raw = read_raw(source)
         planes, (top, left) = prepare(raw, self.convention)
-        picture = orient(read_rgb(target), {6: 8, 8: 6}.get(raw.orientation, raw.orientation))
+        picture = unorient(read_rgb(target), raw.orientation)
         if picture.shape[:2] != raw.mosaic.shape:
             raise InputError(
                 f"{target}: {picture.shape[0]}x{picture.shape[1]} px, expected the visible area of {source.name}, "
@@ -227,24 +227,14 @@ def _read_x(path: Path) -> NDArray[np.float32]:
     return read_mat(path, "x").astype(np.float32)
 
 
-def to_float(picture: Tensor) -> Tensor:
-    """uint8 -> float32 in [0, 1]; what is float32 already stays as it is."""
-    return picture / 255 if picture.dtype == torch.uint8 else picture
-
-
-def to_tensor(picture: NDArray[Any]) -> Tensor:
-    """(H, W, 3) uint8 -> (3, H, W) float32 in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1) / 255
-
-
-def read_picture(path: Path) -> Tensor:
+def read_tensor(path: Path) -> Tensor:
     """A finished picture -> (3, H, W) float32 sRGB in [0, 1]."""
     return to_tensor(read_rgb(path))
 
 
 def read_same_size(source: Path, target: Path) -> tuple[Tensor, Tensor]:
     """Two finished pictures, each (3, H, W) sRGB in [0, 1]; raises `InputError` where their sizes differ."""
-    first, second = read_picture(source), read_picture(target)
+    first, second = read_tensor(source), read_tensor(target)
     if first.shape != second.shape:
         raise InputError(
             f"{source}: {tuple(first.shape[1:])} px, its target {tuple(second.shape[1:])}; expected one size"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lwisp.data import folders
-from lwisp.data.datasets import AS_SENSED, count_notes, read_picture
+from lwisp.data.datasets import AS_SENSED, count_notes, read_tensor
 from lwisp.errors import InputError
 from lwisp.files.raw import read_mosaic
 from lwisp.imaging import mosaic
@@ -78,7 +78,7 @@ class Zurich:
         source, target = self.pairs[self.names[index]]
         black = self.black_level if self.convention.black_level == "subtract" else 0.0
         values = torch.from_numpy(_read_dn(source).astype(np.float32))[None]
-        return (values - black) / (self.white_level - black), read_picture(target)
+        return (values - black) / (self.white_level - black), read_tensor(target)
 
 
 class MAI21(Zurich):

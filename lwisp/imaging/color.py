@@ -23,6 +23,8 @@ CANONICAL_TO_XYZ = torch.tensor(
 """ITU-R BT.2020 primaries, D65."""
 CANONICAL_TO_SRGB = torch.linalg.inv(SRGB_TO_XYZ) @ CANONICAL_TO_XYZ
 SRGB_TO_CANONICAL = torch.linalg.inv(CANONICAL_TO_SRGB)
+BT601_LUMA = torch.tensor([0.299, 0.587, 0.114])
+"""Weights of R, G and B in the luma Y of ITU-R BT.601, which JPEG uses too."""
 
 CONTRAST = 0.4  # share of the smoothstep in the tone curve: between a plain sRGB curve and the one of [5]
 SATURATION = (0.88, 0.95)  # share of white at which a photosite begins to count, and counts, as clipped

@@ -10,8 +10,9 @@ from PIL import Image
 from scipy.io import savemat
 
 from lwisp.data import synthetic
-from lwisp.data.datasets import AS_SENSED, SIDD, LoL, Pairs, PolyU, held_out, to_float
+from lwisp.data.datasets import AS_SENSED, SIDD, LoL, Pairs, PolyU, held_out
 from lwisp.imaging.mosaic import CFAS
+from lwisp.imaging.pixels import to_float
 from tests.conftest import WriteDng, refusal
 from tests.samples import (
     Picture,
