@@ -1,4 +1,4 @@
-"""Validation cases: what a network is given and what it is compared with, picture by picture."""
+"""Validation cases: a network's input and what its output is compared with, picture by picture."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,44 +12,63 @@ from lwisp.data.degradation import Task
 from lwisp.imaging import mosaic
 from lwisp.imaging.pixels import middle, to_float
 
-MAX_CASES = 24  # pictures that a run is validated on; `evaluate` takes them all
+MAX_CASES = 24
+"""Pictures that a training run is validated on; `evaluate` takes them all."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One picture to score: planes (C, h, w) for the network and target (3, H, W), or clean planes."""
+    """One picture to score."""
 
     name: str
     kind: str
     """"clean" or "noisy" for synthetic RAW, the level of noise or darkness where there are several, else empty."""
     planes: Tensor
+    """(C, h, w), the network's input: planes or RGB."""
     target: Tensor
+    """(3, H, W) in [0, 1], or clean planes (4, h, w)."""
     capture: unprocess.Capture | None = None
     """How synthetic RAW was made."""
 
 
 def pair_cases(pictures: Pictures, side: int | None = None, limit: int | None = None) -> Iterator[Case]:
-    """So many of the pairs, evenly spread, whole or, with `side`, their middles."""
+    """Cases out of aligned pairs.
+
+    Args:
+        pictures: the dataset.
+        side: px of the middle that is taken; None takes whole pictures.
+        limit: how many pairs are taken, evenly spread; None takes all.
+    """
     for index in folders.sample(range(len(pictures.names)), limit or len(pictures.names)):
-        picture, target = map(to_float, middle_of(pictures.read(index), side))
+        picture, target = pictures.read(index)
+        picture, target = to_float(crop_middle(picture, side)), to_float(crop_middle(target, side))
         yield Case(pictures.names[index], "", pack_mosaics(picture), pack_mosaics(target))
 
 
 def photo_cases(photos: Iterable[tuple[int, Path]], side: int | None = None) -> Iterator[Case]:
-    """Photographs, each with its seed, as synthetic RAW without and with noise, whole or, with `side`, the middle."""
+    """Photographs as synthetic RAW, each without and with noise (`unprocess.capture`).
+
+    Args:
+        photos: a seed and a file each.
+        side: px of the middle that is taken; None takes whole pictures.
+    """
     for seed, path in photos:
-        picture = read_tensor(path)
-        _, truth = middle_of((picture, picture), side)
+        truth = crop_middle(read_tensor(path), side)
         for kind in ("clean", "noisy"):
             capture = unprocess.capture(truth, seed, kind == "noisy")
             yield Case(f"{path.parent.name}/{path.name}", kind, capture.planes[0], truth, capture)
 
 
 def task_cases(task: Task, photos: Iterable[tuple[int, Path]], side: int | None = None) -> Iterator[Case]:
-    """Photographs, each with its seed, taken again at each level of a task, whole or, with `side`, the middle."""
+    """Degraded photographs, each at every level of a task (`degradation.case`).
+
+    Args:
+        task: what is to be undone.
+        photos: a seed and a file each.
+        side: px of the middle that is taken; None takes whole pictures.
+    """
     for seed, path in photos:
-        picture = read_tensor(path)
-        _, photo = middle_of((picture, picture), side)
+        photo = crop_middle(read_tensor(path), side)
         for level in degradation.levels_of(task):
             yield Case(f"{path.parent.name}/{path.name}", level, *degradation.case(task, photo, seed, level))
 
@@ -59,9 +78,14 @@ def pack_mosaics(pictures: Tensor) -> Tensor:
     return mosaic.pack(pictures.squeeze(-3)) if pictures.shape[-3] == 1 else pictures
 
 
-def middle_of(pair: tuple[Tensor, Tensor], side: int | None) -> tuple[Tensor, Tensor]:
-    """The middle of input and target (C, H, W), of even sides and begun at an even place; with None all of it."""
-    height, width = pair[0].shape[-2:]
+def crop_middle(picture: Tensor, side: int | None) -> Tensor:
+    """The middle of a picture (C, H, W), of even sides and begun at even places.
+
+    Args:
+        picture: a mosaic keeps its phase.
+        side: px at most; None takes all but an odd last row and column.
+    """
+    height, width = picture.shape[-2:]
     rows = middle(height, min(side or height, height) // 2 * 2, 2)
     columns = middle(width, min(side or width, width) // 2 * 2, 2)
-    return pair[0][:, rows, columns], pair[1][:, rows, columns]
+    return picture[:, rows, columns]

@@ -1,4 +1,8 @@
-"""Training batches of random crops out of aligned pairs."""
+"""Training batches of random crops out of aligned pairs.
+
+A batch is a function of its step, so the same seed gives the same batches however many workers make them, and training
+resumes where it stopped.
+"""
 
 from collections.abc import Iterator
 
@@ -11,21 +15,41 @@ from lwisp.errors import InputError
 from lwisp.imaging.pixels import to_float
 from lwisp.weights import Photo
 
-KEPT_BYTES = 2**30  # of pictures that a process keeps as they were read; whole datasets of small ones fit
+KEPT_BYTES = 2**30
+"""Bytes of decoded pictures that a process keeps; whole datasets of small ones fit."""
+MIN_CROP = 32
+"""px, smallest side of a crop."""
 
 
 class Crops:
-    """Training batches out of aligned pairs: random crops, flipped so that the Bayer pattern stays what it is."""
+    """Batches of random crops of aligned pairs, flipped and transposed such that the Bayer pattern stays RGGB.
+
+    Args:
+        train: pairs to train on.
+        held_out: pairs to validate on.
+        crop: side of the crops in px, even.
+        batch: crops in a batch.
+        seed: of all random numbers, together with the step.
+        augment: whether crops are flipped and transposed at random.
+
+    Raises:
+        InputError: for an odd or too small crop, or without a pair to train on.
+    """
 
     credits: tuple[Photo, ...] = ()
 
     def __init__(
         self, train: Pictures, held_out: Pictures, crop: int, batch: int, seed: int = 0, augment: bool = True
     ) -> None:
-        self.train, self.held_out, self.crop, self.batch, self.seed, self.augment = (
-            train, held_out, crop, batch, seed, augment,
-        )  # fmt: skip
-        self.takes, self.convention, self.names = train.takes, train.convention, train.names
+        self.train = train
+        self.held_out = held_out
+        self.crop = crop
+        self.batch = batch
+        self.seed = seed
+        self.augment = augment
+        self.takes = train.takes
+        self.convention = train.convention
+        self.names = train.names
         self.notes = tuple(dict.fromkeys((*train.notes, *held_out.notes)))
         if not train.names:
             raise InputError("nothing to train on: every picture is held out; add pictures of other scenes")
@@ -34,26 +58,38 @@ class Crops:
         self.room = KEPT_BYTES
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """The batch of a step."""
-        generator = generator_of(self.seed, step)
+        """The batch of a step, float32.
+
+        Args:
+            step: of the training run, from 0.
+
+        Returns:
+            Input, planes (B, 4, H/2, W/2) or RGB (B, 3, H, W), and target, RGB (B, 3, H, W) or clean planes.
+
+        Raises:
+            InputError: for a pair that cannot be read or is smaller than a crop.
+        """
+        generator = step_generator(self.seed, step)
         chosen = torch.randint(len(self.names), (self.batch,), generator=generator)
-        crops = []
+        inputs, targets = [], []
         for index in chosen.tolist():
             picture, target = self._read(index)
             if min(picture.shape[-2:]) < self.crop:
                 raise InputError(
                     f"{self.names[index]}: {tuple(picture.shape[-2:])}, too small for crops of {self.crop}"
                 )
-            crops.append(map(to_float, cut(picture, target, self.crop, generator, self.augment)))
-        planes, targets = (pack_mosaics(torch.stack(parts)) for parts in zip(*crops, strict=True))
-        return planes, targets
+            picture, target = cut(picture, target, self.crop, generator, self.augment)
+            inputs.append(to_float(picture))
+            targets.append(to_float(target))
+        return pack_mosaics(torch.stack(inputs)), pack_mosaics(torch.stack(targets))
 
     def _read(self, index: int) -> tuple[Tensor, Tensor]:
-        """A pair of the training pictures, decoded once while there is room."""
+        """A training pair, decoded once while there is room."""
         if index in self.kept:
             return self.kept[index]
         pair = self.train.read(index)
-        if (size := sum(part.nbytes for part in pair)) <= self.room:
+        size = sum(part.nbytes for part in pair)
+        if size <= self.room:
             self.kept[index] = pair
             self.room -= size
         return pair
@@ -62,39 +98,69 @@ class Crops:
         return 2**31  # steps do not run out
 
     def cases(self, side: int | None = None, limit: int | None = MAX_CASES) -> Iterator[Case]:
-        """So many of the held-out pictures, evenly spread, whole or, with `side`, their middles."""
+        """Validation cases of the held-out pairs; see `cases.pair_cases`.
+
+        Args:
+            side: px of the middle that is taken; None takes whole pictures.
+            limit: how many pairs are taken, evenly spread; None takes all.
+        """
         return pair_cases(self.held_out, side, limit)
 
 
 def cut(picture: Tensor, target: Tensor, crop: int, generator: Generator, augment: bool) -> tuple[Tensor, Tensor]:
-    """The same random square of input and target (C, H, W), flipped and transposed at random with `augment`.
+    """The same random square of input and target.
 
-    A mosaic (one channel, RGGB) stays RGGB: it is cut at even places, or, to be flipped, at odd ones, so that a red
-    photosite comes first again; where the picture leaves no room for that it is not flipped.
+    A mosaic stays RGGB: it is cut at even places, or, to be flipped, at odd ones, so that a red photosite comes first
+    again; where the picture leaves no room for that it is not flipped.
+
+    Args:
+        picture: (C, H, W); one channel is a mosaic, RGGB.
+        target: (C, H, W).
+        crop: side in px.
+        generator: of the place, the flips and the transposition.
+        augment: whether to flip and transpose at random.
+
+    Returns:
+        Both (C, crop, crop).
     """
     bayer = len(picture) == 1
-    draw = torch.rand(5, generator=generator).tolist()
-    dims = []
-    for dim, place, flip in ((-2, draw[0], draw[2] < 0.5), (-1, draw[1], draw[3] < 0.5)):
+    draws = torch.rand(5, generator=generator).tolist()
+    axes = ((-2, draws[0], draws[2]), (-1, draws[1], draws[3]))
+    transposed = augment and draws[4] < 0.5
+    flipped = []
+    for dim, place, chance in axes:
+        flip = augment and chance < 0.5
         room = picture.shape[dim] - crop
-        shift = 1 if augment and flip and bayer and room > 0 else 0
+        shift = 1 if flip and bayer and room > 0 else 0
         step = 2 if bayer else 1
         start = step * int(place * ((room - shift) // step + 1)) + shift
         picture, target = picture.narrow(dim, start, crop), target.narrow(dim, start, crop)
-        if augment and flip and (shift or not bayer):
-            dims.append(dim)
-    picture, target = picture.flip(dims), target.flip(dims)
-    if augment and draw[4] < 0.5:
+        if flip and (shift or not bayer):
+            flipped.append(dim)
+    picture, target = picture.flip(flipped), target.flip(flipped)
+    if transposed:
         picture, target = picture.transpose(-1, -2), target.transpose(-1, -2)
     return picture, target
 
 
 def check_crop(crop: int) -> None:
-    """Raise `InputError` for a side of crops in px that is odd or below 32."""
-    if crop < 32 or crop % 2:
-        raise InputError(f"expected an even crop of at least 32 px, got {crop}")
+    """Check the side of crops.
+
+    Args:
+        crop: in px.
+
+    Raises:
+        InputError: where it is odd or below 32.
+    """
+    if crop < MIN_CROP or crop % 2:
+        raise InputError(f"expected an even crop of at least {MIN_CROP} px, got {crop}")
 
 
-def generator_of(seed: int, step: int) -> Generator:
-    """The random generator of one training step, whatever process asks for it."""
+def step_generator(seed: int, step: int) -> Generator:
+    """The random generator of a training step, the same in every worker process.
+
+    Args:
+        seed: of the run.
+        step: from 0.
+    """
     return torch.Generator().manual_seed(seed * 1_000_003 + step)

@@ -1,8 +1,4 @@
-"""Training batches and validation cases: `Photos` of photographs alone, `Crops` of the aligned pairs in `datasets`.
-
-A batch is a function of its step, so the same seed gives the same batches however many workers make them, and training
-resumes where it stopped.
-"""
+"""Training batches and validation cases made of photographs: synthetic RAW, or degraded pictures for a task."""
 
 import csv
 from collections.abc import Iterator
@@ -14,7 +10,7 @@ from torch.nn import functional
 
 from lwisp.data import dead_leaves, degradation, folders, unprocess
 from lwisp.data.cases import MAX_CASES, Case, photo_cases, task_cases
-from lwisp.data.crops import check_crop, generator_of
+from lwisp.data.crops import check_crop, step_generator
 from lwisp.data.datasets import AS_SENSED, SUFFIXES
 from lwisp.data.degradation import Task
 from lwisp.data.simulation import Simulation
@@ -27,14 +23,26 @@ from lwisp.weights import InputConvention, Photo
 
 
 class Photos:
-    """Photographs through the inverse pipeline: canonical planes (B, 4, h, w) and sRGB targets (B, 3, 2h, 2w).
+    """Batches of photographs and what a simulated camera makes of them.
 
-    Those in the folder `train` are trained on, those in `val` beside it validated on, if there are any. Every sample
-    draws its own crop, flip, camera, exposure, noise and defects. The exposure gain is the one that
-    `color.exposure_gain` gives the whole photo behind that camera, so training and use see the same; the target is
-    the photo at that exposure.
+    Without a task: canonical planes (B, 4, h, w) of synthetic RAW (`unprocess.simulate`) and sRGB targets
+    (B, 3, 2h, 2w). Every sample draws its own crop, flip, camera, exposure, noise and defects. The exposure gain is
+    the one that `color.exposure_gain` gives the whole photo behind that camera, so that training and use see the same;
+    the target is the photo at that exposure.
 
-    With a task, they are photographs taken again (`recapture`) instead: with noise, as noisy planes, or in low light.
+    With a task: degraded photographs (`degradation`), with noise, as noisy planes, or in low light.
+
+    Args:
+        root: folder with `train`, and `val` to be validated on, if there is any.
+        crop: side of the crops in px, even.
+        batch: crops in a batch.
+        seed: of all random numbers, together with the step.
+        exclude_licences: photographs of these licences are left out.
+        task: "denoise", "denoise-raw", "enhance", or None for synthetic RAW.
+        simulation: constants of the simulators.
+
+    Raises:
+        InputError: for a missing or empty folder, files that are no pictures, and pictures smaller than a crop.
     """
 
     notes: tuple[str, ...] = ()
@@ -50,7 +58,11 @@ class Photos:
         simulation: Simulation = Simulation(),
     ) -> None:
         check_crop(crop)
-        self.root, self.batch, self.seed, self.task, self.simulation = root, batch, seed, task, simulation
+        self.root = root
+        self.batch = batch
+        self.seed = seed
+        self.task = task
+        self.simulation = simulation
         self.crop = crop + (degradation.MARGIN if task in ("denoise", "enhance") else 0)
         takes: dict[Task | None, Takes] = {None: "raw", "denoise-raw": "planes"}
         self.takes: Takes = takes.get(task, "rgb")
@@ -63,13 +75,19 @@ class Photos:
             if min(picture.shape[-2:]) < self.crop:
                 raise InputError(f"{path}: {tuple(picture.shape[-2:])} px, expected {self.crop} px a side at least")
         self.linear = color.inverse_tone(torch.arange(256) / 255)
-        self.frames = torch.stack([
-            functional.adaptive_avg_pool2d(self._canonical(picture), color.GRID) for picture in self.pictures
-        ])  # fmt: skip
+        grids = [functional.adaptive_avg_pool2d(self._canonical(picture), color.GRID) for picture in self.pictures]
+        self.frames = torch.stack(grids)
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """The batch of a step: planes and target, float32."""
-        generator = generator_of(self.seed, step)
+        """The batch of a step, float32.
+
+        Args:
+            step: of the training run, from 0.
+
+        Returns:
+            Input, planes (B, 4, H/2, W/2) or RGB (B, 3, H, W), and target, RGB or clean planes.
+        """
+        generator = step_generator(self.seed, step)
         chosen = torch.randint(len(self.pictures), (self.batch,), generator=generator)
         crops = torch.stack([self._crop(self.pictures[index], generator) for index in chosen.tolist()])
         if self.task is not None:
@@ -80,7 +98,12 @@ class Photos:
         return 2**31  # steps do not run out
 
     def cases(self, side: int | None = None, limit: int | None = MAX_CASES) -> Iterator[Case]:
-        """The photographs of `val`, each as a synthetic RAW without and with noise, or at each level of the task."""
+        """Validation cases of the photographs in `val`: RAW without and with noise, or every level of the task.
+
+        Args:
+            side: px of the middle that is taken; None takes whole pictures.
+            limit: how many photographs are taken, evenly spread; None takes all.
+        """
         if not (self.root / "val").is_dir():
             return
         photos = list(enumerate(find_photos(self.root / "val")))
@@ -88,47 +111,56 @@ class Photos:
         yield from photo_cases(chosen, side) if self.task is None else task_cases(self.task, chosen, side)
 
     def _canonical(self, picture: Tensor) -> Tensor:
+        """Linear canonical RGB of uint8 sRGB (..., 3, H, W)."""
         return color.apply_matrix(color.SRGB_TO_CANONICAL, self.linear[picture.int()])
 
     def _crop(self, picture: Tensor, generator: Generator) -> Tensor:
-        """The busier of two random crops, some shrunk, flipped at random: skies and blur teach little.
+        """A random crop (3, crop, crop) uint8 of a photograph (3, H, W), resized and flipped at random.
 
-        To denoise, some are made larger, and some are dead leaves in the photograph's colors.
+        Of two crops the one with more detail is taken, because skies and blur teach little; for low light the first
+        one, because brightness is learned from all of them. For denoising, some are dead leaves in the photo's colors.
         """
         draws = torch.rand(9, generator=generator).tolist()
-        first_place, second_place, flips, (kind, amount) = draws[:2], draws[2:4], draws[4:7], draws[7:]
-        leaves_model = self.simulation.dead_leaves
-        is_dark, is_noisy = self.task == "enhance", self.task in ("denoise", "denoise-raw")
-        if is_noisy and torch.rand((), generator=generator) < leaves_model.share:
-            step = leaves_model.palette_step
-            palette = picture[:, ::step, ::step].flatten(1) / 255
-            drawn = dead_leaves.draw(self.crop, palette, generator, leaves_model)
-            return (drawn * 255).round().to(torch.uint8)
-        shrinking = self._shrinking(kind, amount, is_dark, is_noisy)
-        side = min(int(self.crop * shrinking), *picture.shape[-2:])
+        places = (draws[0:2], draws[2:4])
+        flip_columns, flip_rows, transpose = (chance < 0.5 for chance in draws[4:7])
+        resizing, amount = draws[7:9]
+        if self._denoises and torch.rand((), generator=generator) < self.simulation.dead_leaves.share:
+            return self._dead_leaves(picture, generator)
+        side = min(int(self.crop * self._shrinking(resizing, amount)), *picture.shape[-2:])
         crops = []
-        for y, x in (first_place, second_place):
+        for y, x in places:
             top = int(y * (picture.shape[1] - side + 1))
             left = int(x * (picture.shape[2] - side + 1))
             crops.append(picture[:, top : top + side, left : left + side])
-        crop = crops[0] if is_dark else max(crops, key=_detail)
+        crop = crops[0] if self.task == "enhance" else max(crops, key=_detail)
         if side != self.crop:
             size = (self.crop, self.crop)
-            small = functional.interpolate(crop[None].float(), size, mode="bicubic", antialias=True)[0]
-            crop = small.round().clamp(0, 255).to(torch.uint8)
-        across, down, transposed = (chance < 0.5 for chance in flips)
-        dims = [dim for dim, flipped in ((-1, across), (-2, down)) if flipped]
-        return crop.flip(dims).transpose(-1, -2) if transposed else crop.flip(dims)
+            resized = functional.interpolate(crop[None].float(), size, mode="bicubic", antialias=True)[0]
+            crop = resized.round().clamp(0, 255).to(torch.uint8)
+        dims = [dim for dim, flipped in ((-1, flip_columns), (-2, flip_rows)) if flipped]
+        crop = crop.flip(dims)
+        return crop.transpose(-1, -2) if transpose else crop
 
-    def _shrinking(self, kind: float, amount: float, is_dark: bool, is_noisy: bool) -> float:
-        """By which factor a crop is cut larger than it is used; below 1 smaller. `kind` and `amount` are in [0, 1]."""
+    @property
+    def _denoises(self) -> bool:
+        return self.task in ("denoise", "denoise-raw")
+
+    def _dead_leaves(self, picture: Tensor, generator: Generator) -> Tensor:
+        """A dead-leaves picture (3, crop, crop) uint8 in the colors of a photograph."""
+        model = self.simulation.dead_leaves
+        palette = picture[:, :: model.palette_step, :: model.palette_step].flatten(1) / 255
+        drawn = dead_leaves.draw(self.crop, palette, generator, model)
+        return (drawn * 255).round().to(torch.uint8)
+
+    def _shrinking(self, resizing: float, amount: float) -> float:
+        """The factor by which a crop is cut larger than it is used; below 1 it is enlarged. Arguments are in [0, 1]."""
         model = self.simulation.crops
-        if is_noisy and kind > 1 - model.enlarged_share:
+        if self._denoises and resizing > 1 - model.enlarged_share:
             return 1 / (1 + (model.max_enlarging - 1) * amount)
-        share, most = model.shrunk_share, model.max_shrinking
-        if is_dark:
-            share, most = model.wide_share, model.max_wide_shrinking
-        return 1 + (most - 1) * amount if kind < share else 1.0
+        share, largest = model.shrunk_share, model.max_shrinking
+        if self.task == "enhance":
+            share, largest = model.wide_share, model.max_wide_shrinking
+        return 1 + (largest - 1) * amount if resizing < share else 1.0
 
 
 def _detail(crop: Tensor) -> float:
@@ -137,10 +169,16 @@ def _detail(crop: Tensor) -> float:
 
 
 def find_photos(folder: Path, exclude_licences: tuple[str, ...] = ()) -> dict[Path, Photo]:
-    """The photographs of a folder, sorted, with what LICENCES.tsv in it or above it says of them.
+    """The photographs of a folder, sorted, with their licences.
 
-    The table has the columns file, licence, author, source; with licences to exclude, a photo it does not name is
-    refused. Raises `InputError` for a missing or empty folder and for files that are no pictures.
+    Licences stand in LICENCES.tsv in the folder or above it, with the columns file, licence, author, source.
+
+    Args:
+        folder: of photographs.
+        exclude_licences: photographs of these licences are left out, and one that the table does not name is refused.
+
+    Raises:
+        InputError: for a missing or empty folder, files that are no pictures, and a table that cannot be read.
     """
     try:
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and is_regular(path))
@@ -164,6 +202,7 @@ def find_photos(folder: Path, exclude_licences: tuple[str, ...] = ()) -> dict[Pa
 
 
 def _read_licences(table: Path) -> dict[Path, Photo]:
+    """The rows of a table of licences by file; none where there is no table."""
     if not table.is_file():
         return {}
     try:

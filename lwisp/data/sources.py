@@ -1,4 +1,4 @@
-"""The data of a training run by name: photographs through a simulator, or the aligned pairs of a dataset."""
+"""Sources of training data by name: photographs through a simulator, or the aligned pairs of a dataset."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,25 +22,35 @@ Kind = Literal[
 
 
 class Data(Protocol):
-    """What a run is trained and validated on."""
+    """What a network is trained and validated on."""
 
     takes: Takes
     convention: InputConvention
     credits: tuple[Photo, ...]
     """Photographs to be named on the card."""
     names: tuple[str, ...]
-    """Everything it is trained on; a run goes on only with the same."""
+    """Everything that is trained on; a run is resumed only with the same."""
     notes: tuple[str, ...]
-    """What is odd about it, for the user's eyes."""
+    """Warnings for the user about the data."""
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """The batch of a step: planes (B, 4, H/2, W/2), or RGB (B, 3, H, W), and targets (B, 3, H, W), float32.
+        """The batch of a step, float32.
 
-        Targets are planes (B, 4, H/2, W/2) where it takes "planes".
+        Args:
+            step: of the training run, from 0.
+
+        Returns:
+            Input, planes (B, 4, H/2, W/2) or RGB (B, 3, H, W), and target, RGB (B, 3, H, W); planes (B, 4, H/2, W/2)
+            where `takes` is "planes".
         """
 
     def cases(self, side: int | None = None, limit: int | None = MAX_CASES) -> Iterator[Case]:
-        """So many of the held-out pictures, evenly spread, whole or, with `side`, their middles."""
+        """Validation cases.
+
+        Args:
+            side: px of the middle that is taken; None takes whole pictures.
+            limit: how many pictures are taken, evenly spread; None takes all.
+        """
 
 
 def open_data(
@@ -55,7 +65,23 @@ def open_data(
     cache: Path | None = None,
     simulation: Simulation = Simulation(),
 ) -> Data:
-    """The data of that kind in a folder, checked as a whole; raises `InputError` for the first thing that is wrong."""
+    """The training data in a folder, checked as a whole.
+
+    Args:
+        kind: what the folder holds; "denoise", "denoise-raw" and "enhance" are photographs for these tasks.
+        root: the folder.
+        crop: side of the crops in px, even.
+        batch: crops in a batch.
+        seed: of all random numbers, together with the step.
+        convention: how RAW is prepared, for "zurich", "mai21" and "pairs".
+        exclude_licences: photographs of these licences are left out.
+        augment: whether crops of pairs are flipped and transposed at random.
+        cache: folder that decoded pictures of SIDD are kept in.
+        simulation: constants of the simulators, for photographs.
+
+    Raises:
+        InputError: for the first thing that is wrong.
+    """
     if kind not in get_args(Kind):
         raise InputError(f"unknown data {kind!r}; expected one of {', '.join(get_args(Kind))}")
     if not root.is_dir():
@@ -67,8 +93,7 @@ def open_data(
     train: Pictures
     test: Pictures
     if kind in ("zurich", "mai21"):
-        dataset = Zurich if kind == "zurich" else MAI21
-        train, test = _same_levels(dataset(root, "train", convention), dataset(root, "test", convention))
+        train, test = _open_one_camera(Zurich if kind == "zurich" else MAI21, root, convention)
     elif kind in ("sidd", "sidd-raw"):
         takes: Literal["rgb", "planes"] = "rgb" if kind == "sidd" else "planes"
         train, test = SIDD(root, takes, "train", cache), SIDD(root, takes, "held-out", cache)
@@ -81,8 +106,12 @@ def open_data(
     return Crops(train, test, crop, batch, seed, augment)
 
 
-def _same_levels(train: Zurich, test: Zurich) -> tuple[Zurich, Zurich]:
-    first, second = ((data.black_level, data.white_level) for data in (train, test))
-    if first != second:
-        raise InputError(f"black and white levels seem to be {first} in train, {second} in test; expected one camera")
+def _open_one_camera(dataset: type[Zurich], root: Path, convention: InputConvention) -> tuple[Zurich, Zurich]:
+    """Both splits of a dataset of one camera, whose levels must agree."""
+    train, test = dataset(root, "train", convention), dataset(root, "test", convention)
+    train_levels, test_levels = (train.black_level, train.white_level), (test.black_level, test.white_level)
+    if train_levels != test_levels:
+        raise InputError(
+            f"black and white levels seem to be {train_levels} in train, {test_levels} in test; expected one camera"
+        )
     return train, test

@@ -85,7 +85,7 @@ def _measure(turned: Plane, reference: Plane, placement: Placement, size: tuple[
     shown = warp(reference, placement, size)  # with the field known so far, because a window measures one shift
     grid = np.meshgrid(_starts(size[0], window), _starts(size[1], window), indexing="ij")
     tops, lefts = grid[0].ravel(), grid[1].ravel()
-    centers: NDArray[np.float64] = np.stack([tops, lefts], 1) + window / 2
+    centers = np.stack([tops, lefts], 1).astype(np.float64) + window / 2
     rows = (tops[:, None] + np.arange(window)).clip(0, size[0] - 1)
     columns = (lefts[:, None] + np.arange(window)).clip(0, size[1] - 1)
     hann = torch.outer(torch.hann_window(window), torch.hann_window(window))
