@@ -16,7 +16,7 @@ import torch
 
 import lwisp
 from lwisp.data import synthetic
-from lwisp.data.datasets import read_picture
+from lwisp.data.datasets import read_tensor
 from lwisp.data.photos import find_photos
 from lwisp.imaging import color, metrics
 
@@ -28,8 +28,8 @@ def main(camera: Path, photos: Path) -> None:
     weights = replace(weights, card=replace(weights.card, convention=convention))
     rows = []
     for path in find_photos(photos):
-        jpeg = read_picture(camera / f"{path.stem}.jpg")
-        picture = read_picture(path)[:, : jpeg.shape[1], : jpeg.shape[2]]
+        jpeg = read_tensor(camera / f"{path.stem}.jpg")
+        picture = read_tensor(path)[:, : jpeg.shape[1], : jpeg.shape[2]]
         developed = torch.from_numpy(lwisp.develop(weights, lwisp.read_raw(camera / f"{path.stem}.dng")))
         plain = color.srgb_encode(color.inverse_tone(developed.permute(2, 0, 1)).clamp(0, 1))
         rows.append([metrics.delta_e(synthetic.hard_look(shown), jpeg) for shown in (picture, plain)])

@@ -1,6 +1,6 @@
 """`python -m lwisp` is the `lwisp` command."""
 
-from lwisp.cli import main
+from lwisp.cli.commands import main
 
 if __name__ == "__main__":
     main()

@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from lwisp.baselines import Architecture, Baseline, build
+from lwisp.baselines import Baseline, build
+from lwisp.baselines.config import Architecture
 from lwisp.engines import exported
 from lwisp.engines.contract import CARD_KEY
 from lwisp.engines.exported import Exported

@@ -92,7 +92,7 @@ def main() -> None:
     """Run the verbs one after the other; the first that fails ends it."""
     record, verbs = sys.argv[1:]
     watch(Path(record))
-    from lwisp.cli import app
+    from lwisp.cli.commands import app
 
     for verb in json.loads(verbs):
         try:

@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from lwisp.data import unprocess
 from lwisp.data.datasets import SIDD
+from lwisp.data.sources import Data
 from lwisp.evaluation.submissions import DND
 from lwisp.imaging import mosaic as mosaics
 
@@ -61,6 +63,12 @@ def same(found: Tensor, expected: NDArray[Any]) -> bool:
 def cut_short(path: Path, share: float) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
+
+
+def assert_counted(notes: tuple[str, ...], *words: object) -> None:
+    """One note, which says all of this."""
+    assert len(notes) == 1
+    assert all(str(word) in notes[0] for word in words)
 
 
 def write_sidd(folder: Path, pictures: list[Tensor], seed: int = 0) -> None:
@@ -115,3 +123,15 @@ def write_dnd_info(root: Path, patterns: Any, boxes: Any) -> None:
             references["camera"].append(file[f"#refs#/camera{index}"].ref)
         for name, found in references.items():
             file.create_dataset(f"info/{name}", data=np.array([found], h5py.ref_dtype))
+
+
+def loaded(data: Data, steps: range, workers: int, start: str | None = None) -> list[tuple[Tensor, Tensor]]:
+    """The batches of some steps, made by so many worker processes."""
+    loader: DataLoader[Any] = DataLoader(
+        data,  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        multiprocessing_context=start,
+    )
+    return list(loader)

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import lwisp
-from lwisp.cli import app
+from lwisp.cli.commands import app
 from tests.conftest import SAMPLE, WriteDng
 
 RNG = np.random.default_rng(0)

@@ -13,8 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import lwisp
-from lwisp.cli import app
-from lwisp.cli.commands import FAILED_WORK, exit_on_error
+from lwisp.cli.commands import FAILED_WORK, app, exit_on_error
 from lwisp.data.datasets import AS_SENSED
 from lwisp.errors import InputError, log
 from lwisp.evaluation.tools import developers

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import lwisp
 from lwisp import conversion as exports
-from lwisp.cli import app
+from lwisp.cli.commands import app
 from lwisp.conversion import export, verify
 from lwisp.engines.backends import BACKENDS, FORMATS
 from lwisp.engines.contract import SEAL_KEY, seal

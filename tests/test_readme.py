@@ -13,7 +13,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from lwisp.cli import app
+from lwisp.cli.commands import app
 from tests.conftest import ROOT, SAMPLE
 
 PAGES = [

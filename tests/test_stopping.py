@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lwisp.cli import app
+from lwisp.cli.commands import app
 from lwisp.files.writing import TEMPORARY, temporary_folder
 from lwisp.weights import Weights, save
 from tests.conftest import ROOT, WriteDng

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 import lwisp
 from lwisp import weights as checkpoint
-from lwisp.baselines import Baseline, BaselineConfig
+from lwisp.baselines import Baseline
+from lwisp.baselines.config import BaselineConfig
 from lwisp.engines.engine import run_network
 from lwisp.files.tensors import digest_of
 from lwisp.model import LWISPConfig

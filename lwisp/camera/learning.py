@@ -24,7 +24,7 @@ from lwisp.camera import report as proof
 from lwisp.camera.pairs import Pair, Refusal, find_pairs
 from lwisp.camera.photos import Photo, Workshop
 from lwisp.camera.report import Proof, Refined
-from lwisp.data.photos import Crops
+from lwisp.data.crops import Crops
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.names import Precision
 from lwisp.errors import InputError, OutputError

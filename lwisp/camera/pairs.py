@@ -56,7 +56,6 @@ DETAIL = 0.2  # share of a tile with structure from which on it can be judged
 MATCH = 0.6  # correlation from which on a tile shows the same
 AGREEING = 0.6  # share of the tiles that can be judged which must show the same
 FEWEST = 4  # of them
-LUMA = (0.299, 0.587, 0.114)
 GRID = (32, 48)
 SMALLEST = 100  # px a side
 BAR = 24  # of 255, that black bars may have beside something bright
@@ -168,7 +167,7 @@ def align(pair: Pair, raw: RawImage) -> AlignedPair:
     picture = read_target(pair, raw)
     cells = _cells(raw)
     planes = [np.sqrt(_stretch(plane)) for plane in cells]
-    reference = _mix(planes, LUMA)
+    reference = _mix(planes, color.BT601_LUMA.tolist())
     share = min(1.0, max(reference.shape) / max(picture.shape))
     luma = np.asarray(Image.fromarray(picture).convert("L")).astype(np.float32) / np.float32(255)
     own = view(luma, whole(luma), [max(1, round(side * share)) for side in luma.shape])

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lwisp.data import folders as formats
+from lwisp.data import folders
 from lwisp.errors import InputError
 from lwisp.files.matlab import mat_shape, read_mat
 from lwisp.files.pictures import read_rgb
-from lwisp.files.raw import RAW_SUFFIXES, read_mosaic, read_raw
+from lwisp.files.raw import RAW_SUFFIXES, read_raw
 from lwisp.imaging import mosaic
-from lwisp.imaging.pixels import orient
+from lwisp.imaging.pixels import to_tensor, unorient
 from lwisp.model import Takes
 from lwisp.pipeline import prepare
 from lwisp.weights import InputConvention
@@ -48,87 +48,6 @@ class Pictures(Protocol):
 
         float32, or uint8 with white at 255 where whole pictures are too large to be converted for a crop: `to_float`.
         """
-
-
-class Zurich:
-    """Zurich RAW to RGB: `train|test/huawei_raw/N.png`, `train|test/canon/N.jpg`, 448x448.
-
-    RGGB mosaics of 10 bits in 16-bit PNG (PyNET's loader reads B, Gb, R, Gr and divides by 4 * 255). MW-ISPNet and
-    LiteISPNet subtract a black level of 63 and divide by 1023 - 63; PyNET and AWNet do not subtract: that is the
-    convention `black_level="keep"`. White balance is not applied by any of them.
-    """
-
-    takes: Takes = "raw"
-    SIDE = 448
-    FOLDERS = ("huawei_raw", "canon")
-    COUNTS: ClassVar[dict[str, int]] = {"train": 46_839, "test": 1_204}
-    BLACK_LEVEL, WHITE_LEVEL = 63.0, 1023.0
-    SPLITS: ClassVar[dict[str, str]] = {"train": "train", "test": "test"}
-
-    def __init__(self, root: Path, split: Literal["train", "test"], convention: InputConvention = AS_SENSED) -> None:
-        _check_one_camera(convention)
-        folders = [root / self.SPLITS[split] / folder for folder in self.FOLDERS]
-        self.pairs = formats.match(
-            formats.list_files(folders[0], [".png"]), formats.list_files(folders[1], [".jpg", ".png"])
-        )
-        inputs, targets = zip(*self.pairs.values(), strict=True)
-        formats.check_files(inputs, "mosaic", (self.SIDE, self.SIDE))
-        formats.check_files(targets, "rgb", (self.SIDE, self.SIDE))
-        self.convention = convention
-        self.names = self.groups = tuple(self.pairs)
-        self.black_level, self.white_level = self._levels()
-        self.notes = _count_notes(f"{root}: {split}", len(self.pairs), self.COUNTS.get(split))
-        some = (self.read(self.names.index(name)) for name in formats.sample(self.names))
-        formats.check_cfa(folders[0], ((mosaic.pack(values[0]), target) for values, target in some))
-
-    @classmethod
-    def full_frames(cls, root: Path) -> list[Path]:
-        """The full frames of `full_resolution/`, which have no truth, for `develop`; checked."""
-        frames = list(formats.list_files(root / "full_resolution" / cls.FOLDERS[0], [".png"]).values())
-        formats.check_files(frames, "mosaic")
-        return frames
-
-    def _levels(self) -> tuple[float, float]:
-        self._extremes()
-        return self.BLACK_LEVEL, self.WHITE_LEVEL
-
-    def _extremes(self) -> tuple[float, float]:
-        """The smallest value of some mosaics, but for dead sites, and the largest, which must fit the white level."""
-        low, high = np.inf, 0.0
-        for name in formats.sample(self.names):
-            values = _read_dn(self.pairs[name][0])
-            low, high = min(low, float(np.quantile(values, 1e-3))), max(high, float(values.max()))
-            if high > self.WHITE_LEVEL:
-                raise InputError(
-                    f"{self.pairs[name][0]}: holds values up to {high:.0f}, expected {self.WHITE_LEVEL:.0f} at most"
-                )
-        return low, high
-
-    def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Mosaic (1, H, W), black 0 and white 1 (not clipped), and target."""
-        source, target = self.pairs[self.names[index]]
-        black = self.black_level if self.convention.black_level == "subtract" else 0.0
-        values = torch.from_numpy(_read_dn(source).astype(np.float32))[None]
-        return (values - black) / (self.white_level - black), read_picture(target)
-
-
-class MAI21(Zurich):
-    """Mobile AI 2021 (Fujifilm UltraISP): `train|val/mediatek_raw/N.png`, `train|val/fujifilm/N.png`, 256x256.
-
-    Its public loaders disagree about levels (1023 with black 63, 4095 with black 255), so they are decided from the
-    data: 12 bits where a value exceeds 1023, and no black level where values lie well below the published one.
-    """
-
-    SIDE = 256
-    FOLDERS = ("mediatek_raw", "fujifilm")
-    COUNTS: ClassVar[dict[str, int]] = {"train": 24_161}
-    SPLITS: ClassVar[dict[str, str]] = {"train": "train", "test": "val"}
-    WHITE_LEVEL = 4095.0
-
-    def _levels(self) -> tuple[float, float]:
-        low, high = self._extremes()
-        black, white = (63.0, 1023.0) if high <= 1023 else (255.0, 4095.0)
-        return (black if low > black / 2 else 0.0), white
 
 
 class SIDD:
@@ -168,7 +87,7 @@ class SIDD:
         if not self.pairs:
             raise InputError(f"{folder}: no pairs */*_NOISY_{word}_*.{suffix} as SIDD Medium has them")
         if takes == "rgb":
-            formats.check_files([path for pair in self.pairs.values() for path in pair], "rgb")
+            folders.check_files([path for pair in self.pairs.values() for path in pair], "rgb")
         else:
             for noisy, clean in self.pairs.values():
                 shapes = [mat_shape(path, "x") for path in (noisy, clean)]
@@ -179,12 +98,12 @@ class SIDD:
         self.names = tuple(list(self.pairs)[index] for index in chosen)
         self.groups = tuple(groups[index] for index in chosen)
         self.phones = tuple(phones[index] for index in chosen)
-        self.notes = _count_notes(str(root), len(self.pairs), self.COUNT)
+        self.notes = count_notes(str(root), len(self.pairs), self.COUNT)
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
         """Noisy and clean, (3, H, W) sRGB as uint8, or (1, H, W) RGGB mosaic."""
         read: Callable[[Path], NDArray[Any]] = read_rgb if self.takes == "rgb" else _read_x
-        noisy, clean = [formats.remember(path, read, self.cache) for path in self.pairs[self.names[index]]]
+        noisy, clean = [folders.remember(path, read, self.cache) for path in self.pairs[self.names[index]]]
         if noisy.shape != clean.shape:
             raise InputError(f"{self.names[index]}: noisy {noisy.shape} and clean {clean.shape} differ in size")
         if self.takes == "rgb":
@@ -217,8 +136,8 @@ class PolyU:
     notes: tuple[str, ...] = ()
 
     def __init__(self, root: Path, split: Literal["train", "val"]) -> None:
-        self.pairs = formats.match_named(formats.list_files(root / split, SUFFIXES), "NAME_real", "NAME_mean")
-        formats.check_files([path for pair in self.pairs.values() for path in pair], "rgb")
+        self.pairs = folders.match_named(folders.list_files(root / split, SUFFIXES), "NAME_real", "NAME_mean")
+        folders.check_files([path for pair in self.pairs.values() for path in pair], "rgb")
         self.names = self.groups = tuple(self.pairs)
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
@@ -234,11 +153,11 @@ class LoL:
     convention = AS_SENSED
 
     def __init__(self, root: Path, split: Literal["our485", "eval15"]) -> None:
-        low, high = (formats.list_files(root / split / folder, [".png"]) for folder in ("low", "high"))
-        self.pairs = formats.match(low, high)
-        formats.check_files([path for pair in self.pairs.values() for path in pair], "rgb")
+        low, high = (folders.list_files(root / split / folder, [".png"]) for folder in ("low", "high"))
+        self.pairs = folders.match(low, high)
+        folders.check_files([path for pair in self.pairs.values() for path in pair], "rgb")
         self.names = self.groups = tuple(self.pairs)
-        self.notes = _count_notes(f"{root}: {split}", len(self.pairs), self.COUNTS[split])
+        self.notes = count_notes(f"{root}: {split}", len(self.pairs), self.COUNTS[split])
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
         """Dark and normal, (3, H, W) sRGB."""
@@ -259,15 +178,15 @@ class Pairs:
         convention: InputConvention | None = None,
     ) -> None:
         self.convention = convention or InputConvention()
-        inputs = formats.list_files(root / "input", (*SUFFIXES, *RAW_SUFFIXES))
-        self.pairs = formats.match(inputs, formats.list_files(root / "target", SUFFIXES))
+        inputs = folders.list_files(root / "input", (*SUFFIXES, *RAW_SUFFIXES))
+        self.pairs = folders.match(inputs, folders.list_files(root / "target", SUFFIXES))
         kinds = {path.suffix.lower() in RAW_SUFFIXES for path in inputs.values()}
         if len(kinds) > 1:
             raise InputError(f"{root / 'input'}: holds RAW and finished pictures; expected one kind")
         self.takes: Takes = "raw" if kinds.pop() else "rgb"
-        formats.check_files([target for _, target in self.pairs.values()], "rgb")
+        folders.check_files([target for _, target in self.pairs.values()], "rgb")
         if self.takes == "rgb":
-            formats.check_files([path for path, _ in self.pairs.values()], "rgb")
+            folders.check_files([path for path, _ in self.pairs.values()], "rgb")
         held = held_out(list(self.pairs))
         wanted = {"train": set(self.pairs) - held, "held-out": held, "all": set(self.pairs)}[scenes]
         self.names = self.groups = tuple(name for name in self.pairs if name in wanted)
@@ -280,7 +199,7 @@ class Pairs:
             return read_same_size(source, target)
         raw = read_raw(source)
         planes, (top, left) = prepare(raw, self.convention)
-        picture = orient(read_rgb(target), {6: 8, 8: 6}.get(raw.orientation, raw.orientation))
+        picture = unorient(read_rgb(target), raw.orientation)
         if picture.shape[:2] != raw.mosaic.shape:
             raise InputError(
                 f"{target}: {picture.shape[0]}x{picture.shape[1]} px, expected the visible area of {source.name}, "
@@ -297,47 +216,25 @@ def held_out(groups: Sequence[str]) -> set[str]:
     return set(unique[HELD_OUT - 1 :: HELD_OUT] or unique[1:][-1:])
 
 
-def _count_notes(what: str, count: int, published: int | None) -> tuple[str, ...]:
+def count_notes(what: str, count: int, published: int | None) -> tuple[str, ...]:
+    """A note for the user where a dataset holds another number of pairs than the published one."""
     if published in (None, count):
         return ()
     return (f"{what}: {count:,} {'pair' if count == 1 else 'pairs'}, the published set has {published:,}",)
-
-
-def _check_one_camera(convention: InputConvention) -> None:
-    expected = (AS_SENSED.white_balance, AS_SENSED.color, AS_SENSED.exposure)
-    if (convention.white_balance, convention.color, convention.exposure) != expected:
-        raise InputError(
-            "this dataset has no gains and no matrix; its convention must say "
-            'white_balance = "none", color = "camera", exposure = "none"'
-        )
-
-
-def _read_dn(path: Path) -> NDArray[np.uint16]:
-    return read_mosaic(path, "RGGB", 0, 65535, (1.0, 1.0, 1.0)).mosaic
 
 
 def _read_x(path: Path) -> NDArray[np.float32]:
     return read_mat(path, "x").astype(np.float32)
 
 
-def to_float(picture: Tensor) -> Tensor:
-    """uint8 -> float32 in [0, 1]; what is float32 already stays as it is."""
-    return picture / 255 if picture.dtype == torch.uint8 else picture
-
-
-def to_tensor(picture: NDArray[Any]) -> Tensor:
-    """(H, W, 3) uint8 -> (3, H, W) float32 in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1) / 255
-
-
-def read_picture(path: Path) -> Tensor:
+def read_tensor(path: Path) -> Tensor:
     """A finished picture -> (3, H, W) float32 sRGB in [0, 1]."""
     return to_tensor(read_rgb(path))
 
 
 def read_same_size(source: Path, target: Path) -> tuple[Tensor, Tensor]:
     """Two finished pictures, each (3, H, W) sRGB in [0, 1]; raises `InputError` where their sizes differ."""
-    first, second = read_picture(source), read_picture(target)
+    first, second = read_tensor(source), read_tensor(target)
     if first.shape != second.shape:
         raise InputError(
             f"{source}: {tuple(first.shape[1:])} px, its target {tuple(second.shape[1:])}; expected one size"

@@ -27,6 +27,7 @@ from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RawImage
 from lwisp.files.writing import clear_leftovers, make_folder, whole_folder, write_text, write_whole
 from lwisp.imaging import color, mosaic
+from lwisp.imaging.pixels import middle
 
 Kind = Literal["zurich", "mai21", "lol", "dng", "camera"]
 SPLITS = {
@@ -218,10 +219,11 @@ def _check_names(photos: Sequence[Path]) -> None:
 
 
 def _middle(picture: Tensor, side: int) -> Tensor:
-    """The middle of (3, H, W) that has even sides of this at most."""
-    height, width = (min(own - own % 2, side) for own in picture.shape[1:])
-    top, left = (picture.shape[1] - height) // 2, (picture.shape[2] - width) // 2
-    return picture[:, top : top + height, left : left + width]
+    """The middle of (3, H, W), of even sides of at most `side` px."""
+    height, width = picture.shape[1:]
+    rows = middle(height, min(height - height % 2, side))
+    columns = middle(width, min(width - width % 2, side))
+    return picture[:, rows, columns]
 
 
 def _behind_canon(picture: Tensor) -> Tensor:

@@ -29,7 +29,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lwisp.baselines import Baseline, BaselineConfig, Name, build
+from lwisp.baselines import Baseline, build
+from lwisp.baselines.config import BaselineConfig, Name
 from lwisp.conversion import MURAL, MURAL_BALANCE
 from lwisp.engines.cost import count_multiply_adds, time_in_turn
 from lwisp.engines.engine import Engine, prepare_engine

@@ -22,7 +22,6 @@ from torch.nn import functional
 
 from lwisp.batch import Job, plan
 from lwisp.data import folders as formats
-from lwisp.data.datasets import to_tensor
 from lwisp.engines.names import Precision
 from lwisp.errors import InputError, tell_failure
 from lwisp.evaluation import color_charts
@@ -42,7 +41,7 @@ from lwisp.files.writing import (
 )
 from lwisp.imaging import matching, metrics
 from lwisp.imaging.alignment import REACH, Picture, Shift, find_shift, shift_image
-from lwisp.imaging.pixels import orient
+from lwisp.imaging.pixels import to_tensor, unorient
 from lwisp.imaging.scores import interval
 from lwisp.weights import Weights
 
@@ -52,7 +51,6 @@ SHOWN = 3  # files whose pictures are shown, spread evenly over all
 BORDER = 12  # px of the truth that are not scored: tools cut off or invent some
 LOCAL_REACH = 24  # px by which a detail may be shifted after its picture has been laid
 MAX_THREADS = 4  # that look at pictures: each holds a few whole ones in memory
-INVERSE_ORIENTATION = {6: 8, 8: 6}  # all others undo themselves
 
 
 @dataclass(frozen=True)
@@ -262,8 +260,7 @@ def _score(picture: Picture, reference: Picture, frame: _Frame) -> dict[str, flo
         rgb, truth = (to_tensor(rgb[BORDER:-BORDER, BORDER:-BORDER]) for rgb in (picture, reference))
         scores |= _three(rgb, truth, "") | _three(matching.fit_look(rgb, truth), truth, "_fitted")
     if frame.chart is not None:
-        orientation = read_orientation(frame.source)
-        stored = orient(picture, INVERSE_ORIENTATION.get(orientation, orientation))
+        stored = np.ascontiguousarray(unorient(picture, read_orientation(frame.source)))
         scores["chart"], scores["chart_balanced"] = color_charts.judge(color_charts.measure(stored, frame.chart))
     return scores
 

@@ -9,9 +9,12 @@ from typing import Literal
 import numpy as np
 
 from lwisp.data import folders as formats
-from lwisp.data.datasets import SIDD, SUFFIXES, LoL, Pairs, Pictures, Zurich, read_same_size, to_tensor
+from lwisp.data.cases import Case, pair_cases, photo_cases, task_cases
+from lwisp.data.datasets import SIDD, SUFFIXES, LoL, Pairs, Pictures, read_same_size
 from lwisp.data.degradation import Task
-from lwisp.data.photos import Case, find_photos, pair_cases, photo_cases, task_cases
+from lwisp.data.photos import find_photos
+from lwisp.data.zurich import Zurich
+from lwisp.imaging.pixels import to_tensor
 from lwisp.restoration import PASSES
 from lwisp.weights import Weights, check_takes
 

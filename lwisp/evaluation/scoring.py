@@ -24,8 +24,8 @@ from torch.nn import functional
 
 from lwisp.data import folders as formats
 from lwisp.data import unprocess
-from lwisp.data.datasets import read_picture
-from lwisp.data.photos import Case
+from lwisp.data.cases import Case
+from lwisp.data.datasets import read_tensor
 from lwisp.engines.engine import run_network
 from lwisp.engines.names import Precision
 from lwisp.errors import InputError
@@ -44,7 +44,6 @@ from lwisp.weights import Weights, check_takes, load
 
 MIN_SIDE = 162  # px; MS-SSIM needs 161, a mosaic even sides
 REPORT = ("report.json", "report.md", "rows.csv", "sheet.png")
-BT601_LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
@@ -256,7 +255,7 @@ def write_report(folder: Path, report: Report, overwrite: bool = False) -> None:
 
 def scale_to(rgb: Tensor, truth: Tensor) -> Tensor:
     """A picture multiplied so that its mean luma is the truth's: what published figures on LoL often do, an oracle."""
-    gain = (BT601_LUMA @ truth.mean((1, 2))) / (BT601_LUMA @ rgb.mean((1, 2))).clamp(min=1e-4)
+    gain = (color.BT601_LUMA @ truth.mean((1, 2))) / (color.BT601_LUMA @ rgb.mean((1, 2))).clamp(min=1e-4)
     return (rgb * gain).clamp(0, 1)
 
 
@@ -289,7 +288,7 @@ def _prepare(plan: Protocol, rgb: Tensor, truth: Tensor) -> tuple[Tensor, Tensor
     if plan.align == "result":
         truth = move(truth, rgb)
     if plan.luma:
-        rgb, truth = ((BT601_LUMA[:, None, None] * x).sum(0).clamp(0, 1).expand(3, -1, -1) for x in (rgb, truth))
+        rgb, truth = ((color.BT601_LUMA[:, None, None] * x).sum(0).clamp(0, 1).expand(3, -1, -1) for x in (rgb, truth))
     return rgb, truth
 
 
@@ -307,14 +306,14 @@ def _read_other(folder: Path, case: Case) -> Tensor:
     if not found:
         raise InputError(f"{place}: no picture {stem}.png (or .jpg, .tif) to score")
     formats.check_files(found[:1], "rgb", (case.target.shape[-2], case.target.shape[-1]))
-    return read_picture(found[0])
+    return read_tensor(found[0])
 
 
 def _structure(picture: Tensor) -> NDArray[np.float32]:
     """(3, H, W) -> luma (H, W) without noise, brightness and contrast of its surroundings: what flow can compare."""
     from skimage.filters import gaussian
 
-    luma = gaussian((BT601_LUMA[:, None, None] * picture).sum(0).numpy(), 1.5)
+    luma = gaussian((color.BT601_LUMA[:, None, None] * picture).sum(0).numpy(), 1.5)
     detail = luma - gaussian(luma, 12)
     return detail / (np.sqrt(gaussian(detail**2, 12)) + 0.05)  # type: ignore[no-any-return]
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from lwisp.data.datasets import SIDD, Box, to_tensor
+from lwisp.data.datasets import SIDD, Box
 from lwisp.engines.engine import run_network
 from lwisp.engines.names import Precision
 from lwisp.errors import InputError
@@ -20,7 +20,7 @@ from lwisp.evaluation.protocols import passes_of
 from lwisp.files.matlab import in_matlabs_order, mat_shape, open_hdf5, read_mat
 from lwisp.files.writing import check_output, make_folder, write_text, write_whole
 from lwisp.imaging import mosaic
-from lwisp.imaging.pixels import to_integer
+from lwisp.imaging.pixels import to_integer, to_tensor
 from lwisp.weights import Weights, check_takes
 
 

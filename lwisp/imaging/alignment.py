@@ -1,8 +1,9 @@
-"""Where one picture lies in another: orientation, crop and scale, and a smooth field of shifts for what is left.
+"""Alignment: find where one picture lies in another.
 
-The camera's JPEG has its own tone, color and sharpness, so that only structure is compared: contrast normalized where
-it lies (`normalize`), or the phases of spectra. A coarse search tries every orientation and scale; then tiles, finer
-step by step, say how they lie, and a smooth field through them is what lenses and scaling do to a frame.
+A camera's JPEG has its own tone, color and sharpness, so only structure is compared: locally normalized contrast
+(`normalize`) or the phases of spectra. `find_placement` searches all orientations and scales coarsely;
+`refinement.refine` makes the result exact, and `agreement.compare_tiles` judges it. `find_shift` is for two pictures
+of the same scale.
 """
 
 import math
@@ -12,17 +13,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lwisp.imaging.pixels import orient
+from lwisp.imaging.pixels import middle, orient
 from lwisp.imaging.placement import LEVELS, NOISE, Placement, Plane, view, whole, work_size
 from lwisp.imaging.refinement import adjust
 
-COARSE = 128  # px of the reference's long side in the search
-COVERS = np.geomspace(1.03, 0.3, 51)  # shares of the reference's sides that a picture may show: steps of 2.5 %
-STICKS_OUT = 0.04  # of a side, by which it may lie outside
-CANDIDATES = 4  # orientations with their best scale that are looked at closer
-SETTLING = 3  # turns at the coarsest level
-REACH = 64  # px by which a picture may be shifted
-WINDOW = 1024  # px of the middle that are looked at for the shift
+COARSE = 128
+"""px of the reference's long side in the search."""
+SCALES = np.geomspace(1.03, 0.3, 51)
+"""Shares of the reference's sides that a picture may show, in steps of 2.5 %."""
+OVERHANG = 0.04
+"""Share of a side by which a picture may lie outside of the reference."""
+CANDIDATES = 4
+"""Orientations, each at its best scale, that are looked at closer."""
+SETTLING = 3
+"""Steps of refinement of each candidate, at the coarsest level."""
+REACH = 64
+"""px by which a picture may be shifted in `find_shift`."""
+WINDOW = 1024
+"""Sides in px of the middle that `find_shift` looks at."""
 
 Picture = NDArray[np.uint8]
 """(H, W, 3)."""
@@ -31,32 +39,38 @@ Shift = tuple[int, int]
 
 
 def find_placement(picture: Plane, reference: Plane) -> Placement | None:
-    """About where a picture (h, w) lies in a reference (H, W), or nothing where it seems to lie nowhere in it.
+    """About where a picture lies in a reference; None where it seems to lie nowhere in it.
 
-    It may be turned or mirrored, scaled, and cropped down to a third of the sides. What is found is for `refine` to
-    make exact, and for `agreement` to judge.
+    Args:
+        picture: (h, w); it may be turned or mirrored, scaled, and cropped down to a third of the sides.
+        reference: (H, W).
     """
-    found = [_settle(picture, reference, guess) for guess in _search(picture, reference)]
-    good = [(score, placement) for score, placement in found if placement is not None]
-    return max(good, key=lambda pair: pair[0])[1] if good else None
+    best_score, best = 0.0, None
+    for guess in _search(picture, reference):
+        score, placement = _settle(picture, reference, guess)
+        if score > best_score:
+            best_score, best = score, placement
+    return best
 
 
 def _search(picture: Plane, reference: Plane) -> list[Placement]:
-    """The likeliest placements by normalized correlation over orientations and scales, without any field."""
+    """The likeliest placements by normalized cross-correlation over orientations and scales, without any field."""
     share = COARSE / max(reference.shape)
-    size = tuple(max(8, round(side * share)) for side in reference.shape)
-    base = normalize(torch.from_numpy(view(reference, whole(reference), size)), 2.0)
-    padded = tuple(32 * math.ceil(side * 1.25 / 32) for side in size)
-    spectrum, energy = (torch.fft.rfft2(x, padded) for x in (base, base * base))
+    height, width = (max(8, round(side * share)) for side in reference.shape)
+    base = normalize(torch.from_numpy(view(reference, whole(reference), (height, width))), 2.0)
+    padded = (32 * math.ceil(height * 1.25 / 32), 32 * math.ceil(width * 1.25 / 32))
+    spectrum = torch.fft.rfft2(base, padded)
+    energy = torch.fft.rfft2(base * base, padded)
+    above, before = math.ceil(OVERHANG * height), math.ceil(OVERHANG * width)
     share_of_picture = min(1.0, 2 * COARSE / max(picture.shape))
     picture = view(picture, whole(picture), tuple(max(1, round(side * share_of_picture)) for side in picture.shape))
     best: dict[int, tuple[float, Placement]] = {}
     for transposed in (False, True):
         shown = orient(picture, 5) if transposed else picture
         orientations = (5, 6, 7, 8) if transposed else (1, 2, 3, 4)
-        fitting = min(side / own for side, own in zip(size, shown.shape, strict=True))
-        for cover in COVERS:
-            tall, wide = (round(cover * fitting * side) for side in shown.shape)
+        fitting = min(height / shown.shape[0], width / shown.shape[1])
+        for scale in SCALES:
+            tall, wide = (round(scale * fitting * side) for side in shown.shape)
             if min(tall, wide) < 16:
                 break
             template = normalize(torch.from_numpy(view(shown, whole(shown), (tall, wide))), 2.0)
@@ -65,53 +79,63 @@ def _search(picture: Plane, reference: Plane) -> list[Placement]:
             scores = torch.fft.irfft2(spectrum * torch.fft.rfft2(flips, padded).conj(), padded)
             under = torch.fft.irfft2(energy * torch.fft.rfft2(torch.ones(tall, wide), padded).conj(), padded)
             scores = scores / (under.clamp(min=0.2 * tall * wide) * template.square().sum().clamp(min=1)).sqrt()
-            out = [math.ceil(STICKS_OUT * side) for side in size]
-            scores = torch.roll(scores, out, (1, 2))
-            reach = [max(1, side - own + 2 * edge + 1) for side, own, edge in zip(size, (tall, wide), out, strict=True)]
-            scores = scores[:, : reach[0], : reach[1]]
-            for orientation, score in zip(orientations, scores, strict=True):
+            scores = torch.roll(scores, (above, before), (1, 2))
+            rows = max(1, height - tall + 2 * above + 1)
+            columns = max(1, width - wide + 2 * before + 1)
+            for orientation, score in zip(orientations, scores[:, :rows, :columns], strict=True):
                 row, column = divmod(int(score.argmax()), score.shape[1])
-                worth = float(score[row, column]) * math.sqrt(tall * wide)  # small pieces fit somewhere by chance
-                if worth > best.get(orientation, (0.0,))[0]:
-                    box = ((row - out[0]) / share, (column - out[1]) / share, tall / share, wide / share)
-                    best[orientation] = worth, Placement(orientation, box, np.zeros((2, 3)))
+                evidence = float(score[row, column]) * math.sqrt(tall * wide)  # small pieces fit somewhere by chance
+                if evidence > best.get(orientation, (0.0,))[0]:
+                    box = ((row - above) / share, (column - before) / share, tall / share, wide / share)
+                    best[orientation] = evidence, Placement(orientation, box, np.zeros((2, 3)))
     ranked = sorted(best.values(), key=lambda pair: -pair[0])[:CANDIDATES]
-    return [placement for worth, placement in ranked if worth > 0.5 * ranked[0][0]]
+    return [placement for evidence, placement in ranked if evidence > 0.5 * ranked[0][0]]
 
 
-def _settle(picture: Plane, reference: Plane, guess: Placement) -> tuple[float, Placement | None]:
-    """A guess of the search brought nearer at the coarsest level, and how well it fits there."""
+def _settle(picture: Plane, reference: Plane, guess: Placement) -> tuple[float, Placement]:
+    """A candidate refined at the coarsest level, and its score there; 0 where it does not fit."""
     turned = orient(picture, guess.orientation)
     score = 0.0
     for _ in range(SETTLING):
         size = work_size(turned.shape, reference.shape, guess.box, LEVELS[0])
         guess, score = adjust(turned, reference, guess, size)
-    return score, guess if score > 0 else None
+    return score, guess
 
 
 def normalize(plane: Tensor, sigma: float) -> Tensor:
-    """(H, W) less its surroundings, over their contrast: what is left of a picture whatever its tone curve."""
+    """Local contrast normalization: what is left of a picture whatever its tone curve.
+
+    Args:
+        plane: (H, W).
+        sigma: standard deviation in px of the Gaussian that means and contrasts are taken with.
+    """
     blurs = []
     for side in plane.shape:
         place = torch.arange(side)
         near = torch.exp(-((place[:, None] - place) ** 2) / (2 * sigma**2))
         blurs.append(near / near.sum(1, keepdim=True))
-    plane = plane - blurs[0] @ plane @ blurs[1].T
-    contrast = (blurs[0] @ plane.square() @ blurs[1].T + NOISE**2).sqrt()
+    vertical, horizontal = blurs
+    plane = plane - vertical @ plane @ horizontal.T
+    contrast = (vertical @ plane.square() @ horizontal.T + NOISE**2).sqrt()
     return plane / contrast
 
 
 def find_shift(picture: Picture, reference: Picture, reach: int = REACH) -> Shift:
-    """How a picture (H, W, 3) lies on the reference, to whole pixels: phase correlation of the middle of both."""
-    sides = list(zip(picture.shape[:2], reference.shape[:2], strict=True))
-    height, width = (min(*pair, WINDOW) for pair in sides)
-    top, left = (min(pair) - side for pair, side in zip(sides, (height, width), strict=True))
-    middle = (slice(top // 2, top // 2 + height), slice(left // 2, left // 2 + width))
+    """The shift of a picture against a reference, to whole px, by phase correlation of their middles.
+
+    Args:
+        picture: (H, W, 3).
+        reference: (H, W, 3), may be of another size.
+        reach: px by which the picture may be shifted.
+    """
+    common = [min(pair) for pair in zip(picture.shape[:2], reference.shape[:2], strict=True)]
+    height, width = min(common[0], WINDOW), min(common[1], WINDOW)
+    rows, columns = middle(common[0], height), middle(common[1], width)
     window = torch.outer(torch.hann_window(height), torch.hann_window(width))
     spectra = []
     for rgb in (picture, reference):
-        luma = torch.from_numpy(rgb[middle].astype(np.float32)).mean(-1)
-        spectra.append(torch.fft.rfft2((luma - luma.mean()) * window))
+        brightness = torch.from_numpy(rgb[rows, columns].astype(np.float32)).mean(-1)
+        spectra.append(torch.fft.rfft2((brightness - brightness.mean()) * window))
     cross = spectra[0] * spectra[1].conj()
     peaks = torch.fft.irfft2(cross / cross.abs().clamp(min=1e-6), (height, width))
     reach = min(reach, (min(height, width) - 1) // 2)
@@ -121,10 +145,14 @@ def find_shift(picture: Picture, reference: Picture, reach: int = REACH) -> Shif
 
 
 def shift_image(picture: Picture, shift: Shift, size: tuple[int, ...]) -> Picture:
-    """The picture laid onto a reference of this size (height, width); where it shows nothing, its border goes on."""
-    rows, columns = (
-        (np.arange(side) + offset).clip(0, own - 1)
-        for side, offset, own in zip(size, shift, picture.shape[:2], strict=True)
-    )
-    laid: Picture = picture[rows[:, None], columns]
-    return laid
+    """A picture moved onto a reference; where it shows nothing, its border is repeated.
+
+    Args:
+        picture: (H, W, 3).
+        shift: as `find_shift` gives it.
+        size: (height, width) of the reference.
+    """
+    rows = (np.arange(size[0]) + shift[0]).clip(0, picture.shape[0] - 1)
+    columns = (np.arange(size[1]) + shift[1]).clip(0, picture.shape[1] - 1)
+    shifted: Picture = picture[rows[:, None], columns]
+    return shifted

@@ -1,4 +1,4 @@
-"""Color from the sensor to the screen: balance, highlights, canonical planes, exposure, tone; and CIE dE2000.
+"""Color from the sensor to the screen: white balance, highlights, canonical planes, exposure, tone; CIE L*a*b*.
 
 The canonical space, in which every camera looks like one, is linear Rec. 2020 (D65): wide enough for saturated real
 colors, and so near a camera's own primaries that the packed planes are mixed little. Planes are not clipped on the
@@ -23,21 +23,33 @@ CANONICAL_TO_XYZ = torch.tensor(
 """ITU-R BT.2020 primaries, D65."""
 CANONICAL_TO_SRGB = torch.linalg.inv(SRGB_TO_XYZ) @ CANONICAL_TO_XYZ
 SRGB_TO_CANONICAL = torch.linalg.inv(CANONICAL_TO_SRGB)
+BT601_LUMA = torch.tensor([0.299, 0.587, 0.114])
+"""Weights of R, G and B in the luma Y of ITU-R BT.601, which JPEG uses too."""
 
-CONTRAST = 0.4  # share of the smoothstep in the tone curve: between a plain sRGB curve and the one of [5]
-SATURATION = (0.88, 0.95)  # share of white at which a photosite begins to count, and counts, as clipped
-NEUTRALITY = (0.5, 0.75)  # darkest over brightest channel at which a clipped color begins to turn, and is, neutral
+CONTRAST = 0.4
+"""Share of the smoothstep in the tone curve: 0 is plain sRGB, 1 the curve of Brooks et al., CVPR 2019."""
+SATURATION = (0.88, 0.95)
+"""Levels in [0, 1] between which a photosite goes from valid to clipped."""
+NEUTRALITY = (0.5, 0.75)
+"""Ratios of darkest to brightest channel between which a clipped color goes from kept to neutral."""
 
-GRID = 64  # cells a side over which the exposure rule looks at a frame, whatever its size
+# the exposure rule, see `exposure_gain`
+GRID = 64
+"""Cells a side that a frame of any size is averaged to."""
 WHITE_QUANTILE = 0.99
-MIDDLE = 0.16  # geometric mean luminance under which the exposure rule lifts the middle tones
-MAX_LIFT = 2.0  # how far beyond white it lifts them: 1 EV
-MAX_MIDDLE = 0.5  # geometric mean luminance beyond which it brightens no further: a gray wall is not white
+"""Quantile of the brightest channel that goes to white."""
+MIDDLE = 0.16
+"""Geometric mean luminance under which middle tones are lifted."""
+MAX_LIFT = 2.0
+"""Largest extra gain of that: 1 EV."""
+MAX_MIDDLE = 0.5
+"""Geometric mean luminance beyond which no gain is given: a gray wall is not white."""
 MAX_GAIN = 16.0
+"""Largest gain: 4 EV."""
 
 
 def _malvar() -> Tensor:
-    """(4, 3, 6, 6): what estimates R, G, B at each photosite of a cell, from the cell and 2 photosites around it."""
+    """(4, 3, 6, 6): filters for R, G, B at each of the four photosites of a cell, over it and 2 photosites around."""
     green = torch.tensor([[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]])
     beside = torch.tensor([[0, 0, 1, 0, 0], [0, -2, 0, -2, 0], [-2, 8, 10, 8, -2], [0, -2, 0, -2, 0], [0, 0, 1, 0, 0]])
     across = torch.tensor([[0, 0, -3, 0, 0], [0, 4, 0, 4, 0], [-3, 0, 12, 0, -3], [0, 4, 0, 4, 0], [0, 0, -3, 0, 0]])
@@ -53,23 +65,34 @@ def _malvar() -> Tensor:
 
 
 MALVAR = _malvar()
+"""(4, 3, 6, 6), the linear 5x5 filters of Malvar, He and Cutler, ICASSP 2004, placed for each photosite of a cell."""
 
 
 def canonicalize(packed: Tensor, white_balance: Tensor, cam2rgb: Tensor) -> Tensor:
-    """Camera planes -> balanced canonical planes, linear, (..., 4, h, w) both, in the order R, Gr, Gb, B.
+    """Camera planes as balanced planes in the canonical space, linear.
 
-    `packed` has black at 0 and white at 1, `white_balance` (..., 3) are the gains of R, G, B, and `cam2rgb`
-    (..., 3, 3) goes from balanced camera RGB to canonical RGB, rows summing to one. Clipped highlights come out
-    neutral, at 1 or a little above.
+    Clipped highlights come out neutral, at 1 or a little above.
+
+    Args:
+        packed: (..., 4, h, w), R, Gr, Gb, B, black at 0 and white at 1.
+        white_balance: (..., 3), gains of R, G, B.
+        cam2rgb: (..., 3, 3), balanced camera RGB to canonical RGB, rows summing to 1.
+
+    Returns:
+        Of the shape of `packed`, not clipped.
     """
     return mix_planes(balance(packed, white_balance), cam2rgb)
 
 
 def balance(packed: Tensor, white_balance: Tensor) -> Tensor:
-    """Multiply (..., 4, h, w) by the gains (..., 3), the smallest taken as 1, and turn clipped cells neutral.
+    """Apply white balance, the smallest gain taken as 1, and turn clipped cells neutral.
 
-    Where a photosite of a 2x2 cell is clipped, the gains would tint what has lost its color (the pink sky): there
-    the cell goes to its brightest value, held at 1, unless it is far from neutral, as a red lamp is.
+    Where a photosite of a 2x2 cell is clipped, the gains would tint what has lost its color (pink skies): there the
+    cell goes to its brightest value, clipped to 1, unless it is far from neutral, as a red lamp is.
+
+    Args:
+        packed: (..., 4, h, w), R, Gr, Gb, B, black at 0 and white at 1.
+        white_balance: (..., 3), gains of R, G, B.
     """
     gains = white_balance / white_balance.amin(-1, keepdim=True)
     balanced = packed * gains[..., [0, 1, 1, 2], None, None]
@@ -81,20 +104,29 @@ def balance(packed: Tensor, white_balance: Tensor) -> Tensor:
 
 
 def mix_planes(packed: Tensor, matrix: Tensor) -> Tensor:
-    """Mix (..., 4, h, w) by a color matrix (..., 3, 3): every photosite with the other two colors *where it lies*.
+    """Apply a color matrix to packed planes, each photosite with the other two colors at its own place.
 
     They are estimated by the linear 5x5 filters of Malvar, He and Cutler ("High-quality linear interpolation for
     demosaicing of Bayer-patterned color images", ICASSP 2004). Mixed with its neighbors' values as they are, half a
     photosite off, a thin colored thing would look different behind every camera.
+
+    Args:
+        packed: (..., 4, h, w), R, Gr, Gb, B.
+        matrix: (..., 3, 3).
     """
-    photosites = mosaic.unpack(packed)
-    for dim in (-2, -1):
-        photosites = mosaic.reflect(photosites, dim, 2, 2)
-    return mix_photosites(photosites, matrix)
+    return mix_photosites(_padded_mosaic(packed), matrix)
 
 
 def mix_photosites(photosites: Tensor, matrix: Tensor) -> Tensor:
-    """`mix_planes` of a mosaic (..., 2h + 4, 2w + 4) that has two photosites around what is mixed: (..., 4, h, w)."""
+    """`mix_planes` of a mosaic that has two more photosites on each side.
+
+    Args:
+        photosites: (..., 2h + 4, 2w + 4), RGGB.
+        matrix: (..., 3, 3).
+
+    Returns:
+        (..., 4, h, w).
+    """
     rows = matrix[..., [0, 1, 1, 2], :]  # the row for each photosite's own color
     kernels = (rows[..., None, None] * MALVAR.to(matrix)).sum(-3)  # (..., 4, 6, 6)
     height, width = photosites.shape[-2:]
@@ -109,31 +141,65 @@ def mix_photosites(photosites: Tensor, matrix: Tensor) -> Tensor:
 
 
 def demosaic(packed: Tensor) -> Tensor:
-    """(B, 4, h, w) -> all three colors at every photosite (B, 3, 2h, 2w), by Malvar's filters; linear."""
-    photosites = mosaic.unpack(packed)
-    for dim in (-2, -1):
-        photosites = mosaic.reflect(photosites, dim, 2, 2)
+    """Demosaic packed planes by the filters of `mix_planes`; linear in its input.
+
+    Args:
+        packed: (B, 4, h, w), R, Gr, Gb, B.
+
+    Returns:
+        (B, 3, 2h, 2w).
+    """
+    photosites = _padded_mosaic(packed)
     kernels = MALVAR.to(packed).transpose(0, 1).reshape(12, 1, 6, 6)  # color after color, each at four sites
     return functional.pixel_shuffle(functional.conv2d(photosites[:, None], kernels, stride=2), 2)
 
 
+def _padded_mosaic(packed: Tensor) -> Tensor:
+    """Planes (..., 4, h, w) as a mosaic (..., 2h + 4, 2w + 4), reflected by two photosites on each side."""
+    photosites = mosaic.unpack(packed)
+    for dim in (-2, -1):
+        photosites = mosaic.reflect(photosites, dim, 2, 2)
+    return photosites
+
+
 def apply_matrix(matrix: Tensor, planes: Tensor) -> Tensor:
-    """(..., M, N) times (..., N, h, w) -> (..., M, h, w), pixel by pixel."""
+    """Apply a matrix to the channels of each pixel.
+
+    Args:
+        matrix: (..., M, N).
+        planes: (..., N, h, w).
+
+    Returns:
+        (..., M, h, w).
+    """
     return (matrix @ planes.flatten(-2)).reshape(*planes.shape[:-3], -1, *planes.shape[-2:])
 
 
 def exposure_gain(canonical: Tensor) -> Tensor:
-    """The one exposure rule: the gain (...) for a whole frame (..., 4, h, w) of canonical planes.
+    """The exposure rule: one gain for a whole frame.
 
-    Seen on a grid of 64x64 cells, the brightest channel's 99th percentile goes to white; where the middle tones are
-    still dark (geometric mean luminance under 0.16), half of what they lack in stops is added, 1 EV at most; where
-    they would become bright (over 0.5), less is given. Never below 1 (clipped light stays white), never above 16.
+    On a grid of 64x64 cells, the brightest channel's 99th percentile goes to white; where the middle tones are still
+    dark (geometric mean luminance under 0.16), half of what they lack in stops is added, 1 EV at most; where they
+    would become bright (over 0.5), less is given. Never below 1 (clipped light stays white), never above 16.
+
+    Args:
+        canonical: (..., 4, h, w), balanced canonical planes of the frame.
+
+    Returns:
+        (...).
     """
     return grid_gain(functional.adaptive_avg_pool2d(canonical, GRID))
 
 
 def grid_gain(grid: Tensor) -> Tensor:
-    """`exposure_gain` of a frame's means over 64x64 cells (..., 4, 64, 64)."""
+    """`exposure_gain` of a frame that has been averaged already.
+
+    Args:
+        grid: (..., 4, 64, 64), means over cells.
+
+    Returns:
+        (...).
+    """
     red, green_r, green_b, blue = grid.unbind(-3)
     rgb = torch.stack([red, (green_r + green_b) / 2, blue], -3).flatten(-2)  # (..., 3, 4096)
     white = torch.quantile(rgb.amax(-2), WHITE_QUANTILE, -1).clamp(1 / MAX_GAIN, 1)
@@ -144,30 +210,54 @@ def grid_gain(grid: Tensor) -> Tensor:
 
 
 def shading_gain(terms: tuple[float, float, float], squared_radius: Tensor) -> Tensor:
-    """The gain (...) of places whose squared distance from the frame's middle is given, that of its corners being 1."""
+    """The gain that undoes lens shading: 1 + a r^2 + b r^4 + c r^6.
+
+    Args:
+        terms: the coefficients (a, b, c).
+        squared_radius: (...), squared distance from the frame's middle, 1 at its corners.
+
+    Returns:
+        (...).
+    """
     first, second, third = terms
     r2 = squared_radius
     return 1 + r2 * (first + r2 * (second + r2 * third))
 
 
 def render(canonical: Tensor) -> Tensor:
-    """Linear canonical RGB (..., 3, H, W) -> display-referred sRGB in [0, 1]: matrix, clip, tone."""
+    """Linear canonical RGB (..., 3, H, W) as display-referred sRGB in [0, 1]: matrix, clip, tone."""
     return tone(apply_matrix(CANONICAL_TO_SRGB, canonical).clamp(0, 1))
 
 
 def unrender(rgb: Tensor) -> Tensor:
-    """Display-referred sRGB (..., 3, H, W) in [0, 1] -> linear canonical RGB; `render` undoes it exactly."""
+    """Undo `render`: display-referred sRGB (..., 3, H, W) in [0, 1] as linear canonical RGB."""
     return apply_matrix(SRGB_TO_CANONICAL, inverse_tone(rgb))
 
 
 def tone(linear: Tensor, contrast: Tensor | float = CONTRAST) -> Tensor:
-    """Linear [0, 1] -> display [0, 1]: the sRGB curve, then a mild S-curve, channel by channel."""
+    """The tone curve, channel by channel: the sRGB curve, then a mild S-curve.
+
+    Args:
+        linear: any shape, in [0, 1].
+        contrast: share of the smoothstep, 0 to 1; a tensor must broadcast.
+
+    Returns:
+        Display-referred values in [0, 1].
+    """
     encoded = srgb_encode(linear)
     return encoded + contrast * (smoothstep(encoded) - encoded)
 
 
 def inverse_tone(display: Tensor, contrast: Tensor | float = CONTRAST) -> Tensor:
-    """Display [0, 1] -> linear [0, 1]; undoes `tone` to float32's precision, for a contrast up to 0.7."""
+    """Undo `tone` to the precision of float32.
+
+    Args:
+        display: any shape, in [0, 1].
+        contrast: as `tone` was given, at most 0.7.
+
+    Returns:
+        Linear values in [0, 1].
+    """
     encoded = display
     for _ in range(5):  # Newton on a cubic whose slope stays between 0.3 and 1.35
         error = encoded + contrast * (smoothstep(encoded) - encoded) - display
@@ -181,17 +271,24 @@ def smoothstep(x: Tensor) -> Tensor:
 
 
 def srgb_encode(linear: Tensor) -> Tensor:
-    """IEC 61966-2-1: linear [0, 1] -> encoded [0, 1]."""
+    """Encode linear values in [0, 1] by the sRGB curve, IEC 61966-2-1."""
     return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=1e-6) ** (1 / 2.4) - 0.055)
 
 
 def srgb_decode(encoded: Tensor) -> Tensor:
-    """IEC 61966-2-1: encoded [0, 1] -> linear [0, 1]."""
+    """Decode sRGB values in [0, 1] to linear light, IEC 61966-2-1."""
     return torch.where(encoded <= 0.04045, encoded / 12.92, ((encoded.clamp(min=0) + 0.055) / 1.055) ** 2.4)
 
 
 def normalize_rows(matrix: Tensor) -> Tensor:
-    """Scale the rows of (..., 3, 3) to sum to one, so that neutral stays neutral."""
+    """Scale the rows of a color matrix to sum to 1, so that neutral stays neutral.
+
+    Args:
+        matrix: (..., 3, 3).
+
+    Raises:
+        ValueError: where a row sums to zero.
+    """
     sums = matrix.sum(-1, keepdim=True)
     if not bool((sums.abs() > 1e-3).all()):
         raise ValueError(f"expected a color matrix whose rows do not sum to zero, got {matrix.tolist()}")
@@ -199,24 +296,36 @@ def normalize_rows(matrix: Tensor) -> Tensor:
 
 
 def cam2rgb_from_xyz(xyz2cam: Tensor) -> Tensor:
-    """XYZ (D65) -> camera, as in Adobe's and LibRaw's tables (..., 3, 3), turned into balanced camera -> canonical."""
+    """The matrix from balanced camera RGB to canonical RGB.
+
+    Args:
+        xyz2cam: (..., 3, 3), XYZ (D65) to camera, as in the tables of Adobe and LibRaw.
+    """
     cam2rgb: Tensor = torch.linalg.inv(normalize_rows(xyz2cam @ CANONICAL_TO_XYZ))
     return cam2rgb
 
 
 def daylight_gains(xyz2cam: Tensor) -> Tensor:
-    """The gains (..., 3), G = 1, that balance a camera of this matrix (..., 3, 3), XYZ to camera, under D65."""
+    """White-balance gains (..., 3), G = 1, of a camera under D65.
+
+    Args:
+        xyz2cam: (..., 3, 3), XYZ (D65) to camera.
+    """
     neutral = (xyz2cam @ CANONICAL_TO_XYZ).sum(-1)
     return neutral[..., 1:2] / neutral
 
 
 def cam2rgb_from_srgb(cam2srgb: Tensor) -> Tensor:
-    """Balanced camera -> linear sRGB (..., 3, 3) turned into balanced camera -> canonical."""
+    """The matrix from balanced camera RGB to canonical RGB.
+
+    Args:
+        cam2srgb: (..., 3, 3), balanced camera RGB to linear sRGB.
+    """
     return normalize_rows(SRGB_TO_CANONICAL @ cam2srgb)
 
 
 def srgb_to_lab(rgb: Tensor) -> Tensor:
-    """Display sRGB (..., 3, H, W) in [0, 1] -> CIE L*a*b* under D65, L* in [0, 100]."""
+    """sRGB (..., 3, H, W) in [0, 1] as CIE L*a*b* under D65, L* in [0, 100]."""
     to_xyz = (SRGB_TO_XYZ / SRGB_TO_XYZ.sum(-1, keepdim=True)).to(rgb)
     xyz = apply_matrix(to_xyz, srgb_decode(rgb))
     f = torch.where(xyz > (6 / 29) ** 3, xyz.clamp(min=1e-9) ** (1 / 3), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
@@ -225,4 +334,5 @@ def srgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def _ramp(x: Tensor, low: float, high: float) -> Tensor:
+    """From 0 at `low` to 1 at `high`, linear, clipped."""
     return ((x - low) / (high - low)).clamp(0, 1)

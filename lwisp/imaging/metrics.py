@@ -1,4 +1,7 @@
-"""Scores of one picture against the truth: display-referred RGB (3, H, W) in [0, 1], the first one judged."""
+"""Scores of a picture against the ground truth: PSNR, SSIM, MS-SSIM, CIE dE2000.
+
+Pictures are display-referred RGB (3, H, W) in [0, 1]; the first one is judged, the second one is the target.
+"""
 
 import math
 
@@ -8,39 +11,75 @@ from torch.nn import functional
 
 from lwisp.imaging.color import srgb_to_lab
 
-WINDOW = 11  # px a side, Gaussian of sigma 1.5
-MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, finest scale first
+WINDOW = 11
+"""Sides in px of the window of SSIM."""
+SIGMA = 1.5
+"""Standard deviation in px of its Gaussian weights."""
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Exponents of the scales, the finest first: Wang, Simoncelli and Bovik 2003."""
 
 
 def psnr(rgb: Tensor, target: Tensor) -> float:
-    """Peak signal to noise ratio in dB for a peak of 1; identical pictures give infinity. For planes too."""
+    """Peak signal-to-noise ratio in dB for a peak of 1; infinite for identical pictures.
+
+    Args:
+        rgb: (3, H, W) in [0, 1], or planes (4, H, W).
+        target: of the same shape and range.
+
+    Raises:
+        ValueError: for different shapes or values outside of [0, 1].
+    """
     check_pair(rgb, target, (3, 4))
     return float(-10 * torch.log10((rgb.double() - target.double()).square().mean()))
 
 
 def ssim(rgb: Tensor, target: Tensor) -> float:
-    """Structural similarity (Wang et al. 2004): Gaussian window 11x11 of sigma 1.5, mean over channels and windows.
+    """Structural similarity (Wang et al. 2004), the mean over channels and over windows inside the picture.
 
-    Windows lie inside the picture, whose sides must reach 11 px.
+    Args:
+        rgb: (3, H, W) in [0, 1], sides from 11 px up.
+        target: of the same shape and range.
+
+    Raises:
+        ValueError: for different or too small shapes or values outside of [0, 1].
     """
     check_pair(rgb, target)
     if min(rgb.shape[-2:]) < WINDOW:
         raise ValueError(f"expected at least {WINDOW} px a side, got {tuple(rgb.shape[-2:])}")
     # in double it takes five times as long, for a difference of 2e-8
-    return float(_similarity(rgb.float()[None], target.float()[None])[0].mean())
+    similarity, _ = _similarity(rgb.float()[None], target.float()[None])
+    return float(similarity.mean())
 
 
 def ms_ssim(rgb: Tensor, target: Tensor) -> float:
-    """Multi-scale SSIM (Wang et al. 2003) over five scales; sides from 161 px up."""
+    """Multi-scale SSIM (Wang et al. 2003) over five scales.
+
+    Args:
+        rgb: (3, H, W) in [0, 1], sides from 161 px up.
+        target: of the same shape and range.
+
+    Raises:
+        ValueError: for different or too small shapes or values outside of [0, 1].
+    """
     check_pair(rgb, target)
     return float(multiscale_ssim(rgb.double()[None], target.double()[None]))
 
 
 def multiscale_ssim(x: Tensor, y: Tensor, scales: int = len(MS_SSIM_WEIGHTS)) -> Tensor:
-    """MS-SSIM of each picture of a batch, (B, C, H, W) -> (B,), differentiable; channels are scored apart.
+    """MS-SSIM of each picture of a batch, differentiable; channels are scored apart, then averaged.
 
-    With fewer than five scales the first weights count, scaled to sum to one. The coarsest scale must hold a window:
-    raises `ValueError` for sides under `smallest_side(scales)`.
+    With fewer than five scales the first weights count, scaled to sum to one.
+
+    Args:
+        x: (B, C, H, W) in [0, 1].
+        y: of the same shape and range.
+        scales: number of scales, 1 to 5.
+
+    Returns:
+        (B,).
+
+    Raises:
+        ValueError: for another number of scales, or sides below `smallest_side(scales)`.
     """
     if not 1 <= scales <= len(MS_SSIM_WEIGHTS):
         raise ValueError(f"expected 1 to {len(MS_SSIM_WEIGHTS)} scales, got {scales}")
@@ -49,23 +88,27 @@ def multiscale_ssim(x: Tensor, y: Tensor, scales: int = len(MS_SSIM_WEIGHTS)) ->
             f"expected sides of {smallest_side(scales)} px at least for {scales} scales, got {tuple(x.shape[-2:])}"
         )
     weights = x.new_tensor(MS_SSIM_WEIGHTS[:scales])
+    weights = weights / weights.sum()
     product = x.new_ones(x.shape[:2])
-    for scale, weight in enumerate(weights / weights.sum()):
-        whole, contrast = _similarity(x, y)
-        product = product * (contrast if scale < scales - 1 else whole).clamp(min=1e-6) ** weight
+    for scale, weight in enumerate(weights):
+        similarity, contrast = _similarity(x, y)
+        factor = contrast if scale < scales - 1 else similarity
+        product = product * factor.clamp(min=1e-6) ** weight
         odd = [side % 2 for side in x.shape[-2:]]
-        x, y = (functional.avg_pool2d(side, 2, padding=odd) for side in (x, y))
+        x = functional.avg_pool2d(x, 2, padding=odd)
+        y = functional.avg_pool2d(y, 2, padding=odd)
     return product.mean(1)
 
 
 def smallest_side(scales: int) -> int:
-    """The smallest side in px whose coarsest of so many scales still holds a window."""
+    """The smallest side in px whose coarsest of `scales` scales still holds a window of SSIM."""
     return (WINDOW - 1) * (1 << (scales - 1)) + 1
 
 
 def _similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """SSIM, and its part without luminance, each the mean over windows: (B, C, H, W) -> (B, C) twice."""
-    line = torch.exp(-(torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2).square() / (2 * 1.5**2))
+    """SSIM and its part without luminance, means over windows: (B, C, H, W) -> (B, C) each."""
+    places = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
+    line = torch.exp(-places.square() / (2 * SIGMA**2))
     line = line / line.sum()
     batch, channels = x.shape[:2]
     maps = torch.stack([x, y, x * x, y * y, x * y]).reshape(1, -1, *x.shape[-2:])  # as channels: 11 times as fast
@@ -80,25 +123,46 @@ def _similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def delta_e(rgb: Tensor, target: Tensor) -> float:
-    """Mean CIE dE2000 over the pixels, sRGB under D65."""
+    """Mean CIE dE2000 over the pixels.
+
+    Args:
+        rgb: (3, H, W) sRGB in [0, 1], D65.
+        target: of the same shape and range.
+
+    Raises:
+        ValueError: for different shapes or values outside of [0, 1].
+    """
     check_pair(rgb, target)
     return float(delta_e_2000(srgb_to_lab(rgb.double()), srgb_to_lab(target.double())).mean())
 
 
 def delta_e_2000(first: Tensor, second: Tensor) -> Tensor:
-    """CIE dE2000 between two L*a*b* pictures (..., 3, H, W) -> (..., H, W); ISO/CIE 11664-6, weights 1."""
-    (l1, a1, b1), (l2, a2, b2) = first.unbind(-3), second.unbind(-3)
+    """CIE dE2000 of each pixel; ISO/CIE 11664-6, parametric weights 1.
+
+    Args:
+        first: L*a*b* (..., 3, H, W).
+        second: of the same shape.
+
+    Returns:
+        (..., H, W).
+    """
+    l1, a1, b1 = first.unbind(-3)
+    l2, a2, b2 = second.unbind(-3)
+    # a* is stretched near the gray axis
     chroma7 = ((torch.hypot(a1, b1) + torch.hypot(a2, b2)) / 2) ** 7
     stretch = 1.5 - 0.5 * (chroma7 / (chroma7 + 25.0**7)).sqrt()
     a1, a2 = a1 * stretch, a2 * stretch
     c1, c2 = torch.hypot(a1, b1), torch.hypot(a2, b2)
     h1, h2 = torch.atan2(b1, a1), torch.atan2(b2, a2)
+
+    # hues differ by the shorter way around, and have no difference where one color is gray
     gray = (c1 * c2) == 0
     dh = torch.remainder(h2 - h1 + math.pi, 2 * math.pi) - math.pi
     dh = torch.where(gray, 0.0, dh)
     h1, h2 = torch.remainder(h1, 2 * math.pi), torch.remainder(h2, 2 * math.pi)
     mean_h = (h1 + h2) / 2 + torch.where((h1 - h2).abs() > math.pi, math.pi, 0.0)
     mean_h = torch.where(gray, h1 + h2, mean_h)
+
     mean_l, mean_c = (l1 + l2) / 2, (c1 + c2) / 2
     t = (
         1
@@ -117,7 +181,16 @@ def delta_e_2000(first: Tensor, second: Tensor) -> Tensor:
 
 
 def check_pair(rgb: Tensor, target: Tensor, channels: tuple[int, ...] = (3,)) -> None:
-    """Raise `ValueError` unless both pictures (C, H, W) are of one size and in [0, 1], C being one of `channels`."""
+    """Check that two pictures can be compared.
+
+    Args:
+        rgb: (C, H, W).
+        target: the other one.
+        channels: the numbers C of channels that are allowed.
+
+    Raises:
+        ValueError: for different shapes, another number of channels, or values outside of [0, 1], NaN among them.
+    """
     if rgb.shape != target.shape or rgb.ndim != 3 or rgb.shape[0] not in channels:
         raise ValueError(f"expected two pictures (3, H, W) of one size, got {tuple(rgb.shape)}, {tuple(target.shape)}")
     for name, picture in (("picture", rgb), ("target", target)):

@@ -1,13 +1,26 @@
-"""Pixels of finished pictures: turned by EXIF's orientation, and as the integers that files hold."""
+"""Pixels of finished pictures: orientation, middles, and conversions between floats, integers and tensors."""
 
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 
 def orient(rgb: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn (H, W, ...) upright by EXIF's orientation 1 to 8."""
+    """Turn a stored picture upright.
+
+    Args:
+        rgb: (H, W, ...) as stored.
+        orientation: EXIF's, 1 to 8.
+
+    Returns:
+        A contiguous array, (W, H, ...) for orientations 5 to 8.
+
+    Raises:
+        ValueError: for any other orientation.
+    """
     if orientation not in range(1, 9):
         raise ValueError(f"expected an orientation of 1 to 8, got {orientation}")
     if orientation in (2, 3, 7, 8):
@@ -18,15 +31,43 @@ def orient(rgb: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def unorient(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """An upright picture (H, W, ...) as the sensor saw it, which `orient` would turn upright; a view, to be filled."""
+    """Undo `orient`: an upright picture as the sensor saw it.
+
+    Args:
+        upright: (H, W, ...).
+        orientation: EXIF's, 1 to 8.
+
+    Returns:
+        A view of `upright`, which may be written into.
+    """
     view = upright.swapaxes(0, 1) if orientation >= 5 else upright
     if orientation in (2, 3, 7, 8):
         view = view[:, ::-1]
     return view[::-1] if orientation in (3, 4, 6, 7) else view
 
 
+def middle(size: int, side: int, step: int = 1) -> slice:
+    """The middle `side` of `size` px along one axis.
+
+    Args:
+        size: length of the axis in px.
+        side: length of the middle, at most `size`.
+        step: the slice begins at a multiple of it; 2 keeps the phase of a Bayer pattern.
+    """
+    start = (size - side) // (2 * step) * step
+    return slice(start, start + side)
+
+
 def to_integer(rgb: NDArray[Any], bits: Literal[8, 16]) -> NDArray[Any]:
-    """[0, 1] -> 0 to 255 (uint8) or 0 to 65535 (uint16), rounded, clipped; these integers stay as they are."""
+    """Round and clip floats in [0, 1] to integers.
+
+    Args:
+        rgb: a picture of floats; one that holds integers of `bits` already is returned as it is.
+        bits: 8 for uint8, 0 to 255; 16 for uint16, 0 to 65535.
+
+    Raises:
+        ValueError: for any other type.
+    """
     top = 2**bits - 1
     if rgb.dtype == f"uint{bits}":
         return rgb
@@ -35,3 +76,13 @@ def to_integer(rgb: NDArray[Any], bits: Literal[8, 16]) -> NDArray[Any]:
     scaled = rgb * np.float32(top)
     np.add(scaled, np.float32(0.5), out=scaled)
     return np.clip(scaled, 0, top, out=scaled).astype(np.uint8 if bits == 8 else np.uint16)
+
+
+def to_tensor(picture: NDArray[Any]) -> Tensor:
+    """(H, W, 3) uint8 as a tensor (3, H, W), float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1) / 255
+
+
+def to_float(picture: Tensor) -> Tensor:
+    """A tensor of uint8 as float32 in [0, 1]; one of floats is returned as it is."""
+    return picture / 255 if picture.dtype == torch.uint8 else picture

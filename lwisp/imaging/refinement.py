@@ -1,7 +1,7 @@
-"""Refinement of a placement: windows are measured by phase correlation, and a smooth field is fitted through them."""
+"""Refinement of a placement: phase correlation measures the shift of windows, and a smooth field is fitted to them."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,52 +10,84 @@ from torch import Tensor
 
 from lwisp.imaging.placement import LEVELS, NOISE, Placement, Plane, polynomial_terms, view, warp, whole, work_size
 
-TILE = 64  # px; shifts are measured in windows of twice that, Hann's
-MOST = 16  # windows in a row or column
-SOFTNESS = 0.14  # cycles/px at which the spectrum's weight has fallen to 61 %: a JPEG has lost the finest detail
-STIFFNESS = 1e-3  # keeps curves away from where no tile says anything
-CHANCE = 4.0  # standard deviations of a peak by chance that a real one has to be above
+TILE = 64
+"""px; shifts are measured in Hann windows of twice that."""
+MAX_WINDOWS = 16
+"""Windows in a row or column at most."""
+SOFTNESS = 0.14
+"""Cycles/px at which the weight of a spectrum has fallen to 61 %: JPEG removes the finest detail."""
+STIFFNESS = 1e-3
+"""Ridge penalty of the curved terms of a field, which keeps it straight where no window says anything."""
+CHANCE = 4.0
+"""Standard deviations that the peak of a correlation must exceed, so that it is none by chance."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Shifts of N windows."""
+
+    centers: NDArray[np.float64]
+    """(N, 2), rows and columns in px of the work size."""
+    shifts: NDArray[np.float64]
+    """(N, 2), how far the content lies below and right of the box's, in px of the work size."""
+    weights: NDArray[np.float64]
+    """(N,), height of the peak above chance; 0 where nothing was found."""
 
 
 def refine(turned: Plane, reference: Plane, placement: Placement) -> Placement:
-    """The same placement to a fraction of a px, distortion of some percent included, of a picture that is turned."""
+    """The placement to a fraction of a px, distortion of some percent included.
+
+    Args:
+        turned: (h, w), the picture, turned by the placement's orientation.
+        reference: (H, W).
+        placement: about where the picture lies, as `alignment.find_placement` gives it.
+    """
     for level in LEVELS[1:]:
         size = work_size(turned.shape, reference.shape, placement.box, level)
-        placement = adjust(turned, reference, placement, size)[0]
+        placement, _ = adjust(turned, reference, placement, size)
     return placement
 
 
 def adjust(turned: Plane, reference: Plane, placement: Placement, size: tuple[int, int]) -> tuple[Placement, float]:
-    """A placement after its tiles have said how they lie, and the sum of what they are worth; 0: nothing fits."""
-    window = 2 * TILE if min(size) >= 6 * TILE else TILE if min(size) >= 2 * TILE else TILE // 2
-    centers, moved, worth = _measure(turned, reference, placement, size, window)
-    share = np.array(size)
-    good = worth > 0
+    """One step of refinement.
+
+    Args:
+        turned: (h, w), the picture, turned by the placement's orientation.
+        reference: (H, W).
+        placement: where the picture lies so far.
+        size: (height, width) at which both are compared.
+
+    Returns:
+        The new placement, and a score: the sum of the weights of the windows that agree, 0 for fewer than three.
+    """
+    if min(size) >= 6 * TILE:
+        window = 2 * TILE
+    elif min(size) >= 2 * TILE:
+        window = TILE
+    else:
+        window = TILE // 2
+    measured = _measure(turned, reference, placement, size, window)
+    good = measured.weights > 0
     if good.sum() < 3:
         return placement, 0.0
-    places = centers[good] / share
+    sides = np.array(size)
     terms = 10 if good.sum() >= 40 else 3
-    field, inliers = _fit(places, moved[good] / share, worth[good], terms, 0.5 / share.mean())
-    placement = _move(placement, field)
-    return placement, float(worth[good][inliers].sum() / math.sqrt(len(worth)))
+    weights = measured.weights[good]
+    places, shifts = measured.centers[good] / sides, measured.shifts[good] / sides
+    field, inliers = _fit(places, shifts, weights, terms, 0.5 / sides.mean())
+    score = float(weights[inliers].sum() / math.sqrt(len(measured.weights)))
+    return _absorb(placement, field), score
 
 
-def _measure(
-    turned: Plane, reference: Plane, placement: Placement, size: tuple[int, int], window: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Centers (N, 2) of windows in work px, how far their content lies from the box's (N, 2), and its worth (N,)."""
+def _measure(turned: Plane, reference: Plane, placement: Placement, size: tuple[int, int], window: int) -> Measured:
+    """The shifts of windows of a picture against the reference."""
     picture = view(turned, whole(turned), size)
-    shown = warp(reference, placement, size)  # bent as far as is known, for a window holds one shift
-    counts = [min(MOST, max(1, round(2 * side / window) - 1)) for side in size]
-    starts = [
-        np.linspace(0, max(0, side - window), count).round().astype(int)
-        for side, count in zip(size, counts, strict=True)
-    ]
-    tops, lefts = (x.ravel() for x in np.meshgrid(*starts, indexing="ij"))
-    centers = np.stack([tops, lefts], 1) + window / 2
-    rows, columns = (
-        (start[:, None] + np.arange(window)).clip(0, side - 1) for start, side in zip((tops, lefts), size, strict=True)
-    )
+    shown = warp(reference, placement, size)  # with the field known so far, because a window measures one shift
+    grid = np.meshgrid(_starts(size[0], window), _starts(size[1], window), indexing="ij")
+    tops, lefts = grid[0].ravel(), grid[1].ravel()
+    centers = np.stack([tops, lefts], 1).astype(np.float64) + window / 2
+    rows = (tops[:, None] + np.arange(window)).clip(0, size[0] - 1)
+    columns = (lefts[:, None] + np.arange(window)).clip(0, size[1] - 1)
     hann = torch.outer(torch.hann_window(window), torch.hann_window(window))
     spectra, contrasts = [], []
     for plane in (picture, shown):
@@ -63,16 +95,23 @@ def _measure(
         tiles = (tiles - (tiles * hann).sum((1, 2), keepdim=True) / hann.sum()) * hann
         contrasts.append(tiles.square().mean((1, 2)).sqrt().numpy())
         spectra.append(torch.fft.rfft2(tiles))
-    peaks, weight = _phase_correlation(spectra[0], spectra[1], window)
-    moved, height = _peaks(peaks)
-    chance = CHANCE / math.sqrt(weight)
+    correlation, samples = _phase_correlation(spectra[0], spectra[1], window)
+    shifts, height = _peaks(correlation)
+    chance = CHANCE / math.sqrt(samples)
     flat = np.minimum(*contrasts) < NOISE / 3
-    worth = np.where(flat, 0.0, (height - chance).clip(0))
+    weights = np.where(flat, 0.0, (height - chance).clip(0))
     known = placement.shifts(centers[:, 0] / size[0], centers[:, 1] / size[1]) * size
-    return centers, moved + known, worth
+    return Measured(centers, shifts + known, weights)
+
+
+def _starts(side: int, window: int) -> NDArray[np.int64]:
+    """Where windows begin along one axis: half overlapping, `MAX_WINDOWS` at most."""
+    count = min(MAX_WINDOWS, max(1, round(2 * side / window) - 1))
+    return np.linspace(0, max(0, side - window), count).round().astype(int)
 
 
 def _phase_correlation(first: Tensor, second: Tensor, window: int) -> tuple[Tensor, float]:
+    """Phase correlations (N, window, window) of spectra, 1 for equal ones, and the effective number of frequencies."""
     frequency = torch.hypot(torch.fft.fftfreq(window)[:, None], torch.fft.rfftfreq(window)[None])
     weight = torch.exp(-((frequency / SOFTNESS) ** 2) / 2)
     weight[0, 0] = 0
@@ -83,47 +122,62 @@ def _phase_correlation(first: Tensor, second: Tensor, window: int) -> tuple[Tens
     return torch.fft.irfft2(whitened, (window, window)) / total, effective
 
 
-def _peaks(peaks: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where (N, 2) the greatest of periodic (N, n, n) lie, to a fraction, and how great they are (N,)."""
-    count, side = peaks.shape[:2]
-    index = peaks.flatten(1).argmax(1)
+def _peaks(correlation: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Positions (N, 2), signed and to a fraction of a px, and heights (N,) of the peaks of periodic (N, n, n)."""
+    count, side = correlation.shape[:2]
+    index = correlation.flatten(1).argmax(1)
     rows, columns = index // side, index % side
     own = torch.arange(count)
-    middle = peaks[own, rows, columns].clamp(min=1e-6)
-    parts = []
-    for position, before, after in (
-        (rows, peaks[own, (rows - 1) % side, columns], peaks[own, (rows + 1) % side, columns]),
-        (columns, peaks[own, rows, (columns - 1) % side], peaks[own, rows, (columns + 1) % side]),
-    ):
-        low, center, high = (x.clamp(min=1e-6).log() for x in (before, middle, after))  # of a Gaussian: a parabola
-        fraction = ((high - low) / (2 * (2 * center - low - high)).clamp(min=1e-6)).clamp(-0.5, 0.5)
-        signed = torch.where(position >= side // 2, position - side, position)
-        parts.append(signed + fraction)
-    return torch.stack(parts, 1).double().numpy(), middle.double().numpy()
+    height = correlation[own, rows, columns].clamp(min=1e-6)
+    above, below = correlation[own, (rows - 1) % side, columns], correlation[own, (rows + 1) % side, columns]
+    left, right = correlation[own, rows, (columns - 1) % side], correlation[own, rows, (columns + 1) % side]
+    positions = [_vertex(rows, above, height, below, side), _vertex(columns, left, height, right, side)]
+    return torch.stack(positions, 1).double().numpy(), height.double().numpy()
+
+
+def _vertex(position: Tensor, before: Tensor, height: Tensor, after: Tensor, side: int) -> Tensor:
+    """Signed position of a Gaussian peak along one axis: the vertex of a parabola through three logarithms."""
+    low = before.clamp(min=1e-6).log()
+    center = height.clamp(min=1e-6).log()
+    high = after.clamp(min=1e-6).log()
+    fraction = ((high - low) / (2 * (2 * center - low - high)).clamp(min=1e-6)).clamp(-0.5, 0.5)
+    return torch.where(position >= side // 2, position - side, position) + fraction
 
 
 def _fit(
-    places: NDArray[np.float64], moved: NDArray[np.float64], worth: NDArray[np.float64], count: int, near: float
+    places: NDArray[np.float64], shifts: NDArray[np.float64], weights: NDArray[np.float64], count: int, near: float
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The smooth field (2, count) through most of what tiles say, and which of them agree with it."""
+    """Fit a smooth field to shifts, robustly: iteratively reweighted least squares of the absolute residuals.
+
+    Args:
+        places: (N, 2), 0 to 1.
+        shifts: (N, 2), in shares of the sides.
+        weights: (N,).
+        count: number of polynomial terms.
+        near: residual that counts as near.
+
+    Returns:
+        The field (2, count), and which shifts agree with it (N,).
+    """
     terms = polynomial_terms(places[:, 0], places[:, 1], count)
-    start = polynomial_terms(places[:, 0], places[:, 1], 1)
-    weight = worth.copy()
+    constant = polynomial_terms(places[:, 0], places[:, 1], 1)
+    weight = weights.copy()
     field = np.zeros((2, count))
-    for turn in range(25):  # first where most lie, then lines, then curves
-        used = start if turn < 5 else terms[:, :3] if turn < 15 else terms
+    for turn in range(25):  # constants first, to find where most lie; then lines, then curves
+        used = constant if turn < 5 else terms[:, :3] if turn < 15 else terms
         squares = used.T @ (weight[:, None] * used)
-        squares[range(3, len(squares)), range(3, len(squares))] += STIFFNESS * weight.sum()
-        solution = np.linalg.lstsq(squares, used.T @ (weight[:, None] * moved), rcond=1e-9)[0]
-        residual = np.hypot(*(moved - used @ solution).T)
-        weight = worth / np.maximum(residual, near / 4)
+        curved = range(3, len(squares))
+        squares[curved, curved] += STIFFNESS * weight.sum()
+        solution = np.linalg.lstsq(squares, used.T @ (weight[:, None] * shifts), rcond=1e-9)[0]
+        residual = np.hypot(*(shifts - used @ solution).T)
+        weight = weights / np.maximum(residual, near / 4)
         field[:] = 0
         field[:, : used.shape[1]] = solution.T
     return field, residual < 3 * near
 
 
-def _move(placement: Placement, field: NDArray[np.float64]) -> Placement:
-    """The placement with the field's scaling and shift taken into the box.
+def _absorb(placement: Placement, field: NDArray[np.float64]) -> Placement:
+    """The placement with a new field, whose scaling and shift are taken into the box.
 
     Content at place p of the picture lies at p - field(p) of the box as it was.
     """

@@ -30,11 +30,13 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from lwisp.baselines import Architecture, Baseline, build
+from lwisp.baselines import Baseline, build
+from lwisp.baselines.config import Architecture
 from lwisp.baselines.isps import PyNET
 from lwisp.baselines.translation import PatchGAN
 from lwisp.data import synthetic
-from lwisp.data.photos import Case, Data, open_data
+from lwisp.data.cases import Case
+from lwisp.data.sources import Data, open_data
 from lwisp.engines.torch import channels_last, has_bf16
 from lwisp.errors import InputError, OutputError, one_line
 from lwisp.files.optional import need

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import TypeAdapter
 
-from lwisp.baselines import Architecture, BaselineConfig
-from lwisp.data.photos import Kind
+from lwisp.baselines.config import Architecture, BaselineConfig
 from lwisp.data.simulation import Simulation
+from lwisp.data.sources import Kind
 from lwisp.errors import InputError, one_line
 from lwisp.imaging import metrics
 from lwisp.model import BLOCKS, LWISPConfig

@@ -15,8 +15,10 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from lwisp.baselines import NETWORKS, Architecture, BaselineConfig, Name, build
-from lwisp.data.photos import Case, Data, open_data
+from lwisp.baselines import build
+from lwisp.baselines.config import NETWORKS, Architecture, BaselineConfig, Name
+from lwisp.data.cases import Case
+from lwisp.data.sources import Data, open_data
 from lwisp.engines.cost import count_macs, measure_latency
 from lwisp.engines.engine import run_network
 from lwisp.errors import InputError

@@ -2,7 +2,8 @@
 
 import torch
 
-from lwisp.baselines import Architecture, BaselineConfig, build
+from lwisp.baselines import build
+from lwisp.baselines.config import Architecture, BaselineConfig
 from lwisp.engines.cost import count_macs, count_multiply_adds
 from lwisp.files.report import Block, Bullets, Table, to_markdown
 from lwisp.model import LWISPConfig, count_params

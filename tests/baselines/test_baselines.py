@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lwisp.baselines import NETWORKS, Baseline, BaselineConfig, Name
+from lwisp.baselines import Baseline
+from lwisp.baselines.config import NETWORKS, BaselineConfig, Name
 from lwisp.baselines.isps import AWNet, CameraNet, PyNET, inverse_wavelet, wavelet
 from lwisp.baselines.restoration import DPED, SRCNN, DnCNN, LayerNorm2d, NAFNet, SRResNet
 from lwisp.baselines.translation import PatchGAN, Pix2Pix, UNet

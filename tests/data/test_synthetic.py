@@ -15,7 +15,8 @@ from torch import Tensor
 import lwisp
 from lwisp.camera.pairs import align, find_pairs
 from lwisp.data import synthetic
-from lwisp.data.datasets import AS_SENSED, MAI21, LoL, Zurich
+from lwisp.data.datasets import AS_SENSED, LoL
+from lwisp.data.zurich import MAI21, Zurich
 from lwisp.files import writing as files_module
 from lwisp.files.dng import NOISE_PROFILE
 from lwisp.files.raw import read_raw

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import lwisp
-from lwisp.baselines import Baseline, BaselineConfig
+from lwisp.baselines import Baseline
+from lwisp.baselines.config import BaselineConfig
 from lwisp.engines import backends
 from lwisp.engines import engine as engines
 from lwisp.engines.contract import CompileError

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 import lwisp
-from lwisp.baselines import BaselineConfig, build
+from lwisp.baselines import build
+from lwisp.baselines.config import BaselineConfig
 from lwisp.engines.cost import count_multiply_adds, time_in_turn
 from lwisp.evaluation import bench as benches
 from lwisp.evaluation.bench import bench

@@ -14,11 +14,11 @@ from PIL import Image
 
 import lwisp
 from lwisp.data import synthetic
-from lwisp.data.datasets import to_tensor
 from lwisp.evaluation import comparison as compare
 from lwisp.evaluation import tools as developers
 from lwisp.imaging.matching import fit_look
 from lwisp.imaging.metrics import psnr
+from lwisp.imaging.pixels import to_tensor
 from lwisp.weights import Weights
 from tests.conftest import WriteDng
 from tests.evaluation.test_color_charts import CENTERS, true_patches

@@ -25,10 +25,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import lwisp
-from lwisp.baselines import Baseline, BaselineConfig, build
+from lwisp.baselines import Baseline, build
+from lwisp.baselines.config import BaselineConfig
 from lwisp.data import synthetic
+from lwisp.data.cases import Case
 from lwisp.data.datasets import AS_SENSED
-from lwisp.data.photos import Case, Photos
+from lwisp.data.photos import Photos
 from lwisp.engines.engine import run_network
 from lwisp.errors import OutputError
 from lwisp.files import writing

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import lwisp
-from lwisp.baselines import BaselineConfig
+from lwisp.baselines.config import BaselineConfig
 from lwisp.data import synthetic
 from lwisp.model import LWISP, LWISPConfig, count_params
 from lwisp.training import studies

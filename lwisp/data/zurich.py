@@ -1,0 +1,113 @@
+"""The datasets of one camera each: Zurich RAW to RGB, and Mobile AI 2021 in the same layout."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lwisp.data import folders
+from lwisp.data.datasets import AS_SENSED, count_notes, read_tensor
+from lwisp.errors import InputError
+from lwisp.files.raw import read_mosaic
+from lwisp.imaging import mosaic
+from lwisp.model import Takes
+from lwisp.weights import InputConvention
+
+
+class Zurich:
+    """Zurich RAW to RGB: `train|test/huawei_raw/N.png`, `train|test/canon/N.jpg`, 448x448.
+
+    RGGB mosaics of 10 bits in 16-bit PNG (PyNET's loader reads B, Gb, R, Gr and divides by 4 * 255). MW-ISPNet and
+    LiteISPNet subtract a black level of 63 and divide by 1023 - 63; PyNET and AWNet do not subtract: that is the
+    convention `black_level="keep"`. White balance is not applied by any of them.
+    """
+
+    takes: Takes = "raw"
+    SIDE = 448
+    FOLDERS = ("huawei_raw", "canon")
+    COUNTS: ClassVar[dict[str, int]] = {"train": 46_839, "test": 1_204}
+    BLACK_LEVEL, WHITE_LEVEL = 63.0, 1023.0
+    SPLITS: ClassVar[dict[str, str]] = {"train": "train", "test": "test"}
+
+    def __init__(self, root: Path, split: Literal["train", "test"], convention: InputConvention = AS_SENSED) -> None:
+        _check_one_camera(convention)
+        mosaics = root / self.SPLITS[split] / self.FOLDERS[0]
+        shown = root / self.SPLITS[split] / self.FOLDERS[1]
+        self.pairs = folders.match(
+            folders.list_files(mosaics, [".png"]),
+            folders.list_files(shown, [".jpg", ".png"]),
+        )
+        inputs, targets = zip(*self.pairs.values(), strict=True)
+        folders.check_files(inputs, "mosaic", (self.SIDE, self.SIDE))
+        folders.check_files(targets, "rgb", (self.SIDE, self.SIDE))
+        self.convention = convention
+        self.names = self.groups = tuple(self.pairs)
+        self.black_level, self.white_level = self._levels()
+        self.notes = count_notes(f"{root}: {split}", len(self.pairs), self.COUNTS.get(split))
+        some = (self.read(self.names.index(name)) for name in folders.sample(self.names))
+        folders.check_cfa(mosaics, ((mosaic.pack(values[0]), target) for values, target in some))
+
+    @classmethod
+    def full_frames(cls, root: Path) -> list[Path]:
+        """The full frames of `full_resolution/`, which have no truth, for `develop`; checked."""
+        frames = list(folders.list_files(root / "full_resolution" / cls.FOLDERS[0], [".png"]).values())
+        folders.check_files(frames, "mosaic")
+        return frames
+
+    def _levels(self) -> tuple[float, float]:
+        self._extremes()
+        return self.BLACK_LEVEL, self.WHITE_LEVEL
+
+    def _extremes(self) -> tuple[float, float]:
+        """The smallest value of some mosaics, but for dead sites, and the largest, which must fit the white level."""
+        low, high = np.inf, 0.0
+        for name in folders.sample(self.names):
+            values = _read_dn(self.pairs[name][0])
+            low, high = min(low, float(np.quantile(values, 1e-3))), max(high, float(values.max()))
+            if high > self.WHITE_LEVEL:
+                raise InputError(
+                    f"{self.pairs[name][0]}: holds values up to {high:.0f}, expected {self.WHITE_LEVEL:.0f} at most"
+                )
+        return low, high
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """Mosaic (1, H, W), black 0 and white 1 (not clipped), and target."""
+        source, target = self.pairs[self.names[index]]
+        black = self.black_level if self.convention.black_level == "subtract" else 0.0
+        values = torch.from_numpy(_read_dn(source).astype(np.float32))[None]
+        return (values - black) / (self.white_level - black), read_tensor(target)
+
+
+class MAI21(Zurich):
+    """Mobile AI 2021 (Fujifilm UltraISP): `train|val/mediatek_raw/N.png`, `train|val/fujifilm/N.png`, 256x256.
+
+    Its public loaders disagree about levels (1023 with black 63, 4095 with black 255), so they are decided from the
+    data: 12 bits where a value exceeds 1023, and no black level where values lie well below the published one.
+    """
+
+    SIDE = 256
+    FOLDERS = ("mediatek_raw", "fujifilm")
+    COUNTS: ClassVar[dict[str, int]] = {"train": 24_161}
+    SPLITS: ClassVar[dict[str, str]] = {"train": "train", "test": "val"}
+    WHITE_LEVEL = 4095.0
+
+    def _levels(self) -> tuple[float, float]:
+        low, high = self._extremes()
+        black, white = (63.0, 1023.0) if high <= 1023 else (255.0, 4095.0)
+        return (black if low > black / 2 else 0.0), white
+
+
+def _check_one_camera(convention: InputConvention) -> None:
+    expected = (AS_SENSED.white_balance, AS_SENSED.color, AS_SENSED.exposure)
+    if (convention.white_balance, convention.color, convention.exposure) != expected:
+        raise InputError(
+            "this dataset has no gains and no matrix; its convention must say "
+            'white_balance = "none", color = "camera", exposure = "none"'
+        )
+
+
+def _read_dn(path: Path) -> NDArray[np.uint16]:
+    return read_mosaic(path, "RGGB", 0, 65535, (1.0, 1.0, 1.0)).mosaic
