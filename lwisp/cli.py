@@ -301,8 +301,8 @@ def train(
         _stop("a recipe takes --output, and neither --report nor --overwrite", code=2)
     from lwisp.engines.exported import import_dynamo
     from lwisp.errors import InputError
-    from lwisp.training import loop
     from lwisp.training.recipe import read_stages
+    from lwisp.training.runs import train_stages
 
     try:
         stages = read_stages(source)
@@ -313,7 +313,7 @@ def train(
     import_dynamo()
     try:
         with _resumable():
-            loop.train_stages(stages, output, data, device)
+            train_stages(stages, output, data, device)
     except InputError as error:
         _stop(str(error), code=1)
     _say(f"{output}")

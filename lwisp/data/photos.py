@@ -49,6 +49,8 @@ class Case:
 class Data(Protocol):
     """What a run is trained and validated on."""
 
+    seed: int
+    """A batch follows from this and its step."""
     takes: Takes
     convention: InputConvention
     credits: tuple[Photo, ...]

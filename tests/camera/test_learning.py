@@ -26,7 +26,7 @@ from lwisp.files.pictures import EXIF_IFD, read_rgb
 from lwisp.files.raw import read_raw
 from lwisp.imaging.metrics import delta_e
 from lwisp.pipeline import develop_files
-from lwisp.training.loop import run_folder
+from lwisp.training.state import run_folder
 from lwisp.weights import LearnedPair
 from tests.conftest import SAMPLE
 

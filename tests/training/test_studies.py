@@ -15,9 +15,9 @@ from lwisp.baselines import BaselineConfig
 from lwisp.data import synthetic
 from lwisp.model import LWISP, LWISPConfig, count_params
 from lwisp.training import studies
-from lwisp.training.loop import step_seconds
 from lwisp.training.recipe import Recipe
-from lwisp.training.studies import STUDIES, Study, Variant
+from lwisp.training.studies import step_seconds
+from lwisp.training.variants import STUDIES, Study, Variant
 from lwisp.weights import InputConvention
 from tests.conftest import TOY
 
