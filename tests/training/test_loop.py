@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from lwisp.training.objectives import Adversarial, Distilled, Student, Teacher, 
 from lwisp.training.recipe import Recipe, learning_rate, read_recipe, read_stages
 from lwisp.training.runs import train, train_stages
 from lwisp.training.state import State, run_folder
-from lwisp.weights import load
+from lwisp.weights import describe, load
 from tests.conftest import ROOT, SAMPLE, TOY, refusal
 
 RUN = "toy.safetensors.run"
@@ -122,6 +123,14 @@ def test_a_toy_network_learns_end_to_end(recipe: Recipe, tmp_path: Path) -> None
     assert facts["recipe"]["seed"] == 0
     assert set(facts) == {"command", "processes", "versions", "recipe"}
     assert list((tmp_path / RUN / "tensorboard").iterdir())
+
+
+def test_training_leaves_the_global_generator_as_it_was(recipe: Recipe, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    train(replace(recipe, steps=2, beta=0.01, gamma=0.0, teacher_steps=1), tmp_path / "toy.safetensors")
+    assert torch.equal(torch.rand(4), expected)
 
 
 @pytest.mark.parametrize("stop", [5, 11])
@@ -815,6 +824,14 @@ def test_stages_are_the_same_runs_one_after_the_other(recipe: Recipe, tmp_path: 
     assert all(torch.equal(value.half(), expected[key].half()) for key, value in both.network.state_dict().items())
     assert [stage["steps"] for stage in both.card.training["stages before"]] == [recipe.steps]
     assert both.card.training["recipe"]["steps"] == 4
+    facts = json.loads((tmp_path / "both.safetensors.run" / "run.json").read_text())
+    assert facts["stages before"] == both.card.training["stages before"]
+    assert facts["recipe"]["simulation"]["cameras"] == both.card.training["recipe"]["simulation"]["cameras"]
+    shown = describe(str(tmp_path / "both.safetensors"))
+    assert "\n- stages before:\n  - 1:\n    - adversarial: 0.0\n" in shown
+    assert "\n    - simulation:\n      - cameras:\n        - " in shown
+    assert f"\n  - lwisp: {version('lwisp')}\n" in shown
+    assert "{" not in shown
 
 
 def test_stages_go_on_with_the_one_that_was_stopped(
