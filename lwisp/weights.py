@@ -460,9 +460,14 @@ def _printable_only(line: str) -> str:
 
 
 def _bullets(facts: Mapping[str, Any], indent: str = "") -> list[str]:
+    """Facts as a nested list of Markdown; tables in a list are numbered from 1."""
     lines = []
     for key, value in facts.items():
-        nested = isinstance(value, Mapping)
-        lines.append(f"{indent}- {key}:" if nested else f"{indent}- {key}: {value}")
-        lines += _bullets(value, indent + "  ") if nested else []
+        if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            value = {str(number): item for number, item in enumerate(value, 1)}
+        if isinstance(value, Mapping):
+            lines.append(f"{indent}- {key}:")
+            lines += _bullets(value, indent + "  ")
+        else:
+            lines.append(f"{indent}- {key}: {value}")
     return lines

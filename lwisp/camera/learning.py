@@ -31,10 +31,10 @@ from lwisp.errors import InputError, OutputError
 from lwisp.files.writing import check_output, clear_leftovers, make_folder
 from lwisp.imaging import color, metrics, mosaic
 from lwisp.model import LWISP, Look, LWISPConfig, Takes
-from lwisp.training import loop
-from lwisp.training.loop import run_folder
+from lwisp.training import runs
 from lwisp.training.provenance import versions
 from lwisp.training.recipe import Recipe
+from lwisp.training.state import exclusive, run_folder
 from lwisp.weights import Camera, Card, InputConvention, LearnedPair, Weights, load, save, user_folder
 
 FEWEST = 2  # photos: one to learn from, one to prove it on
@@ -111,7 +111,7 @@ def learn(
     with ExitStack() as held:
         for place in places.values():
             make_folder(place.parent)
-            held.enter_context(loop.alone(run_folder(place), "learning"))
+            held.enter_context(exclusive(run_folder(place), "learning"))
             _check_free(place, report, overwrite)
             for folder in (place.parent, run_folder(place)):
                 clear_leftovers(folder)
@@ -250,7 +250,7 @@ def _refine(
         validate_every=STEPS,
     )
     digest = hashlib.sha256(" ".join([base.sha256, *train.names, str(recipe)]).encode()).hexdigest()
-    learned = loop.train(
+    learned = runs.train(
         recipe, shop.run / f"network-{digest[:32]}.safetensors", data=Crops(train, test, CROP, BATCH)
     ).network
     assert isinstance(learned, LWISP)

@@ -53,14 +53,14 @@ def train(
 
 def _train_by_recipe(recipe: Path, output: Path, data: Path | None, device: Literal["auto", "cpu", "cuda"]) -> None:
     from lwisp.files.optional import import_dynamo
-    from lwisp.training import loop
     from lwisp.training.recipe import read_stages
+    from lwisp.training.runs import train_stages
 
     stages = read_stages(recipe)
     clear_leftovers(output.parent)
     import_dynamo()
     with exit_on_error(FAILED_WORK), resumable():
-        loop.train_stages(stages, output, data, device)
+        train_stages(stages, output, data, device)
     say(f"{output}")
 
 

@@ -24,6 +24,8 @@ Kind = Literal[
 class Data(Protocol):
     """What a network is trained and validated on."""
 
+    seed: int
+    """A batch follows from this and its step."""
     takes: Takes
     convention: InputConvention
     credits: tuple[Photo, ...]

@@ -56,9 +56,11 @@ def apart(rgb: Tensor, target: Tensor) -> Tensor:
     mean = rgb.mean((1, 2, 3), keepdim=True).clamp(min=ERROR_FLOOR)
     target_mean = target.mean((1, 2, 3), keepdim=True)
     gain = (target_mean / mean).clamp(1 / MAX_GAIN, MAX_GAIN)
+    scaled = gain * rgb
+    detail, target_detail = _detail(rgb), _detail(target)
     of_image = logarithmic(rgb, target)
-    of_scaled = logarithmic(gain * rgb, target)
-    of_detail = logarithmic(_detail(rgb), _detail(target))
+    of_scaled = logarithmic(scaled, target)
+    of_detail = logarithmic(detail, target_detail)
     return torch.stack([of_image, of_scaled, of_detail]).mean()
 
 

@@ -7,164 +7,43 @@ import hashlib
 import json
 import math
 import statistics
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from lwisp.baselines import build
-from lwisp.baselines.config import NETWORKS, Architecture, BaselineConfig, Name
 from lwisp.data.cases import Case
-from lwisp.data.sources import Data, open_data
+from lwisp.data.sources import Data
 from lwisp.engines.cost import count_macs, measure_latency
 from lwisp.engines.engine import run_network
+from lwisp.engines.torch import channels_last
 from lwisp.errors import InputError
 from lwisp.files.optional import need
 from lwisp.files.report import Block, Table, to_markdown
 from lwisp.files.writing import make_folder, write_csv, write_text, write_whole
 from lwisp.imaging import scores
-from lwisp.model import LWISPConfig, count_params
-from lwisp.training.loop import Device, last_row, run_folder, step_seconds, train, train_teacher
+from lwisp.model import count_params
+from lwisp.training.devices import Device, precision_of
+from lwisp.training.log import last_step, print_note
+from lwisp.training.loop import BETAS
+from lwisp.training.objectives import student_objective
 from lwisp.training.recipe import Recipe
+from lwisp.training.runs import open_recipe_data, train, train_teacher
+from lwisp.training.state import run_folder
+from lwisp.training.variants import STUDIES, UP, Study, Variant
 from lwisp.weights import Weights, load
 
-UP = ("up2", "up3", "up4")
-COST_SIZE = (224, 224)  # packed planes, as in Table 3
+COST_SIZE = (224, 224)
+"""Height and width of the packed planes that costs are given for, as in Table 3."""
 SCORES = {score: digits for score, digits in scores.DECIMALS.items() if score not in ("psnr", "ssim")}
-PRINTED: dict[Name, float] = {
-    "srcnn": 18.56, "srgan": 20.06, "dped": 20.67, "unet": 20.81, "pix2pix": 20.93, "spade": 20.96, "nafnet": 21.12,
-    "pynet": 21.19, "awnet": 21.40, "cameranet": 21.35,
-}  # fmt: skip
-"""PSNR on Zurich in dB, as Tables 1 and 2 print it."""
-CHANGES: dict[Name, dict[str, Any]] = {"awnet": {"learning_rate": 1e-4}}  # at 1e-3 it runs away
-LATER = {"out_channels": 3, "residual": False, "look": 0, "takes": "raw"}
-"""Of an architecture, what it has not had from the beginning, and the value that stands for what it then was."""
-DEFAULT_BETA = 0.001  # where the recipe does not distill, but a variant does
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One row: what it changes in the recipe, and what the paper prints for it on Zurich, in dB."""
-
-    label: str
-    architecture: Architecture = field(default_factory=LWISPConfig)
-    distill: tuple[str, ...] = ()
-    paper: float | None = None
-    changes: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Study:
-    """A table of the paper's section 4."""
-
-    title: str
-    variants: tuple[Variant, ...]
-    order: tuple[tuple[int, int], ...] = ()
-    """Pairs of rows, of which the paper has the first behind."""
-    clock: bool = False
-    """Whether variants have the time that the first takes for the recipe's steps, instead of its steps."""
-    latency: bool = False
-
-
-FULL = LWISPConfig(attention="centered")  # the default's functions, learned faster
-BACKBONE, CCB = LWISPConfig(fgam=False, ccb=False), LWISPConfig(fgam=False)
-FGAM = replace(FULL, ccb=False)
-DENOISER = replace(FULL, in_channels=3, upsample=False, residual=True)
-NETWORKS_OF_TABLE_1 = (
-    Variant("LW-ISP", FULL, paper=21.57),
-    *(
-        Variant(network.title, BaselineConfig(name), paper=paper, changes=CHANGES.get(name, {}))
-        for name, paper in PRINTED.items()
-        for network in [NETWORKS[name]]
-    ),
-)
-BLOCKS = Study(
-    "Table 5 without distillation: FGAM and CCB",
-    (
-        Variant("backbone", BACKBONE, paper=20.92),
-        Variant("+ FGAM", FGAM, paper=21.17),
-        Variant("+ CCB", CCB, paper=21.28),
-        Variant("+ FGAM + CCB", FULL, paper=21.36),
-    ),
-    ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3)),
-)
-STUDIES = {
-    "table5": Study(
-        "Table 5: FGAM, CCB and distillation",
-        (
-            *BLOCKS.variants,
-            Variant("+ CCB + distillation", CCB, UP, 21.40),
-            Variant("+ FGAM + CCB + distillation", FULL, UP, 21.57),
-        ),
-        (*BLOCKS.order, (2, 4), (3, 5), (4, 5)),
-    ),
-    "blocks": BLOCKS,
-    "table1": Study("Tables 1 and 2: other networks, equal steps", NETWORKS_OF_TABLE_1, latency=True),
-    "table1-clock": Study(
-        "Tables 1 and 2: other networks, equal time on one machine", NETWORKS_OF_TABLE_1, clock=True, latency=True
-    ),
-    "fgam": Study(
-        "Section 4.3: the attention map added or multiplied, on the backbone",
-        (
-            Variant("backbone", BACKBONE, paper=20.92),
-            Variant("FGAM, x + map", replace(FGAM, attention="add"), paper=21.17),
-            Variant("FGAM, x + map - 1/2", FGAM, paper=21.17),
-            Variant("FGAM, x + x * map", replace(FGAM, attention="multiply"), paper=21.05),
-        ),
-        ((0, 1), (0, 2), (0, 3), (3, 1), (3, 2)),
-    ),
-    "distillation": Study(
-        "Section 4.3: which blocks the student imitates, with CCB and without FGAM",
-        (
-            Variant("none", CCB, paper=21.28),
-            Variant("down1 + down2 + down3", CCB, ("down1", "down2", "down3"), 21.11),
-            Variant("down4 + up1 + up2", CCB, ("down4", "up1", "up2"), 21.33),
-            Variant("up2 + up3 + up4", CCB, UP, 21.40),
-        ),
-        ((1, 0), (0, 2), (2, 3)),
-    ),
-    "teacher": Study(
-        "Section 3.3: with and without a teacher, CCB without FGAM",
-        (Variant("none", CCB, paper=21.28), Variant("up2 + up3 + up4", CCB, UP, 21.40)),
-        ((0, 1),),
-    ),
-    "denoise-clock": Study(
-        "Denoising: other networks, equal time on one machine",
-        (
-            Variant("LW-ISP", DENOISER),
-            Variant("DnCNN", BaselineConfig("dncnn", "rgb")),
-            Variant("NAFNet, width 32", BaselineConfig("nafnet", "rgb")),
-        ),
-        clock=True,
-        latency=True,
-    ),
-    "denoise-distillation": Study(
-        "Denoising: with and without a teacher",
-        (Variant("none", DENOISER), Variant("up2 + up3 + up4", DENOISER, UP)),
-        ((0, 1),),
-    ),
-    "denoise-residual": Study(
-        "Denoising: the picture itself, or what is to be added to the noisy one",
-        (Variant("picture", replace(DENOISER, residual=False)), Variant("residual", DENOISER)),
-    ),
-    "beta": Study(
-        "Figure 6b: the weight of the distillation loss, without the structural loss",
-        tuple(
-            Variant(f"beta = {beta:g}", FULL, UP if beta else (), changes={"alpha": 0.0, "beta": beta})
-            for beta in (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
-        ),
-    ),
-    "lr": Study(
-        "Figure 6a: the learning rate, on the backbone",
-        tuple(
-            Variant(f"learning rate {rate:g}", BACKBONE, changes={"learning_rate": rate})
-            for rate in (8e-5, 3e-4, 1e-3, 3e-3)
-        ),
-    ),
-}
+"""Scores of the table besides PSNR, and their decimals."""
+DEFAULT_BETA = 0.001
+"""Weight of the distillation loss of variants that distill, where the recipe does not."""
+ADDED_LATER = {"out_channels": 3, "residual": False, "look": 0, "takes": "raw"}
+"""Fields of an architecture that came after the first runs, with the values that these runs had without saying so."""
 
 
 @dataclass(frozen=True)
@@ -192,36 +71,52 @@ def reproduce(
     device: Device = "auto",
     hours: float = math.inf,
 ) -> Path:
-    """Train and score every variant of a study and write `NAME.md`, `.csv` and `.png` to the folder `output`.
+    """Train and score every variant of a study; write its table, plots and per-image scores.
 
-    The recipe gives data and budget; of every variant `seeds` runs are trained, from the recipe's seed on, and kept in
-    the folder `runs`. A run that would take more than `hours` here is given the steps that fit, and the table says so.
-    Gives the path of the table. Raises `InputError`.
+    Writes `NAME.md`, `NAME.csv` and `NAME.png` (validation curves), and `NAME-costs.png` where latencies are measured.
+    Runs are kept in `runs` and shared by studies; an interrupted study goes on where it stopped.
+
+    Args:
+        name: one of `STUDIES`.
+        recipe: data and budget of every run.
+        root: folder of the data.
+        output: folder for the table.
+        seeds: runs per variant, from the recipe's seed on.
+        runs: folder of the runs.
+        device: what to train on.
+        hours: a run that would take longer here gets the steps that fit, and the table says so.
+
+    Returns:
+        Path of the table.
+
+    Raises:
+        InputError: for an unknown study, a recipe that does not fit it, and whatever `train` raises.
     """
     if name not in STUDIES:
         raise InputError(f"unknown study {name!r}; expected one of {', '.join(STUDIES)}")
     if seeds < 1:
         raise InputError(f"expected at least one seed, got {seeds}")
     study = STUDIES[name]
-    recipe = replace(recipe, root=root, start=None if study.clock else recipe.start)  # others cannot begin with it
+    recipe = replace(recipe, root=root)
+    if study.clock:
+        recipe = replace(recipe, start=None)  # other networks cannot start from its weights
     if recipe.data == "synthetic":
         raise InputError("a study needs pictures to learn from; `lwisp synthesize` makes a benchmark of photographs")
     for variant in study.variants:
         plan_of(recipe, variant, recipe.seed)  # refused before any work
-    data = open_data(
-        recipe.data, root, recipe.crop, recipe.batch, recipe.seed, recipe.convention, recipe.exclude_licences
-    )
-    pictures = list(data.cases(limit=None))
+    data = open_recipe_data(recipe, runs)
+    cases = list(data.cases(limit=None))
     make_folder(output)
     make_folder(runs)
     rows: list[Row] = []
     curves: dict[str, list[list[tuple[int, float]]]] = {}
     steps = _budget(study, recipe, runs, hours)
     for seed in range(recipe.seed, recipe.seed + seeds):
+        data.seed = seed
         for variant in study.variants:
             plan = plan_of(replace(recipe, steps=steps[variant.label]), variant, seed)
-            weights = _run(plan, runs, f"{variant.label}, seed {seed}", device)
-            rows += [_score(variant.label, seed, weights, case) for case in pictures]
+            weights = _run(plan, runs, f"{variant.label}, seed {seed}", device, data)
+            rows += [_score(variant.label, seed, weights, case) for case in cases]
             log = (run_folder(_file(plan, runs)) / "log.jsonl").read_text(encoding="utf-8").splitlines()
             points = [json.loads(line) for line in log]
             curves.setdefault(variant.label, []).append(_curve(points))
@@ -249,7 +144,16 @@ def _curve(points: list[dict[str, Any]]) -> list[tuple[int, float]]:
 
 
 def plan_of(recipe: Recipe, variant: Variant, seed: int) -> Recipe:
-    """The recipe of one run: a variant distills with the recipe's beta, or not at all. Raises `InputError`."""
+    """The recipe of one run. A variant distills with the recipe's beta, or not at all.
+
+    Args:
+        recipe: data and budget.
+        variant: what it changes.
+        seed: of the run.
+
+    Raises:
+        InputError: where the recipe does not fit the variant.
+    """
     beta = (recipe.beta or DEFAULT_BETA) if variant.distill else 0.0
     changes = {"seed": seed, "architecture": variant.architecture, "beta": beta, "distill": variant.distill or UP}
     try:
@@ -258,21 +162,22 @@ def plan_of(recipe: Recipe, variant: Variant, seed: int) -> Recipe:
         raise InputError(f"the recipe does not fit {variant.label!r}: {error}") from error
 
 
-def _run(plan: Recipe, runs: Path, label: str, device: Device) -> Weights:
+def _run(plan: Recipe, runs: Path, label: str, device: Device, data: Data | None = None) -> Weights:
+    """The weights of one run, trained unless they are in `runs` already; teachers are shared by variants."""
     path = _file(plan, runs)
-    say = partial(Console(stderr=True).print, highlight=False, markup=False)
-    run = run_folder(path)
-    untold = (run / "state.pt").exists() and last_row(run / "log.jsonl") < plan.steps  # killed after its weights
-    if not path.exists() or untold:
-        if plan.beta:
-            guide = replace(plan, learning_rate=plan.learning_rate, beta=0.0, distill=UP, alpha=0.0)
-            teacher = runs / f"teacher-{_key(guide)}.safetensors"
-            if not teacher.exists():
-                say(f"teacher of {label} -> {teacher}")
-                train_teacher(plan, teacher, device=device)
-            plan = replace(plan, teacher=str(teacher))
-        say(f"{label} -> {path}")
-        train(plan, path, device=device)
+    folder = run_folder(path)
+    killed_after_weights = (folder / "state.pt").exists() and last_step(folder / "log.jsonl") < plan.steps
+    if path.exists() and not killed_after_weights:
+        return load(path)
+    if plan.beta:
+        what_teaches = replace(plan, beta=0.0, distill=UP, alpha=0.0)  # the student's losses leave the teacher as it is
+        teacher = runs / f"teacher-{_key(what_teaches)}.safetensors"
+        if not teacher.exists():
+            print_note(f"teacher of {label} -> {teacher}")
+            train_teacher(plan, teacher, device=device, data=data)
+        plan = replace(plan, teacher=str(teacher))
+    print_note(f"{label} -> {path}")
+    train(plan, path, device=device, data=data)
     return load(path)
 
 
@@ -281,13 +186,23 @@ def _file(plan: Recipe, runs: Path) -> Path:
 
 
 def _key(plan: Recipe) -> str:
-    """A name for what decides a run: what is as the defaults have it does not count, so new fields change nothing."""
-    given, default = (asdict(replace(x, root=Path(), teacher=None)) for x in (plan, Recipe(plan.name, plan.licence)))
-    for recipe in (given, default):
-        parts = recipe["architecture"].items()
-        recipe["architecture"] = {key: value for key, value in parts if (key, value) not in LATER.items()}
-    content = json.dumps({key: given[key] for key in given if given[key] != default[key]}, default=str, sort_keys=True)
+    """Digest of what decides a run, by which its files are found again.
+
+    Only fields that differ from a recipe's defaults count, so that new fields leave older runs' names as they are. The
+    folder of the data and the teacher's file do not count.
+    """
+    given = _decisive_fields(plan)
+    default = _decisive_fields(Recipe(plan.name, plan.licence))
+    changed = {key: value for key, value in given.items() if value != default[key]}
+    content = json.dumps(changed, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def _decisive_fields(recipe: Recipe) -> dict[str, Any]:
+    fields = replace(recipe, root=Path(), teacher=None).to_json()
+    architecture = fields["architecture"].items()
+    fields["architecture"] = {key: value for key, value in architecture if (key, value) not in ADDED_LATER.items()}
+    return fields
 
 
 def _score(label: str, seed: int, weights: Weights, case: Case) -> Row:
@@ -296,7 +211,7 @@ def _score(label: str, seed: int, weights: Weights, case: Case) -> Row:
 
 
 def _budget(study: Study, recipe: Recipe, runs: Path, hours: float) -> dict[str, int]:
-    """Steps of each variant. The seconds a step takes are measured once and kept in `runs`, as the runs are."""
+    """Steps of each variant. The seconds that a step takes are measured once and kept in `runs`, as the runs are."""
     if not study.clock and hours == math.inf:
         return {variant.label: recipe.steps for variant in study.variants}
     known = runs / f"seconds-{_key(replace(recipe, steps=1, seed=0))}.json"
@@ -311,6 +226,31 @@ def _budget(study: Study, recipe: Recipe, runs: Path, hours: float) -> dict[str,
             budget = min(budget, recipe.steps * seconds[study.variants[0].label])
         steps[variant.label] = min(recipe.steps, max(1, round(budget / seconds[variant.label])))
     return steps
+
+
+def step_seconds(recipe: Recipe, rounds: int = 3) -> float:
+    """Median seconds of one training step on this processor, on random planes, without a teacher.
+
+    Args:
+        recipe: network, losses, crop and batch.
+        rounds: steps that are timed, after one to warm up.
+    """
+    objective = student_objective(channels_last(build(recipe.architecture).train()), None, recipe)
+    optimizer = torch.optim.AdamW(objective.parameters(), betas=BETAS, fused=True)
+    channels, scale = recipe.architecture.in_channels, recipe.architecture.scale
+    side = recipe.crop // (2 if channels == 4 else 1)
+    planes = torch.rand(recipe.batch, channels, side, side)
+    target = torch.rand(recipe.batch, recipe.architecture.out_channels, side * scale, side * scale)
+    seconds = []
+    for _ in range(rounds + 1):
+        began = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision_of(recipe, "cpu") == "bf16"):
+            loss, _ = objective(planes, target, recipe.steps - 1)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[1:])
 
 
 @dataclass(frozen=True)

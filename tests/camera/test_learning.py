@@ -27,7 +27,7 @@ from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import read_raw
 from lwisp.imaging.metrics import delta_e
 from lwisp.pipeline import develop_files, pick
-from lwisp.training.loop import run_folder
+from lwisp.training.state import run_folder
 from lwisp.weights import LearnedPair
 from tests.conftest import SAMPLE
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,13 @@ from lwisp.errors import OutputError
 from lwisp.files import writing
 from lwisp.imaging import metrics
 from lwisp.model import BLOCKS, LWISP, LWISPConfig, pad_to_multiple
-from lwisp.training import loop, losses
-from lwisp.training.loop import Student, Teacher, teacher_of, train, train_stages
+from lwisp.training import loop, losses, objectives, runs, validation
+from lwisp.training.devices import precision_of
+from lwisp.training.objectives import Adversarial, Distilled, Student, Teacher, student_objective, teacher_of
 from lwisp.training.recipe import Recipe, learning_rate, read_recipe, read_stages
-from lwisp.weights import load
+from lwisp.training.runs import train, train_stages
+from lwisp.training.state import State, run_folder
+from lwisp.weights import describe, load
 from tests.conftest import ROOT, SAMPLE, TOY, refusal
 from tests.samples import write_sidd
 
@@ -100,7 +104,7 @@ def test_in_bf16_planes_and_targets_are_not_rounded(recipe: Recipe, tmp_path: Pa
             return super().forward(planes, target, step)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lwisp.training.loop.Student", Watched)
+        patch.setattr(objectives, "Student", Watched)
         train(replace(recipe, steps=1, precision="bf16"), tmp_path / "bf16.safetensors")
     batch = Photos(recipe.root, recipe.crop, recipe.batch, recipe.seed)[0]
     assert all(torch.equal(got, whole) for got, whole in zip(seen, batch, strict=True))
@@ -122,6 +126,14 @@ def test_a_toy_network_learns_end_to_end(recipe: Recipe, tmp_path: Path) -> None
     assert facts["recipe"]["seed"] == 0
     assert set(facts) == {"command", "processes", "versions", "recipe"}
     assert list((tmp_path / RUN / "tensorboard").iterdir())
+
+
+def test_training_leaves_the_global_generator_as_it_was(recipe: Recipe, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    train(replace(recipe, steps=2, beta=0.01, gamma=0.0, teacher_steps=1), tmp_path / "toy.safetensors")
+    assert torch.equal(torch.rand(4), expected)
 
 
 @pytest.mark.parametrize("stop", [5, 11])
@@ -161,7 +173,8 @@ def test_so_it_is_with_a_discriminator_and_with_other_networks(
 
 
 def test_network_and_discriminator_learn_from_their_own_side_only(recipe: Recipe) -> None:
-    objective = Student(LWISP(TOY), None, replace(recipe, adversarial=1.0))
+    objective = student_objective(LWISP(TOY), None, replace(recipe, adversarial=1.0))
+    assert isinstance(objective, Adversarial)
     assert objective.critic is not None
     planes, target = torch.rand(2, 4, 32, 32), torch.rand(2, 3, 64, 64)
     _, parts = objective(planes, target, 0)
@@ -181,7 +194,7 @@ def test_network_and_discriminator_learn_from_their_own_side_only(recipe: Recipe
 def test_the_levels_of_pynet_are_trained_from_the_coarsest_to_the_picture(recipe: Recipe) -> None:
     plan = replace(recipe, steps=60, architecture=BaselineConfig("pynet"), by_level=True)
     network = Baseline(BaselineConfig("pynet"))
-    objective = Student(network, None, plan)
+    objective = student_objective(network, None, plan)
     levels = ("level5", "level4", "level3", "level2", "level1", "last_out")
     planes, target = torch.rand(1, 4, 32, 32), torch.rand(1, 3, 64, 64)
     for step, expected in ((9, 1), (10, 2), (59, 6)):
@@ -235,7 +248,7 @@ def test_a_folder_is_held_from_the_beginning_to_the_end(recipe: Recipe, tmp_path
     plan = replace(recipe, data="synthetic", convention=AS_SENSED)
     run.mkdir()
     (run / "state.pt").write_bytes(b"being written")
-    for begin in (train, loop.train_teacher):
+    for begin in (train, runs.train_teacher):
         with FileLock(run / "lock"), pytest.raises(lwisp.InputError, match="another process is training there; wait"):
             begin(plan, output)
     assert sorted(path.name for path in run.iterdir()) == ["lock", "state.pt"]
@@ -248,7 +261,7 @@ def test_a_folder_is_held_from_the_beginning_to_the_end(recipe: Recipe, tmp_path
             held.append("weights")
 
         (run / "state.pt").unlink()
-        patch.setattr(loop, "save", tried)
+        patch.setattr(runs, "save", tried)
         train(replace(recipe, steps=1), output)
     assert held == ["weights"]
     with pytest.raises(lwisp.InputError, match="no such folder"):
@@ -297,7 +310,7 @@ def test_the_student_imitates_and_the_teacher_stands_still(distilled: Recipe) ->
     teacher = LWISP(teacher_of(TOY))
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     student = LWISP(TOY)
-    objective = Student(student, teacher, replace(distilled, alpha=0, beta=2.0))
+    objective = Distilled(student, teacher, replace(distilled, alpha=0, beta=2.0))
     planes, target = torch.rand(2, 4, 32, 32), torch.rand(2, 3, 64, 64)
     loss, parts = objective(planes, target, 0)
     loss.backward()
@@ -329,7 +342,7 @@ def test_who_sees_what_the_teacher_sees_has_nothing_to_imitate(crop: int, distil
     target = torch.rand(1, 1, crop, crop, generator=torch.Generator().manual_seed(0)).expand(-1, 3, -1, -1)
     planes = functional.pixel_unshuffle(target[:, :1], 2)
     student, teacher = Seer(TOY), Seer(teacher_of(TOY))
-    _, parts = Student(student, teacher, plan)(planes, target, 0)
+    _, parts = Distilled(student, teacher, plan)(planes, target, 0)
     assert float(parts["distillation"]) < 1e-12
 
 
@@ -338,7 +351,7 @@ def test_a_crop_of_which_nothing_is_padded_is_compared_as_ever(distilled: Recipe
     student, teacher = LWISP(TOY), LWISP(teacher_of(TOY))
     plan = replace(distilled, crop=192, distill=BLOCKS)
     planes, target = torch.rand(1, 4, 96, 96), torch.rand(1, 3, 192, 192)
-    _, parts = Student(student, teacher, plan)(planes, target, 0)
+    _, parts = Distilled(student, teacher, plan)(planes, target, 0)
     assert torch.equal(
         parts["distillation"], losses.distillation(student.blocks(planes), teacher.blocks(target), BLOCKS)
     )
@@ -458,7 +471,7 @@ def test_a_state_of_other_things_names_the_file_to_delete(recipe: Recipe, tmp_pa
     rows = len(rows_of(state.parent))
     network = LWISP(TOY)
     average = {key: value.clone() for key, value in network.state_dict().items()}
-    own = loop.State(recipe, tuple(known["names"]), network, average, torch.optim.AdamW(network.parameters()))
+    own = State(recipe, tuple(known["names"]), network, average, torch.optim.AdamW(network.parameters()))
     assert own.resume(state)[0] == 8
     name = next(iter(known["average"]))
     wrong: list[Any] = [torch.zeros(3), [1, 2], {"step": 4}, {**known, "step": float("inf")}, {**known, "step": -1}]
@@ -517,7 +530,7 @@ def test_a_full_disk_is_one_clear_error_and_the_run_goes_on(name: str, distilled
 
 def test_a_state_that_finds_no_room_is_one_clear_error(recipe: Recipe, tmp_path: Path) -> None:
     network = torch.nn.Linear(300, 300)
-    state = loop.State(recipe, (), network, {}, torch.optim.AdamW(network.parameters()))
+    state = State(recipe, (), network, {}, torch.optim.AdamW(network.parameters()))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # torch turns what the system says into its own error
     try:
@@ -621,7 +634,7 @@ def test_a_run_killed_before_its_weights_were_written_writes_them_and_its_last_r
 
     for _ in range(2):  # before the teacher's, before the student's
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(loop, "save", killed)
+            patch.setattr(runs, "save", killed)
             with pytest.raises(KeyboardInterrupt):
                 train(distilled, output)
         if not (tmp_path / RUN / "teacher.safetensors").exists():
@@ -653,7 +666,7 @@ def test_held_out_pictures_that_cannot_be_scored_cost_nobody_the_weights(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Student, "judge", judge)
-        patch.setattr(loop, "CASE_SIDE", 64)
+        patch.setattr(validation, "CASE_SIDE", 64)
         train(recipe, output)
     assert "step 12: held-out pictures cannot be scored: a whole picture does not fit on this GPU" in (
         " ".join(capsys.readouterr().err.split())
@@ -668,16 +681,16 @@ def test_held_out_pictures_that_cannot_be_scored_cost_nobody_the_weights(
 def test_a_teacher_that_lies_on_a_device_does_not_keep_the_weights_from_being_written(
     distilled: Recipe, tmp_path: Path
 ) -> None:
-    fit: Callable[..., None] = loop._fit
+    fit: Callable[..., None] = loop.fit
     train(distilled, tmp_path / "here.safetensors")
 
-    def on_device(fabric: Any, recipe: Recipe, data: Any, objective: Any, *others: Any) -> None:
-        fit(fabric, recipe, data, objective, *others)
-        if isinstance(objective, Student) and objective.teacher is not None:
+    def on_device(run: Any, objective: Any, write: Any) -> None:
+        fit(run, objective, write)
+        if isinstance(objective, Distilled):
             objective.teacher.to("meta")  # as a GPU: numpy cannot see what lies there
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_fit", on_device)
+        patch.setattr(runs, "fit", on_device)
         train(distilled, tmp_path / "there.safetensors")
     assert (tmp_path / "there.safetensors").read_bytes() == (tmp_path / "here.safetensors").read_bytes()
 
@@ -690,8 +703,8 @@ def test_bf16_is_chosen_only_where_a_gpu_has_it(emulated: bool, recipe: Recipe) 
             torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or not emulated
         )
         plan = replace(recipe, precision="auto")
-        assert loop._precision(plan, "cuda") == ("fp32" if emulated else "bf16")
-        assert loop._precision(replace(recipe, precision="bf16"), "cuda") == "bf16"
+        assert precision_of(plan, "cuda") == ("fp32" if emulated else "bf16")
+        assert precision_of(replace(recipe, precision="bf16"), "cuda") == "bf16"
 
 
 PLANES = LWISPConfig(width=4, out_channels=4, upsample=False, residual=True)
@@ -734,7 +747,7 @@ def test_every_tensor_of_a_step_lies_on_the_objectives_device(
     objectives: list[tuple[torch.nn.Module, Any]] = []
     network = build(plan.architecture)
     teacher = LWISP(teacher_of(plan.architecture)) if plan.beta else None
-    objectives.append((Student(network, teacher, plan), network))
+    objectives.append((student_objective(network, teacher, plan), network))
     if teacher is not None:
         own = LWISP(teacher_of(plan.architecture))
         objectives.append((Teacher(own, plan), own))
@@ -748,7 +761,7 @@ def test_every_tensor_of_a_step_lies_on_the_objectives_device(
             loss, parts = objective(planes, target, 0)
             loss.backward()
             average = {name: value.clone() for name, value in learner.state_dict().items()}
-            loop._average(average, learner, 0.5)
+            loop._update_average(average, learner, 0.5)
         assert {part.device.type for part in (loss, *parts.values())} == {"meta"}
         assert any(value.grad is not None for value in learner.parameters())
     with pytest.raises(AssertionError), OneDevice():  # type: ignore[no-untyped-call]
@@ -815,6 +828,14 @@ def test_stages_are_the_same_runs_one_after_the_other(recipe: Recipe, tmp_path: 
     assert all(torch.equal(value.half(), expected[key].half()) for key, value in both.network.state_dict().items())
     assert [stage["steps"] for stage in both.card.training["stages before"]] == [recipe.steps]
     assert both.card.training["recipe"]["steps"] == 4
+    facts = json.loads((tmp_path / "both.safetensors.run" / "run.json").read_text())
+    assert facts["stages before"] == both.card.training["stages before"]
+    assert facts["recipe"]["simulation"]["cameras"] == both.card.training["recipe"]["simulation"]["cameras"]
+    shown = describe(str(tmp_path / "both.safetensors"))
+    assert "\n- stages before:\n  - 1:\n    - adversarial: 0.0\n" in shown
+    assert "\n    - simulation:\n      - cameras:\n        - " in shown
+    assert f"\n  - lwisp: {version('lwisp')}\n" in shown
+    assert "{" not in shown
 
 
 def test_stages_go_on_with_the_one_that_was_stopped(
@@ -826,7 +847,7 @@ def test_stages_go_on_with_the_one_that_was_stopped(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt_after(recipe.steps + 2, patch)
         train_stages(stages, output)
-    first = loop.run_folder(output) / "stage-1.safetensors"
+    first = run_folder(output) / "stage-1.safetensors"
     written = first.stat().st_mtime_ns
     train_stages(stages, output)
     assert first.stat().st_mtime_ns == written

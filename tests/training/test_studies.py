@@ -5,6 +5,7 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import pytest
 import torch
@@ -12,13 +13,13 @@ from PIL import Image
 
 import lwisp
 from lwisp.baselines.config import BaselineConfig
-from lwisp.data import synthetic
+from lwisp.data import sources, synthetic
 from lwisp.model import LWISP, LWISPConfig, count_params
-from lwisp.training import studies
-from lwisp.training.loop import step_seconds
+from lwisp.training import runs, studies
 from lwisp.training.recipe import Recipe
-from lwisp.training.studies import STUDIES, Study, Variant
-from lwisp.weights import InputConvention
+from lwisp.training.studies import step_seconds
+from lwisp.training.variants import STUDIES, Study, Variant
+from lwisp.weights import InputConvention, load
 from tests.conftest import TOY
 
 STUDY = Study(
@@ -75,6 +76,28 @@ def test_a_study_trains_scores_and_tells(recipe: Recipe, tmp_path: Path, monkeyp
     again = studies.reproduce("toy", recipe, tmp_path / "toys", output, seeds=2, runs=runs)
     assert again.read_text() == text
     assert {path: path.stat().st_mtime_ns for path in runs.glob("*.safetensors")} == before
+
+
+def test_a_study_opens_its_data_once_and_trains_what_train_trains(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STUDIES, "toy", STUDY)
+    opened = []
+    original = sources.open_data
+
+    def counted(*given: Any) -> Any:
+        opened.append(given)
+        return original(*given)
+
+    monkeypatch.setattr(runs, "open_data", counted)
+    folder = tmp_path / "runs"
+    studies.reproduce("toy", recipe, tmp_path / "toys", tmp_path / "out", seeds=2, runs=folder)
+    assert len(opened) == 1  # for two variants, two seeds and two teachers
+    for seed in (0, 1):
+        plan = replace(studies.plan_of(recipe, STUDY.variants[0], seed), root=tmp_path / "toys")
+        alone = tmp_path / f"{seed}.safetensors"
+        runs.train(plan, alone)
+        assert load(alone).sha256 == load(studies._file(plan, folder)).sha256
 
 
 def test_networks_are_compared_at_equal_time(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,144 @@
+"""What the paper's tables and figures compare: the variants of every study, and what the paper prints for them."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lwisp.baselines.config import NETWORKS, Architecture, BaselineConfig, Name
+from lwisp.model import LWISPConfig
+
+UP = ("up2", "up3", "up4")
+"""The blocks that the paper distills."""
+PRINTED: dict[Name, float] = {
+    "srcnn": 18.56, "srgan": 20.06, "dped": 20.67, "unet": 20.81, "pix2pix": 20.93, "spade": 20.96, "nafnet": 21.12,
+    "pynet": 21.19, "awnet": 21.40, "cameranet": 21.35,
+}  # fmt: skip
+"""PSNR on Zurich in dB, as Tables 1 and 2 print it."""
+CHANGES: dict[Name, dict[str, Any]] = {"awnet": {"learning_rate": 1e-4}}
+"""What a network needs otherwise than the others: AWNet diverges at a learning rate of 1e-3."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of a study: what it changes in the recipe."""
+
+    label: str
+    architecture: Architecture = field(default_factory=LWISPConfig)
+    distill: tuple[str, ...] = ()
+    """Blocks that it imitates of a teacher; none: no teacher."""
+    paper: float | None = None
+    """PSNR in dB that the paper prints for it on Zurich."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Further fields of the recipe; none that decides its data, which the variants share."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A comparison of the paper's section 4."""
+
+    title: str
+    variants: tuple[Variant, ...]
+    order: tuple[tuple[int, int], ...] = ()
+    """Pairs of rows (lower, higher) that the paper orders by PSNR."""
+    clock: bool = False
+    """Whether every variant trains for the time that the first needs for the recipe's steps, not for equal steps."""
+    latency: bool = False
+    """Whether the table has latencies."""
+
+
+FULL = LWISPConfig(attention="centered")  # the same functions as the default's, learned faster
+BACKBONE = LWISPConfig(fgam=False, ccb=False)
+CCB = LWISPConfig(fgam=False)
+FGAM = replace(FULL, ccb=False)
+DENOISER = replace(FULL, in_channels=3, upsample=False, residual=True)
+NETWORKS_OF_TABLE_1 = (
+    Variant("LW-ISP", FULL, paper=21.57),
+    *(
+        Variant(network.title, BaselineConfig(name), paper=paper, changes=CHANGES.get(name, {}))
+        for name, paper in PRINTED.items()
+        for network in [NETWORKS[name]]
+    ),
+)
+BLOCKS = Study(
+    "Table 5 without distillation: FGAM and CCB",
+    (
+        Variant("backbone", BACKBONE, paper=20.92),
+        Variant("+ FGAM", FGAM, paper=21.17),
+        Variant("+ CCB", CCB, paper=21.28),
+        Variant("+ FGAM + CCB", FULL, paper=21.36),
+    ),
+    ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3)),
+)
+STUDIES = {
+    "table5": Study(
+        "Table 5: FGAM, CCB and distillation",
+        (
+            *BLOCKS.variants,
+            Variant("+ CCB + distillation", CCB, UP, 21.40),
+            Variant("+ FGAM + CCB + distillation", FULL, UP, 21.57),
+        ),
+        (*BLOCKS.order, (2, 4), (3, 5), (4, 5)),
+    ),
+    "blocks": BLOCKS,
+    "table1": Study("Tables 1 and 2: other networks, equal steps", NETWORKS_OF_TABLE_1, latency=True),
+    "table1-clock": Study(
+        "Tables 1 and 2: other networks, equal time on one machine", NETWORKS_OF_TABLE_1, clock=True, latency=True
+    ),
+    "fgam": Study(
+        "Section 4.3: the attention map added or multiplied, on the backbone",
+        (
+            Variant("backbone", BACKBONE, paper=20.92),
+            Variant("FGAM, x + map", replace(FGAM, attention="add"), paper=21.17),
+            Variant("FGAM, x + map - 1/2", FGAM, paper=21.17),
+            Variant("FGAM, x + x * map", replace(FGAM, attention="multiply"), paper=21.05),
+        ),
+        ((0, 1), (0, 2), (0, 3), (3, 1), (3, 2)),
+    ),
+    "distillation": Study(
+        "Section 4.3: which blocks the student imitates, with CCB and without FGAM",
+        (
+            Variant("none", CCB, paper=21.28),
+            Variant("down1 + down2 + down3", CCB, ("down1", "down2", "down3"), 21.11),
+            Variant("down4 + up1 + up2", CCB, ("down4", "up1", "up2"), 21.33),
+            Variant("up2 + up3 + up4", CCB, UP, 21.40),
+        ),
+        ((1, 0), (0, 2), (2, 3)),
+    ),
+    "teacher": Study(
+        "Section 3.3: with and without a teacher, CCB without FGAM",
+        (Variant("none", CCB, paper=21.28), Variant("up2 + up3 + up4", CCB, UP, 21.40)),
+        ((0, 1),),
+    ),
+    "denoise-clock": Study(
+        "Denoising: other networks, equal time on one machine",
+        (
+            Variant("LW-ISP", DENOISER),
+            Variant("DnCNN", BaselineConfig("dncnn", "rgb")),
+            Variant("NAFNet, width 32", BaselineConfig("nafnet", "rgb")),
+        ),
+        clock=True,
+        latency=True,
+    ),
+    "denoise-distillation": Study(
+        "Denoising: with and without a teacher",
+        (Variant("none", DENOISER), Variant("up2 + up3 + up4", DENOISER, UP)),
+        ((0, 1),),
+    ),
+    "denoise-residual": Study(
+        "Denoising: the picture itself, or what is to be added to the noisy one",
+        (Variant("picture", replace(DENOISER, residual=False)), Variant("residual", DENOISER)),
+    ),
+    "beta": Study(
+        "Figure 6b: the weight of the distillation loss, without the structural loss",
+        tuple(
+            Variant(f"beta = {beta:g}", FULL, UP if beta else (), changes={"alpha": 0.0, "beta": beta})
+            for beta in (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
+        ),
+    ),
+    "lr": Study(
+        "Figure 6a: the learning rate, on the backbone",
+        tuple(
+            Variant(f"learning rate {rate:g}", BACKBONE, changes={"learning_rate": rate})
+            for rate in (8e-5, 3e-4, 1e-3, 3e-3)
+        ),
+    ),
+}
