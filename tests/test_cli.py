@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from lwisp.cli import app
 from lwisp.data.datasets import AS_SENSED
 from lwisp.errors import log
-from lwisp.evaluation.tools import developers
+from lwisp.evaluation.tools import all_tools
 from lwisp.files.raw import read_raw
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.weights import Camera, Card, Weights, load, save
@@ -360,7 +360,7 @@ def test_overwriting_a_report_leaves_files_that_are_none(
     photos: Path, write_dng: WriteDng, toy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("lwisp.evaluation.comparison.developers", lambda *arguments: developers(*arguments)[:3])
+    monkeypatch.setattr("lwisp.evaluation.comparison.all_tools", lambda *arguments: all_tools(*arguments)[:3])
     raw = write_dng(MOSAIC)
     for verb, arguments, names in (
         ("evaluate", (toy_file, "--data", photos, "--side", 168), ("sheet.png", "report.md", "rows.csv")),

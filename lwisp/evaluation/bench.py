@@ -11,7 +11,6 @@ import os
 import platform
 import shutil
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -36,6 +35,8 @@ from lwisp.engines.cost import count_multiply_adds, time_in_turn
 from lwisp.engines.engine import Engine, prepare
 from lwisp.engines.exported import Exported, import_dynamo, need, openvino_core
 from lwisp.errors import InputError, one_line
+from lwisp.evaluation import darktable, rawtherapee
+from lwisp.evaluation.commands import run_command
 from lwisp.files import report as report_writer
 from lwisp.files.pictures import write_rgb
 from lwisp.files.raw import read_mosaic, read_raw, write_dng
@@ -281,16 +282,11 @@ def _tools(weights: Weights, source: Path, rounds: int) -> list[Row]:
 
 
 def _commands(source: Path, output: Path) -> dict[str, list[str]]:
-    """The command lines of what is installed."""
-    settings = {"plugins/imageio/format/jpeg/quality": 95, "plugins/imageio/storage/disk/overwrite": 1}
+    """The commands from a RAW to a JPEG of quality 95, of the programs that are installed."""
     commands = {
         "lwisp": [sys.executable, "-m", "lwisp", "develop", str(source), "--overwrite", "-o", str(output)],
-        "darktable-cli": [
-            *("darktable-cli", str(source), str(output), "--core", "--library", ":memory:"),
-            *("--configdir", str(output.parent), "--cachedir", str(output.parent)),
-            *(part for key, value in settings.items() for part in ("--conf", f"{key}={value}")),
-        ],
-        "rawtherapee-cli": ["rawtherapee-cli", "-Y", "-o", str(output), "-j95", "-d", "-c", str(source)],
+        darktable.PROGRAM: darktable.jpeg_command(source, output),
+        rawtherapee.PROGRAM: rawtherapee.jpeg_command(source, output),
     }
     return {tool: arguments for tool, arguments in commands.items() if shutil.which(arguments[0])}
 
@@ -310,13 +306,12 @@ def _rawpy(source: Path, output: Path) -> None:
 
 
 def _command(arguments: list[str], output: Path) -> None:
-    """Run a command that knows nothing of the user's settings and must write that file."""
-    places = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "RT_SETTINGS", "RT_CACHE"), str(output.parent))
+    """Run a command that must write that file; raises `InputError` where it doesn't."""
     output.unlink(missing_ok=True)
-    result = subprocess.run(arguments, capture_output=True, text=True, env={**os.environ, **places}, check=False)
-    if result.returncode or not output.is_file():
-        said = one_line(ValueError(result.stderr or result.stdout))
-        raise InputError(f"{arguments[0]} failed with exit code {result.returncode}: {said}")
+    finished = run_command(arguments, output.parent)
+    if finished.exit_code or not output.is_file():
+        said = one_line(ValueError(finished.error_output or finished.output))
+        raise InputError(f"{arguments[0]} failed with exit code {finished.exit_code}: {said}")
 
 
 def _grow(name_or_path: str, megapixels: float, threads: int, memory: float | None) -> Point:

@@ -26,7 +26,7 @@ from lwisp.data.datasets import to_tensor
 from lwisp.engines.engine import Precision
 from lwisp.errors import InputError, tell_failure
 from lwisp.evaluation import color_charts
-from lwisp.evaluation.tools import Developer, developers
+from lwisp.evaluation.tools import Tool, all_tools
 from lwisp.files.pictures import SUFFIX_FORMATS, read_rgb
 from lwisp.files.raw import read_orientation
 from lwisp.files.report import Block, Gallery, Panel, Table, to_html, to_markdown, to_picture
@@ -98,7 +98,7 @@ class Comparison:
 
     weights: str
     precision: str
-    tools: tuple[Developer, ...]
+    tools: tuple[Tool, ...]
     rows: tuple[Row, ...]
     galleries: tuple[Gallery, ...]
     command: str
@@ -155,7 +155,7 @@ def compare(
     make_folder(output)
     clear_leftovers(output)
     check_outputs(output, PAGE, overwrite, _is_table)
-    tools = [tool for tool in developers(weights, precision) if tool.finished or truth or chart_file]
+    tools = [tool for tool in all_tools(weights, precision) if tool.finished or truth or chart_file]
     with temporary_folder() as bench:
         folders = {source.parent for source in sources}
         frames = [
@@ -205,7 +205,7 @@ def _find_truth(folder: Path, source: Path) -> Path:
     return found[0]
 
 
-def _try(tool: Developer, number: int, frames: list[_Frame], bench: Path, walls: "dict[int, _Wall]") -> list[Row]:
+def _try(tool: Tool, number: int, frames: list[_Frame], bench: Path, walls: "dict[int, _Wall]") -> list[Row]:
     """Let a tool develop all RAWs, and look at each picture; only the first tool's pictures are kept."""
     jobs = [Job(frame.source, _place(bench, number, index), "png") for index, frame in enumerate(frames)]
     (bench / str(number)).mkdir()

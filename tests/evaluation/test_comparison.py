@@ -16,7 +16,7 @@ import lwisp
 from lwisp.data import synthetic
 from lwisp.data.datasets import to_tensor
 from lwisp.evaluation import comparison as compare
-from lwisp.evaluation import tools as developers
+from lwisp.evaluation.tools import all_tools
 from lwisp.imaging.metrics import fit_look, psnr
 from lwisp.weights import Weights
 from tests.conftest import WriteDng
@@ -138,9 +138,9 @@ def test_whatever_goes_wrong_with_one_tool_or_picture_the_others_are_compared(
     def fail(*_: object) -> NoReturn:
         raise RuntimeError("of a tool")
 
-    known = developers.developers(toy, "fp32")
+    known = all_tools(toy, "fp32")
     tools = (known[0], replace(known[2], develop=fail), known[2])
-    monkeypatch.setattr(compare, "developers", lambda *_: tools)
+    monkeypatch.setattr(compare, "all_tools", lambda *_: tools)
     sources = [write_dng(RNG.integers(64, 4000, (80, 90), dtype=np.uint16), name=f"{name}.dng") for name in "ab"]
     done = compare.compare(toy, sources, tmp_path / "page", precision="fp32")
     failures = [bool(row.failure) for row in done.rows]

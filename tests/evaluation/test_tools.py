@@ -16,8 +16,9 @@ from PIL import Image
 
 import lwisp
 from lwisp.batch import Job
-from lwisp.evaluation import tools as developers
-from lwisp.evaluation.tools import Developer
+from lwisp.evaluation import darktable, rawtherapee
+from lwisp.evaluation.commands import run_command
+from lwisp.evaluation.tools import Tool, all_tools
 from lwisp.files.pictures import read_rgb, write_rgb
 from lwisp.files.raw import NOISE_PROFILE
 from lwisp.imaging import color
@@ -51,8 +52,8 @@ for file in files:
 """
 
 
-def find(name: str, weights: Weights) -> Developer:
-    (tool,) = [tool for tool in developers.developers(weights, "fp32") if tool.name == name]
+def find(name: str, weights: Weights) -> Tool:
+    (tool,) = [tool for tool in all_tools(weights, "fp32") if tool.name == name]
     return tool
 
 
@@ -156,7 +157,7 @@ def test_darktable_denoises_by_the_noise_model_that_a_file_states(
     jobs = [Job(path, path.with_suffix(".png"), "png") for path in (stated, silent)]
     assert find("darktable no look + wavelets", toy).develop(jobs) == {silent: f"{silent}: states no noise model"}
     assert "look.xmp" in log.read_text()
-    found = re.search('darktable:params="([0-9a-f]+)"', developers.darktable_xmp(0.002, 1e-5))
+    found = re.search('darktable:params="([0-9a-f]+)"', darktable.profiled_denoising(0.002, 1e-5))
     assert found is not None
     content = bytes.fromhex(found[1])
     assert len(content) == 412  # what darktable 4.2 calls version 11
@@ -180,7 +181,7 @@ def test_rawtherapee_is_called_with_its_profile_and_without_lens_correction(
     (line,) = log.read_text().splitlines()
     arguments = [Path(argument).name for argument in line.split("\t")]
     assert arguments == ["-o", "out", "-n", "-b8", "-Y", *words, "-p", "settings.pp3", "-c", "00000.dng"]
-    assert "UseDistortion=false" in developers.RT_NO_LENS
+    assert "UseDistortion=false" in rawtherapee.NO_LENS_CORRECTION
 
 
 @pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
@@ -194,9 +195,22 @@ def test_mirrored_pictures_of_rawtherapee_are_turned_upright(
     assert np.array_equal(picture, orient(made, orientation if orientation in (2, 4, 5, 7) else 1))
 
 
+def test_a_program_sees_none_of_the_users_settings(tmp_path: Path) -> None:
+    code = "import os, sys; print(os.environ['HOME'], os.environ['XDG_CONFIG_HOME']); sys.exit(3)"
+    finished = run_command([sys.executable, "-c", code], tmp_path)
+    assert finished.exit_code == 3
+    assert finished.output.split() == [str(tmp_path)] * 2
+
+
+def test_a_program_that_hangs_is_stopped(tmp_path: Path) -> None:
+    finished = run_command([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path, seconds=0.2)
+    assert finished.exit_code is None
+    assert finished.summary == f"{sys.executable} was given up after 0.2 s"
+
+
 def test_a_command_that_is_missing_is_said(toy: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    tools = developers.developers(toy)
+    tools = all_tools(toy)
     assert {tool.program for tool in tools if not tool.installed} == {"darktable-cli", "rawtherapee-cli"}
     assert tools[0].installed
     assert tools[0].version == ""
