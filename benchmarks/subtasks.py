@@ -1,8 +1,8 @@
-"""The page of the subtasks: denoising and low light, beside filters with an oracle and networks trained like ours.
+"""The page of the subtasks: denoising and low light, beside classical baselines and networks trained like ours.
 
-    python benchmarks/subtasks.py DATA --output docs/results [--rivals runs/KEY.safetensors,...] [--only polyu,...]
+    python benchmarks/subtasks.py DATA --output docs/results [--baselines runs/KEY.safetensors,...] [--only polyu,...]
 
-DATA holds `polyu/val`, `sidd`, `photos/mcmaster18`, `photos/val` and `lol`. Rivals are what
+DATA holds `polyu/val`, `sidd`, `photos/mcmaster18`, `photos/val` and `lol`. Baselines are what
 `lwisp reproduce denoise-clock recipes/denoise-study.toml` trained, `--polyu` what `lwisp train recipes/polyu.toml` did.
 """
 
@@ -56,7 +56,7 @@ class Section:
     folders: tuple[str, ...]
     beside: tuple[str, ...] = ()
     ours: bool = False
-    """Whether the rivals that we trained take part."""
+    """Whether the baselines that we trained take part."""
 
 
 SECTIONS = (
@@ -80,23 +80,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The page of the subtasks.")
     parser.add_argument("data", type=Path)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--rivals", default="", help="weights files, with commas between")
+    parser.add_argument("--baselines", default="", help="weights files, with commas between")
     parser.add_argument("--polyu", help="research weights that PolyU's other scenes trained")
     parser.add_argument("--only", default="", help=f"of {', '.join(section.key for section in SECTIONS)}")
     parser.add_argument("--side", type=int, default=None, help="score the middles of so many px, which is quicker")
     for name in ("denoise", "denoise-raw", "enhance"):
         parser.add_argument(f"--{name}", default=name, help="weights in place of the shipped ones")
     options = parser.parse_args()
-    rivals = tuple(path for path in options.rivals.split(",") if path)
+    baselines = tuple(path for path in options.baselines.split(",") if path)
     wanted = options.only.split(",") if options.only else [section.key for section in SECTIONS]
     make_folder(options.output)
-    blocks: list[Block] = [HEAD, *([TRAINED] if rivals else [])]
-    rows: list[scoring.Row] = []
+    blocks: list[Block] = [HEAD, *([TRAINED] if baselines else [])]
+    rows: list[scoring.PictureScores] = []
     for section in SECTIONS:
         if section.key not in wanted:
             continue
         weights = load(getattr(options, section.weights.replace("-", "_")))
-        labels = {path: _trained(path) for path in rivals if section.ours}
+        labels = {path: _trained(path) for path in baselines if section.ours}
         if options.polyu and section.key == "polyu":
             labels[options.polyu] = "LW-ISP, trained on PolyU's other scenes (research only)"
         beside = (*section.beside, *labels)
