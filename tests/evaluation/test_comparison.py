@@ -16,6 +16,7 @@ import lwisp
 from lwisp.data import synthetic
 from lwisp.data.datasets import to_tensor
 from lwisp.evaluation import comparison as compare
+from lwisp.evaluation.comparison_gallery import find_details
 from lwisp.evaluation.tools import all_tools
 from lwisp.imaging.metrics import fit_look, psnr
 from lwisp.weights import Weights
@@ -39,7 +40,7 @@ def test_details_are_where_there_is_something_to_see() -> None:
     picture[300:, 500:] = RNG.integers(0, 256, (300, 300, 1), dtype=np.uint8)
     picture[:250, :250] = RNG.integers(0, 20, (250, 250, 1), dtype=np.uint8)
     picture[350:, :250, 0] = RNG.integers(200, 250, (250, 250), dtype=np.uint8)
-    places = compare.find_details(picture)
+    places = find_details(picture)
     assert list(places) == ["detail", "shadows", "color"]
     assert places["detail"][0] > 200 and places["detail"][1] > 350
     assert max(places["shadows"]) < 120
