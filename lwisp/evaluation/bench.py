@@ -1,6 +1,6 @@
-"""`lwisp bench`: time and memory of the network and its peers, of whole files, and how both grow.
+"""`lwisp bench`: time and memory of the network and of baselines, of whole files, and how both grow.
 
-What is compared runs in turn, round by round in one process, so that what else the machine does hurts all alike; the
+What is compared runs in turn, round by round in one process, so that other load on the machine affects all alike; the
 ratio is the median of the rounds' own ratios. Cold times and peak memory come from a process of their own for each.
 """
 
@@ -61,7 +61,7 @@ def bench(
     threads: Sequence[int] = (),
     memory: float | None = None,
 ) -> Report:
-    """Measure time and memory of a network and its peers, of whole files, and how both grow.
+    """Measure time and memory of a network and of baselines, of whole files, and how both grow.
 
     Args:
         name_or_path: The weights.

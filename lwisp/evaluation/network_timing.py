@@ -150,7 +150,7 @@ def make_ready(network: LWISP | Baseline | Exported, engine: str, size: tuple[in
 
 
 def _in_openvino(network: Baseline, precision: str, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
-    """A peer compiled for planes of that size, padded and cropped around it."""
+    """A baseline compiled for planes of that size, padded before and cropped after."""
     sizes = network.config.size_multiple, network.config.size_minimum
     padded = pad_to_multiple(torch.empty(1, 4, *size), *sizes).shape
     with torch.inference_mode(), quiet():  # tracing warns of every `if`
