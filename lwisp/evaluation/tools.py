@@ -64,88 +64,106 @@ def all_tools(weights: Weights, precision: Precision = "auto") -> tuple[Tool, ..
         weights: What lwisp develops with.
         precision: What lwisp's network computes in.
     """
-    name = f"lwisp {weights.card.name}"
-    plain = {"no_auto_bright": True, "gamma": (2.4, 12.92)}
-    ahd, dcb = rawpy.DemosaicAlgorithm.AHD, rawpy.DemosaicAlgorithm.DCB
-    fbdd, blend = rawpy.FBDDNoiseReductionMode.Full, rawpy.HighlightMode.Blend
-    tuned = {"demosaic_algorithm": ahd, "fbdd_noise_reduction": fbdd, "median_filter_passes": 1}
-    dt = partial(Tool, program=darktable.PROGRAM)
-    rt = partial(Tool, program=rawtherapee.PROGRAM)
     return (
+        *_lwisp_tools(weights, precision),
+        *_rawpy_tools(),
+        *_darktable_tools(),
+        *_rawtherapee_tools(),
+        Tool("camera", "the JPEG beside the RAW, or in it, scaled to its size", _camera_jpeg, finished=True),
+    )
+
+
+def _lwisp_tools(weights: Weights, precision: Precision) -> list[Tool]:
+    name = f"lwisp {weights.card.name}"
+    return [
         Tool(name, "as `lwisp develop` gives it", partial(_lwisp, weights, precision), finished=True),
         Tool(
             f"{name}, no look",
             "without exposure rule (as --exposure can cancel it), its tone curve undone, the plain sRGB curve put on",
             partial(_lwisp_without_look, weights, precision),
         ),
+    ]
+
+
+def _rawpy_tools() -> list[Tool]:
+    plain = {"no_auto_bright": True, "gamma": (2.4, 12.92)}  # the sRGB curve
+    ahd = {"demosaic_algorithm": rawpy.DemosaicAlgorithm.AHD}
+    dcb = {"demosaic_algorithm": rawpy.DemosaicAlgorithm.DCB}
+    fbdd = {"fbdd_noise_reduction": rawpy.FBDDNoiseReductionMode.Full}
+    median_once = {"median_filter_passes": 1}
+    median = {"median_filter_passes": 3}
+    blend = {"highlight_mode": rawpy.HighlightMode.Blend}
+    tuned = {**ahd, **fbdd, **median_once, **blend}
+    about_tuned = "AHD, FBDD full, one median pass, highlights blended, auto-bright"
+    about_both = "as rawpy DCB, with FBDD full and three median passes"
+    return [
         Tool("rawpy default", "AHD, auto-bright", partial(_rawpy, {}), finished=True),
-        Tool(
-            "rawpy tuned",
-            "AHD, FBDD full, one median pass, highlights blended, auto-bright",
-            partial(_rawpy, {**tuned, "highlight_mode": blend}),
-            finished=True,
-        ),
+        Tool("rawpy tuned", about_tuned, partial(_rawpy, tuned), finished=True),
         Tool("rawpy AHD", "sRGB curve, no auto-bright", partial(_rawpy, plain)),
-        Tool("rawpy DCB", "sRGB curve, no auto-bright", partial(_rawpy, {**plain, "demosaic_algorithm": dcb})),
-        Tool(
-            "rawpy AHD + FBDD",
-            "as rawpy AHD, with FBDD full",
-            partial(_rawpy, {**plain, "fbdd_noise_reduction": fbdd}),
-        ),
-        Tool(
-            "rawpy AHD + median",
-            "as rawpy AHD, with three median passes",
-            partial(_rawpy, {**plain, "median_filter_passes": 3}),
-        ),
-        Tool(
-            "rawpy DCB + FBDD + median",
-            "as rawpy DCB, with FBDD full and three median passes",
-            partial(
-                _rawpy,
-                {**plain, "demosaic_algorithm": dcb, "fbdd_noise_reduction": fbdd, "median_filter_passes": 3},
-            ),
-        ),
-        dt(
+        Tool("rawpy DCB", "sRGB curve, no auto-bright", partial(_rawpy, {**plain, **dcb})),
+        Tool("rawpy AHD + FBDD", "as rawpy AHD, with FBDD full", partial(_rawpy, {**plain, **fbdd})),
+        Tool("rawpy AHD + median", "as rawpy AHD, with three median passes", partial(_rawpy, {**plain, **median})),
+        Tool("rawpy DCB + FBDD + median", about_both, partial(_rawpy, {**plain, **dcb, **fbdd, **median})),
+    ]
+
+
+def _darktable_tools() -> list[Tool]:
+    tool = partial(Tool, program=darktable.PROGRAM)
+    return [
+        tool(
             "darktable default",
             "scene-referred: filmic and exposure; what it refuses it gets as a plain DNG of its mosaic",
             partial(darktable.develop, True),
             finished=True,
         ),
-        dt("darktable no look", "no filmic, no exposure; plain DNGs likewise", partial(darktable.develop, False)),
-        dt(
+        tool(
+            "darktable no look",
+            "no filmic, no exposure; plain DNGs likewise",
+            partial(darktable.develop, False),
+        ),
+        tool(
             "darktable no look + wavelets",
             "profiled denoising (wavelets, Y0U0V0, bias 0), told the noise model that the file states",
             darktable.develop_denoised,
         ),
-        rt(
+    ]
+
+
+def _rawtherapee_tools() -> list[Tool]:
+    tool = partial(Tool, program=rawtherapee.PROGRAM)
+    default = partial(rawtherapee.develop, ("-d",))
+    neutral = partial(rawtherapee.develop, ())
+    iso_high = partial(rawtherapee.develop, ("Auto-Matched Curve - ISO High",))
+    film = partial(rawtherapee.develop, ("Standard Film Curve - ISO Low",))
+    return [
+        tool(
             "RawTherapee default",
             "auto-matched curve, automatic CA correction, sharpening; no lens correction",
-            partial(rawtherapee.develop, ("-d",), ""),
+            partial(default, ""),
             finished=True,
         ),
-        rt(
+        tool(
             "RawTherapee default, no CA",
             "without CA correction, which does harm where there is no CA",
-            partial(rawtherapee.develop, ("-d",), rawtherapee.NO_CA_CORRECTION),
+            partial(default, rawtherapee.NO_CA_CORRECTION),
         ),
-        rt("RawTherapee neutral", "AMaZE, no look", partial(rawtherapee.develop, (), "")),
-        rt(
+        tool("RawTherapee neutral", "AMaZE, no look", partial(neutral, "")),
+        tool(
             "RawTherapee neutral + denoise",
             "luma 40, chroma automatic",
-            partial(rawtherapee.develop, (), rawtherapee.DENOISING),
+            partial(neutral, rawtherapee.DENOISING),
         ),
-        rt(
+        tool(
             "RawTherapee ISO High",
             "Auto-Matched Curve - ISO High: LMMSE, denoising, median; no lens nor CA correction",
-            partial(rawtherapee.develop, ("Auto-Matched Curve - ISO High",), rawtherapee.NO_CA_CORRECTION),
+            partial(iso_high, rawtherapee.NO_CA_CORRECTION),
         ),
-        rt(
+        tool(
             "RawTherapee Standard Film",
             "Standard Film Curve - ISO Low, CA correction; no lens correction",
-            partial(rawtherapee.develop, ("Standard Film Curve - ISO Low",), ""),
+            partial(film, ""),
         ),
-        Tool("camera", "the JPEG beside the RAW, or in it, scaled to its size", _camera_jpeg, finished=True),
-    )
+    ]
 
 
 def _lwisp(weights: Weights, precision: Precision, jobs: list[Job]) -> Failures:

@@ -1,7 +1,6 @@
 """What is measured stands beside what it was measured on; nothing here judges a time."""
 
 import json
-import os
 import re
 import sys
 from dataclasses import replace
@@ -9,18 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-import lwisp
 from lwisp.baselines import BaselineConfig, build
 from lwisp.engines.cost import count_multiply_adds, time_in_turn
 from lwisp.evaluation import bench as benches
 from lwisp.evaluation import file_timing
 from lwisp.evaluation.bench import bench
 from lwisp.evaluation.file_timing import FileTiming
-from lwisp.evaluation.network_timing import load_network, make_ready, random_planes, ratio
-from lwisp.evaluation.processes import call_in_new_process, peak_memory_mib
 from lwisp.model import LWISP, count_params
 from tests.conftest import TOY, WriteDng
 from tests.test_cli import call
@@ -69,12 +64,6 @@ def test_a_bench_measures_networks_tools_and_growth(
     assert (again.exit_code, "exists already" in again.stderr) == (2, True)
 
 
-def test_a_peer_gives_the_same_picture_in_openvino() -> None:
-    network, planes = load_network("photo", "unet"), random_planes((30, 50))
-    got = make_ready(network, "openvino-fp32", (30, 50))(planes)
-    assert torch.allclose(got, make_ready(network, "eager", (30, 50))(planes), rtol=0, atol=1e-4)
-
-
 def test_what_cannot_be_measured_is_refused_before_anything_is(toy_file: Path, tmp_path: Path) -> None:
     for arguments, word in (
         (("--against", "pynet,vgg"), "expected names out of srcnn, .* got 'vgg'"),
@@ -98,22 +87,6 @@ def test_calls_take_turns_and_the_first_round_is_not_counted() -> None:
     seconds = time_in_turn([lambda: order.append("a"), lambda: order.append("b")], rounds=2)
     assert "".join(order) == "ababab"
     assert [len(times) for times in seconds] == [2, 2]
-
-
-def test_the_ratio_is_the_median_of_the_rounds_own() -> None:
-    assert ratio([2, 40, 30], [1, 10, 40]) == 2  # the ratio of the medians is 3
-
-
-def test_a_process_that_is_killed_is_one_sentence() -> None:
-    with pytest.raises(lwisp.InputError, match="was killed"):
-        call_in_new_process(os._exit, 3)
-
-
-def test_peak_memory_sees_what_is_gone_again() -> None:
-    before = peak_memory_mib()
-    size = int(before + 100) << 20
-    np.ones(size, np.uint8)
-    assert peak_memory_mib() > before + 90
 
 
 def test_a_failed_size_stands_on_the_page(toy_file: Path) -> None:

@@ -17,7 +17,6 @@ from PIL import Image
 import lwisp
 from lwisp.batch import Job
 from lwisp.evaluation import darktable, rawtherapee
-from lwisp.evaluation.commands import run_command
 from lwisp.evaluation.tools import Tool, all_tools
 from lwisp.files.pictures import read_rgb, write_rgb
 from lwisp.files.raw import NOISE_PROFILE
@@ -193,19 +192,6 @@ def test_mirrored_pictures_of_rawtherapee_are_turned_upright(
     made = np.zeros((4, 6, 3), np.uint8)
     made[0, 0, 0] = 255
     assert np.array_equal(picture, orient(made, orientation if orientation in (2, 4, 5, 7) else 1))
-
-
-def test_a_program_sees_none_of_the_users_settings(tmp_path: Path) -> None:
-    code = "import os, sys; print(os.environ['HOME'], os.environ['XDG_CONFIG_HOME']); sys.exit(3)"
-    finished = run_command([sys.executable, "-c", code], tmp_path)
-    assert finished.exit_code == 3
-    assert finished.output.split() == [str(tmp_path)] * 2
-
-
-def test_a_program_that_hangs_is_stopped(tmp_path: Path) -> None:
-    finished = run_command([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path, seconds=0.2)
-    assert finished.exit_code is None
-    assert finished.summary == f"{sys.executable} was given up after 0.2 s"
 
 
 def test_a_command_that_is_missing_is_said(toy: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
