@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -23,15 +24,38 @@ from lwisp.engines.cost import time_in_turn
 
 SIZE = (1504, 2000)
 PRECISIONS: tuple[inference.Precision, ...] = ("fp32", "bf16")
-LEVELS = ((16, 2, 31.9), (16, 1, 62.9), (32, 1 / 2, 47.8), (64, 1 / 4, 47.8), (128, 1 / 8, 47.0), (256, 1 / 16, 6.7))
-"""Channels, pixels a side for each of the planes', 10^9 multiply-adds at 1472x1980 planes."""
+COUNTED_SIZE = (1472, 1980)  # of the planes that the multiply-adds of `LEVELS` were counted on
+
+
+@dataclass(frozen=True)
+class Level:
+    """What the network computes at one scale."""
+
+    channels: int
+    scale: float
+    """Pixels a side for each of the planes'."""
+    giga_multiply_adds: float
+    """10^9 multiply-adds, counted on LW-ISP with planes of `COUNTED_SIZE`."""
+
+
+LEVELS = (
+    Level(16, 2, 31.9),
+    Level(16, 1, 62.9),
+    Level(32, 1 / 2, 47.8),
+    Level(64, 1 / 4, 47.8),
+    Level(128, 1 / 8, 47.0),
+    Level(256, 1 / 16, 6.7),
+)
 
 
 def roofline() -> float:
     """Seconds of the convolutions of `SIZE` at measured rates."""
-    total, height, width = 0.0, *SIZE
-    for channels, scale, giga in LEVELS:
-        x = torch.rand(1, channels, int(height * scale), int(width * scale), dtype=torch.bfloat16)
+    total = 0.0
+    height, width = SIZE
+    area = height * width / (COUNTED_SIZE[0] * COUNTED_SIZE[1])
+    for level in LEVELS:
+        channels = level.channels
+        x = torch.rand(1, channels, int(height * level.scale), int(width * level.scale), dtype=torch.bfloat16)
         x = x.contiguous(memory_format=torch.channels_last)
         convolution = inference.channels_last(torch.nn.Conv2d(channels, channels, 3, padding=1).bfloat16())
         times = []
@@ -41,7 +65,7 @@ def roofline() -> float:
                 convolution(x)
                 times.append(time.perf_counter() - began)
         rate = x[0, 0].numel() * channels**2 * 9 / min(times[1:])
-        total += giga * 1e9 * height * width / (1472 * 1980) / rate
+        total += level.giga_multiply_adds * 1e9 * area / rate
         print(f"{channels:4} channels: {2 * rate / 1e9:6.0f} GFLOP/s in bf16")
     return total
 
