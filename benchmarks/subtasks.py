@@ -1,8 +1,8 @@
-"""The page of the subtasks: denoising and low light, beside filters with an oracle and networks trained like ours.
+"""The page of the subtasks: denoising and low light, beside classical baselines and networks trained like ours.
 
-    python benchmarks/subtasks.py DATA --output docs/results [--rivals runs/KEY.safetensors,...] [--only polyu,...]
+    python benchmarks/subtasks.py DATA --output docs/results [--baselines runs/KEY.safetensors,...] [--only polyu,...]
 
-DATA holds `polyu/val`, `sidd`, `photos/mcmaster18`, `photos/val` and `lol`. Rivals are what
+DATA holds `polyu/val`, `sidd`, `photos/mcmaster18`, `photos/val` and `lol`. Baselines are what
 `lwisp reproduce denoise-clock recipes/denoise-study.toml` trained, `--polyu` what `lwisp train recipes/polyu.toml` did.
 """
 
@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lwisp.errors import InputError
-from lwisp.evaluation import scoring
-from lwisp.evaluation.scoring import Report
+from lwisp.evaluation.scoring import PictureScores, Report, evaluate
 from lwisp.files.report import Block, Heading, Table, to_markdown
 from lwisp.files.writing import make_folder, write_csv, write_text
 from lwisp.imaging.scores import DECIMALS, TITLES, interval
@@ -50,13 +49,17 @@ class Section:
     """One protocol on some folders."""
 
     key: str
+    """Its name for `--only`."""
     title: str
     weights: str
+    """Name of the shipped weights."""
     protocol: str
     folders: tuple[str, ...]
+    """Within DATA."""
     beside: tuple[str, ...] = ()
+    """Classical baselines."""
     ours: bool = False
-    """Whether the rivals that we trained take part."""
+    """Whether the baselines that we trained take part."""
 
 
 SECTIONS = (
@@ -77,41 +80,51 @@ SECTIONS = (
 
 def main() -> None:
     """Score every section and write the page."""
-    parser = argparse.ArgumentParser(description="The page of the subtasks.")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--rivals", default="", help="weights files, with commas between")
-    parser.add_argument("--polyu", help="research weights that PolyU's other scenes trained")
-    parser.add_argument("--only", default="", help=f"of {', '.join(section.key for section in SECTIONS)}")
-    parser.add_argument("--side", type=int, default=None, help="score the middles of so many px, which is quicker")
-    for name in ("denoise", "denoise-raw", "enhance"):
-        parser.add_argument(f"--{name}", default=name, help="weights in place of the shipped ones")
-    options = parser.parse_args()
-    rivals = tuple(path for path in options.rivals.split(",") if path)
+    options = _parse()
+    baselines = tuple(path for path in options.baselines.split(",") if path)
     wanted = options.only.split(",") if options.only else [section.key for section in SECTIONS]
     make_folder(options.output)
-    blocks: list[Block] = [HEAD, *([TRAINED] if rivals else [])]
-    rows: list[scoring.Row] = []
+    blocks: list[Block] = [HEAD, *([TRAINED] if baselines else [])]
+    rows: list[PictureScores] = []
     for section in SECTIONS:
         if section.key not in wanted:
             continue
-        weights = load(getattr(options, section.weights.replace("-", "_")))
-        labels = {path: _trained(path) for path in rivals if section.ours}
+        labels = {path: _trained(path) for path in baselines if section.ours}
         if options.polyu and section.key == "polyu":
             labels[options.polyu] = "LW-ISP, trained on PolyU's other scenes (research only)"
-        beside = (*section.beside, *labels)
-        folders = [options.data / folder for folder in section.folders]
-        sheet = options.output / f"subtasks-{section.key}.png"
-        side = options.side if section.protocol != "denoise-raw/photos" else None  # those are small already
-        report = scoring.evaluate(weights, folders, section.protocol, sheet=sheet, beside=beside, side=side)
-        if report.passes > 1:
-            report = _with_one_pass(report, scoring.evaluate(weights, folders, section.protocol, side=side, passes=1))
+        report = _score(section, options, tuple(labels))
         added = describe(section, report, labels, options.side)
         blocks += added
         rows += [replace(row, picture=f"{section.key}: {row.picture}") for row in report.rows]
         print(to_markdown("", added, rule="---"), flush=True)
         write_csv(options.output / "subtasks.csv", rows)
         write_text(options.output / "subtasks.md", to_markdown(TITLE, blocks, rule="---"))
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="The page of the subtasks.")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--baselines", default="", help="weights files, with commas between")
+    parser.add_argument("--polyu", help="research weights that PolyU's other scenes trained")
+    parser.add_argument("--only", default="", help=f"of {', '.join(section.key for section in SECTIONS)}")
+    parser.add_argument("--side", type=int, default=None, help="score the middles of so many px, which is quicker")
+    for name in ("denoise", "denoise-raw", "enhance"):
+        parser.add_argument(f"--{name}", default=name, help="weights in place of the shipped ones")
+    return parser.parse_args()
+
+
+def _score(section: Section, options: argparse.Namespace, trained: tuple[str, ...]) -> Report:
+    """Scores of a section, with those of one pass where the weights are used with several."""
+    weights = load(getattr(options, section.weights.replace("-", "_")))
+    folders = [options.data / folder for folder in section.folders]
+    side = options.side if section.protocol != "denoise-raw/photos" else None  # those are small already
+    sheet = options.output / f"subtasks-{section.key}.png"
+    beside = (*section.beside, *trained)
+    report = evaluate(weights, folders, section.protocol, sheet=sheet, beside=beside, side=side)
+    if report.passes == 1:
+        return report
+    return _with_one_pass(report, evaluate(weights, folders, section.protocol, side=side, passes=1))
 
 
 def _with_one_pass(report: Report, once: Report) -> Report:

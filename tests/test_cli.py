@@ -1,4 +1,3 @@
-import contextlib
 import os
 import shutil
 import subprocess
@@ -12,11 +11,10 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-import lwisp
-from lwisp.cli.commands import FAILED_WORK, app, exit_on_error
+from lwisp.cli.commands import app
 from lwisp.data.datasets import AS_SENSED
-from lwisp.errors import InputError, log
-from lwisp.evaluation.tools import developers
+from lwisp.errors import log
+from lwisp.evaluation.tools import all_tools
 from lwisp.files.raw import read_raw
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.weights import Camera, Card, Weights, load, save
@@ -38,7 +36,7 @@ def test_develop_writes_beside_the_raw(write_dng: WriteDng, toy_file: Path) -> N
         assert picture.getexif()[272] == "Testcam"
 
 
-def test_restoring_has_the_manners_of_developing(tmp_path: Path) -> None:
+def test_retouching_has_the_manners_of_developing(tmp_path: Path) -> None:
     config = LWISPConfig(width=4, in_channels=3, upsample=False, residual=True)
     save(tmp_path / "toy.safetensors", LWISP(config), Card("toy", config, AS_SENSED, "MIT"))
     folder = tmp_path / "photos"
@@ -293,24 +291,6 @@ def test_a_cameras_jpeg_survives_whatever_is_asked_of_a_folder(
     )
 
 
-def test_the_version_is_told() -> None:
-    result = call("--version")
-    assert (result.exit_code, result.stdout) == (0, f"lwisp {lwisp.__version__}\n")
-
-
-def test_a_new_verb_is_a_function_and_its_errors_are_exit_codes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "registered_commands", list(app.registered_commands))
-
-    @app.command()
-    def refuse(at_work: bool = False) -> None:
-        with exit_on_error(FAILED_WORK) if at_work else contextlib.nullcontext():
-            raise InputError("no such \x1b")
-
-    for options, code in (((), 2), (("--at-work",), 1)):
-        result = call("refuse", *options)
-        assert (result.exit_code, result.stderr) == (code, "lwisp: no such \\x1b\n")
-
-
 EVIL = "a\x1b[2Jb\nlwisp: all is well\u202e"
 
 
@@ -380,7 +360,7 @@ def test_overwriting_a_report_leaves_files_that_are_none(
     photos: Path, write_dng: WriteDng, toy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("lwisp.evaluation.comparison.developers", lambda *arguments: developers(*arguments)[:3])
+    monkeypatch.setattr("lwisp.evaluation.comparison.all_tools", lambda *arguments: all_tools(*arguments)[:3])
     raw = write_dng(MOSAIC)
     for verb, arguments, names in (
         ("evaluate", (toy_file, "--data", photos, "--side", 168), ("sheet.png", "report.md", "rows.csv")),

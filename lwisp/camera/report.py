@@ -22,7 +22,7 @@ from lwisp.camera.photos import Photo, Workshop, develop, on_target, put_on, usa
 from lwisp.data import folders
 from lwisp.engines.engine import Engine
 from lwisp.errors import printable
-from lwisp.evaluation.tools import developers
+from lwisp.evaluation.tools import all_tools
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RawImage, read_raw
 from lwisp.files.report import Block, Gallery, Panel, Table, to_html, to_markdown
@@ -186,7 +186,7 @@ def _run_tools(base: Weights, photos: list[Photo], all_photos: list[Photo], benc
 
     What the rival begins with is made of `all_photos`, for it learns from those that are not scored too.
     """
-    tools = {tool.name: tool for tool in developers(base) if tool.name in (*TOOLS, PLAIN) and tool.installed}
+    tools = {tool.name: tool for tool in all_tools(base) if tool.name in (*TOOLS, PLAIN) and tool.installed}
     made: dict[str, dict[str, Path]] = {}
     for number, (name, tool) in enumerate(tools.items()):
         make_folder(bench / str(number))

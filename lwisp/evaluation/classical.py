@@ -1,9 +1,13 @@
-"""What takes noise or darkness away without having learned it: settings are chosen by an oracle, but for plain CLAHE.
+"""Classical baselines: a demosaicing chain, denoising, and low light.
 
-All of them take a picture (3, H, W) in [0, 1] and the truth, which nothing but the choice of the setting sees.
+Those for denoising and low light take a picture and its ground truth, both (3, H, W) in [0, 1]. Except for plain CLAHE
+and histogram equalization, which ignore the ground truth, their parameters are tuned per picture against it (oracle).
 """
 
+import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -11,23 +15,82 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lwisp.data import unprocess
+from lwisp.errors import InputError
 from lwisp.files.optional import need
-from lwisp.imaging import metrics
+from lwisp.files.writing import quiet
+from lwisp.imaging import color, metrics, mosaic
 
 Filter = Callable[[NDArray[Any], float], NDArray[Any]]
-"""A picture (H, W, 3) and a setting -> a picture."""
+"""A picture (H, W, 3) and the noise's standard deviation -> a picture (H, W, 3), all in [0, 1]."""
+Demosaic = Callable[..., Any]
+"""A mosaic (H, W) and its CFA as a string -> RGB (H, W, 3)."""
 
-STEP = 2**0.5  # from one setting of noise to the next that is tried
-CLIP_LIMITS = (0.003, 0.01, 0.03, 0.1)
+
+@dataclass(frozen=True)
+class Search:
+    """Parameters that are tried against the ground truth."""
+
+    sigma_step: float = 2**0.5
+    """Ratio of one standard deviation of the noise to the next one."""
+    least_sigma: float = 1 / 255
+    """Standard deviation that the search begins with where picture and truth are nearer than that."""
+    clip_limits: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
+    """Of CLAHE; scikit-image's own is 0.01."""
+
+
+SEARCH = Search()
+
+
+def develop_with_known_capture(capture: unprocess.Capture, demosaic: Demosaic) -> Tensor:
+    """A synthetic RAW developed by a demosaicing that is told the true balance, matrix and exposure (oracle).
+
+    Args:
+        capture: The RAW, its camera and its exposure.
+        demosaic: From a mosaic (H, W) to RGB (H, W, 3).
+
+    Returns:
+        (3, H, W), sRGB in [0, 1].
+    """
+    balanced = capture.packed * capture.camera.white_balance[:, [0, 1, 1, 2], None, None]
+    full = demosaic(mosaic.unpack(balanced)[0].double().numpy(), "RGGB")  # (H, W, 3)
+    rgb = torch.from_numpy(np.ascontiguousarray(full.transpose(2, 0, 1))).float()
+    return color.render(color.apply_matrix(capture.camera.cam2rgb[0], rgb) / capture.exposure)
+
+
+def import_menon() -> Demosaic:
+    """Menon's demosaicing (Menon et al., TIP 2007), of colour-demosaicing.
+
+    Raises:
+        InputError: If that package is not installed.
+    """
+    try:
+        with contextlib.suppress(InputError):
+            need("matplotlib.font_manager")  # which it imports too, and whose list of fonts shall not lie elsewhere
+        with quiet():  # it warns of plotting libraries that it lacks
+            from colour_demosaicing import demosaicing_CFA_Bayer_Menon2007
+    except ImportError as error:
+        raise InputError("the classical chain needs colour-demosaicing: pip install 'lwisp[evaluate]'") from error
+    return demosaicing_CFA_Bayer_Menon2007
 
 
 def denoise_bm3d(picture: Tensor, truth: Tensor) -> Tensor:
-    """BM3D for color (Dabov et al., TIP 2007), of white noise; authors' code, for non-commercial use."""
-    return _best_sigma(need("bm3d").bm3d_rgb, picture, truth)
+    """The picture denoised by BM3D for color (Dabov et al., TIP 2007) at the best sigma.
+
+    The authors' code for white noise, for non-commercial use.
+
+    Raises:
+        InputError: If the package bm3d is not installed.
+    """
+    try:
+        from bm3d import bm3d_rgb
+    except ImportError as error:
+        raise InputError("BM3D needs its package, whose licence is non-commercial: pip install bm3d") from error
+    return _best_sigma(bm3d_rgb, picture, truth)
 
 
 def denoise_non_local_means(picture: Tensor, truth: Tensor) -> Tensor:
-    """Non-local means (Buades et al., CVPR 2005), of scikit-image."""
+    """The picture denoised by non-local means (Buades et al., CVPR 2005; scikit-image) at the best sigma."""
     restoration = _skimage("restoration")
 
     def run(rgb: NDArray[Any], sigma: float) -> NDArray[Any]:
@@ -40,7 +103,7 @@ def denoise_non_local_means(picture: Tensor, truth: Tensor) -> Tensor:
 
 
 def denoise_wavelets(picture: Tensor, truth: Tensor) -> Tensor:
-    """BayesShrink on wavelets of luma and chroma (Chang et al., TIP 2000), of scikit-image."""
+    """The picture denoised by BayesShrink on wavelets (Chang et al., TIP 2000; scikit-image) at the best sigma."""
     restoration = _skimage("restoration")
 
     def run(rgb: NDArray[Any], sigma: float) -> NDArray[Any]:
@@ -53,26 +116,28 @@ def denoise_wavelets(picture: Tensor, truth: Tensor) -> Tensor:
 
 
 def equalize(picture: Tensor, truth: Tensor) -> Tensor:
-    """Histogram equalization of the value (of HSV), of scikit-image; it has no setting."""
-    exposure, colors = _skimage("exposure"), _skimage("color")
+    """The picture with its value (of HSV) equalized over the histogram (scikit-image); the truth is not used."""
+    exposure = _skimage("exposure")
+    colors = _skimage("color")
     hsv = colors.rgb2hsv(_to_array(picture))
     hsv[..., 2] = exposure.equalize_hist(hsv[..., 2])
     return _to_tensor(colors.hsv2rgb(hsv))
 
 
 def equalize_locally(picture: Tensor, truth: Tensor) -> Tensor:
-    """CLAHE (Zuiderveld, 1994), of scikit-image, with its own clip limit."""
+    """The picture after CLAHE (Zuiderveld, 1994) with scikit-image's clip limit; the truth is not used."""
     return _to_tensor(_skimage("exposure").equalize_adapthist(_to_array(picture)))
 
 
 def equalize_locally_at_best(picture: Tensor, truth: Tensor) -> Tensor:
-    """CLAHE with the best of four clip limits."""
-    exposure, rgb = _skimage("exposure"), _to_array(picture)
-    made = [_to_tensor(exposure.equalize_adapthist(rgb, clip_limit=limit)) for limit in CLIP_LIMITS]
+    """The picture after CLAHE (Zuiderveld, 1994; scikit-image) with the best of the clip limits in `SEARCH`."""
+    exposure = _skimage("exposure")
+    rgb = _to_array(picture)
+    made = [_to_tensor(exposure.equalize_adapthist(rgb, clip_limit=limit)) for limit in SEARCH.clip_limits]
     return max(made, key=lambda result: metrics.psnr(result, truth))
 
 
-RIVALS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+BASELINES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "bm3d": denoise_bm3d,
     "nlm": denoise_non_local_means,
     "wavelets": denoise_wavelets,
@@ -80,18 +145,18 @@ RIVALS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "clahe-plain": equalize_locally,
     "clahe": equalize_locally_at_best,
 }
-"""By the name under which reports have them."""
+"""Baselines for denoising and low light, by their names in reports and on the command line."""
 
 
 def _best_sigma(run: Filter, picture: Tensor, truth: Tensor) -> Tensor:
-    """The best result over standard deviations of the noise, climbing from the true one, in steps of `STEP`."""
+    """The result with the highest PSNR: hill climbing over standard deviations of the noise, from the true one on."""
     rgb = _to_array(picture)
-    true = max(float((picture - truth).std()), 1 / 255)
+    true = max(float((picture - truth).std()), SEARCH.least_sigma)
     tried: dict[int, tuple[float, Tensor]] = {}
 
     def score(place: int) -> float:
         if place not in tried:
-            result = _to_tensor(run(rgb, true * STEP**place))
+            result = _to_tensor(run(rgb, true * SEARCH.sigma_step**place))
             tried[place] = metrics.psnr(result, truth), result
         return tried[place][0]
 
@@ -111,4 +176,7 @@ def _to_tensor(rgb: NDArray[Any]) -> Tensor:
 
 
 def _skimage(part: str) -> Any:
-    return need(f"skimage.{part}", "a classical baseline")
+    try:
+        return import_module(f"skimage.{part}")
+    except ImportError as error:
+        raise InputError("this needs scikit-image and PyWavelets: pip install 'lwisp[evaluate]'") from error

@@ -1,4 +1,4 @@
-"""Color against a ColorChecker 24 in the frame: where its patches lie, and how far a picture is from what they are."""
+"""Color accuracy on a ColorChecker 24 in the frame: where its patches are, and their mean dE2000."""
 
 import contextlib
 import json
@@ -19,22 +19,27 @@ from lwisp.imaging import color, metrics
 PATCHES = 24
 NEUTRALS = slice(18, 24)  # white to black
 GRAYS = slice(19, 23)  # N8 to N3.5: what the cast is measured on
+EXPOSURES = (-5, 5)  # EV in which the exposure of a chart is searched
 
 
 @dataclass(frozen=True)
 class Chart:
-    """The patches of one frame, in px of the RAW's visible area as it is stored."""
+    """Where the patches of one ColorChecker are, in px of the RAW's visible area as it is stored."""
 
     centers: tuple[tuple[float, float], ...]
-    """(x, y) of the 24, row by row from dark skin to black."""
+    """(x, y) of the 24 patches, row by row from dark skin to black."""
     half_size: int
-    """Half the side of the square that is averaged."""
+    """Half the side of the square that is averaged, px."""
 
 
 def read_charts(path: Path) -> dict[str, Chart]:
     """Charts by the name of their RAW, in lower case and without suffix.
 
-    The JSON file has `charts`, by any name: `file`, `centres` (24 of x, y) and `half_size`. Raises `InputError`.
+    Args:
+        path: A JSON file: `charts` with entries by any name, each with `file`, `centres` (24 of x, y) and `half_size`.
+
+    Raises:
+        InputError: If the file cannot be read or has another form.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -55,12 +60,26 @@ def read_charts(path: Path) -> dict[str, Chart]:
 
 
 def measure(rgb: NDArray[np.uint8], chart: Chart) -> NDArray[np.float64]:
-    """The patches (24, 3) of a picture (H, W, 3) that lies as the RAW does, in linear sRGB."""
+    """Mean colors of the patches of a chart.
+
+    Args:
+        rgb: (H, W, 3), sRGB, in the orientation that the RAW is stored in.
+        chart: Where the patches are.
+
+    Returns:
+        (24, 3), linear sRGB in [0, 1].
+
+    Raises:
+        InputError: If a patch is not inside the picture.
+    """
     height, width = rgb.shape[:2]
     patches = []
     for x, y in chart.centers:
-        top, left = round(y) - chart.half_size, round(x) - chart.half_size
-        bottom, right = top + 2 * chart.half_size + 1, left + 2 * chart.half_size + 1
+        side = 2 * chart.half_size + 1
+        top = round(y) - chart.half_size
+        left = round(x) - chart.half_size
+        bottom = top + side
+        right = left + side
         if top < 0 or left < 0 or bottom > height or right > width:
             raise InputError(f"a patch at ({x:.0f}, {y:.0f}) does not lie in a picture of {height}x{width}")
         square = torch.from_numpy(rgb[top:bottom, left:right].astype(np.float64) / 255)
@@ -69,10 +88,19 @@ def measure(rgb: NDArray[np.uint8], chart: Chart) -> NDArray[np.float64]:
 
 
 def judge(patches: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean CIE dE2000 of patches (24, 3) in linear sRGB, as shot and with the cast of the grays removed.
+    """Mean CIE dE2000 of the patches, as shot and with the color cast of the grays removed.
 
-    Both after one exposure, the scalar in linear light that brings L* of the six neutrals nearest. The reference are
-    colour-science's values for charts made after November 2014, under D50 (Bradford).
+    Both after one exposure: the scalar in linear light that brings L* of the six neutrals nearest (least squares). The
+    reference is colour-science's "ColorChecker24 - After November 2014" under D50, adapted by Bradford.
+
+    Args:
+        patches: (24, 3), linear sRGB.
+
+    Returns:
+        dE2000 as shot, and dE2000 without the cast.
+
+    Raises:
+        InputError: If colour-science is not installed.
     """
     colour = _colour()
     from scipy.optimize import minimize_scalar  # which colour-science brings
@@ -89,24 +117,39 @@ def judge(patches: NDArray[np.float64]) -> tuple[float, float]:
         return colour.XYZ_to_Lab(linear @ to_xyz.T, reference.illuminant)  # type: ignore[no-any-return]
 
     def error(linear: NDArray[np.float64]) -> float:
-        def miss(exposure: float) -> float:
-            return float(np.square(to_lab(linear[NEUTRALS] * 2**exposure)[:, 0] - truth[NEUTRALS, 0]).sum())
+        def lightness_error(exposure: float) -> float:
+            lightness = to_lab(linear[NEUTRALS] * 2**exposure)[:, 0]
+            return float(np.square(lightness - truth[NEUTRALS, 0]).sum())
 
-        exposure = minimize_scalar(miss, bounds=(-5, 5), method="bounded").x
-        pair = (torch.from_numpy(lab).T[..., None] for lab in (to_lab(linear * 2**exposure), truth))
-        return float(metrics.delta_e_2000(*pair).mean())
+        exposure = minimize_scalar(lightness_error, bounds=EXPOSURES, method="bounded").x
+        lab = to_lab(linear * 2**exposure)
+        return float(metrics.delta_e_2000(_as_pixels(lab), _as_pixels(truth)).mean())
 
     true_grays = (xyz @ np.linalg.inv(to_xyz).T)[GRAYS].mean(0)
     return error(patches), error(patches * true_grays / patches[GRAYS].mean(0))
 
 
+def _as_pixels(lab: NDArray[np.float64]) -> torch.Tensor:
+    """Colors (N, 3) as an image (3, N, 1)."""
+    return torch.from_numpy(lab).T[..., None]
+
+
 def find_chart(charts: Mapping[str, Chart], source: Path) -> Chart | None:
-    """The chart in a RAW, if any."""
+    """The chart in a RAW, or None.
+
+    Args:
+        charts: What `read_charts` returned.
+        source: The RAW, whose name is looked up.
+    """
     return charts.get(source.stem.lower())
 
 
 def _colour() -> Any:
-    with contextlib.suppress(InputError):
-        need("matplotlib.font_manager")  # which it imports too, and whose list of fonts shall not lie elsewhere
-    with quiet():  # it warns of plotting libraries that it lacks
-        return need("colour", "scoring color charts")
+    try:
+        with contextlib.suppress(InputError):
+            need("matplotlib.font_manager")  # which it imports too, and whose list of fonts shall not lie elsewhere
+        with quiet():  # it warns of plotting libraries that it lacks
+            import colour
+    except ImportError as error:
+        raise InputError("charts need colour-science: pip install 'lwisp[evaluate]'") from error
+    return colour

@@ -1,4 +1,4 @@
-"""The named protocols: what is scored, what the truth is, and what is done to a result before."""
+"""The named protocols: what is scored, what the ground truth is, and what is done to a result before it is scored."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,22 +21,24 @@ from lwisp.weights import Weights, check_takes
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is scored, and how; `about` is said in every report."""
+    """What is scored, and how."""
 
     about: str
+    """Description for reports."""
     cases: Callable[[list[Path], Weights], Iterator[Case]]
+    """The pictures of some folders, with their ground truth; raises `InputError` for weights of another task."""
     eight_bits: bool = True
     """Whether results are rounded to 8 bits first, as they would be on disk."""
     luma: bool = False
-    """Whether only Y of BT.601 is scored, on all three channels alike."""
+    """Whether only luma (BT.601) is scored, copied to all three channels."""
     align: Literal["nothing", "raw", "result"] = "nothing"
-    """What the truth is moved onto by optical flow before it is scored."""
+    """What the ground truth is moved onto by optical flow before it is compared."""
     classical: bool = False
-    """Whether Menon's chain with perfect knowledge is scored beside."""
+    """Whether Menon's demosaicing with the true balance, matrix and exposure is scored too (oracle)."""
     given: bool = False
-    """Whether what the network is given is scored too, and other networks and filters may be beside."""
+    """Whether the network's input is scored too, and classical baselines and other weights may be."""
     scaled: bool = False
-    """Whether everything is scored once more, made as bright on average as the truth: an oracle."""
+    """Whether everything is scored once more with the mean luma of the ground truth (oracle)."""
 
 
 def _photos(folders: list[Path], weights: Weights) -> Iterator[Case]:
@@ -62,7 +64,8 @@ def _pairs(folders: list[Path], weights: Weights) -> Iterator[Case]:
 def _sidd(folders: list[Path], weights: Weights) -> Iterator[Case]:
     check_takes(weights.card, "rgb")
     for root in folders:
-        noisy, clean = (SIDD.blocks(root / f"Validation{kind}BlocksSrgb.mat") for kind in ("Noisy", "Gt"))
+        noisy = SIDD.blocks(root / "ValidationNoisyBlocksSrgb.mat")
+        clean = SIDD.blocks(root / "ValidationGtBlocksSrgb.mat")
         for scene, block in np.ndindex(*SIDD.BLOCKS[:2]):
             yield Case(f"{scene:02d}_{block:02d}", "", to_tensor(noisy[scene, block]), to_tensor(clean[scene, block]))
 
@@ -72,16 +75,18 @@ def _pictures(pictures: Pictures, weights: Weights) -> Iterator[Case]:
     return pair_cases(pictures)
 
 
-def _retaken(task: Task, folders: list[Path], weights: Weights) -> Iterator[Case]:
+def _degraded(task: Task, folders: list[Path], weights: Weights) -> Iterator[Case]:
     check_takes(weights.card, "planes" if task == "denoise-raw" else "rgb")
-    return task_cases(task, list(enumerate(path for folder in folders for path in find_photos(folder))))
+    photos = [path for folder in folders for path in find_photos(folder)]
+    return task_cases(task, list(enumerate(photos)))
 
 
 def _named(given: str, truth: str, folders: list[Path], weights: Weights) -> Iterator[Case]:
-    """Pairs that lie in one folder, told by their names."""
+    """Pairs of pictures in one folder, matched by their names."""
     check_takes(weights.card, "rgb")
     for folder in folders:
-        for name, pair in formats.match_named(formats.list_files(folder, SUFFIXES), given, truth).items():
+        pairs = formats.match_named(formats.list_files(folder, SUFFIXES), given, truth)
+        for name, pair in pairs.items():
             yield Case(name, "", *read_same_size(*pair))
 
 
@@ -124,9 +129,9 @@ PROTOCOLS = {
         scaled=True,
     ),
     "lowlight/photos": Protocol(
-        "photographs taken again by a random camera that lacks 2, 3.5 and 5 EV of light (`recapture.case`, the place "
+        "photographs taken again by a random camera that lacks 2, 3.5 and 5 EV of light (`degradation.case`, the place "
         "in the list is the seed); the truth is the photograph; brightness as it comes out, and scaled to its mean.",
-        partial(_retaken, "enhance"),
+        partial(_degraded, "enhance"),
         given=True,
         scaled=True,
     ),
@@ -142,19 +147,19 @@ PROTOCOLS = {
     ),
     "denoise/photos": Protocol(
         "photographs taken again by a random camera with low, middle and high noise, which goes through its whole "
-        "chain (`recapture.case`, the place in the list is the seed); the truth is the photograph.",
-        partial(_retaken, "denoise"),
+        "chain (`degradation.case`, the place in the list is the seed); the truth is the photograph.",
+        partial(_degraded, "denoise"),
         given=True,
     ),
     "denoise-raw/photos": Protocol(
-        "the packed planes of a random camera with low, middle and high noise (`recapture.case`); the truth are the "
+        "the packed planes of a random camera with low, middle and high noise (`degradation.case`); the truth are the "
         "planes without it. Both are scored as pictures of half the size, with the sRGB curve and no balance.",
-        partial(_retaken, "denoise-raw"),
+        partial(_degraded, "denoise-raw"),
         given=True,
     ),
     "pairs": Protocol("all pairs of the folders `input` and `target`, results rounded to 8 bits.", _pairs),
 }
-"""By id."""
+"""Protocols by id."""
 
 
 def passes_of(weights: Weights, passes: int | None) -> int:

@@ -1,63 +1,60 @@
-"""How good weights, or any other tool's pictures, are: named protocols, every picture a row, means with intervals.
+"""Scores weights, or pictures made by other tools, under named protocols: per-picture scores, means, 95 % intervals.
 
-A protocol (`protocols`) says what is developed, what the truth is, and what is done to the result before it is scored.
-Published figures of one dataset mix several; here each has an id, and a report names it with weights, data and command.
+A protocol (`protocols`) says what is developed, what the ground truth is, and what is done to the result before it is
+scored. Published figures of one dataset mix several; here each has an id, and a report names it with weights, data and
+command.
 """
 
-import contextlib
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
-from torch.nn import functional
 
 from lwisp.data import folders as formats
-from lwisp.data import unprocess
 from lwisp.data.cases import Case
 from lwisp.data.datasets import read_tensor
 from lwisp.engines.engine import run_network
 from lwisp.engines.names import Precision
 from lwisp.errors import InputError
-from lwisp.evaluation.classical import RIVALS
+from lwisp.evaluation.classical import BASELINES, Demosaic, develop_with_known_capture, import_menon
+from lwisp.evaluation.contact_sheet import Entry, scale_down, write_sheet
+from lwisp.evaluation.optical_flow import move_onto, preview_planes
 from lwisp.evaluation.protocols import PROTOCOLS, Protocol, passes_of
 from lwisp.evaluation.submissions import SUBMISSIONS
 from lwisp.files import report as report_writer
 from lwisp.files.encoding import SUFFIX_FORMATS
-from lwisp.files.optional import need
 from lwisp.files.report import Table
-from lwisp.files.writing import check_outputs, make_folder, quiet, write_csv, write_text, write_whole
-from lwisp.imaging import color, matching, mosaic
+from lwisp.files.writing import check_outputs, make_folder, write_csv, write_text
+from lwisp.imaging import color
 from lwisp.imaging.pixels import to_integer
 from lwisp.imaging.scores import DECIMALS, TITLES, interval, score
 from lwisp.weights import Weights, check_takes, load
 
-MIN_SIDE = 162  # px; MS-SSIM needs 161, a mosaic even sides
+MIN_SIDE = 162  # px; MS-SSIM with five scales and windows of 11 px needs 161, a mosaic even sides
 REPORT = ("report.json", "report.md", "rows.csv", "sheet.png")
 
 
 @dataclass(frozen=True)
-class Row:
+class PictureScores:
     """Scores of one picture made one way."""
 
     picture: str
     case: str
-    """"clean" or "noisy" for synthetic RAW, else empty."""
+    """"clean" or "noisy" for synthetic RAW, a level of noise or darkness, else empty."""
     chain: str
-    """"network", "menon", "given", a rival's name, other weights' file, or the folder of another tool's pictures."""
+    """"network", "menon", "given", a classical baseline, a weights file, or the folder of another tool's pictures."""
     psnr: float
     psnr_fitted: float
-    """After one 3x4 fit of its colors to the truth: an oracle, the same for every chain."""
+    """dB after one 3x4 fit of its colors to the ground truth: an oracle, the same for every chain."""
     ssim: float
     ms_ssim: float
     lpips: float
@@ -66,17 +63,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """All rows, and what they were made with."""
+    """Scores of every picture, and what they were made with."""
 
     protocol: str
     weights: str
     sha256: str
     precision: str
     passes: int
-    """Of every network, over mirror images."""
+    """Passes of test-time augmentation of every network."""
     folders: tuple[str, ...]
     command: str
-    rows: tuple[Row, ...]
+    rows: tuple[PictureScores, ...]
 
     @property
     def data(self) -> str:
@@ -85,11 +82,11 @@ class Report:
 
     @property
     def groups(self) -> list[tuple[str, str]]:
-        """Case and chain of the rows, in the order they first came."""
+        """Pairs of case and chain, in the order of the rows."""
         return list(dict.fromkeys((row.case, row.chain) for row in self.rows))
 
     def values(self, case: str, chain: str, score: str) -> list[float]:
-        """A score of the pictures; those with infinite PSNR (equal to the truth) do not count in it."""
+        """The finite values of a score; the PSNR of a picture that equals its truth is infinite and left out."""
         values = [getattr(row, score) for row in self.rows if (row.case, row.chain) == (case, chain)]
         return [value for value in values if math.isfinite(value)]
 
@@ -98,11 +95,11 @@ class Report:
         return float(np.mean(self.values(case, chain, score) or [math.nan]))
 
     def interval(self, case: str, chain: str, score: str) -> tuple[float, float]:
-        """The 95 % interval of the mean, over pictures."""
+        """95 % interval of the mean: bootstrap over pictures."""
         return interval(self.values(case, chain, score))
 
     def summary(self) -> dict[str, Any]:
-        """The means, rounded as they are printed, with what they were measured on: for the card."""
+        """Means, rounded as they are printed, with data, precision and passes, for the card of the weights."""
         means = {
             ", ".join(filter(None, group)): {
                 name: round(self.mean(*group, name), digits) for name, digits in DECIMALS.items()
@@ -123,89 +120,116 @@ def evaluate(
     side: int | None = None,
     passes: int | None = None,
 ) -> Report:
-    """Score weights by a protocol on the data in some folders; progress on stderr.
+    """Score weights by a protocol; progress on stderr.
 
-    With `against`, a folder of pictures made by another tool is scored beside: `NAME.png` (or .jpg, .tif), in a folder
-    of the case's name where the protocol has cases. With `sheet`, a PNG shows the best, the median and the worst
-    picture of the weights with truth and error. `beside` are names out of `RIVALS` and weights files for the same task,
-    where the protocol allows for them; `side` takes only the middle of every picture. Without `passes` every network is
-    given as many as `restoration.denoise` gives it. Raises `InputError`.
+    Args:
+        weights: What is scored.
+        folders: The protocol's data.
+        protocol: Id of a protocol.
+        precision: What networks compute in.
+        against: Folder of pictures made by another tool, which are scored too: `NAME.png` (or .jpg, .tif), in a folder
+            of the case's name where the protocol has cases.
+        sheet: A PNG that shows the best, the median and the worst picture of the weights, with ground truth and error.
+        beside: Names of classical baselines and weights files for the same task, which are scored too where the
+            protocol gives a picture to improve.
+        side: px a side of the middle that is scored; whole pictures if not given.
+        passes: Passes of test-time augmentation for every network; as many as `denoise` and `enhance` use if not given.
+
+    Returns:
+        The scores of every picture, and what they were made with.
+
+    Raises:
+        InputError: If the data, the weights or other pictures do not fit the protocol.
     """
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {protocol!r}; expected one of {', '.join((*PROTOCOLS, *SUBMISSIONS))}")
     plan = PROTOCOLS[protocol]
     if beside and not plan.given:
         raise InputError(f"{protocol} has no place for others beside the weights; --against names a tool's pictures")
-    others = {name: None if name in RIVALS else load(name) for name in beside}
-    for other in others.values():
-        if other is not None and weights.card.architecture.takes is not None:
-            check_takes(other.card, weights.card.architecture.takes)
-    menon = _menon() if plan.classical else None
     passes = passes_of(weights, passes)
-    rows, shown = [], []
+    others = _load_others(weights, beside)
+    menon = import_menon() if plan.classical else None
+    chains = _Chains(weights, plan, precision, passes, others, against, menon)
+    rows: list[PictureScores] = []
+    shown: list[Entry] = []
     console = Console(stderr=True)
     for whole in track(plan.cases(folders, weights), "evaluating", transient=True, console=console):
         case = whole if side is None else _middle(whole, side)
         height, width = case.target.shape[-2:]
         if min(height, width) < MIN_SIDE:
             raise InputError(f"{case.name}: {height}x{width} px, expected {MIN_SIDE} px a side at least")
-        pictures = {"network": run_network(weights.network, case.planes, precision, "torch", passes=passes)}
-        if plan.given:
-            pictures["given"] = case.planes
-            for name, other in others.items():
-                pictures[name] = (
-                    RIVALS[name](_seen(case.planes), _seen(case.target))
-                    if other is None
-                    else run_network(other.network, case.planes, precision, "torch", passes=passes)
-                )
-        if menon is not None and case.capture is not None:
-            pictures["menon"] = classical(case.capture, menon)
-        if against is not None:
-            pictures[against.name] = _read_other(against, case)
-        target = move(case.target, _see(case.planes, case.target)) if plan.align == "raw" else case.target
+        pictures = chains.run_network(case)
+        target = (
+            move_onto(case.target, preview_planes(case.planes, case.target)) if plan.align == "raw" else case.target
+        )
         if plan.scaled:
             pictures |= {f"{chain}, scaled": scale_to(_rounded(rgb), target) for chain, rgb in pictures.items()}
         for chain, rgb in pictures.items():
-            ready, truth = _prepare(plan, _seen(rgb), _seen(target))
-            rows.append(Row(case.name, case.kind, chain, **score(ready, truth)))
+            ready, truth = _prepare(plan, _to_rgb(rgb), _to_rgb(target))
+            row = PictureScores(case.name, case.kind, chain, **score(ready, truth))
+            rows.append(row)
             if sheet is not None and chain == "network":
-                shown.append((rows[-1], _small(ready), _small(truth)))
+                name = f"{row.picture} {row.case}"
+                shown.append(Entry(name, row.psnr, scale_down(ready), scale_down(truth)))
     if sheet is not None:
-        _write_sheet(sheet, shown)
+        write_sheet(sheet, shown)
     return Report(
-        protocol,
-        weights.card.name,
-        weights.sha256,
-        precision,
-        passes,
-        tuple(folder.name for folder in folders),
-        " ".join(["lwisp", *sys.argv[1:]]),
-        tuple(rows),
+        protocol=protocol,
+        weights=weights.card.name,
+        sha256=weights.sha256,
+        precision=precision,
+        passes=passes,
+        folders=tuple(folder.name for folder in folders),
+        command=" ".join(["lwisp", *sys.argv[1:]]),
+        rows=tuple(rows),
     )
 
 
-def classical(raw: unprocess.Capture, demosaic: Callable[..., Any]) -> Tensor:
-    """The perfect-knowledge chain: balance, demosaic, true matrix, true exposure, tone -> (3, H, W) in [0, 1]."""
-    balanced = raw.packed * raw.camera.white_balance[:, [0, 1, 1, 2], None, None]
-    full = demosaic(mosaic.unpack(balanced)[0].double().numpy(), "RGGB")  # (H, W, 3)
-    rgb = torch.from_numpy(np.ascontiguousarray(full.transpose(2, 0, 1))).float()
-    return color.render(color.apply_matrix(raw.camera.cam2rgb[0], rgb) / raw.exposure)
+def _load_others(weights: Weights, beside: Sequence[str]) -> dict[str, Weights | None]:
+    """Weights by the name of their file; None for the names of classical baselines."""
+    others = {name: None if name in BASELINES else load(name) for name in beside}
+    task = weights.card.architecture.takes
+    for other in others.values():
+        if other is not None and task is not None:
+            check_takes(other.card, task)
+    return others
 
 
-def move(truth: Tensor, onto: Tensor) -> Tensor:
-    """The truth (3, H, W) moved onto another picture of the scene by dense optical flow on their structure."""
-    registration = need("skimage.registration", "optical flow")
-    flow = registration.optical_flow_tvl1(_structure(onto), _structure(truth), attachment=1, num_warp=3)  # (2, H, W) px
-    flow = torch.from_numpy(flow.astype(np.float32))
-    height, width = truth.shape[-2:]
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    places = torch.stack([2 * (columns + flow[1]) / (width - 1) - 1, 2 * (rows + flow[0]) / (height - 1) - 1], -1)
-    moved = functional.grid_sample(truth[None], places[None], "bicubic", "reflection", align_corners=True)
-    return moved[0].clamp(0, 1)
+@dataclass(frozen=True)
+class _Chains:
+    """All ways in which a case's picture is made."""
+
+    weights: Weights
+    plan: Protocol
+    precision: Precision
+    passes: int
+    others: dict[str, Weights | None]
+    """Weights beside; None for classical baselines."""
+    against: Path | None
+    menon: Demosaic | None
+
+    def run_network(self, case: Case) -> dict[str, Tensor]:
+        """Chain -> picture (3, H, W) in [0, 1], or planes (4, h, w) where the network gives planes."""
+        pictures = {"network": self._run(self.weights, case)}
+        if self.plan.given:
+            pictures["given"] = case.planes
+            for name, other in self.others.items():
+                if other is None:
+                    pictures[name] = BASELINES[name](_to_rgb(case.planes), _to_rgb(case.target))
+                else:
+                    pictures[name] = self._run(other, case)
+        if self.menon is not None and case.capture is not None:
+            pictures["menon"] = develop_with_known_capture(case.capture, self.menon)
+        if self.against is not None:
+            pictures[self.against.name] = _read_other(self.against, case)
+        return pictures
+
+    def _run(self, weights: Weights, case: Case) -> Tensor:
+        return run_network(weights.network, case.planes, self.precision, "torch", passes=self.passes)
 
 
 def to_markdown(report: Report) -> str:
-    """The means with their 95 % intervals as a table, and everything that the figures depend on."""
+    """The report as Markdown without a title: means with 95 % intervals, and everything that they depend on."""
     about = (
         f"Weights {report.weights} (SHA-256 of the tensors {report.sha256[:16]}), {report.precision}, "
         f"{report.passes} pass{'es' if report.passes > 1 else ''}, {report.data}. "
@@ -224,9 +248,14 @@ def to_markdown(report: Report) -> str:
 
 
 def check_report(folder: Path, overwrite: bool = False) -> None:
-    """Make the folder of a report; raises `InputError` where something is in the way that is not replaced.
+    """Make the folder of a report, and refuse to replace what should stay.
 
-    With `overwrite` that is what is no report of ours: `report.json` tells.
+    Args:
+        folder: Where the report is written to.
+        overwrite: Whether a report may be replaced; `report.json` tells whether there is one.
+
+    Raises:
+        InputError: If something is in the way.
     """
     make_folder(folder)
     check_outputs(folder, REPORT, overwrite, _is_report)
@@ -241,7 +270,16 @@ def _is_report(path: Path) -> bool:
 
 
 def write_report(folder: Path, report: Report, overwrite: bool = False) -> None:
-    """Write `rows.csv`, `report.json` and `report.md` into a folder; an infinite PSNR is `inf` in CSV, null in JSON."""
+    """Write `rows.csv`, `report.json` and `report.md`; an infinite PSNR is `inf` in CSV and null in JSON.
+
+    Args:
+        folder: Where they are written to.
+        report: What `evaluate` returned.
+        overwrite: Whether a report may be replaced.
+
+    Raises:
+        InputError: If something is in the way, or cannot be written.
+    """
     make_folder(folder)
     check_outputs(folder, REPORT[:-1], overwrite, _is_report)
     content = {**asdict(report), "means": report.summary()}
@@ -254,7 +292,15 @@ def write_report(folder: Path, report: Report, overwrite: bool = False) -> None:
 
 
 def scale_to(rgb: Tensor, truth: Tensor) -> Tensor:
-    """A picture multiplied so that its mean luma is the truth's: what published figures on LoL often do, an oracle."""
+    """A picture multiplied so that its mean luma is the truth's: an oracle, as in many published figures on LoL.
+
+    Args:
+        rgb: (3, H, W) in [0, 1].
+        truth: (3, H, W) in [0, 1].
+
+    Returns:
+        (3, H, W), clipped to [0, 1].
+    """
     gain = (color.BT601_LUMA @ truth.mean((1, 2))) / (color.BT601_LUMA @ rgb.mean((1, 2))).clamp(min=1e-4)
     return (rgb * gain).clamp(0, 1)
 
@@ -263,7 +309,7 @@ def _rounded(rgb: Tensor) -> Tensor:
     return torch.from_numpy(to_integer(rgb.numpy(), 8)) / 255
 
 
-def _seen(picture: Tensor) -> Tensor:
+def _to_rgb(picture: Tensor) -> Tensor:
     """Planes (4, h, w) as a picture (3, h, w), with the sRGB curve; RGB as it is."""
     if len(picture) == 3:
         return picture
@@ -272,31 +318,29 @@ def _seen(picture: Tensor) -> Tensor:
 
 
 def _middle(case: Case, side: int) -> Case:
-    """The middle of a picture, begun at an even place."""
+    """The middle of a case, `side` px a side of its target; it begins at an even row and column of the planes."""
     factor = case.target.shape[-1] // case.planes.shape[-1]
-    tops = [(max(length - side // factor, 0) // 4 * 2) for length in case.planes.shape[-2:]]
-    parts = [
-        values[..., first * tops[0] : first * tops[0] + length, first * tops[1] : first * tops[1] + length]
-        for values, first, length in ((case.planes, 1, side // factor), (case.target, factor, side))
-    ]
-    return replace(case, planes=parts[0], target=parts[1], capture=None)
+    length = side // factor
+    top, left = [max(whole - length, 0) // 4 * 2 for whole in case.planes.shape[-2:]]
+    planes = case.planes[..., top : top + length, left : left + length]
+    target = case.target[..., factor * top : factor * top + side, factor * left : factor * left + side]
+    return replace(case, planes=planes, target=target, capture=None)
 
 
 def _prepare(plan: Protocol, rgb: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """A picture and its ground truth as the protocol scores them."""
     if plan.eight_bits:
         rgb = _rounded(rgb)
     if plan.align == "result":
-        truth = move(truth, rgb)
+        truth = move_onto(truth, rgb)
     if plan.luma:
-        rgb, truth = ((color.BT601_LUMA[:, None, None] * x).sum(0).clamp(0, 1).expand(3, -1, -1) for x in (rgb, truth))
+        return _luma(rgb), _luma(truth)
     return rgb, truth
 
 
-def _see(packed: Tensor, truth: Tensor) -> Tensor:
-    """Packed planes (4, h, w) as a coarse picture (3, 2h, 2w) in the truth's colors: what optical flow can follow."""
-    red, green_r, green_b, blue = color.srgb_encode(packed.clamp(0, 1))
-    cells = torch.stack([red, (green_r + green_b) / 2, blue])
-    return matching.fit_colors(functional.interpolate(cells[None], scale_factor=2, mode="bilinear")[0], truth)
+def _luma(rgb: Tensor) -> Tensor:
+    """Luma (BT.601) on three equal channels (3, H, W)."""
+    return (color.BT601_LUMA[:, None, None] * rgb).sum(0).clamp(0, 1).expand(3, -1, -1)
 
 
 def _read_other(folder: Path, case: Case) -> Tensor:
@@ -307,43 +351,3 @@ def _read_other(folder: Path, case: Case) -> Tensor:
         raise InputError(f"{place}: no picture {stem}.png (or .jpg, .tif) to score")
     formats.check_files(found[:1], "rgb", (case.target.shape[-2], case.target.shape[-1]))
     return read_tensor(found[0])
-
-
-def _structure(picture: Tensor) -> NDArray[np.float32]:
-    """(3, H, W) -> luma (H, W) without noise, brightness and contrast of its surroundings: what flow can compare."""
-    from skimage.filters import gaussian
-
-    luma = gaussian((color.BT601_LUMA[:, None, None] * picture).sum(0).numpy(), 1.5)
-    detail = luma - gaussian(luma, 12)
-    return detail / (np.sqrt(gaussian(detail**2, 12)) + 0.05)  # type: ignore[no-any-return]
-
-
-def _small(picture: Tensor, side: int = 320) -> Tensor:
-    """Scaled down so that the longer side has `side` px at most."""
-    factor = max(1.0, max(picture.shape[-2:]) / side)
-    size = [max(1, round(length / factor)) for length in picture.shape[-2:]]
-    return functional.interpolate(picture[None], size, mode="bilinear", antialias=True)[0]
-
-
-def _write_sheet(path: Path, shown: list[tuple[Row, Tensor, Tensor]]) -> None:
-    """The best, the median and the worst by PSNR: result, truth, four times the error."""
-    ordered = sorted(shown, key=lambda entry: -entry[0].psnr)
-    chosen = [("best", ordered[0]), ("median", ordered[len(ordered) // 2]), ("worst", ordered[-1])]
-    height = sum(entry[1].shape[1] + 20 for _, entry in chosen)
-    page = Image.new("RGB", (3 * max(entry[1].shape[2] for _, entry in chosen), height), "white")
-    draw, top = ImageDraw.Draw(page), 0
-    for word, (row, rgb, truth) in chosen:
-        label = f"{word}: {row.picture} {row.case} {row.psnr:.2f} dB - result, truth, 4 x error"
-        draw.text((4, top + 4), label, fill="black")
-        panels = torch.cat([rgb, truth, (4 * (rgb - truth).abs()).clamp(0, 1)], -1)
-        page.paste(Image.fromarray(to_integer(panels.permute(1, 2, 0).numpy(), 8)), (0, top + 20))
-        top += panels.shape[1] + 20
-    write_whole(path, lambda file: page.save(file, "PNG"))
-
-
-def _menon() -> Callable[..., Any]:
-    with contextlib.suppress(InputError):
-        need("matplotlib.font_manager")  # which it imports too, and whose list of fonts shall not lie elsewhere
-    with quiet():  # it warns of plotting libraries that it lacks
-        demosaicing = need("colour_demosaicing", "the classical chain")
-    return demosaicing.demosaicing_CFA_Bayer_Menon2007  # type: ignore[no-any-return]

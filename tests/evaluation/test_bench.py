@@ -1,7 +1,6 @@
 """What is measured stands beside what it was measured on; nothing here judges a time."""
 
 import json
-import os
 import re
 import sys
 from dataclasses import replace
@@ -9,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-import lwisp
 from lwisp.baselines import build
 from lwisp.baselines.config import BaselineConfig
 from lwisp.engines.cost import count_multiply_adds, time_in_turn
 from lwisp.evaluation import bench as benches
+from lwisp.evaluation import file_timing
 from lwisp.evaluation.bench import bench
+from lwisp.evaluation.file_timing import FileTiming
 from lwisp.model import LWISP, count_params
 from tests.conftest import TOY, WriteDng
 from tests.test_cli import call
@@ -25,14 +24,13 @@ from tests.test_cli import call
 MOSAIC = np.random.default_rng(0).integers(64, 4000, (40, 60), dtype=np.uint16)
 
 
-@pytest.mark.slow
 def test_a_bench_measures_networks_tools_and_growth(
     toy_file: Path, write_dng: WriteDng, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = "import shutil, sys; shutil.copy(sys.argv[1], sys.argv[2])"
     monkeypatch.setattr(
-        benches,
-        "_commands",
+        file_timing,
+        "installed_commands",
         lambda source, output: {
             "copier": [sys.executable, "-c", copy, str(source), str(output)],
             "idler": [sys.executable, "-c", "print('no time today')"],
@@ -67,12 +65,6 @@ def test_a_bench_measures_networks_tools_and_growth(
     assert (again.exit_code, "exists already" in again.stderr) == (2, True)
 
 
-def test_a_peer_gives_the_same_picture_in_openvino() -> None:
-    network, planes = benches._network("photo", "unet"), benches._planes((30, 50))
-    got = benches._ready(network, "openvino-fp32", (30, 50))(planes)
-    assert torch.allclose(got, benches._ready(network, "eager", (30, 50))(planes), rtol=0, atol=1e-4)
-
-
 def test_what_cannot_be_measured_is_refused_before_anything_is(toy_file: Path, tmp_path: Path) -> None:
     for arguments, word in (
         (("--against", "pynet,vgg"), "expected names out of srcnn, .* got 'vgg'"),
@@ -98,24 +90,8 @@ def test_calls_take_turns_and_the_first_round_is_not_counted() -> None:
     assert [len(times) for times in seconds] == [2, 2]
 
 
-def test_the_ratio_is_the_median_of_the_rounds_own() -> None:
-    assert benches._ratio([2, 40, 30], [1, 10, 40]) == 2  # the ratio of the medians is 3
-
-
-def test_a_process_that_is_killed_is_one_sentence() -> None:
-    with pytest.raises(lwisp.InputError, match="was killed"):
-        benches._in_new_process(os._exit, 3)
-
-
-def test_peak_memory_sees_what_is_gone_again() -> None:
-    before = benches._peak_memory_mib()
-    size = int(before + 100) << 20
-    np.ones(size, np.uint8)
-    assert benches._peak_memory_mib() > before + 90
-
-
 def test_a_failed_size_stands_on_the_page(toy_file: Path) -> None:
     report = bench(str(toy_file), (32, 32), ("eager",), rounds=1)
-    failed = benches.Point(200, 2, failure="needs 9 GB")
+    failed = FileTiming(200, 2, failure="needs 9 GB")
     page = benches.to_markdown(replace(report, by_size=(failed,)))
     assert "| 200.00 | 2 | needs 9 GB |" in page

@@ -15,7 +15,8 @@ from PIL import Image
 import lwisp
 from lwisp.data import synthetic
 from lwisp.evaluation import comparison as compare
-from lwisp.evaluation import tools as developers
+from lwisp.evaluation.comparison_gallery import find_details
+from lwisp.evaluation.tools import all_tools
 from lwisp.imaging.matching import fit_look
 from lwisp.imaging.metrics import psnr
 from lwisp.imaging.pixels import to_tensor
@@ -40,7 +41,7 @@ def test_details_are_where_there_is_something_to_see() -> None:
     picture[300:, 500:] = RNG.integers(0, 256, (300, 300, 1), dtype=np.uint8)
     picture[:250, :250] = RNG.integers(0, 20, (250, 250, 1), dtype=np.uint8)
     picture[350:, :250, 0] = RNG.integers(200, 250, (250, 250), dtype=np.uint8)
-    places = compare.find_details(picture)
+    places = find_details(picture)
     assert list(places) == ["detail", "shadows", "color"]
     assert places["detail"][0] > 200 and places["detail"][1] > 350
     assert max(places["shadows"]) < 120
@@ -139,9 +140,9 @@ def test_whatever_goes_wrong_with_one_tool_or_picture_the_others_are_compared(
     def fail(*_: object) -> NoReturn:
         raise RuntimeError("of a tool")
 
-    known = developers.developers(toy, "fp32")
+    known = all_tools(toy, "fp32")
     tools = (known[0], replace(known[2], develop=fail), known[2])
-    monkeypatch.setattr(compare, "developers", lambda *_: tools)
+    monkeypatch.setattr(compare, "all_tools", lambda *_: tools)
     sources = [write_dng(RNG.integers(64, 4000, (80, 90), dtype=np.uint16), name=f"{name}.dng") for name in "ab"]
     done = compare.compare(toy, sources, tmp_path / "page", precision="fp32")
     failures = [bool(row.failure) for row in done.rows]

@@ -16,8 +16,8 @@ from PIL import Image
 
 import lwisp
 from lwisp.batch import Job
-from lwisp.evaluation import tools as developers
-from lwisp.evaluation.tools import Developer
+from lwisp.evaluation import darktable, rawtherapee
+from lwisp.evaluation.tools import Tool, all_tools
 from lwisp.files.dng import NOISE_PROFILE
 from lwisp.files.pictures import read_rgb, write_picture
 from lwisp.imaging import color
@@ -51,8 +51,8 @@ for file in files:
 """
 
 
-def find(name: str, weights: Weights) -> Developer:
-    (tool,) = [tool for tool in developers.developers(weights, "fp32") if tool.name == name]
+def find(name: str, weights: Weights) -> Tool:
+    (tool,) = [tool for tool in all_tools(weights, "fp32") if tool.name == name]
     return tool
 
 
@@ -156,7 +156,7 @@ def test_darktable_denoises_by_the_noise_model_that_a_file_states(
     jobs = [Job(path, path.with_suffix(".png"), "png") for path in (stated, silent)]
     assert find("darktable no look + wavelets", toy).develop(jobs) == {silent: f"{silent}: states no noise model"}
     assert "look.xmp" in log.read_text()
-    found = re.search('darktable:params="([0-9a-f]+)"', developers.darktable_xmp(0.002, 1e-5))
+    found = re.search('darktable:params="([0-9a-f]+)"', darktable.profiled_denoising(0.002, 1e-5))
     assert found is not None
     content = bytes.fromhex(found[1])
     assert len(content) == 412  # what darktable 4.2 calls version 11
@@ -180,7 +180,7 @@ def test_rawtherapee_is_called_with_its_profile_and_without_lens_correction(
     (line,) = log.read_text().splitlines()
     arguments = [Path(argument).name for argument in line.split("\t")]
     assert arguments == ["-o", "out", "-n", "-b8", "-Y", *words, "-p", "settings.pp3", "-c", "00000.dng"]
-    assert "UseDistortion=false" in developers.RT_NO_LENS
+    assert "UseDistortion=false" in rawtherapee.NO_LENS_CORRECTION
 
 
 @pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
@@ -196,7 +196,7 @@ def test_mirrored_pictures_of_rawtherapee_are_turned_upright(
 
 def test_a_command_that_is_missing_is_said(toy: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    tools = developers.developers(toy)
+    tools = all_tools(toy)
     assert {tool.program for tool in tools if not tool.installed} == {"darktable-cli", "rawtherapee-cli"}
     assert tools[0].installed
     assert tools[0].version == ""

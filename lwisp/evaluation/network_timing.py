@@ -1,0 +1,180 @@
+"""Time and memory of networks on planes of one size, each in one engine."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from lwisp.baselines import Baseline, build
+from lwisp.baselines.config import BaselineConfig
+from lwisp.engines.cost import count_multiply_adds, time_in_turn
+from lwisp.engines.engine import prepare_engine
+from lwisp.engines.exported import Exported
+from lwisp.engines.openvino import convert, openvino_core
+from lwisp.errors import InputError
+from lwisp.evaluation.processes import call_in_new_process, peak_memory_mib
+from lwisp.files.writing import quiet
+from lwisp.model import LWISP, count_params, pad_to_multiple
+from lwisp.weights import Weights, load
+
+EAGER = "eager"
+"""The network in plain torch: fp32, NCHW, nothing made ready."""
+ENGINES = (EAGER, "auto", "torch-fp32", "torch-bf16", "openvino-fp32", "openvino-bf16", "onnxruntime-fp32")
+"""What `--engines` may name; auto is what `lwisp develop` takes."""
+
+Contender = tuple[str | None, str]
+"""A baseline's name, or None for the weights' own network, and an engine's."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One network in one engine, or one tool."""
+
+    name: str
+    engine: str
+    seconds: list[float]
+    """Of every round, warm."""
+    ratio: float = 0.0
+    """Times as long as the first row takes, median over the rounds."""
+    engine_ratio: float | None = None
+    """Times as long as lwisp takes in the same engine, median over the rounds."""
+    cold_seconds: float | None = None
+    """From making ready to the first picture, in a new process, everything imported."""
+    peak_memory_mib: float | None = None
+    """Largest resident memory of that process, whole."""
+    params: int | None = None
+    macs: int | None = None
+    """Multiply-adds of convolutions and products."""
+    failure: str = ""
+
+
+def resolve_engines(weights: Weights, engines: Sequence[str]) -> list[str]:
+    """Engines by their full names, each once, so that baselines run in what "auto" chose.
+
+    Args:
+        weights: What "auto" chooses an engine for.
+        engines: Names out of `ENGINES`.
+
+    Raises:
+        InputError: If one of them cannot run here.
+    """
+    resolved = []
+    for engine in engines:
+        if engine != EAGER:
+            backend, _, precision = engine.partition("-")
+            ready = prepare_engine(weights.network, backend, precision or "auto")  # type: ignore[arg-type]
+            engine = f"{ready.backend}-{ready.precision}"
+        elif isinstance(weights.network, Exported):
+            raise InputError("an exported file has no network for torch; drop the engine eager")
+        if engine not in resolved:
+            resolved.append(engine)
+    return resolved
+
+
+def time_networks(
+    name_or_path: str, contenders: Sequence[Contender], size: tuple[int, int], rounds: int
+) -> list[Timing]:
+    """Time and memory of networks, warm ones timed in turn in this process, cold ones in processes of their own.
+
+    Args:
+        name_or_path: The weights.
+        contenders: What is compared; the first row is what all others are related to.
+        size: Height and width of the planes.
+        rounds: Rounds after one to warm up.
+    """
+    alone = [call_in_new_process(_time_cold, name_or_path, baseline, engine, size) for baseline, engine in contenders]
+    networks = [load_network(name_or_path, baseline) for baseline, _ in contenders]
+    planes = random_planes(size)
+    calls = []
+    for network, (_, engine) in zip(networks, contenders, strict=True):
+        calls.append(partial(make_ready(network, engine, size), planes))
+    seconds = time_in_turn(calls, rounds)
+    rows = []
+    for contender, network, (cold, peak), times in zip(contenders, networks, alone, seconds, strict=True):
+        baseline, engine = contender
+        ours = seconds[contenders.index((None, engine))]
+        name = baseline or "lwisp"
+        row = Timing(name, engine, times, ratio(times, seconds[0]), ratio(times, ours), cold, peak)
+        if not isinstance(network, Exported):
+            row = replace(row, params=count_params(network), macs=count_multiply_adds(network, (1, 4, *size)))
+        rows.append(row)
+    return rows
+
+
+def ratio(seconds: list[float], others: list[float]) -> float:
+    """How many times as long as another it takes: the median of the rounds' own ratios."""
+    return statistics.median(own / other for own, other in zip(seconds, others, strict=True))
+
+
+def random_planes(size: tuple[int, int]) -> Tensor:
+    """Packed planes (4, h, w) in [0, 1], always the same."""
+    return torch.rand(4, *size, generator=torch.Generator().manual_seed(0))
+
+
+def load_network(name_or_path: str, baseline: str | None) -> LWISP | Baseline | Exported:
+    """The weights' network, or a baseline with random weights, on which time and memory do not depend.
+
+    Args:
+        name_or_path: The weights.
+        baseline: Name of a baseline, or None for the weights' own network.
+    """
+    if baseline is None:
+        return load(name_or_path).network
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build(BaselineConfig(baseline)).eval()  # type: ignore[arg-type]
+
+
+def make_ready(network: LWISP | Baseline | Exported, engine: str, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
+    """A function from planes (4, h, w) to RGB (3, 2h, 2w) that runs a network in an engine.
+
+    Args:
+        network: LW-ISP, a baseline or an exported file.
+        engine: Full name of an engine.
+        size: Height and width of the planes that it will be given.
+    """
+    if engine == EAGER:
+
+        def plain(planes: Tensor) -> Tensor:
+            with torch.inference_mode():
+                return network(planes[None])[0]  # type: ignore[no-any-return]
+
+        return plain
+    backend, _, precision = engine.partition("-")
+    if isinstance(network, Baseline) and backend == "openvino":
+        return _in_openvino(network, precision, size)
+    return prepare_engine(network, backend, precision)  # type: ignore[arg-type]
+
+
+def _in_openvino(network: Baseline, precision: str, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
+    """A baseline compiled for planes of that size, padded before and cropped after."""
+    sizes = network.config.size_multiple, network.config.size_minimum
+    padded = pad_to_multiple(torch.empty(1, 4, *size), *sizes).shape
+    with torch.inference_mode(), quiet():  # tracing warns of every `if`
+        side = max(64, network.config.size_minimum)
+        model = convert(network.network, (torch.zeros(1, 4, side, side),), [list(padded)])
+    hints = {
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
+    compiled = openvino_core().compile_model(model, "CPU", hints)
+
+    def run(planes: Tensor) -> Tensor:
+        rgb = torch.from_numpy(compiled(pad_to_multiple(planes[None], *sizes).numpy())[0])
+        return rgb[0, :, : 2 * size[0], : 2 * size[1]].clamp(0, 1)
+
+    return run
+
+
+def _time_cold(name_or_path: str, baseline: str | None, engine: str, size: tuple[int, int]) -> tuple[float, float]:
+    """Seconds until the first picture, and this process's peak memory in MiB."""
+    network = load_network(name_or_path, baseline)
+    planes = random_planes(size)
+    began = time.perf_counter()
+    make_ready(network, engine, size)(planes)
+    return time.perf_counter() - began, peak_memory_mib()
