@@ -336,13 +336,12 @@ def _learn(folder: Path, output: Path | None, report: Path | None, overwrite: bo
     for refusal in refusals:
         _say(f"lwisp: left out: {refusal.reason}", err=True)
     for result in results:
-        if result.weights is None or result.proof is None:
+        if result.weights is None or result.report is None:
             _say(f"lwisp: {result.reason}", err=True)
             continue
-        near = (
-            f"{result.proof.mean(OWN):.2f} dE2000 from the camera's JPEG on {len(result.proof.photos)} held-out photos"
-        )
-        _say(f"{result.weights}: {near}; {result.report}")
+        count = len(result.report.photos)
+        near = f"{result.report.mean(OWN):.2f} dE2000 from the camera's JPEG on {count} held-out photos"
+        _say(f"{result.weights}: {near}; {result.page}")
     if all(result.weights is None for result in results):
         _stop(f"{folder}: no look was learned", code=1)
 

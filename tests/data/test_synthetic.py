@@ -18,7 +18,8 @@ from lwisp.data import synthetic
 from lwisp.data.datasets import AS_SENSED, DND, MAI21, SIDD, LoL, Zurich
 from lwisp.files import writing as files_module
 from lwisp.files.raw import NOISE_PROFILE, read_raw
-from lwisp.camera.pairs import align, find_pairs
+from lwisp.camera.pairs import find_pairs
+from lwisp.camera.placement import align
 
 PICTURE = synthetic.pictures(1, 0, 460, 920)[0]  # holds two squares of 448
 
