@@ -198,7 +198,7 @@ def _learn_group(key: Key, group: list[Pair], place: Path, task: _Task) -> tuple
     run = run_folder(place)
     engine = inference.prepare(task.base.network, "auto", task.precision)
     base = BaseNetwork(task.base, engine, replace(task.base.card.convention, exposure="none"))
-    reader = PairReader(run, settings, hold=frozenset(folders.sample(group, settings.report.photos)))
+    reader = PairReader(run, settings, hold=_likely_scored(group, settings))
     prepared, refused = _prepare(group, name, reader, base)
     with Console(stderr=True).status(f"{name}: learning"):
         validation = CrossValidation(prepared, run, settings.look, settings.validation)
@@ -224,6 +224,13 @@ def _learn_group(key: Key, group: list[Pair], place: Path, task: _Task) -> tuple
         convention = refined.convention
     card = _card(key, validation.photos, task, convention, place.stem, report)
     return _write(key, network, card, place, report, task), refused
+
+
+def _likely_scored(group: list[Pair], settings: CameraSettings) -> frozenset[Pair]:
+    """The pairs that the report scores where none is left out, with a look alone and with the whole network."""
+    first_fold = group[:: settings.validation.folds]
+    count = settings.report.photos
+    return frozenset([*folders.sample(group, count), *folders.sample(first_fold, count)])
 
 
 def _prepare(
