@@ -16,12 +16,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from lwisp.camera import photos, refinement
+from lwisp.camera import photos
 from lwisp.camera import report as reports
 from lwisp.camera.cross_validation import CrossValidation
+from lwisp.camera.network import refine_network, with_look
 from lwisp.camera.pairs import Pair, Refusal, find_pairs
 from lwisp.camera.photos import BaseNetwork, PairReader, PreparedPair
-from lwisp.camera.refinement import with_look
 from lwisp.camera.report import Report
 from lwisp.camera.settings import CameraSettings
 from lwisp.data import folders
@@ -215,7 +215,7 @@ def _learn_group(key: Key, group: list[Pair], place: Path, task: _Task) -> tuple
         shading = validation.prefers_shading()
         fitted = validation.fit(validation.photos, shading)
         curve = validation.learning_curve(shading)
-    refined = refinement.refine_network(validation, shading, base, settings.network, task.precision)
+    refined = refine_network(validation, shading, base, settings.network, task.precision)
     report = reports.make_report(name, validation, shading, curve, base, reader, refined)
     network = with_look(task.base.network, fitted.look, settings.look.channels)
     convention = replace(base.convention, shading=fitted.shading)

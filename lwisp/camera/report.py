@@ -18,9 +18,9 @@ from torch import Tensor
 
 from lwisp.camera import scoring
 from lwisp.camera.cross_validation import CrossValidation
+from lwisp.camera.network import RefinedNetwork
 from lwisp.camera.photos import BaseNetwork, PairReader, PreparedPair, apply_look, develop, on_target
 from lwisp.camera.placement import AlignedPair
-from lwisp.camera.refinement import RefinedNetwork
 from lwisp.camera.scoring import ClassicalBaseline, Score, read_tool_picture
 from lwisp.camera.settings import ReportSettings
 from lwisp.data import folders

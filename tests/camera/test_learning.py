@@ -47,6 +47,7 @@ FAST = CameraSettings(
     validation=ValidationSettings(draws=1),
     report=ReportSettings(tools=("rawpy default",)),
 )
+BRIEF = replace(FAST, look=LookFit(steps=20), validation=ValidationSettings(folds=2, draws=1))
 learn = partial(learning.learn, settings=FAST)
 
 
@@ -146,37 +147,24 @@ def test_what_was_stopped_before_its_report_is_finished_by_the_same_command(
 
     monkeypatch.setattr(report, "write_csv", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        learn(folder, own, reports)
+        learn(folder, own, reports, settings=BRIEF)
     first = own.read_bytes()
     (reports / "own.html").write_text("begun")
     other = tmp_path / "other"
     other.mkdir()
     (other / "own.html").write_text("another's report")
     with pytest.raises(lwisp.InputError, match=r"own\.html exists already"):
-        learn(folder, own, other)
+        learn(folder, own, other, settings=BRIEF)
+    own.write_bytes(b"another's weights")
+    with pytest.raises(lwisp.InputError, match=r"own\.safetensors exists already"):
+        learn(folder, own, reports, settings=BRIEF)
+    own.write_bytes(first)
     monkeypatch.setattr(report, "write_csv", write_csv)
-    learn(folder, own, reports)
+    learn(folder, own, reports, settings=BRIEF)
     assert own.read_bytes() == first
     assert "<h1>" in (reports / "own.html").read_text()
     with pytest.raises(lwisp.InputError, match="exists already"):
-        learn(folder, own, reports)
-
-
-def test_weights_that_replaced_those_of_a_stopped_run_are_kept(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = tmp_path / "own.safetensors"
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(report, "write", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        learn(folder, own)
-    own.write_bytes(b"another's")
-    with pytest.raises(lwisp.InputError, match="exists already"):
-        learn(folder, own)
-    assert own.read_bytes() == b"another's"
+        learn(folder, own, reports, settings=BRIEF)
 
 
 def test_every_photo_is_decoded_and_aligned_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,9 +182,9 @@ def test_every_photo_is_decoded_and_aligned_once(folder: Path, tmp_path: Path, m
     monkeypatch.setattr(photos, "read_raw", count_read)
     monkeypatch.setattr(photos, "align", count_align)
     names = [f"{index}.dng" for index in range(4)]
-    (learned,), _ = learn(folder, tmp_path / "own.safetensors")
+    (learned,), _ = learn(folder, tmp_path / "own.safetensors", settings=BRIEF)
     assert (decoded, aligned) == (names, names)
-    small = replace(FAST, memory=0)
+    small = replace(BRIEF, memory=0)
     (again,), _ = learn(folder, tmp_path / "own.safetensors", overwrite=True, settings=small)
     assert aligned == names  # what is decoded again is not aligned again
     assert learned.report is not None

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from lwisp.camera import photos
+from lwisp.camera.network import with_look
 from lwisp.camera.pairs import Pair
 from lwisp.camera.photos import BaseNetwork, PairReader
 from lwisp.camera.placement import AlignedPair, Tile
-from lwisp.camera.refinement import with_look
 from lwisp.camera.settings import CameraSettings, LookFit
 from lwisp.engines import engine as inference
 from lwisp.files.raw import RawImage
