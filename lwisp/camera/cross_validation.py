@@ -62,13 +62,12 @@ class CrossValidation:
         kept = read_tensors(path)
         if kept is None:
             fitted = look.fit(samples, shading, settings=self.look_fit)
-            terms = torch.tensor(fitted.shading, dtype=torch.float64)
-            kept = {**fitted.look.state_dict(), "shading": terms}
+            kept = {**fitted.look.state_dict(), "shading": torch.tensor(fitted.shading, dtype=torch.float64)}
             write_tensors(path, kept)
-        first, second, third = (round(value, 4) for value in kept.pop("shading").tolist())
+        terms = kept.pop("shading")
         learned = Look(self.look_fit.channels)
         learned.load_state_dict(kept)
-        return FittedLook(learned.eval().requires_grad_(False), (first, second, third))
+        return FittedLook(learned.eval().requires_grad_(False), look.round_terms(terms))
 
     def errors(self, shading: bool) -> list[float]:
         """Mean dE2000 of every photo, in their order, by the look fitted without it."""

@@ -118,8 +118,13 @@ def _fit_shading(samples: Samples, generator: Generator, seed: int, settings: Lo
 
     values = [*look.parameters(), terms]
     _minimize(values, predict, samples.target, settings.shading_steps, settings, generator)
-    first, second, third = (round(value, 4) for value in terms.tolist())
-    return first, second, third
+    return round_terms(terms)
+
+
+def round_terms(terms: Tensor) -> Terms:
+    """Shading terms (3,) as they stand on a card: with four decimals."""
+    first, second, third = terms.tolist()
+    return round(first, 4), round(second, 4), round(third, 4)
 
 
 def _shade(samples: Samples, terms: Terms) -> Tensor:

@@ -73,8 +73,9 @@ def cut_pieces(
     offset = cfa_offset(raw.cfa)
     photosites, targets, radius = [], [], []
     for corners in chosen:
-        cell = (corners.mosaic + offset) // 2
-        rows, columns = (slice(start, start + limits.side // 2) for start in cell.tolist())
+        row, column = (corners.mosaic + offset) // 2  # of the first 2x2 cell
+        rows = slice(int(row), int(row) + limits.side // 2)
+        columns = slice(int(column), int(column) + limits.side // 2)
         photosites.append(mosaic.unpack(planes.read(rows, columns)[None]))
         radius.append(planes.radius(rows, columns))
         top, left = corners.target
@@ -87,10 +88,12 @@ def _find_corners(raw: RawImage, aligned: AlignedPair, limits: PieceLimits) -> l
     """Pieces on a grid over the target that are covered by tiles and lie steadily on the mosaic."""
     starts, ends = _tile_edges(aligned)
     offsets = _tile_offsets(aligned)
-    first_red = np.array(cfa_offset(raw.cfa))  # rows and columns before it, modulo 2
+    before_red = np.array(cfa_offset(raw.cfa))  # rows and columns that complete the first cell to RGGB
     height, width = aligned.target.shape[:2]
+    tops = range(0, height - limits.side, limits.side)
+    lefts = range(0, width - limits.side, limits.side)
     found = []
-    for position in product(range(0, height - limits.side, limits.side), range(0, width - limits.side, limits.side)):
+    for position in product(tops, lefts):
         corner = np.array(position)
         overlap_sides = np.minimum(ends, corner + limits.side) - np.maximum(starts, corner)
         overlaps = overlap_sides.clip(0).prod(1)  # px of each tile in the piece
@@ -100,7 +103,7 @@ def _find_corners(raw: RawImage, aligned: AlignedPair, limits: PieceLimits) -> l
         offset = np.rint(own_offsets.mean(0)).astype(int)
         if np.abs(own_offsets - offset).max() > limits.steady:
             continue
-        to_red = (corner + offset + first_red) % 2  # by one photosite down or right, so that the piece is RGGB
+        to_red = (corner + offset + before_red) % 2  # 0 or 1 down and right, so that the piece is RGGB
         in_target = corner + to_red
         in_mosaic = in_target + offset
         if (in_mosaic >= 0).all() and (in_mosaic + limits.side <= raw.mosaic.shape).all():

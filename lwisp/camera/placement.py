@@ -151,7 +151,8 @@ def _small_luma(rgb: NDArray[np.uint8], longest: int) -> Plane:
 
 def _cells(raw: RawImage) -> list[Plane]:
     """Red, green and blue of each 2x2 cell, balanced, linear, black at 0: (H // 2, W // 2) each."""
-    height, width = (side // 2 * 2 for side in raw.mosaic.shape)
+    height = raw.mosaic.shape[0] // 2 * 2
+    width = raw.mosaic.shape[1] // 2 * 2
     row, column = cfa_offset(raw.cfa)
     gains = np.array(raw.white_balance) / min(raw.white_balance)
     places = (((row, column),), ((row, 1 - column), (1 - row, column)), ((1 - row, 1 - column),))
