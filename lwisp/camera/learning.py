@@ -1,298 +1,308 @@
-"""Learning a camera's look: from RAW files with the camera's own JPEGs to weights, proven on held-out photos.
+"""From a folder of RAW files with their camera's JPEGs to weights with that camera's look, and a report on them.
 
 A camera's JPEG keeps a fixed relation to its RAW, so the weights have no exposure rule: they are those of `photo`,
-which gives the picture its detail, followed by a look (`model.Look`) and, where that helps on held-out photos, by
-brighter corners. Where there are many photos with a JPEG of full size, the whole network goes on to learn from them.
+which gives the picture its detail, followed by a look (`model.Look`) and, where that helps on held-out photos, a
+correction of lens shading. Where there are many photos with a full-size JPEG, the whole network is trained on them.
 """
 
 import hashlib
+import json
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from importlib.util import find_spec
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
-from lwisp.camera import look
-from lwisp.camera import photos as workshop
-from lwisp.camera import report as proof
+from lwisp.camera import photos
+from lwisp.camera import report as reports
+from lwisp.camera.cross_validation import CrossValidation
+from lwisp.camera.network import refine_network, with_look
 from lwisp.camera.pairs import Pair, Refusal, find_pairs
-from lwisp.camera.photos import Photo, Workshop
-from lwisp.camera.report import Proof, Refined
-from lwisp.data.crops import Crops
-from lwisp.engines.engine import Engine, prepare_engine
+from lwisp.camera.photos import BaseNetwork, PairReader, PreparedPair
+from lwisp.camera.report import Report
+from lwisp.camera.settings import CameraSettings
+from lwisp.data import folders
+from lwisp.engines.engine import prepare_engine
 from lwisp.engines.names import Precision
 from lwisp.errors import InputError, OutputError
-from lwisp.files.writing import check_output, clear_leftovers, make_folder
-from lwisp.imaging import color, metrics, mosaic
-from lwisp.model import LWISP, Look, LWISPConfig, Takes
-from lwisp.training import runs
+from lwisp.files.writing import check_output, clear_leftovers, make_folder, write_text, write_whole
+from lwisp.model import LWISP, LWISPConfig
 from lwisp.training.provenance import versions
-from lwisp.training.recipe import Recipe
 from lwisp.training.state import exclusive, run_folder
 from lwisp.weights import Camera, Card, InputConvention, LearnedPair, Weights, load, save, user_folder
 
-FEWEST = 2  # photos: one to learn from, one to prove it on
-MANY = 8  # photos with JPEGs of full size, from which on the whole network learns
-STEPS, BATCH, CROP, RATE = 300, 8, 160, 2e-4  # of the whole network: more of either learns colors by heart
+UNREPORTED = "unreported.json"
+"""In a run folder while its weights are written and their report is not."""
+
+Key = tuple[str, str]
+"""Camera and picture style."""
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What came of one camera and picture style."""
+    """The result for one camera and picture style."""
 
     camera: str
     style: str
     weights: Path | None = None
     reason: str = ""
     """Why there are no weights."""
-    proof: Proof | None = None
-    report: Path | None = None
+    report: Report | None = None
+    page: Path | None = None
+    """The report as HTML."""
 
 
-class Squares:
-    """The pieces of photos (`workshop.cut_pieces`) as `datasets.Pictures`."""
+@dataclass(frozen=True)
+class _Task:
+    """What is the same for all cameras of one call."""
 
-    takes: Takes = "raw"
-    notes: tuple[str, ...] = ()
-
-    def __init__(self, photos: Sequence[Photo], convention: InputConvention) -> None:
-        found = [(photo, photo.pieces) for photo in photos if photo.pieces is not None]
-        self.places = [(pieces, index) for _, pieces in found for index in range(len(pieces))]
-        self.groups = tuple(photo.sha256 for photo, pieces in found for _ in range(len(pieces)))
-        self.names = tuple(f"{group}-{index}" for group, (_, index) in zip(self.groups, self.places, strict=True))
-        self.convention = convention
-
-    def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Photosites (1, PIECE, PIECE) with the convention's brighter corners, and the camera's (3, PIECE, PIECE)."""
-        pieces, at = self.places[index]
-        gain = color.shading_gain(self.convention.shading, pieces.radius[at].float())
-        gain = gain.repeat_interleave(2, 0).repeat_interleave(2, 1)
-        return (pieces.photosites[at].float() * gain)[None], pieces.target[at]
+    base: Weights
+    report_folder: Path | None
+    precision: Precision
+    settings: CameraSettings
 
 
 def learn(
     folder: Path,
     output: Path | None = None,
-    report: Path | None = None,
+    report_folder: Path | None = None,
     start: str = "photo",
     precision: Precision = "auto",
     overwrite: bool = False,
+    settings: CameraSettings = CameraSettings(),
 ) -> tuple[list[Learned], list[Refusal]]:
-    """Learn the look of every camera and picture style whose RAW and JPEG pairs lie in a folder.
+    """Weights and reports for every camera and picture style of the RAW and JPEG pairs in a folder.
 
-    Weights go to the user's folder (`checkpoint.user_folder`), or to `output` where there is one camera and style; what
-    proves them (`proof`) goes into `report`, else beside them. The same call goes on where it was stopped: what is done
-    lies in the weights' name + ".run", where one process learns at a time. Gives what came of every group, and the
-    files that could not be used. Raises `InputError`.
+    The same call continues where it was stopped: what is done is kept in the weights' name + ".run", where one process
+    learns at a time.
+
+    Args:
+        folder: RAW files with JPEGs beside or inside them; subfolders are searched too.
+        output: The weights' file, for a folder of one camera and style; `weights.user_folder()` has it otherwise.
+        report_folder: Where reports go; the weights' name + "-report" otherwise.
+        start: Weights to start from, a name or a path: an LW-ISP from RAW without a look.
+        precision: Of the engines.
+        overwrite: Whether weights and reports that exist are replaced.
+        settings: What is accepted and how it is learned; stands on the weights' card.
+
+    Returns:
+        A result for every camera and style, and the files that could not be used.
+
+    Raises:
+        InputError: The folder holds no RAW, outputs exist already or would be the same for two cameras, or another
+            process is learning there.
+        OutputError: Something cannot be written.
     """
-    pairs, refusals = find_pairs(folder)
-    groups: dict[tuple[str, str], list[Pair]] = {}
+    pairs, refusals = find_pairs(folder, settings.pairs)
+    groups: dict[Key, list[Pair]] = {}
     for pair in pairs:
         groups.setdefault((pair.camera, pair.style), []).append(pair)
-    large = [key for key, group in groups.items() if len(group) >= FEWEST]
+    large = [key for key, group in groups.items() if len(group) >= settings.validation.min_photos]
     if output is not None and len(large) > 1:
         names = "; ".join(map(_name, large))
         raise InputError(f"{folder}: {len(large)} cameras or styles ({names}), --output names one file; leave it out")
     base = load(start)
     if not isinstance(base.network, LWISP) or base.card.architecture.takes != "raw" or base.network.config.look:
         raise InputError(f"weights {start!r}: expected an LW-ISP from RAW without a look, such as photo")
-    places = {key: output or user_folder() / f"{slug(*key)}.safetensors" for key in large}
+    places = _choose_places(large, output)
+    task = _Task(base, report_folder, precision, settings)
+    results = []
+    with ExitStack() as locks:
+        for place in places.values():
+            make_folder(place.parent)
+            locks.enter_context(exclusive(run_folder(place), "learning"))
+            _check_free(place, report_folder, overwrite)
+            clear_leftovers(place.parent)
+            clear_leftovers(run_folder(place))
+        for key, group in groups.items():
+            if key in places:
+                learned, refused = _learn_group(key, group, places[key], task)
+                refusals += refused
+            else:
+                learned = _too_few(key, group)
+            results.append(learned)
+    return results, refusals
+
+
+def _choose_places(keys: list[Key], output: Path | None) -> dict[Key, Path]:
+    """The weights' file of each camera and style. Raises `InputError` where two would have the same."""
+    places = {key: output or user_folder() / f"{slug(*key)}.safetensors" for key in keys}
     for key, place in places.items():
         if list(places.values()).count(place) > 1:  # names without a Latin letter
             raise InputError(
                 f"{_name(key)}: {place} would be another camera's too; name an --output for a folder of it alone"
             )
-    with ExitStack() as held:
-        for place in places.values():
-            make_folder(place.parent)
-            held.enter_context(exclusive(run_folder(place), "learning"))
-            _check_free(place, report, overwrite)
-            for folder in (place.parent, run_folder(place)):
-                clear_leftovers(folder)
-        return _learn_groups(groups, places, base, refusals, report, precision)
+    return places
 
 
-def _check_free(place: Path, report: Path | None, overwrite: bool) -> None:
-    """Raise `InputError` where weights, or a report in a folder that was named, would replace others."""
-    check_output(place, overwrite)
-    if report is not None and report.is_dir():
-        check_output(report / f"{place.stem}.html", overwrite)
+def _too_few(key: Key, group: list[Pair]) -> Learned:
+    reason = (
+        f"{group[0].raw}: the only pair of {_name(key)}; one more photo of the same camera and style is needed "
+        "at least, to prove on it what is learned from the other"
+    )
+    return Learned(*key, reason=reason)
 
 
-def _learn_groups(
-    groups: dict[tuple[str, str], list[Pair]],
-    places: dict[tuple[str, str], Path],
-    base: Weights,
-    refusals: list[Refusal],
-    report: Path | None,
-    precision: Precision,
-) -> tuple[list[Learned], list[Refusal]]:
-    results = []
-    for key, group in groups.items():
-        if key not in places:
-            reason = (
-                f"{group[0].raw}: the only pair of {_name(key)}; one more photo of the same camera and style is needed "
-                "at least, to prove on it what is learned from the other"
-            )
-            results.append(Learned(*key, reason=reason))
-            continue
-        learned, refused = _learn_group(key, group, base, places[key], report, precision)
-        results.append(learned)
-        refusals += refused
-    return results, refusals
+def _check_free(place: Path, report_folder: Path | None, overwrite: bool) -> None:
+    """Raise `InputError` where weights, or a report in a folder that was named, would replace others.
+
+    Weights that a stopped run has left without their report are its own, and so is the report it may have begun.
+    """
+    unreported = _read_unreported(place)
+    if unreported is None:
+        check_output(place, overwrite)
+    if report_folder is not None and report_folder.is_dir() and unreported != _folder_name(report_folder):
+        check_output(report_folder / f"{place.stem}.html", overwrite)
+
+
+def _note_unreported(place: Path, written: bytes, report_folder: Path) -> None:
+    """Note in the run folder that weights of this content are about to be written, and their report after them."""
+    facts = {"weights": hashlib.sha256(written).hexdigest(), "report": _folder_name(report_folder)}
+    write_text(run_folder(place) / UNREPORTED, json.dumps(facts))
+
+
+def _read_unreported(place: Path) -> str | None:
+    """The report folder of weights whose run was stopped before their report was written; None for all others."""
+    try:
+        facts = json.loads((run_folder(place) / UNREPORTED).read_text(encoding="utf-8"))
+        digest = hashlib.sha256(place.read_bytes()).hexdigest()
+        return str(facts["report"]) if facts["weights"] == digest else None
+    except (OSError, ValueError, TypeError, LookupError):  # no note, no weights, or a damaged note
+        return None
+
+
+def _folder_name(folder: Path) -> str:
+    return str(folder.absolute())
 
 
 def slug(camera: str, style: str) -> str:
-    """A file's name for a camera and style: small letters, digits and dashes."""
+    """The name of a file for a camera and style: small letters, digits and dashes; "camera" where none are left."""
     letters = (letter if letter.isalnum() and letter.isascii() else " " for letter in f"{camera} {style}")
     return "-".join("".join(letters).split()).lower() or "camera"
 
 
-def with_look(base: LWISP, learned: Look) -> LWISP:
-    """The network with a look at its end; its own weights are shared."""
-    network = LWISP(replace(base.config, look=look.CHANNELS)).eval()
-    network.load_state_dict({**base.state_dict(), **{f"look.{key}": x for key, x in learned.state_dict().items()}})
-    return network
-
-
-def _name(key: tuple[str, str]) -> str:
+def _name(key: Key) -> str:
+    """Camera and style, for messages."""
     return ", ".join(filter(None, key)) or "an unknown camera"
 
 
-def _learn_group(
-    key: tuple[str, str], group: list[Pair], base: Weights, path: Path, report: Path | None, precision: Precision
-) -> tuple[Learned, list[Refusal]]:
-    assert isinstance(base.network, LWISP)
-    run, name = run_folder(path), _name(key)
-    engine = prepare_engine(base.network, "auto", precision)
-    convention = replace(base.card.convention, exposure="none")
-    photos: list[Photo] = []
+def _learn_group(key: Key, group: list[Pair], place: Path, task: _Task) -> tuple[Learned, list[Refusal]]:
+    """Learn the look of one camera and style, write weights and report."""
+    assert isinstance(task.base.network, LWISP)
+    settings = task.settings
+    name = _name(key)
+    run = run_folder(place)
+    engine = prepare_engine(task.base.network, "auto", task.precision)
+    base = BaseNetwork(task.base, engine, replace(task.base.card.convention, exposure="none"))
+    reader = PairReader(run, settings, hold=_likely_scored(group, settings))
+    prepared, refused = _prepare(group, name, reader, base)
+    with Console(stderr=True).status(f"{name}: learning"):
+        validation = CrossValidation(prepared, run, settings.look, settings.validation)
+        validation, outliers = validation.without_outliers()
+        for photo, error, median in outliers:
+            path = photo.pair.raw
+            reason = f"{path}: dE2000 {error:.1f} from what the others teach, {median:.1f} is usual; left out"
+            refused.append(Refusal(path, reason))
+        usable = len(validation.photos)
+        least = settings.validation.min_photos
+        if usable < least:
+            reason = f"{name}: {usable} of {len(group)} pairs usable, {least} are needed at least"
+            return Learned(*key, reason=reason), refused
+        shading = validation.prefers_shading()
+        fitted = validation.fit(validation.photos, shading)
+        curve = validation.learning_curve(shading)
+    refined = refine_network(validation, shading, base, settings.network, task.precision)
+    report = reports.make_report(name, validation, shading, curve, base, reader, refined)
+    network = with_look(task.base.network, fitted.look, settings.look.channels)
+    convention = replace(base.convention, shading=fitted.shading)
+    if refined is not None:
+        network = refined.network
+        convention = refined.convention
+    card = _card(key, validation.photos, task, convention, place.stem, report)
+    return _write(key, network, card, place, report, task), refused
+
+
+def _likely_scored(group: list[Pair], settings: CameraSettings) -> frozenset[Pair]:
+    """The pairs that the report scores where none is left out, with a look alone and with the whole network."""
+    first_fold = group[:: settings.validation.folds]
+    count = settings.report.photos
+    return frozenset([*folders.sample(group, count), *folders.sample(first_fold, count)])
+
+
+def _prepare(
+    group: list[Pair], name: str, reader: PairReader, base: BaseNetwork
+) -> tuple[tuple[PreparedPair, ...], list[Refusal]]:
+    """The pairs that can be used, each RAW once, and the others."""
+    by_digest: dict[str, PreparedPair] = {}  # a copy of a photo would validate what was learned from the photo itself
     refused: list[Refusal] = []
-    console = Console(stderr=True)
-    for pair in track(group, f"{name}: looking at pairs", console=console, transient=True):
+    for pair in track(group, f"{name}: looking at pairs", console=Console(stderr=True), transient=True):
         try:
-            photos.append(workshop.look_at(pair, base.sha256, convention, engine, run))
+            photo = photos.prepare_pair(pair, reader, base)
         except OutputError:
             raise
         except InputError as error:
             refused.append(Refusal(pair.raw, str(error)))
-    photos = list({photo.sha256: photo for photo in photos}.values())  # a copy proves nothing
-    with console.status(f"{name}: learning"):
-        shop = Workshop(tuple(photos), run)
-        while (outlier := shop.outlier()) is not None:
-            photo, far, usual = outlier
-            reason = f"{photo.pair.raw}: dE2000 {far:.1f} from what the others teach, {usual:.1f} is usual; left out"
-            refused.append(Refusal(photo.pair.raw, reason))
-            shop = Workshop(tuple(shop.without([photo])), run)
-        if len(shop.photos) < FEWEST:
-            reason = f"{name}: {len(shop.photos)} of {len(group)} pairs usable, {FEWEST} are needed at least"
-            return Learned(*key, reason=reason), refused
-        shading = shop.prefers_shading()
-        fitted = shop.fit(shop.photos, shading)
-        curve = shop.learning_curve(shading)
-    refined = _refine(shop, shading, base, convention, precision)
-    found = proof.prove(name, shop, shading, curve, base, engine, convention, refined)
-    network = with_look(base.network, fitted.look)
-    convention = replace(convention, shading=fitted.shading)
-    if refined is not None:
-        network, convention = refined.network, refined.convention
-    save(path, network, _card(key, shop.photos, base, convention, path.stem, found))
-    folder = report or path.with_name(f"{path.stem}-report")
+        else:
+            by_digest[photo.sha256] = photo
+    return tuple(by_digest.values()), refused
+
+
+def _write(key: Key, network: LWISP, card: Card, place: Path, report: Report, task: _Task) -> Learned:
+    """Write weights and report so that the same call can finish what is interrupted between the two."""
+    folder = task.report_folder or place.with_name(f"{place.stem}-report")
+    finished = run_folder(place) / "finished.safetensors"
+    save(finished, network, card)
+    content = finished.read_bytes()
+    _note_unreported(place, content, folder)
+    write_whole(place, lambda file: file.write(content))
     make_folder(folder)
-    proof.write(folder, path.stem, found)
-    return Learned(*key, path, proof=found, report=folder / f"{path.stem}.html"), refused
-
-
-def _refine(
-    shop: Workshop, shading: bool, base: Weights, convention: InputConvention, precision: Precision
-) -> Refined | None:
-    """The whole network, learned from all photos but the first part, where it is nearer to those than a look alone.
-
-    None too where there are few photos with a JPEG of full size, or what trains is not installed.
-    """
-    assert isinstance(base.network, LWISP)
-    held_out = shop.folds[0]
-    photos = shop.without(held_out)
-    if sum(photo.pieces is not None for photo in shop.photos) < MANY:
-        return None
-    if find_spec("lightning_fabric") is None:
-        Console(stderr=True).print("pip install 'lwisp[train]' and learn anew: so many photos teach the whole network")
-        return None
-    fitted = shop.fit(photos, shading)
-    convention = replace(convention, shading=fitted.shading)
-    train, test = (Squares(part, convention) for part in (photos, held_out))
-    if not test.names:
-        return None
-    network = with_look(base.network, fitted.look)
-    start = shop.run / "start.safetensors"
-    save(start, network, Card("start", network.config, convention, base.card.licence))
-    recipe = Recipe(
-        "whole network",
-        base.card.licence,
-        data="pairs",
-        convention=convention,
-        architecture=network.config,
-        start=str(start),
-        steps=STEPS,
-        batch=BATCH,
-        crop=CROP,
-        learning_rate=RATE,
-        warmup=50,
-        ema=0.99,
-        alpha=0.0,
-        checkpoint_every=100,
-        validate_every=STEPS,
-    )
-    digest = hashlib.sha256(" ".join([base.sha256, *train.names, str(recipe)]).encode()).hexdigest()
-    learned = runs.train(
-        recipe, shop.run / f"network-{digest[:32]}.safetensors", data=Crops(train, test, CROP, BATCH)
-    ).network
-    assert isinstance(learned, LWISP)
-    before, after = (
-        _error(engine, test) for engine in (prepare_engine(x, "torch", precision) for x in (network, learned))
-    )
-    if after > before - workshop.WORTH:
-        return None
-    return Refined(learned, prepare_engine(learned, "auto", precision), convention, held_out)
-
-
-def _error(engine: Engine, squares: Squares) -> float:
-    """Mean dE2000 from the camera's pixels."""
-    errors = []
-    for index in range(len(squares.names)):
-        photosites, target = squares.read(index)
-        errors.append(metrics.delta_e(engine(mosaic.pack(photosites)[0]), target / 255))
-    return float(np.mean(errors))
+    reports.write(folder, place.stem, report)
+    for path in (run_folder(place) / UNREPORTED, finished):
+        with suppress(OSError):
+            path.unlink()
+    return Learned(*key, place, report=report, page=folder / f"{place.stem}.html")
 
 
 def _card(
-    key: tuple[str, str], photos: tuple[Photo, ...], base: Weights, convention: InputConvention, name: str, found: Proof
+    key: Key,
+    prepared: tuple[PreparedPair, ...],
+    task: _Task,
+    convention: InputConvention,
+    name: str,
+    report: Report,
 ) -> Card:
-    pairs = tuple(LearnedPair(photo.pair.raw.name, photo.sha256) for photo in photos)
+    """The card of the weights: what they were learned from, how, and how good they are."""
+    start = task.base.card
+    assert isinstance(start.architecture, LWISPConfig)
     facts = {
         "task": "a camera's look after other weights (docs/camera.md)",
-        "start": {"name": base.card.name, "sha256": base.sha256},
-        "look": {"channels": look.CHANNELS, "steps": look.STEPS, "pixels": look.PIXELS},
-        "whole network": {"steps": STEPS, "rate": RATE} if found.whole else None,
+        "start": {"name": start.name, "sha256": task.base.sha256},
+        **_settings_facts(task.settings, report.whole),
         "command": ["lwisp", *sys.argv[1:]],
         "versions": versions(),
     }
-    assert isinstance(base.card.architecture, LWISPConfig)
-    architecture = replace(base.card.architecture, look=look.CHANNELS)
-    scores = {**found.means(), "photos": len(found.photos)}
     return Card(
         name,
-        architecture,
+        replace(start.architecture, look=task.settings.look.channels),
         convention,
-        base.card.licence,
-        base.card.photos,
+        start.licence,
+        start.photos,
         facts,
-        {"own camera, held-out photos": scores},
-        Camera(*key, pairs),
+        {"own camera, held-out photos": {**report.means(), "photos": len(report.photos)}},
+        Camera(*key, tuple(LearnedPair(photo.pair.raw.name, photo.sha256) for photo in prepared)),
     )
+
+
+def _settings_facts(settings: CameraSettings, whole: bool) -> Mapping[str, object]:
+    """The settings that decided what was learned, under the names that they have on the card."""
+    return {
+        "pair limits": asdict(settings.pairs),
+        "pixels of a photo": settings.pixels,
+        "look": asdict(settings.look),
+        "cross-validation": asdict(settings.validation),
+        "pieces": asdict(settings.pieces) if whole else None,
+        "whole network": asdict(settings.network) if whole else None,
+    }

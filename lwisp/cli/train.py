@@ -77,11 +77,11 @@ def _learn_look(folder: Path, output: Path | None, report: Path | None, overwrit
     for refusal in refusals:
         complain(f"left out: {refusal.reason}")
     for result in results:
-        if result.weights is None or result.proof is None:
+        if result.weights is None or result.report is None:
             complain(result.reason)
             continue
-        distance = f"{result.proof.mean(OWN):.2f} dE2000 from the camera's JPEG"
-        photos = f"{len(result.proof.photos)} held-out photos"
-        say(f"{result.weights}: {distance} on {photos}; {result.report}")
+        distance = f"{result.report.mean(OWN):.2f} dE2000 from the camera's JPEG"
+        photos = f"{len(result.report.photos)} held-out photos"
+        say(f"{result.weights}: {distance} on {photos}; {result.page}")
     if all(result.weights is None for result in results):
         stop(f"{folder}: no look was learned", FAILED_WORK)

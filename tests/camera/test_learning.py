@@ -4,8 +4,10 @@ import errno
 import hashlib
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,14 +19,23 @@ from PIL import Image
 import lwisp
 from lwisp import weights
 from lwisp.batch import plan
-from lwisp.camera import learning, look, report
-from lwisp.camera import photos as workshop
-from lwisp.camera.pairs import find_pairs
+from lwisp.camera import learning, look, photos, report, scoring
+from lwisp.camera.pairs import Pair, find_pairs
+from lwisp.camera.placement import AlignedPair, align
+from lwisp.camera.settings import (
+    CameraSettings,
+    LookFit,
+    NetworkFit,
+    PieceLimits,
+    ReportSettings,
+    ValidationSettings,
+)
 from lwisp.data import synthetic
 from lwisp.errors import OutputError
 from lwisp.files.exif import EXIF_IFD
 from lwisp.files.pictures import read_rgb
-from lwisp.files.raw import read_raw
+from lwisp.files.raw import RawImage, read_raw
+from lwisp.files.writing import write_csv
 from lwisp.imaging.metrics import delta_e
 from lwisp.pipeline import develop_files, pick
 from lwisp.training.state import run_folder
@@ -32,6 +43,13 @@ from lwisp.weights import LearnedPair
 from tests.conftest import SAMPLE
 
 CAMERA = "lwisp plain DNG"  # what synthetic files say of themselves
+FAST = CameraSettings(
+    look=LookFit(steps=150, shading_steps=40),
+    validation=ValidationSettings(draws=1),
+    report=ReportSettings(tools=("rawpy default",)),
+)
+BRIEF = replace(FAST, look=LookFit(steps=20), validation=ValidationSettings(folds=2, draws=1))
+learn = partial(learning.learn, settings=FAST)
 
 
 @pytest.fixture(scope="module")
@@ -54,28 +72,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(look, "STEPS", 150)
-    monkeypatch.setattr(look, "SHADING_STEPS", 40)
-    monkeypatch.setattr(workshop, "DRAWS", 1)
-    monkeypatch.setattr(report, "TOOLS", {"rawpy default": "rawpy default"})
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
 def test_a_look_is_learned_proven_and_picked_for_its_camera(folder: Path, tmp_path: Path) -> None:
-    (learned,), refusals = learning.learn(folder)
+    (learned,), refusals = learn(folder)
     assert not refusals
     assert learned.weights == tmp_path / "data" / "lwisp" / "weights" / "lwisp-plain-dng.safetensors"
-    assert learned.proof is not None
-    assert len(learned.proof.photos) == 4
-    near = learned.proof.mean(report.OWN)
-    assert near < 0.7 * learned.proof.mean("rawpy default")
     assert learned.report is not None
-    assert f"| {report.OWN} | {near:.2f} |" in learned.report.with_suffix(".md").read_text()
+    assert len(learned.report.photos) == 4
+    near = learned.report.mean(report.OWN)
+    assert near < 0.7 * learned.report.mean("rawpy default")
+    assert learned.page is not None
+    assert f"| {report.OWN} | {near:.2f} |" in learned.page.with_suffix(".md").read_text()
 
     card = weights.read_card(learned.weights)
     assert card.convention.exposure == "none"
     assert card.camera is not None
     assert (card.camera.name, len(card.camera.pairs)) == (CAMERA, 4)
+    assert card.training["look"] == asdict(FAST.look)
+    assert card.training["pair limits"] == asdict(FAST.pairs)
+    assert card.training["cross-validation"] == asdict(FAST.validation)
+    assert card.training["whole network"] is None
     assert LearnedPair("0.dng", hashlib.sha256((folder / "0.dng").read_bytes()).hexdigest()) in card.camera.pairs
 
     raw = read_raw(folder / "0.dng")
@@ -92,48 +110,103 @@ def test_a_look_is_learned_proven_and_picked_for_its_camera(folder: Path, tmp_pa
     assert [outcome.camera and outcome.camera.name for outcome in outcomes] == [CAMERA, None]
 
     with pytest.raises(lwisp.InputError, match="exists already"):
-        learning.learn(folder)
+        learn(folder)
     assert weights.remove("lwisp-plain-dng") == learned.weights
     assert pick(raw).card.name == "photo"
     with pytest.raises(lwisp.InputError, match="no learned weights 'photo'"):
         weights.remove("photo")
 
 
-@pytest.mark.slow
 def test_what_was_stopped_goes_on_and_gives_the_same(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, stopped = tmp_path / "whole.safetensors", tmp_path / "stopped.safetensors"
-    prove = report.prove
+    make_report = report.make_report
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(report, "prove", interrupt)
+    monkeypatch.setattr(report, "make_report", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        learning.learn(folder, stopped)
+        learn(folder, stopped)
     assert not stopped.exists()
-    monkeypatch.setattr(report, "prove", prove)
+    monkeypatch.setattr(report, "make_report", make_report)
     monkeypatch.setattr(look, "fit", None)  # all that is fitted lies there already
-    learning.learn(folder, stopped)
+    learn(folder, stopped)
     monkeypatch.undo()
     assert lwisp.load(stopped).card.camera is not None
     assert not whole.exists()
 
 
-@pytest.mark.slow
+def test_what_was_stopped_before_its_report_is_finished_by_the_same_command(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, reports = tmp_path / "own.safetensors", tmp_path / "reports"
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "write_csv", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        learn(folder, own, reports, settings=BRIEF)
+    first = own.read_bytes()
+    (reports / "own.html").write_text("begun")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "own.html").write_text("another's report")
+    with pytest.raises(lwisp.InputError, match=r"own\.html exists already"):
+        learn(folder, own, other, settings=BRIEF)
+    own.write_bytes(b"another's weights")
+    with pytest.raises(lwisp.InputError, match=r"own\.safetensors exists already"):
+        learn(folder, own, reports, settings=BRIEF)
+    own.write_bytes(first)
+    monkeypatch.setattr(report, "write_csv", write_csv)
+    learn(folder, own, reports, settings=BRIEF)
+    assert own.read_bytes() == first
+    assert "<h1>" in (reports / "own.html").read_text()
+    with pytest.raises(lwisp.InputError, match="exists already"):
+        learn(folder, own, reports, settings=BRIEF)
+
+
+def test_every_photo_is_decoded_and_aligned_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+    aligned: list[str] = []
+
+    def count_read(path: Path) -> RawImage:
+        decoded.append(path.name)
+        return read_raw(path)
+
+    def count_align(pair: Pair, *rest: Any) -> AlignedPair:
+        aligned.append(pair.raw.name)
+        return align(pair, *rest)
+
+    monkeypatch.setattr(photos, "read_raw", count_read)
+    monkeypatch.setattr(photos, "align", count_align)
+    names = [f"{index}.dng" for index in range(4)]
+    (learned,), _ = learn(folder, tmp_path / "own.safetensors", settings=BRIEF)
+    assert (decoded, aligned) == (names, names)
+    small = replace(BRIEF, memory=0)
+    (again,), _ = learn(folder, tmp_path / "own.safetensors", overwrite=True, settings=small)
+    assert aligned == names  # what is decoded again is not aligned again
+    assert learned.report is not None
+    assert again.report is not None
+    assert again.report.scores == learned.report.scores
+
+
 def test_many_full_size_pairs_teach_the_whole_network(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("MANY", 4), ("STEPS", 6), ("BATCH", 2), ("CROP", 32)):
-        monkeypatch.setattr(learning, name, value)
-    monkeypatch.setattr(workshop, "PIECE", 64)
-    monkeypatch.setattr(workshop, "WORTH", -100.0)  # taken even where six steps do no good
-    (learned,), _ = learning.learn(folder, tmp_path / "whole.safetensors")
-    assert learned.proof is not None
-    assert learned.proof.whole
-    assert learned.proof.photos == ("0.dng",)  # what the network was not shown
-    assert set(learned.proof.ways) == {report.OWN, report.ALONE, report.RIVAL, "rawpy default"}
+    settings = replace(
+        FAST,
+        network=NetworkFit(min_photos=4, steps=6, batch=2, crop=32),
+        pieces=PieceLimits(side=64),
+        validation=replace(FAST.validation, min_gain=-100.0),  # taken even where six steps do no good
+    )
+    (learned,), _ = learn(folder, tmp_path / "whole.safetensors", settings=settings)
+    assert learned.report is not None
+    assert learned.report.whole
+    assert learned.report.photos == ("0.dng",)  # what the network was not shown
+    assert set(learned.report.ways) == {report.OWN, report.ALONE, report.BASELINE, "rawpy default"}
     assert learned.weights is not None
     network, base = lwisp.load(learned.weights).network, lwisp.load("photo").network
     changed = [
@@ -145,16 +218,16 @@ def test_many_full_size_pairs_teach_the_whole_network(
     raw = read_raw(folder / "0.dng")
     picture = torch.from_numpy(lwisp.develop(lwisp.load(learned.weights), raw)).permute(2, 0, 1)
     jpeg = torch.from_numpy(read_rgb(folder / "0.jpg")).permute(2, 0, 1) / 255
-    assert delta_e(picture, jpeg) == pytest.approx(learned.proof.mean(report.OWN), abs=0.8)  # of what is usable
+    assert delta_e(picture, jpeg) == pytest.approx(learned.report.mean(report.OWN), abs=0.8)  # of what is usable
 
-    monkeypatch.setattr(workshop, "WORTH", 100.0)  # nothing is as much better: the look alone stays
-    (alone,), _ = learning.learn(folder, tmp_path / "alone.safetensors")
-    assert alone.proof is not None
-    assert not alone.proof.whole
-    assert len(alone.proof.photos) == 4
+    settings = replace(settings, validation=replace(FAST.validation, min_gain=100.0))
+    (alone,), _ = learn(folder, tmp_path / "alone.safetensors", settings=settings)
+    # nothing is as much better: the look alone stays
+    assert alone.report is not None
+    assert not alone.report.whole
+    assert len(alone.report.photos) == 4
 
 
-@pytest.mark.slow
 def test_wrong_pairs_are_named_and_change_nothing(folder: Path, tmp_path: Path) -> None:
     planted = tmp_path / "planted"
     shutil.copytree(folder, planted)
@@ -167,8 +240,8 @@ def test_wrong_pairs_are_named_and_change_nothing(folder: Path, tmp_path: Path) 
     exif.get_ifd(EXIF_IFD)[41985] = 3  # CustomRendered: HDR
     with Image.open(folder / "1.jpg") as picture:
         picture.save(planted / "merged.jpg", exif=exif)
-    (learned,), refusals = learning.learn(planted, tmp_path / "planted.safetensors")
-    (good,), _ = learning.learn(folder, tmp_path / "good.safetensors")
+    (learned,), refusals = learn(planted, tmp_path / "planted.safetensors")
+    (good,), _ = learn(folder, tmp_path / "good.safetensors")
     reasons = {refusal.path.name: refusal.reason for refusal in refusals}
     assert "another shot" in reasons.pop("other.dng")
     assert "cannot be read" in reasons.pop("cut-short.dng")
@@ -187,7 +260,7 @@ def test_a_full_disk_ends_it_and_leaves_nothing_behind(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(lwisp.InputError, match=r"cannot be written: No space left on device$"):
-        learning.learn(folder, tmp_path / "own.safetensors")
+        learn(folder, tmp_path / "own.safetensors")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -200,20 +273,20 @@ def test_two_processes_do_not_learn_one_camera_at_once(
         run = run_folder(place)
         run.mkdir(parents=True)
         with pytest.MonkeyPatch.context() as patch, FileLock(run / "lock"):
-            patch.setattr(workshop, "look_at", None)  # not one photo is looked at
+            patch.setattr(photos, "prepare_pair", None)  # not one photo is looked at
             with pytest.raises(lwisp.InputError, match=r"run: another process is learning there; wait for it, or name"):
-                learning.learn(folder, output)
+                learn(folder, output)
         assert [path.name for path in run.iterdir()] == ["lock"]
         place.write_bytes(b"learned meanwhile")
         with pytest.raises(lwisp.InputError, match="exists already"):
-            learning.learn(folder, output)
+            learn(folder, output)
         assert place.read_bytes() == b"learned meanwhile"
         assert not run.exists()  # nothing came to lie there
         place.unlink()
     elsewhere.mkdir()
     (elsewhere / "own.html").write_text("another's report")
     with pytest.raises(lwisp.InputError, match=r"own\.html exists already"):
-        learning.learn(folder, own, elsewhere)
+        learn(folder, own, elsewhere)
 
 
 def test_the_lock_is_held_to_the_end_and_let_go_of(
@@ -221,16 +294,16 @@ def test_the_lock_is_held_to_the_end_and_let_go_of(
 ) -> None:
     own, seen = tmp_path / "own.safetensors", []
 
-    def look_at(*_: object) -> None:
+    def prepare_pair(*_: object) -> None:
         with pytest.raises(Timeout):
             FileLock(run_folder(own) / "lock").acquire(timeout=0)
         seen.append("held")
         raise OutputError("stopped")
 
-    monkeypatch.setattr(workshop, "look_at", look_at)
+    monkeypatch.setattr(photos, "prepare_pair", prepare_pair)
     for _ in range(2):
         with pytest.raises(lwisp.InputError, match="stopped"):
-            learning.learn(folder, own)
+            learn(folder, own)
     assert seen == ["held", "held"]
 
 
@@ -239,9 +312,9 @@ def test_two_cameras_whose_files_would_have_one_name_are_not_mixed_up(
 ) -> None:
     found, refusals = find_pairs(folder)
     pairs = [replace(pair, camera="相机" if index > 1 else "相機") for index, pair in enumerate(found)]
-    monkeypatch.setattr(learning, "find_pairs", lambda _: (pairs, refusals))
+    monkeypatch.setattr(learning, "find_pairs", lambda *_: (pairs, refusals))
     with pytest.raises(lwisp.InputError, match=r"camera\.safetensors would be another camera's too"):
-        learning.learn(folder)
+        learn(folder)
 
 
 def test_one_pair_is_too_few_and_said_so(folder: Path, tmp_path: Path) -> None:
@@ -249,7 +322,7 @@ def test_one_pair_is_too_few_and_said_so(folder: Path, tmp_path: Path) -> None:
     one.mkdir()
     for suffix in ("dng", "jpg"):
         shutil.copy(folder / f"0.{suffix}", one)
-    (result,), _ = learning.learn(one)
+    (result,), _ = learn(one)
     assert result.weights is None
     assert "the only pair of lwisp plain DNG; one more photo" in result.reason
 
@@ -257,19 +330,19 @@ def test_one_pair_is_too_few_and_said_so(folder: Path, tmp_path: Path) -> None:
 def test_two_styles_do_not_go_into_one_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, refusals = find_pairs(folder)
     styles = [replace(pair, style="Vivid" if index > 1 else "Neutral") for index, pair in enumerate(found)]
-    monkeypatch.setattr(learning, "find_pairs", lambda _: (styles, refusals))
+    monkeypatch.setattr(learning, "find_pairs", lambda *_: (styles, refusals))
     with pytest.raises(
         lwisp.InputError, match=r"2 cameras or styles \(lwisp plain DNG, Neutral; lwisp plain DNG, Vivid\)"
     ):
-        learning.learn(folder, tmp_path / "one.safetensors")
+        learn(folder, tmp_path / "one.safetensors")
 
 
 def test_detail_is_told_from_softness() -> None:
     picture: NDArray[np.float32] = np.random.default_rng(0).random((128, 128, 3), np.float32)
     small = Image.fromarray((picture * 255).astype(np.uint8)).resize((64, 64))
     soft = np.asarray(small.resize((128, 128))).astype(np.float32)
-    assert report.detail(soft) < 0.7 * report.detail(picture)
-    assert report.detail(picture * np.float32(0.5)) == pytest.approx(report.detail(picture), rel=1e-3)
+    assert scoring.detail(soft) < 0.7 * scoring.detail(picture)
+    assert scoring.detail(picture * np.float32(0.5)) == pytest.approx(scoring.detail(picture), rel=1e-3)
 
 
 def test_names_of_files_are_plain() -> None:

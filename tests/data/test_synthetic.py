@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 import lwisp
-from lwisp.camera.pairs import align, find_pairs
+from lwisp.camera.pairs import find_pairs
+from lwisp.camera.placement import align
 from lwisp.data import synthetic
 from lwisp.data.datasets import AS_SENSED, LoL
 from lwisp.data.zurich import MAI21, Zurich

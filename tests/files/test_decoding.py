@@ -17,7 +17,7 @@ import tifffile
 from PIL import Image, ImageFile, JpegImagePlugin, features
 
 import lwisp
-from lwisp.camera import pairs
+from lwisp.camera import pairs, target
 from lwisp.data import folders
 from lwisp.files import decoding, encoding
 from lwisp.files import pictures as image
@@ -89,7 +89,7 @@ def test_postscript_under_a_pictures_name_is_refused_by_name_and_starts_nothing(
         lambda: image.check_picture(path),
         lambda: folders.check_files([path], "rgb"),
         lambda: read_mosaic(path, "RGGB", 0, 4095),
-        lambda: pairs.read_target(pair, raw),
+        lambda: target.read_target(pair, raw),
     )
     for reader in readers:
         assert "a file of the format PostScript" in refusal(path, reader)
