@@ -220,7 +220,15 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
 
 def test_the_tree_in_the_docs_is_the_tree() -> None:
     lines = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").splitlines()
-    told = {found[1] for line in lines if (found := re.match(r"      (\w+(?:\.py|/)) +\S", line))}
-    hidden = {"__init__.py", "__main__.py", "__pycache__", "py.typed"}
-    found = {path.name + "/" * path.is_dir() for path in (ROOT / "lwisp").iterdir() if path.name not in hidden}
-    assert told == found - {"__pycache__/"}
+    told = {entry[1] for line in lines if (entry := re.match(r"      (\w+(?:\.py|/)) +\S", line))}
+    others = {"__init__.py", "__main__.py", "__pycache__", "py.typed"}
+    there = {path.name + "/" * path.is_dir() for path in (ROOT / "lwisp").iterdir() if path.name not in others}
+    assert told == there
+
+
+def test_the_version_is_the_same_wherever_it_stands() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.+)$", citation, re.MULTILINE) == [version]
+    assert re.findall(r"^## (\S+)", changelog, re.MULTILINE)[0] == version
