@@ -85,11 +85,12 @@ SHORT = {
 }
 USAGE = {key: given for key, given in {**COMMANDS, **SHORT}.items() if "[" in key[1] or key in SHORT}
 WHOLE = {key: given for key, given in COMMANDS.items() if key not in USAGE and "VERB" not in given}
+LINES = {" ".join(arguments(line)): line for page in reversed(RUN) for line in shell_lines(page) if arguments(line)}
+"""The README's where both pages show the same command."""
 RUNNABLE = [
-    pytest.param(line, id=line.split("#")[0].strip(), marks=[pytest.mark.slow] if line.startswith(SLOW) else [])
-    for page in RUN
-    for line in dict.fromkeys(shell_lines(page))
-    if arguments(line) and not any(mark in line for mark in NEEDS_MORE)
+    pytest.param(line, id=command, marks=[pytest.mark.slow] if line.startswith(SLOW) else [])
+    for command, line in LINES.items()
+    if not any(mark in command for mark in NEEDS_MORE)
 ]
 
 
