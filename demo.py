@@ -32,7 +32,7 @@ def main() -> None:
             classical = raw.postprocess(use_camera_wb=True)
         before_after = write_pair("before_after", outcome.source.stem, sensor_view(outcome.source), ours)
         beside = write_pair("beside_rawpy", outcome.source.stem, ours, classical)
-        print(  # noqa: T201
+        print(
             f"{outcome.source} -> {outcome.output}\n"
             f"    left as the sensor saw it, right lwisp: {before_after}\n"
             f"    left lwisp, right rawpy's default:      {beside}"

@@ -53,12 +53,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Exports of the toy, made once: converting takes seconds."""
     folder = tmp_path_factory.mktemp("exports")
     export(make(), folder / "free.onnx", "onnx")
+    export(make(), folder / "free.xml", "openvino")
+    assert sorted(path.name for path in folder.iterdir()) == ["free.bin", "free.onnx", "free.xml"]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Exports in half precision and of one size, for slow tests."""
+    folder = tmp_path_factory.mktemp("variants")
     export(make(), folder / "half.onnx", "onnx", "fp16")
     export(make(), folder / "fixed.onnx", "onnx", size=(48, 64))
-    export(make(), folder / "free.xml", "openvino")
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "fixed.onnx", "free.bin", "free.onnx", "free.xml", "half.onnx"
-    ]  # fmt: skip
+    assert sorted(path.name for path in folder.iterdir()) == ["fixed.onnx", "half.onnx"]
     return folder
 
 
@@ -82,19 +88,30 @@ def test_the_portable_network_is_the_readable_one(config: LWISPConfig, slices: b
     assert torch.allclose(got, expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["free.onnx", "half.onnx", "free.xml"])
-@pytest.mark.parametrize("size", SIZES)
-def test_an_export_develops_any_size_as_torch_does(folder: Path, name: str, size: tuple[int, int]) -> None:
-    weights = load(folder / name)
+def check_export(path: Path, size: tuple[int, int], tolerance: float) -> None:
+    """An exported toy has its card, and gives planes of this size as torch does."""
+    weights = load(path)
     assert weights.card == make().card
     assert weights.sha256 == "0" * 64
     planes = torch.rand(4, *size)
-    tolerance = 5e-3 if name == "half.onnx" else 1e-5
     assert torch.allclose(run_network(weights.network, planes, "fp32"), reference(planes), rtol=0, atol=tolerance)
 
 
-def test_an_export_of_one_size_serves_what_is_padded_to_it(folder: Path) -> None:
-    network = load(folder / "fixed.onnx").network
+@pytest.mark.parametrize("name", ["free.onnx", "free.xml"])
+@pytest.mark.parametrize("size", SIZES)
+def test_an_export_develops_any_size_as_torch_does(folder: Path, name: str, size: tuple[int, int]) -> None:
+    check_export(folder / name, size, 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", SIZES)
+def test_an_export_in_half_precision_develops_any_size_as_torch_does(variants: Path, size: tuple[int, int]) -> None:
+    check_export(variants / "half.onnx", size, 5e-3)
+
+
+@pytest.mark.slow
+def test_an_export_of_one_size_serves_what_is_padded_to_it(variants: Path) -> None:
+    network = load(variants / "fixed.onnx").network
     for size in ((48, 64), (33, 50)):
         planes = torch.rand(4, *size)
         assert torch.allclose(run_network(network, planes), reference(planes), rtol=0, atol=1e-5)
@@ -130,18 +147,28 @@ def test_the_card_of_an_export_is_shown(folder: Path) -> None:
     assert "| a.jpg | CC0 |" in page
 
 
-def test_a_file_runs_in_the_bare_runtime_in_float32(folder: Path) -> None:
+def check_bare_runtime(path: Path) -> None:
+    """ONNX Runtime alone gives what torch gives, in float32."""
     planes = np.random.default_rng(0).random((1, 4, 64, 48), np.float32)
-    for name in ("free.onnx", "half.onnx"):
-        session = onnxruntime.InferenceSession(folder / name, providers=["CPUExecutionProvider"])
-        (rgb,) = session.run(["rgb"], {"planes": planes})
-        assert (rgb.shape, rgb.dtype) == ((1, 3, 128, 96), np.float32)
-        assert np.abs(rgb - reference(torch.from_numpy(planes[0])).numpy()).max() < 5e-3
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (rgb,) = session.run(["rgb"], {"planes": planes})
+    assert (rgb.shape, rgb.dtype) == ((1, 3, 128, 96), np.float32)
+    assert np.abs(rgb - reference(torch.from_numpy(planes[0])).numpy()).max() < 5e-3
 
 
-def test_half_precision_is_in_the_file(folder: Path) -> None:
-    assert (folder / "half.onnx").stat().st_size < 0.8 * (folder / "free.onnx").stat().st_size
-    model = onnx.load(folder / "half.onnx")
+def test_a_file_runs_in_the_bare_runtime_in_float32(folder: Path) -> None:
+    check_bare_runtime(folder / "free.onnx")
+
+
+@pytest.mark.slow
+def test_a_file_in_half_precision_runs_in_the_bare_runtime_in_float32(variants: Path) -> None:
+    check_bare_runtime(variants / "half.onnx")
+
+
+@pytest.mark.slow
+def test_half_precision_is_in_the_file(folder: Path, variants: Path) -> None:
+    assert (variants / "half.onnx").stat().st_size < 0.8 * (folder / "free.onnx").stat().st_size
+    model = onnx.load(variants / "half.onnx")
     convolution = next(node for node in model.graph.node if node.op_type == "Conv")
     weight = next(tensor for tensor in model.graph.initializer if tensor.name == convolution.input[1])
     assert weight.data_type == onnx.TensorProto.FLOAT16
@@ -175,10 +202,11 @@ def seal_again(model: onnx.ModelProto) -> list[bytes]:
     return [content + tail.SerializeToString()]
 
 
+@pytest.mark.slow
 def test_a_converter_that_loses_precision_is_refused(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    variants: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lossy = replace(FORMATS["onnx"], export=lambda *_: [(folder / "half.onnx").read_bytes()])
+    lossy = replace(FORMATS["onnx"], export=lambda *_: [(variants / "half.onnx").read_bytes()])
     monkeypatch.setitem(FORMATS, "onnx", lossy)
     path = tmp_path / "lossy.onnx"
     path.write_text("what was there before")

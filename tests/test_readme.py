@@ -85,11 +85,12 @@ SHORT = {
 }
 USAGE = {key: given for key, given in {**COMMANDS, **SHORT}.items() if "[" in key[1] or key in SHORT}
 WHOLE = {key: given for key, given in COMMANDS.items() if key not in USAGE and "VERB" not in given}
+LINES = {" ".join(arguments(line)): line for page in reversed(RUN) for line in shell_lines(page) if arguments(line)}
+"""The README's where both pages show the same command."""
 RUNNABLE = [
-    pytest.param(line, id=line.split("#")[0].strip(), marks=[pytest.mark.slow] if line.startswith(SLOW) else [])
-    for page in RUN
-    for line in dict.fromkeys(shell_lines(page))
-    if arguments(line) and not any(mark in line for mark in NEEDS_MORE)
+    pytest.param(line, id=command, marks=[pytest.mark.slow] if line.startswith(SLOW) else [])
+    for command, line in LINES.items()
+    if not any(mark in command for mark in NEEDS_MORE)
 ]
 
 
@@ -220,7 +221,15 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
 
 def test_the_tree_in_the_docs_is_the_tree() -> None:
     lines = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").splitlines()
-    told = {found[1] for line in lines if (found := re.match(r"      (\w+(?:\.py|/)) +\S", line))}
-    hidden = {"__init__.py", "__main__.py", "__pycache__", "py.typed"}
-    there = {path.name + "/" * path.is_dir() for path in (ROOT / "lwisp").iterdir() if path.name not in hidden}
+    told = {entry[1] for line in lines if (entry := re.match(r"      (\w+(?:\.py|/)) +\S", line))}
+    others = {"__init__.py", "__main__.py", "__pycache__", "py.typed"}
+    there = {path.name + "/" * path.is_dir() for path in (ROOT / "lwisp").iterdir() if path.name not in others}
     assert told == there
+
+
+def test_the_version_is_the_same_wherever_it_stands() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.+)$", citation, re.MULTILINE) == [version]
+    assert re.findall(r"^## (\S+)", changelog, re.MULTILINE)[0] == version

@@ -151,6 +151,7 @@ def test_stopping_and_going_on_equals_never_stopping(distilled: Recipe, tmp_path
     assert (tmp_path / "whole.safetensors").read_bytes() == output.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [{"adversarial": 0.005}, {"architecture": BaselineConfig("srgan")}], ids=str)
 def test_so_it_is_with_a_discriminator_and_with_other_networks(
     other: dict[str, Any], recipe: Recipe, tmp_path: Path
@@ -599,6 +600,7 @@ def test_data_whose_making_was_killed_between_any_two_files_are_made_anew(
     assert len(list((tmp_path / RUN / "data").rglob("*.png"))) == 8
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_makes_data_leaves_a_run_that_goes_on(recipe: Recipe, tmp_path: Path) -> None:
     toml, output = tmp_path / "toy.toml", tmp_path / "toy.safetensors"
     toml.write_text(
