@@ -150,9 +150,12 @@ class PackedTail(nn.Module):
     def __init__(self, network: LWISP) -> None:
         super().__init__()
         assert isinstance(network.last_up, nn.Sequential)
-        self.first, self.activation, second = (network.last_up[index] for index in (0, 1, 3))
+        self.first = network.last_up[0]
+        self.activation = network.last_up[1]
+        second = network.last_up[3]
         assert isinstance(second, nn.Conv2d)
-        self.second, self.out = _packed(second), _packed(network.out)
+        self.second = _packed(second)
+        self.out = _packed(network.out)
         order = torch.arange(12).view(3, 4).T.reshape(-1)  # RGB of one pixel side by side
         self.out.weight.data, bias = self.out.weight.data[order], self.out.bias
         assert bias is not None
