@@ -1,6 +1,6 @@
-"""Networks for other engines: converted, run by that engine, compared with torch, and kept only where they agree.
+"""Exports weights as files for other engines, each kept only if its own engine gives what torch gives.
 
-ONNX, OpenVINO's IR, LiteRT (.tflite) and ExecuTorch (.pte). What a file expects and gives is said in `exported`.
+`engines.backends.FORMATS` lists the formats; `engines.exported` has the contract of the files.
 """
 
 import copy
@@ -42,7 +42,7 @@ MURAL_BALANCE = (1.914, 1.0, 1.75)
 
 @dataclass(frozen=True)
 class Report:
-    """What was exported, and how far the result is from torch."""
+    """The files of an export, and their differences from torch."""
 
     files: tuple[Path, ...]
     planes: str
@@ -60,13 +60,25 @@ def export(
     size: Size = None,
     overwrite: bool = False,
 ) -> Report:
-    """Write weights as a file for another engine, with their card and how to make planes in its metadata.
+    """Write weights as a file for another engine, with their card and their preprocessing in its metadata.
 
-    `size` (h, w) of the planes makes a file for this size alone, which LiteRT and ExecuTorch need; without it any
-    multiples of 16 from 32 up serve. fp16 is for ONNX, which computes in it, and for OpenVINO, which only stores it;
-    planes and RGB are float32 in every file. A file gets its name only after its engine has run it and `verify` found
-    it equal. Raises `InputError` where it differs, where a converter is not installed, and for a size or output that
-    cannot be.
+    A file gets its name only after its engine has run it and `verify` found it equal.
+
+    Args:
+        weights: LW-ISP from a safetensors file.
+        output: Where to write; the suffix must be the format's.
+        format: One of `FORMATS`.
+        precision: fp16 is for ONNX, which computes in it, and OpenVINO, which only stores it; planes and RGB are
+            float32 in every file.
+        size: (h, w) of the planes for a file of this size alone, which LiteRT and ExecuTorch need; without it any
+            multiples of 16 from 32 up serve.
+        overwrite: Replace files that exist; companions only if they belong to an export that is replaced.
+
+    Returns:
+        What was written, and how far it is from torch.
+
+    Raises:
+        InputError: The file differs from torch, a converter is not installed, or size or output cannot be.
     """
     network, outputs = check(weights, output, format, precision, size, overwrite)
     contents = FORMATS[format].export(network, metadata(weights), precision, size)
@@ -88,9 +100,21 @@ def export(
 def check(
     weights: Weights, output: Path, format: Format, precision: Stored, size: Size, overwrite: bool
 ) -> tuple[LWISP, list[Path]]:
-    """What `export` will convert and write, the file that is opened first; raises `InputError` where it would refuse.
+    """The network that `export` will convert and the files that it will write; nothing is converted yet.
 
-    Nothing is converted yet.
+    Args:
+        weights: As for `export`, like the other arguments.
+        output: Likewise.
+        format: Likewise.
+        precision: Likewise.
+        size: Likewise.
+        overwrite: Likewise.
+
+    Returns:
+        The network, and the files; the one to open comes first, its companions after it.
+
+    Raises:
+        InputError: `export` would refuse.
     """
     if not isinstance(weights.network, LWISP):
         raise InputError(f"weights {weights.card.name!r} are no LW-ISP in a safetensors file, which alone is exported")
@@ -134,9 +158,20 @@ def _write(content: bytes, file: BinaryIO) -> None:
 
 
 def verify(network: LWISP, exported: nn.Module, size: Size, tolerance: float) -> dict[str, float]:
-    """The largest difference between the two on each of some pictures, whose planes have odd sizes.
+    """Compare an exported network with torch on flat planes, noise and a real picture, at odd sizes.
 
-    Raises `InputError` where one is beyond the tolerance; says so where the cause is the order of a pixel shuffle.
+    Args:
+        network: LW-ISP in evaluation mode, float32.
+        exported: The exported network, with the same contract.
+        size: (h, w) of the planes if the file serves one size only.
+        tolerance: Largest difference allowed, of values in [0, 1].
+
+    Returns:
+        Largest absolute difference by picture.
+
+    Raises:
+        InputError: A difference is beyond the tolerance; the message says so if the order of a pixel shuffle is the
+            cause.
     """
     sizes = ODD_SIZES if size is None else ((size[0] - 3, size[1] - 7), size)
     errors = {}
@@ -183,15 +218,22 @@ def _pictures(channels: int, sizes: Sequence[tuple[int, int]]) -> Iterator[tuple
 
 
 def metadata(weights: Weights) -> dict[str, str]:
-    """What travels in an exported file: the card with the SHA-256 of the tensors, and how planes are made, as JSON."""
+    """Metadata of an exported file: the card with the SHA-256 of the tensors, and the preprocessing, as JSON texts."""
     facts = preprocessing(weights.card.convention, weights.card.architecture.takes)
     return {CARD_KEY: to_header(weights.card, weights.sha256), "lwisp_preprocessing": json.dumps(facts)}
 
 
 def preprocessing(convention: InputConvention, takes: Takes | None = "raw") -> dict[str, Any]:
-    """What is to be known to make planes for a network, and to use its picture, in words and constants of `color`.
+    """How to make planes for a network and to use its picture, for programs without lwisp.
 
     docs/architecture.md, "The input convention", explains the steps.
+
+    Args:
+        convention: The input convention on the card.
+        takes: What the network is for.
+
+    Returns:
+        Descriptions in words, and the constants of `color`, by topic; values can be written as JSON.
     """
     facts: dict[str, Any] = {
         "size": f"h and w are multiples of {SIZE_MULTIPLE} from {SIZE_MINIMUM} up; reflect at the bottom and right "

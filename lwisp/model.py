@@ -82,7 +82,7 @@ class LWISPConfig:
 
     @property
     def takes(self) -> Takes | None:
-        """What it is for; None where its channels and size fit nothing."""
+        """Task of the network; None where its channels and size fit none."""
         known: dict[tuple[int, bool, int], Takes] = {
             (4, True, 3): "raw",
             (3, False, 3): "rgb",

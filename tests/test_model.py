@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lwisp.model import CCB, FGAM, LWISP, Attention, LWISPConfig, pad_to_multiple
+from lwisp.model import CCB, FGAM, LWISP, Attention, LWISPConfig, pad_to_multiple, reflected_indices
 from lwisp.training.initialization import center, initialize
 from tests.conftest import TOY
 
@@ -26,6 +26,13 @@ def test_padding_is_numpys_reflection(size: tuple[int, int]) -> None:
     assert all(side % 16 == 0 and side >= 32 for side in padded.shape[-2:])
     after = [(0, new - old) for new, old in zip(padded.shape, x.shape, strict=True)]
     assert np.array_equal(padded.numpy(), np.pad(x.numpy(), after, mode="reflect"))
+
+
+@pytest.mark.parametrize(("start", "stop", "size"), [(0, 9, 4), (-5, 3, 4), (-9, 20, 2), (-2, 3, 1)])
+def test_reflected_indices_are_numpys(start: int, stop: int, size: int) -> None:
+    before, after = max(-start, 0), max(stop - size, 0)
+    expected = np.pad(np.arange(size), (before, after), mode="reflect" if size > 1 else "edge")[start + before :]
+    assert reflected_indices(start, stop, size).tolist() == expected[: stop - start].tolist()
 
 
 @pytest.mark.parametrize(

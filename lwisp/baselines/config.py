@@ -1,4 +1,4 @@
-"""Which networks the paper compares with, and what each needs: facts alone, without the networks' own code."""
+"""Facts of the networks that the paper compares with: sources, sizes that they take, tasks. Imports none of them."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
@@ -10,20 +10,20 @@ Name = Literal["srcnn", "srgan", "dped", "dncnn", "unet", "pix2pix", "spade", "n
 
 @dataclass(frozen=True)
 class Network:
-    """What there is to know of a network beside its code."""
+    """Facts of one network."""
 
     title: str
     source: str
     published: str
-    """What is printed of its number of parameters, and where."""
+    """Its number of parameters as published, and where."""
     departs: str
-    """Where it departs from its source."""
+    """Differences of this implementation from its source."""
     multiple: int = 1
-    """h and w of the planes must be multiples of it."""
+    """Height and width of the planes must be multiples of it, in pixels of the planes,"""
     minimum: int = 2
-    """And not smaller than it: instance normalization needs two values."""
+    """and not smaller than this: instance normalization needs two values."""
     restores: bool = False
-    """Whether it also goes from RGB to RGB of the same size, what it finds added to its input as in its source."""
+    """Whether it can also map RGB to RGB of the same size, by a residual as in its source."""
 
 
 SHUFFLED = "works at the planes' size, its last convolution making 12 planes that are shuffled to the picture"
@@ -123,13 +123,13 @@ NETWORKS: dict[Name, Network] = {
 
 @dataclass(frozen=True)
 class BaselineConfig:
-    """Which network a `Baseline` is; it stands on a card of weights where `LWISPConfig` stands for ours."""
+    """Architecture of a `Baseline`, as `LWISPConfig` is that of LW-ISP; part of cards and recipes."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # a card or recipe with an unknown field is refused
 
     network: Name
     takes: Takes = "raw"
-    """What it is for: all of them go from packed RAW planes to RGB, those that restore also from RGB to RGB."""
+    """Its task: all of them map packed RAW planes to RGB; those that restore may map RGB to RGB."""
 
     def __post_init__(self) -> None:
         if self.network not in get_args(Name):
@@ -145,7 +145,7 @@ class BaselineConfig:
 
     @property
     def out_channels(self) -> int:
-        """All of them make RGB."""
+        """3, RGB."""
         return 3
 
     @property
@@ -165,4 +165,4 @@ class BaselineConfig:
 
 
 Architecture = LWISPConfig | BaselineConfig
-"""What decides the structure of a network; it stands on cards and in recipes."""
+"""Architecture of any network here; part of cards and recipes."""

@@ -33,7 +33,8 @@ class PyNET(nn.Module):
         self.level1 = _blocks((96, 32, 7), (96, 32, 9), *[(128, 32, 9)] * 3, (128, 32, 7), (128, 32, 5))
         self.level1.insert(0, Kernels(64, 32, 5, normalized=False))
         self.level1.append(Kernels(128, 32, 3, normalized=False))
-        self.up, self.up_again = (nn.ModuleList(_up(width, width // 2) for width in widths[:0:-1]) for _ in range(2))
+        self.up = nn.ModuleList(_up(width, width // 2) for width in widths[:0:-1])
+        self.up_again = nn.ModuleList(_up(width, width // 2) for width in widths[:0:-1])
         self.out = nn.ModuleList(_convolution(width, 3, 3) for width in widths[::-1])
         self.last_up = _up(32, 16)
         self.last_out = _convolution(16, 3, 3)
@@ -42,10 +43,20 @@ class PyNET(nn.Module):
         return self.pictures(x)[-1]
 
     def pictures(self, x: Tensor, level: int = 0) -> list[Tensor]:
-        """The pictures of the levels, from 5 (the coarsest, h/16) to `level`: 1 has the size h, 0 has 2h.
+        """Outputs of the levels, which are trained one after the other.
 
-        They are trained one after the other. The authors' network makes all of them in every pass, as the operations of
-        Table 3 include them (84 M of 342.698 G).
+        The authors' network makes all of them in every pass, as the operations of Table 3 include them (84 M of
+        342.698 G).
+
+        Args:
+            x: Planes (B, 4, h, w), h and w multiples of 16.
+            level: The finest level wanted, 5 (h/16) to 1 (h) and 0 (2h).
+
+        Returns:
+            RGB (B, 3, ...) in [0, 1] of every level, from 5 to `level`.
+
+        Raises:
+            ValueError: There is no such level.
         """
         if level not in range(6):
             raise ValueError(f"expected a level of 0 to 5, got {level}")
@@ -141,7 +152,7 @@ class AWNet(nn.Module):
         return self.pictures(x)[-1]
 
     def pictures(self, x: Tensor) -> list[Tensor]:
-        """The pictures that are trained together, from the coarsest (h/16) to h and 2h."""
+        """Outputs of all scales, which are trained together: RGB (B, 3, ...) in [0, 1], from h/16 to h and 2h."""
         x = self.head(x)
         skips, bands = [], []
         for stage, down in zip(self.stages, self.down, strict=False):
@@ -274,7 +285,7 @@ class CameraNet(nn.Module):
         return functional.pixel_shuffle(self.enhance(bright), 2)
 
     def restored(self, x: Tensor) -> Tensor:
-        """The linear picture between the two, (B, 3, 2h, 2w)."""
+        """Output of the first stage, a linear picture (B, 3, 2h, 2w)."""
         return functional.pixel_shuffle(self.restore(x), 2)
 
 
@@ -330,13 +341,16 @@ class CameraBlock(nn.Module):
 
 
 def wavelet(x: Tensor) -> Tensor:
-    """The Haar wavelet: (B, C, h, w) -> (B, 4C, h/2, w/2), the mean (times 2), then differences across, down, both."""
-    a, b, c, d = (x[..., row::2, column::2] / 2 for row in (0, 1) for column in (0, 1))
+    """Haar transform: (B, C, h, w) -> (B, 4C, h/2, w/2), means (times 2), then differences across, down, both."""
+    a = x[..., 0::2, 0::2] / 2
+    b = x[..., 0::2, 1::2] / 2
+    c = x[..., 1::2, 0::2] / 2
+    d = x[..., 1::2, 1::2] / 2
     return torch.cat([a + b + c + d, b + d - a - c, c + d - a - b, a + d - b - c], 1)
 
 
 def inverse_wavelet(bands: Tensor) -> Tensor:
-    """What `wavelet` was made of: (B, 4C, h/2, w/2) -> (B, C, h, w)."""
+    """The inverse of `wavelet`: (B, 4C, h/2, w/2) -> (B, C, h, w)."""
     low, across, down, both = (bands / 2).chunk(4, 1)
     corners = [low - across - down + both, low + across - down - both,
                low - across + down - both, low + across + down + both]  # fmt: skip

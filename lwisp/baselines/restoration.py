@@ -148,7 +148,8 @@ class NAFBlock(nn.Module):
         self.mix = nn.Sequential(
             LayerNorm2d(width, eps=1e-6), nn.Conv2d(width, 2 * width, 1), Gate(), nn.Conv2d(width, width, 1)
         )
-        self.beta, self.gamma = (nn.Parameter(torch.zeros(width, 1, 1)) for _ in range(2))
+        self.beta = nn.Parameter(torch.zeros(width, 1, 1))
+        self.gamma = nn.Parameter(torch.zeros(width, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         local = self.local(x)

@@ -143,7 +143,8 @@ class SpatialNorm(nn.Module):
         super().__init__()
         self.norm = nn.BatchNorm2d(width, affine=False)
         self.shared = nn.Sequential(nn.Conv2d(labels, 128, 3, padding=1), nn.ReLU())
-        self.scale, self.shift = (nn.Conv2d(128, width, 3, padding=1) for _ in range(2))
+        self.scale = nn.Conv2d(128, width, 3, padding=1)
+        self.shift = nn.Conv2d(128, width, 3, padding=1)
 
     def forward(self, x: Tensor, planes: Tensor) -> Tensor:
         seen = self.shared(functional.interpolate(planes, x.shape[-2:], mode="area"))

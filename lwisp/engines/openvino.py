@@ -132,7 +132,7 @@ def _open(path: Path) -> Program:
     }
     if CARD_KEY in metadata:
         check_seal(binary.read_bytes(), metadata)
-    (sides,) = (planes.partial_shape for planes in model.inputs)
+    (planes,) = model.inputs
 
     def make(precision: Computed, threads: int) -> Run:
         compiled = core.compile_model(model, "CPU", hints(precision == "bf16", threads))
@@ -144,7 +144,7 @@ def _open(path: Path) -> Program:
 
         return run
 
-    shape = tuple(None if side.is_dynamic else side.get_length() for side in sides)
+    shape = tuple(None if side.is_dynamic else side.get_length() for side in planes.partial_shape)
     return Program("openvino", metadata, shape, once(make))
 
 

@@ -1,4 +1,4 @@
-"""LW-ISP in stages, so that tiles give what the whole picture gives; and its tail at the planes' size.
+"""LW-ISP in stages, so that tiles give exactly what the whole picture gives; and its tail at the planes' size.
 
 The network averages over the frame in five places: the channel attention of its four FGAMs and the global vector. Each
 stage ends before such an average; it is gathered over all tiles before the next stage begins. Inside a stage every
@@ -21,7 +21,7 @@ from lwisp.model import FGAM, LWISP
 Read = Callable[[slice, slice], Tensor]
 """Rows and columns of the frame, padded to multiples of 16 -> planes (1, C, rows, columns)."""
 Write = Callable[[Tensor, int, int, "Span", "Span"], None]
-"""Takes the output of a window, the window's first row and column, and the rows and columns that are its core."""
+"""(output of a window, its first row and column, its rows and its columns with their cores) -> nothing."""
 
 INPUTS: dict[str, tuple[str, ...]] = {
     "p0": ("planes",),
@@ -32,13 +32,13 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "low": ("p1", "p2"),
     "high": ("planes", "p1", "low"),
 }
-"""The stages in their order, named for what they give (p0 to p3: the four poolings), and what of this each is given."""
+"""Inputs of the stages, which stand in their order and are named for their outputs (p0 to p3: the four poolings)."""
 SCALES = {"planes": 1, "p0": 2, "p1": 4, "p2": 8, "p3": 16, "bottom": 16, "low": 4, "high": 1}
-"""Of the frame's planes, how many pixels lie along a side of one value."""
+"""Pixels of the planes along a side of one value."""
 HALOS = {"p0": 16, "p1": 16, "p2": 16, "p3": 32, "bottom": 48, "low": 64, "high": 32}
-"""Planes' pixels of halo: how far the stage looks around a value, rounded up to multiples of 16."""
+"""Halo in planes' pixels: the reach of a stage around a value, rounded up to multiples of 16."""
 STORED = 7
-"""Values that are kept between stages at one time, per pixel of the planes: p1, p2 and `low`, of width 16."""
+"""Values kept between stages at one time, per pixel of the planes, with the default width: p1, p2 and `low`."""
 
 
 class Span(NamedTuple):
@@ -51,9 +51,20 @@ class Span(NamedTuple):
 
 
 def spans(side: int, window: int, halo: int) -> list[Span]:
-    """Windows of one size, `window` at most, whose cores cover a side without overlap; all in multiples of 16.
+    """Windows of one size whose cores cover a side without overlap; all in multiples of 16.
 
     As few windows as will do, and these no longer than they must be: what overlaps is computed twice.
+
+    Args:
+        side: Length of the side.
+        window: Longest window allowed.
+        halo: Values beside a core that a window computes, but that are not used.
+
+    Returns:
+        The windows, from first to last.
+
+    Raises:
+        ValueError: A window is not longer than its halos.
     """
     if window >= side:
         return [Span(0, side, 0, side)]
@@ -73,12 +84,17 @@ def spans(side: int, window: int, halo: int) -> list[Span]:
 
 
 def can_tile(network: nn.Module) -> bool:
-    """Whether the stages below are those of this network: LW-ISP with both of its blocks."""
+    """Whether a network can be run by the stages below: LW-ISP with both of its blocks."""
     return isinstance(network, LWISP) and network.config.fgam and network.config.ccb
 
 
 def split(network: LWISP, tail: nn.Module) -> dict[str, nn.Module]:
-    """The stages by name, and "whole", which is all of it, as modules that share the network's own."""
+    """The stages of a network by name, and "whole", which is all of it; they share the network's modules.
+
+    Args:
+        network: LW-ISP with both of its blocks.
+        tail: `Tail` or `PackedTail` of this network, the last part of "high" and "whole".
+    """
     return {
         "whole": Whole(network, tail),
         **{f"p{level}": Descend(network, level) for level in range(4)},
@@ -89,7 +105,7 @@ def split(network: LWISP, tail: nn.Module) -> dict[str, nn.Module]:
 
 
 class Whole(nn.Module):
-    """Planes (1, C, h, w), h and w multiples of 16 -> what the tail gives."""
+    """Planes (1, C, h, w), h and w multiples of 16 -> output of the tail."""
 
     def __init__(self, network: LWISP, tail: nn.Module) -> None:
         super().__init__()
@@ -122,7 +138,7 @@ class Tail(nn.Module):
 
 
 class PackedTail(nn.Module):
-    """What `Tail` gives as cells (1, h, w, 12) of 2x2 pixels of RGB, its convolutions done at the planes' size.
+    """Output of `Tail` as cells (1, h, w, 12) of 2x2 pixels of RGB, its convolutions done at the planes' size.
 
     A 3x3 convolution of 16 channels at 2h x 2w is one of 64 channels at h x w with three weights in four zero. That is
     four times the operations, but the matrix units like its width, and the shuffle of 16 channels falls away.
@@ -134,9 +150,12 @@ class PackedTail(nn.Module):
     def __init__(self, network: LWISP) -> None:
         super().__init__()
         assert isinstance(network.last_up, nn.Sequential)
-        self.first, self.activation, second = (network.last_up[index] for index in (0, 1, 3))
+        self.first = network.last_up[0]
+        self.activation = network.last_up[1]
+        second = network.last_up[3]
         assert isinstance(second, nn.Conv2d)
-        self.second, self.out = _packed(second), _packed(network.out)
+        self.second = _packed(second)
+        self.out = _packed(network.out)
         order = torch.arange(12).view(3, 4).T.reshape(-1)  # RGB of one pixel side by side
         self.out.weight.data, bias = self.out.weight.data[order], self.out.bias
         assert bias is not None
@@ -240,10 +259,16 @@ def run_tiles(
     window: int,
     dtype: torch.dtype,
 ) -> None:
-    """The whole network by windows of the frame, of planes of `size` (h, w), multiples of 16.
+    """Run the whole network by windows of the frame. Averages are sums in float64, always in the same order.
 
-    `call(name, *inputs)` runs a stage. `network`, in float32, gives the maps and the global vector; averages are sums
-    in float64, always in the same order. What is kept between stages has this dtype.
+    Args:
+        network: LW-ISP in float32, which computes the channel maps and the global vector.
+        call: (name of a stage, inputs) -> its output.
+        read: (rows, columns) of the frame -> planes (1, C, rows, columns).
+        write: Takes the output of each window; see `Write`.
+        size: (h, w) of the planes, multiples of 16.
+        window: Longest side of a window in planes' pixels; deeper stages take twice that.
+        dtype: Of what is kept between stages.
     """
     height, width = size
     kept: dict[str, Tensor] = {}
@@ -261,8 +286,9 @@ def run_tiles(
             yield rows, columns, call(name, *inputs, *vectors)
 
     def gather(name: str, *vectors: Tensor) -> Tensor:
-        """Run a stage over the frame and keep what it gives; its means over the frame (1, C)."""
-        scale, total = SCALES[name], torch.zeros(())
+        """Run a stage over the frame and keep its output; the output's means over the frame (1, C)."""
+        scale = SCALES[name]
+        total = torch.zeros(())
         for rows, columns, output in outputs(name, *vectors):
             if name not in kept:
                 kept[name] = torch.empty((1, output.shape[1], height // scale, width // scale), dtype=dtype)
