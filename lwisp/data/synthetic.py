@@ -46,8 +46,8 @@ CANON = unprocess.Camera(
 """A Canon EOS 30D under D65."""
 CANON_LEVELS = 512, 16383
 """Black and white in DN."""
-NOISE_LEVELS = {"clean": (0.0, 0.0), "middle": (0.002, 1e-5), "high": (0.012, 3e-4)}
-"""Shot and read noise of the plain DNGs, by folder: none, about ISO 800, about ISO 6400."""
+NOISE_LEVELS = {"clean": (0.0, 0.0), "middle": unprocess.ISO_NOISE[800], "high": unprocess.ISO_NOISE[6400]}
+"""Shot and read noise of the plain DNGs, by folder."""
 CAMERA_NOISE = 5e-4, 1e-6
 """Shot and read noise of the camera with a look: about ISO 200."""
 DNG_SIDE = 512  # px at most; of larger photographs the middle is taken

@@ -34,6 +34,8 @@ CANON_30D = XYZ2CAM[2]
 GOPRO_CAM2SRGB = torch.tensor([[1.5330, -0.1789, -0.3542], [-0.2848, 1.6791, -0.3943], [-0.0289, -0.4421, 1.4710]])
 """The matrix that GoPro's HERO6 and HERO7 write into their DNG files."""
 
+ISO_NOISE = {200: (5e-4, 2e-6), 800: (2e-3, 1e-5), 6400: (1.2e-2, 3e-4)}
+"""Shot and read noise at about these ISO values, for samples and test cases."""
 CASE_NOISE = NoiseModel(log_shot=(-9.2103, -4.4228))
 """Noise of the test cases: shot noise of 1e-4 to 1.2e-2, as in [5]."""
 
