@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from lwisp.data import unprocess
 from lwisp.data.simulation import DegradationModel, LowLightModel, Simulation
-from lwisp.data.unprocess import ISO_NOISE, Camera, uniform
+from lwisp.data.unprocess import Camera, uniform
 from lwisp.files.decoding import opened
 from lwisp.imaging import color
 
@@ -30,14 +30,6 @@ TAPS = 37
 """px, length of the Gaussian kernels."""
 BEST_QUALITY = 100
 """JPEG quality that loses next to nothing but the resolution of chroma."""
-CASE_DRIFT = 0.07
-"""Standard deviation of the log of white-balance errors in the test cases of low light."""
-NOISE_LEVELS = {"low": ISO_NOISE[200], "middle": ISO_NOISE[800], "high": ISO_NOISE[6400]}
-"""Shot and read noise of the test cases."""
-LIGHT_LEVELS = {"2 EV": 2.0, "3.5 EV": 3.5, "5 EV": 5.0}
-"""Underexposure in EV of the test cases of low light."""
-DARK_NOISE = ISO_NOISE[200]
-"""Shot and read noise of these."""
 
 
 @dataclass(frozen=True)
@@ -185,9 +177,7 @@ def structure(seen: Tensor, shot_noise: Tensor, floor: float = DegradationModel.
     right = level[..., 1:-1, 2:] - level[..., 1:-1, :-2]
     contrast = functional.max_pool2d((down.square() + right.square()) / 4, 5, 1, 2)
     contrast = functional.avg_pool2d(contrast, 5, 1, 2, count_include_pad=False)
-    return contrast / (
-        contrast + shot_noise[:, None, None, None] / 4
-    )  # the variance of its square root is a quarter
+    return contrast / (contrast + shot_noise[:, None, None, None] / 4)  # the variance of its square root is a quarter
 
 
 def smooth(rgb: Tensor, blur: Tensor, kept: Tensor, chroma_gain: Tensor) -> Tensor:
@@ -338,7 +328,7 @@ def noisy_planes(photo: Tensor, generator: Generator, simulation: Simulation = S
     model = simulation.denoised_raw
     chain = random_chain(len(photo), generator, simulation)
     exposure = uniform(len(photo), *model.exposure, generator).exp2()
-    clean = _sensor_planes(decode(photo, chain.contrast), chain, exposure)
+    clean = sensor_planes(decode(photo, chain.contrast), chain, exposure)
     noise = unprocess.random_noise(len(photo), generator, replace(simulation.noise, log_shot=model.log_shot))
     taken = unprocess.add_noise(clean, *noise, generator)
     return unprocess.digitize(taken, chain.bits, chain.black_level), clean
@@ -400,44 +390,17 @@ BATCHES: dict[Task, Callable[[Tensor, Generator, Simulation], tuple[Tensor, Tens
 """Makes of photographs (B, 3, H, W) in [0, 1] the input and the target of a batch."""
 
 
-def levels_of(task: Task) -> tuple[str, ...]:
-    """The names of the levels of noise or darkness of a task's test cases."""
-    return tuple(LIGHT_LEVELS if task == "enhance" else NOISE_LEVELS)
-
-
-def case(task: Task, photo: Tensor, seed: int, level: str) -> tuple[Tensor, Tensor]:
-    """A seeded test case: a random camera of 14 bits with a plain sRGB curve, without denoising and JPEG.
-
-    At every level of a seed the camera is the same.
+def sensor_planes(light: Tensor, chain: Chain, exposure: Tensor) -> Tensor:
+    """Light as sensors see it without noise, clipped.
 
     Args:
-        task: what is to be undone.
-        photo: (3, H, W) in [0, 1], even sides.
-        seed: of all draws.
-        level: one of `levels_of(task)`.
+        light: (B, 3, H, W), linear sRGB, even sides.
+        chain: the cameras.
+        exposure: (B,), factors.
 
     Returns:
-        The degraded picture and the photograph, or for "denoise-raw" noisy and clean planes (4, H/2, W/2).
+        Planes (B, 4, H/2, W/2) in [0, 1], not balanced.
     """
-    generator = torch.Generator().manual_seed(seed)
-    camera = unprocess.random_camera(1, generator)
-    zero, one = torch.zeros(1), torch.ones(1)
-    drift = (CASE_DRIFT * torch.randn(1, 3, generator=generator)).exp() if task == "enhance" else torch.ones(1, 3)
-    shot, read = DARK_NOISE if task == "enhance" else NOISE_LEVELS[level]
-    bits, black = torch.tensor([14]), torch.tensor([0.03])
-    as_it_is = torch.ones(1, 2)
-    chain = Chain(camera, shot * one, read * one, bits, black, as_it_is, as_it_is, zero, one, zero, zero, drift)
-    light = decode(photo[None], zero)
-    exposure = one * 2 ** -LIGHT_LEVELS[level] if task == "enhance" else one
-    if task == "denoise-raw":
-        clean = _sensor_planes(light, chain, exposure)
-        taken = unprocess.add_noise(clean, chain.shot_noise, chain.read_noise, generator)
-        return unprocess.digitize(taken, bits, black)[0], clean[0]
-    return store(finish(retake(light, chain, exposure, generator), zero))[0], photo
-
-
-def _sensor_planes(light: Tensor, chain: Chain, exposure: Tensor) -> Tensor:
-    """Linear sRGB light (B, 3, H, W) as the sensors see it without noise: planes (B, 4, H/2, W/2) in [0, 1]."""
     canonical = color.apply_matrix(color.SRGB_TO_CANONICAL, light)
     return unprocess.take_mosaic(unprocess.expose(canonical, chain.camera, exposure).clamp(0, 1))
 
