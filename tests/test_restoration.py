@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import lwisp
 from lwisp.batch import plan
 from lwisp.cli import restore
-from lwisp.data import degradation
+from lwisp.data import cases
 from lwisp.data.datasets import AS_SENSED
 from lwisp.engines.engine import prepare_engine, run_network
 from lwisp.errors import InputError
@@ -216,7 +216,7 @@ def test_the_shipped_weights_come_nearer_to_the_truth(
     name: Literal["denoise", "enhance"], level: str, gain: float
 ) -> None:
     truth = developed()
-    given, _ = degradation.case(name, truth, 0, level)
+    given, _ = cases.degraded_case(name, truth, 0, level)
     rgb = lwisp.denoise(given.permute(1, 2, 0).numpy(), lwisp.load(name))
     assert metrics.psnr(torch.from_numpy(rgb).permute(2, 0, 1), truth) > metrics.psnr(given, truth) + gain
 
@@ -224,8 +224,8 @@ def test_the_shipped_weights_come_nearer_to_the_truth(
 def test_the_shipped_weights_take_noise_out_of_planes() -> None:
     photo = developed()
     network = lwisp.load("denoise-raw").network
-    for level in degradation.NOISE_LEVELS:
-        given, truth = degradation.case("denoise-raw", photo, 0, level)
+    for level in cases.NOISE_LEVELS:
+        given, truth = cases.degraded_case("denoise-raw", photo, 0, level)
         clean = run_network(network, given)
         scored = [
             metrics.psnr(color.srgb_encode(planes.clamp(0, 1)), color.srgb_encode(truth)) for planes in (clean, given)

@@ -4,16 +4,26 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from lwisp.data import degradation, folders, unprocess
 from lwisp.data.datasets import Pictures, read_tensor
 from lwisp.data.degradation import Task
+from lwisp.data.unprocess import ISO_NOISE
 from lwisp.imaging import mosaic
 from lwisp.imaging.pixels import middle, to_float
 
 MAX_CASES = 24
 """Pictures that a training run is validated on; `evaluate` takes them all."""
+CASE_DRIFT = 0.07
+"""Standard deviation of the log of white-balance errors in the test cases of low light."""
+NOISE_LEVELS = {"low": ISO_NOISE[200], "middle": ISO_NOISE[800], "high": ISO_NOISE[6400]}
+"""Shot and read noise of the test cases."""
+LIGHT_LEVELS = {"2 EV": 2.0, "3.5 EV": 3.5, "5 EV": 5.0}
+"""Underexposure in EV of the test cases of low light."""
+DARK_NOISE = ISO_NOISE[200]
+"""Shot and read noise of these."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ def photo_cases(photos: Iterable[tuple[int, Path]], side: int | None = None) -> 
 
 
 def task_cases(task: Task, photos: Iterable[tuple[int, Path]], side: int | None = None) -> Iterator[Case]:
-    """Degraded photographs, each at every level of a task (`degradation.case`).
+    """Degraded photographs, each at every level of a task (`degraded_case`).
 
     Args:
         task: what is to be undone.
@@ -69,8 +79,46 @@ def task_cases(task: Task, photos: Iterable[tuple[int, Path]], side: int | None 
     """
     for seed, path in photos:
         photo = crop_middle(read_tensor(path), side)
-        for level in degradation.levels_of(task):
-            yield Case(f"{path.parent.name}/{path.name}", level, *degradation.case(task, photo, seed, level))
+        for level in levels_of(task):
+            yield Case(f"{path.parent.name}/{path.name}", level, *degraded_case(task, photo, seed, level))
+
+
+def levels_of(task: Task) -> tuple[str, ...]:
+    """The names of the levels of noise or darkness of a task's test cases."""
+    return tuple(LIGHT_LEVELS if task == "enhance" else NOISE_LEVELS)
+
+
+def degraded_case(task: Task, photo: Tensor, seed: int, level: str) -> tuple[Tensor, Tensor]:
+    """A seeded test case: a random camera of 14 bits with a plain sRGB curve, without denoising and JPEG.
+
+    At every level of a seed the camera is the same.
+
+    Args:
+        task: what is to be undone.
+        photo: (3, H, W) in [0, 1], even sides.
+        seed: of all draws.
+        level: one of `levels_of(task)`.
+
+    Returns:
+        The degraded picture and the photograph, or for "denoise-raw" noisy and clean planes (4, H/2, W/2).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    camera = unprocess.random_camera(1, generator)
+    zero, one = torch.zeros(1), torch.ones(1)
+    drift = (CASE_DRIFT * torch.randn(1, 3, generator=generator)).exp() if task == "enhance" else torch.ones(1, 3)
+    shot, read = DARK_NOISE if task == "enhance" else NOISE_LEVELS[level]
+    bits, black = torch.tensor([14]), torch.tensor([0.03])
+    as_it_is = torch.ones(1, 2)
+    chain = degradation.Chain(
+        camera, shot * one, read * one, bits, black, as_it_is, as_it_is, zero, one, zero, zero, drift
+    )
+    light = degradation.decode(photo[None], zero)
+    exposure = one * 2 ** -LIGHT_LEVELS[level] if task == "enhance" else one
+    if task == "denoise-raw":
+        clean = degradation.sensor_planes(light, chain, exposure)
+        taken = unprocess.add_noise(clean, chain.shot_noise, chain.read_noise, generator)
+        return unprocess.digitize(taken, bits, black)[0], clean[0]
+    return degradation.store(degradation.finish(degradation.retake(light, chain, exposure, generator), zero))[0], photo
 
 
 def pack_mosaics(pictures: Tensor) -> Tensor:

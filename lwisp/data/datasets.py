@@ -1,7 +1,6 @@
-"""The datasets the paper names, on disk: aligned pairs, checked as a whole when they are opened.
+"""Datasets of aligned pairs on disk, checked as a whole when they are opened: SIDD, PolyU, LoL, any two folders.
 
-`Zurich`, `MAI21`, `SIDD`, `PolyU`, `LoL` and `Pairs` are `Pictures`. `DND` and SIDD's benchmark have no public truth:
-they give noisy crops and take results in the form their servers want.
+Zurich and MAI21 are in `data.zurich`. DND and SIDD's benchmark have no public ground truth: `evaluation.submissions`.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,23 +29,36 @@ AS_SENSED = InputConvention(white_balance="none", color="camera", exposure="none
 """The convention of datasets of one camera: levels, and nothing else done to the mosaic."""
 Box = tuple[int, int, int, int]
 """Top, left, bottom and right in px, counted from 0, open at the end."""
-HELD_OUT = 10  # every tenth photo or scene is kept for validation where a dataset does not say which
+HELD_OUT = 10
+"""Every tenth photo or scene is kept for validation where a dataset has no split."""
 
 
 class Pictures(Protocol):
-    """Aligned pairs on disk. `names` are unique; `groups` say which pictures show the same scene."""
+    """Aligned pairs on disk."""
 
     takes: Takes
+    """What a network for them takes."""
     convention: InputConvention
+    """How RAW is prepared."""
     names: tuple[str, ...]
+    """Unique names of the pairs."""
     groups: tuple[str, ...]
+    """For each pair its scene."""
     notes: tuple[str, ...]
-    """What is odd about the folder, for the user's eyes."""
+    """Warnings for the user about the folder."""
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Input and target of one size: an RGGB mosaic (1, H, W) or RGB (3, H, W); RGB (3, H, W), or a clean mosaic.
+        """Input and target, of one size.
 
-        float32, or uint8 with white at 255 where whole pictures are too large to be converted for a crop: `to_float`.
+        Args:
+            index: place in `names`.
+
+        Returns:
+            An RGGB mosaic (1, H, W) or RGB (3, H, W); RGB (3, H, W) or a clean mosaic (1, H, W). float32 in [0, 1], or
+            uint8 where whole pictures are too large to be converted for a crop (`pixels.to_float`).
+
+        Raises:
+            InputError: for a file that cannot be read.
         """
 
 
@@ -54,12 +66,24 @@ class SIDD:
     """SIDD Medium: `Data/I_S_P_.../I_{NOISY,GT}_SRGB_0NN.PNG`, or RAW in `I_{NOISY,GT}_RAW_0NN.MAT`.
 
     `I` is the instance, `S` the scene, `P` the phone. RAW files are mosaics (key `x`, [0, 1] between the levels) of the
-    phone's Bayer pattern; here they are cropped to begin with red. Pictures are decoded once into `cache`, if given.
+    phone's Bayer pattern; here they are cropped to begin with red.
+
+    Args:
+        root: folder of the dataset.
+        takes: "rgb" for sRGB, "planes" for RAW.
+        scenes: which of them.
+        cache: folder that decoded pictures are kept in.
+
+    Raises:
+        InputError: for the first thing that is not as in SIDD.
     """
 
     PATTERNS: ClassVar[dict[str, mosaic.CFA]] = {"GP": "BGGR", "IP": "RGGB", "S6": "GRBG", "N6": "BGGR", "G4": "BGGR"}
+    """Bayer patterns of the phones."""
     COUNT = 320
+    """Published number of pairs."""
     BLOCKS = (40, 32, 256, 256)
+    """Scenes, blocks of each, height and width of the validation and benchmark blocks."""
 
     def __init__(
         self,
@@ -109,16 +133,22 @@ class SIDD:
         if self.takes == "rgb":
             return torch.from_numpy(noisy).permute(2, 0, 1), torch.from_numpy(clean).permute(2, 0, 1)
         top, left = mosaic.cfa_offset(self.PATTERNS[self.phones[index]])
-        height, width = ((side - start) // 2 * 2 for side, start in zip(noisy.shape, (top, left), strict=True))
-        first, second = (
-            torch.from_numpy(values[top : top + height, left : left + width].astype(np.float32))[None]
-            for values in (noisy, clean)
-        )
-        return first, second
+        rows, columns = _even(top, noisy.shape[0]), _even(left, noisy.shape[1])
+        return _to_mosaic(noisy[rows, columns]), _to_mosaic(clean[rows, columns])
 
     @classmethod
     def blocks(cls, path: Path) -> NDArray[Any]:
-        """`ValidationNoisyBlocksSrgb.mat` and its like: (40, 32, 256, 256, 3) uint8, or RAW without the last axis."""
+        """The blocks of a validation or benchmark file.
+
+        Args:
+            path: `ValidationNoisyBlocksSrgb.mat` and its like.
+
+        Returns:
+            (40, 32, 256, 256, 3) uint8, or RAW (40, 32, 256, 256).
+
+        Raises:
+            InputError: for a file that cannot be read or holds something else.
+        """
         blocks = read_mat(path, path.stem)
         if blocks.shape[:4] != cls.BLOCKS or (blocks.shape[4:] or (3,)) != (3,):
             raise InputError(f"{path}: expected blocks of {cls.BLOCKS} or {(*cls.BLOCKS, 3)}, got {blocks.shape}")
@@ -128,7 +158,14 @@ class SIDD:
 class PolyU:
     """PolyU, real noise of five cameras (Xu et al., 2018): `train|val/NAME_real`, `NAME_mean`, the mean of many shots.
 
-    It comes in one folder without a split; scenes must not lie in both.
+    It is published in one folder without a split; no scene should be in both.
+
+    Args:
+        root: folder with `train` and `val`.
+        split: which of them.
+
+    Raises:
+        InputError: for the first thing that is wrong.
     """
 
     takes: Takes = "rgb"
@@ -146,14 +183,23 @@ class PolyU:
 
 
 class LoL:
-    """LoL v1, low light to normal: `our485|eval15/{low,high}/N.png`."""
+    """LoL v1, low light to normal: `our485|eval15/{low,high}/N.png`.
+
+    Args:
+        root: folder of the dataset.
+        split: which part.
+
+    Raises:
+        InputError: for the first thing that is wrong.
+    """
 
     takes: Takes = "rgb"
     COUNTS: ClassVar[dict[str, int]] = {"our485": 485, "eval15": 15}
     convention = AS_SENSED
 
     def __init__(self, root: Path, split: Literal["our485", "eval15"]) -> None:
-        low, high = (folders.list_files(root / split / folder, [".png"]) for folder in ("low", "high"))
+        low = folders.list_files(root / split / "low", [".png"])
+        high = folders.list_files(root / split / "high", [".png"])
         self.pairs = folders.match(low, high)
         folders.check_files([path for pair in self.pairs.values() for path in pair], "rgb")
         self.names = self.groups = tuple(self.pairs)
@@ -165,10 +211,18 @@ class LoL:
 
 
 class Pairs:
-    """Any two folders, `input` and `target`, with files of the same stems; input RAW of any camera, or RGB.
+    """Any two folders, `input` and `target`, with files of the same stems; the input is RAW of any camera, or RGB.
 
-    A RAW is prepared by the convention exactly as `develop` would, so the target must show the same pixels, upright as
-    a finished picture is, in the size of the RAW's visible area.
+    A RAW is prepared by the convention exactly as in `develop`, so the target must show the same pixels, upright as a
+    finished picture is, in the size of the RAW's visible area.
+
+    Args:
+        root: folder of both.
+        scenes: every tenth pair is held out.
+        convention: how RAW is prepared.
+
+    Raises:
+        InputError: for the first thing that is wrong.
     """
 
     def __init__(
@@ -205,35 +259,73 @@ class Pairs:
                 f"{target}: {picture.shape[0]}x{picture.shape[1]} px, expected the visible area of {source.name}, "
                 f"{raw.mosaic.shape[0]}x{raw.mosaic.shape[1]}"
             )
-        height, width = ((side - start) // 2 * 2 for side, start in zip(raw.mosaic.shape, (top, left), strict=True))
+        rows, columns = _even(top, raw.mosaic.shape[0]), _even(left, raw.mosaic.shape[1])
+        shown = to_tensor(picture)[:, rows, columns]
+        height, width = shown.shape[1:]
         values = mosaic.unpack(planes)[None, 2 * top :, 2 * left :][:, :height, :width]
-        return values, to_tensor(picture)[:, top:, left:][:, :height, :width]
+        return values, shown
 
 
 def held_out(groups: Sequence[str]) -> set[str]:
-    """Every tenth of the groups (photos, scenes) in their order, one at least where there are two."""
+    """The groups that are kept for validation: every tenth, one at least where there are two.
+
+    Args:
+        groups: photos or scenes in their order, may repeat.
+    """
     unique = list(dict.fromkeys(groups))
     return set(unique[HELD_OUT - 1 :: HELD_OUT] or unique[1:][-1:])
 
 
 def count_notes(what: str, count: int, published: int | None) -> tuple[str, ...]:
-    """A note for the user where a dataset holds another number of pairs than the published one."""
+    """A note where a dataset holds another number of pairs than the published one.
+
+    Args:
+        what: named in the note.
+        count: number of pairs.
+        published: None where it is not known.
+    """
     if published in (None, count):
         return ()
     return (f"{what}: {count:,} {'pair' if count == 1 else 'pairs'}, the published set has {published:,}",)
 
 
+def _even(start: int, side: int) -> slice:
+    """From `start` on an even number of rows or columns, all that `side` leaves."""
+    return slice(start, start + (side - start) // 2 * 2)
+
+
+def _to_mosaic(values: NDArray[Any]) -> Tensor:
+    """(H, W) as (1, H, W) float32."""
+    return torch.from_numpy(values.astype(np.float32))[None]
+
+
 def _read_x(path: Path) -> NDArray[np.float32]:
+    """The mosaic in a file of SIDD."""
     return read_mat(path, "x").astype(np.float32)
 
 
 def read_tensor(path: Path) -> Tensor:
-    """A finished picture -> (3, H, W) float32 sRGB in [0, 1]."""
+    """A finished picture as (3, H, W) float32 sRGB in [0, 1].
+
+    Args:
+        path: of any format that `files.pictures` reads.
+
+    Raises:
+        InputError: for a file that cannot be read.
+    """
     return to_tensor(read_rgb(path))
 
 
 def read_same_size(source: Path, target: Path) -> tuple[Tensor, Tensor]:
-    """Two finished pictures, each (3, H, W) sRGB in [0, 1]; raises `InputError` where their sizes differ."""
+    """Two finished pictures, each (3, H, W) float32 sRGB in [0, 1].
+
+    Args:
+        source: input.
+        target: what it is compared with.
+
+    Raises:
+        InputError: for a file that cannot be read, or where their sizes differ.
+    """
     first, second = read_tensor(source), read_tensor(target)
     if first.shape != second.shape:
         raise InputError(

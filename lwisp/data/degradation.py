@@ -1,8 +1,9 @@
-"""A photograph taken again by a random camera, in poor light: pairs of noisy and clean, of dark and well exposed.
+"""Degraded photographs: pairs of noisy and clean pictures, and of dark and well exposed ones.
 
-The photograph goes back to light, a random camera sees it (`unprocess`), and its RAW is finished by a plain chain:
-demosaicing, balance, matrix, tone, 8 bits, JPEG. What the sensor adds is demosaiced by itself, which a linear
-demosaicing allows: the clean picture is the photograph, without any trace of a mosaic.
+A photograph goes back to linear light, a random camera records it (`unprocess`), and its RAW is finished by a plain
+chain: demosaicing, white balance, matrix, tone, 8 bits, JPEG. What the sensor adds is demosaiced by itself, which is
+possible because the demosaicing is linear: the clean picture is the photograph, without traces of a mosaic. What each
+effect is for: docs/training-data.md.
 """
 
 import io
@@ -23,41 +24,41 @@ from lwisp.files.decoding import opened
 from lwisp.imaging import color
 
 Task = Literal["denoise", "denoise-raw", "enhance"]
-MARGIN = 8  # px that a batch loses on each axis, so that the blocks of JPEG begin anywhere
-
-TAPS = 37  # of the Gaussian kernels
+MARGIN = 8
+"""px that a batch loses on each axis, so that the 8x8 blocks of JPEG begin anywhere."""
+TAPS = 37
+"""px, length of the Gaussian kernels."""
 BEST_QUALITY = 100
-CASE_DRIFT = 0.07
-"""Standard deviation of the log of white-balance errors in the test cases of low light."""
-NOISE_LEVELS = {"low": (5e-4, 2e-6), "middle": (2e-3, 1e-5), "high": (1.2e-2, 3e-4)}
-"""Shot and read noise of the test cases: about ISO 200, 800 and 6400; the last two as in `synthetic`."""
-LIGHT_LEVELS = {"2 EV": 2.0, "3.5 EV": 3.5, "5 EV": 5.0}
-"""Stops that the test cases of low light lack."""
-DARK_NOISE = (5e-4, 2e-6)
+"""JPEG quality that loses next to nothing but the resolution of chroma."""
 
 
 @dataclass(frozen=True)
 class Chain:
-    """B cameras and what they do to a picture; everything but the camera (B,)."""
+    """B cameras and what they do to a picture; everything but the camera is (B,) where nothing else is said."""
 
     camera: Camera
     shot_noise: Tensor
+    """Variance of noise per signal, the signal in [0, 1]."""
     read_noise: Tensor
+    """Variance of noise without signal."""
     bits: Tensor
+    """Bit depth of the RAW."""
     black_level: Tensor
     """Share of white that lies below black."""
     blur: Tensor
-    """(B, 2), standard deviation in px of what smooths the noise of luma and of chroma."""
+    """(B, 2), Gaussian sigma in px that denoising blurs the noise of luma and of chroma with."""
     kept: Tensor
-    """(B, 2), share of that noise that is not smoothed; 1 where the camera leaves it as it is."""
+    """(B, 2), share of that noise that is not blurred; 1 where the camera does not denoise."""
     spared: Tensor
-    """Share of what is smoothed that stays where the picture has structure, for a camera would not lose it."""
+    """Share of the blurred noise that stays where the picture has structure, which denoising cameras spare."""
     chroma_gain: Tensor
+    """Factor of chroma noise."""
     sharpening: Tensor
     """Amount of the unsharp mask on the noise of luma."""
     contrast: Tensor
+    """Share of the smoothstep in the tone curve."""
     drift: Tensor
-    """(B, 3), by what the gains are off."""
+    """(B, 3), factors by which the white-balance gains are off."""
 
 
 def random_chain(
@@ -66,9 +67,13 @@ def random_chain(
     simulation: Simulation = Simulation(),
     model: DegradationModel | None = None,
 ) -> Chain:
-    """So many cameras with chains, the noise that they leave log-uniform.
+    """Random cameras with chains; the noise that they leave is log-uniform.
 
-    `model` stands in for the simulation's degradation.
+    Args:
+        count: number B of cameras.
+        generator: of all draws.
+        simulation: constants.
+        model: replaces `simulation.degradation`.
     """
     model = model or simulation.degradation
     camera = unprocess.random_camera(count, generator, simulation.cameras)
@@ -101,12 +106,22 @@ def random_chain(
 
 
 def decode(rgb: Tensor, contrast: Tensor) -> Tensor:
-    """Finished pictures (B, 3, H, W) of these tone curves -> linear sRGB."""
+    """Undo `finish`: finished pictures as linear sRGB (B, 3, H, W).
+
+    Args:
+        rgb: (B, 3, H, W) in [0, 1].
+        contrast: (B,), share of the smoothstep in the tone curves.
+    """
     return color.inverse_tone(rgb, contrast[:, None, None, None])
 
 
 def finish(linear: Tensor, contrast: Tensor) -> Tensor:
-    """Linear sRGB -> finished pictures (B, 3, H, W) in [0, 1]."""
+    """Linear sRGB as finished pictures (B, 3, H, W) in [0, 1].
+
+    Args:
+        linear: (B, 3, H, W), is clipped to [0, 1].
+        contrast: (B,), share of the smoothstep in the tone curves.
+    """
     return color.tone(linear.clamp(0, 1), contrast[:, None, None, None])
 
 
@@ -117,7 +132,18 @@ def retake(
     generator: Generator,
     model: DegradationModel = DegradationModel(),
 ) -> Tensor:
-    """Linear sRGB light (B, 3, H, W), even sides, as the cameras record it at these exposures (B,), linear sRGB."""
+    """Light as cameras record it: noise, quantization and clipping, their own denoising and sharpening.
+
+    Args:
+        light: (B, 3, H, W), linear sRGB in [0, 1], even sides.
+        chain: the cameras.
+        exposure: (B,), factors.
+        generator: of the noise.
+        model: constants.
+
+    Returns:
+        (B, 3, H, W), linear sRGB, not clipped.
+    """
     camera = chain.camera
     to_sensor = camera.rgb2cam * exposure[:, None, None] / camera.white_balance[:, :, None] @ color.SRGB_TO_CANONICAL
     sensor = color.apply_matrix(to_sensor, light).clamp(max=1)
@@ -127,9 +153,8 @@ def retake(
     error = color.demosaic(taken - clean)
     gains = camera.white_balance * chain.drift
     kept = chain.kept[:, :, None, None]
-    kept = kept + (1 - kept) * chain.spared[:, None, None, None] * structure(
-        sensor, chain.shot_noise, model.structure_floor
-    )
+    structured = structure(sensor, chain.shot_noise, model.structure_floor)
+    kept = kept + (1 - kept) * chain.spared[:, None, None, None] * structured
     error = smooth(error * gains[:, :, None, None], chain.blur, kept, chain.chroma_gain)
     error = sharpen(error, chain.sharpening, model.sharpening_blur)
     back = color.CANONICAL_TO_SRGB @ camera.cam2rgb
@@ -137,21 +162,32 @@ def retake(
 
 
 def structure(seen: Tensor, shot_noise: Tensor, floor: float = DegradationModel.structure_floor) -> Tensor:
-    """How far the contrast around each pixel of (B, 3, H, W) stands out of shot noise (B,): (B, 1, H, W) in [0, 1].
+    """Structure around each pixel: its contrast against that of shot noise.
 
-    Contrast under the level `floor` in [0, 1] does not count.
+    Args:
+        seen: (B, 3, H, W), the sensor's signal in [0, 1].
+        shot_noise: (B,).
+        floor: signal under which contrast does not count.
+
+    Returns:
+        (B, 1, H, W), from 0 where there is only noise to 1.
     """
     level = functional.pad(seen.mean(1, keepdim=True).clamp(min=floor).sqrt(), (1, 1, 1, 1), mode="replicate")
-    down, right = level[..., 2:, 1:-1] - level[..., :-2, 1:-1], level[..., 1:-1, 2:] - level[..., 1:-1, :-2]
+    down = level[..., 2:, 1:-1] - level[..., :-2, 1:-1]
+    right = level[..., 1:-1, 2:] - level[..., 1:-1, :-2]
     contrast = functional.max_pool2d((down.square() + right.square()) / 4, 5, 1, 2)
     contrast = functional.avg_pool2d(contrast, 5, 1, 2, count_include_pad=False)
-    return contrast / (contrast + shot_noise[:, None, None, None] / 4)  # of the root the noise is half the root of that
+    return contrast / (contrast + shot_noise[:, None, None, None] / 4)  # the variance of its square root is a quarter
 
 
 def smooth(rgb: Tensor, blur: Tensor, kept: Tensor, chroma_gain: Tensor) -> Tensor:
-    """Noise or pictures (B, 3, H, W) as cameras leave them: luma and chroma blurred by (B, 2) px but for a share kept.
+    """Blur luma and chroma, as denoising cameras do.
 
-    The shares (B, 2, H, W) may have sides of 1.
+    Args:
+        rgb: (B, 3, H, W), noise or pictures; luma is the mean of the channels.
+        blur: (B, 2), Gaussian sigma in px of luma and chroma.
+        kept: (B, 2, H, W) or (B, 2, 1, 1), shares that are not blurred.
+        chroma_gain: (B,), factor of chroma.
     """
     luma = rgb.mean(1, keepdim=True)
     parts = torch.cat([luma, rgb - luma], 1)  # (B, 4, H, W)
@@ -161,7 +197,13 @@ def smooth(rgb: Tensor, blur: Tensor, kept: Tensor, chroma_gain: Tensor) -> Tens
 
 
 def sharpen(noise: Tensor, amount: Tensor, sigma: float = DegradationModel.sharpening_blur) -> Tensor:
-    """Noise (B, 3, H, W) as cameras leave it that sharpen luma by so much (B,): an unsharp mask of `sigma` px."""
+    """Sharpen luma by an unsharp mask.
+
+    Args:
+        noise: (B, 3, H, W).
+        amount: (B,); 0 leaves a sample as it is.
+        sigma: of the mask's Gaussian in px.
+    """
     if not bool((amount > 0).any()):
         return noise
     luma = noise.mean(1, keepdim=True)
@@ -170,14 +212,21 @@ def sharpen(noise: Tensor, amount: Tensor, sigma: float = DegradationModel.sharp
 
 
 def power_left(blur: Tensor, kept: Tensor) -> Tensor:
-    """What is left of the variance of white noise that is blurred by `blur` px but for a share `kept`; any shape."""
+    """Share of the variance of white noise that is left after it was blurred.
+
+    Args:
+        blur: any shape, Gaussian sigma in px.
+        kept: of the same shape, shares of the noise that are not blurred.
+    """
     kernels = _kernels(blur.flatten())
-    middle, square = (values.square().reshape(blur.shape) for values in (kernels[:, TAPS // 2], kernels.norm(dim=1)))
-    return kept.square() + 2 * kept * (1 - kept) * middle + (1 - kept).square() * square.square()
+    center = kernels[:, TAPS // 2].square().reshape(blur.shape)  # of a kernel in two dimensions
+    power = kernels.norm(dim=1).square().reshape(blur.shape)  # in one
+    left: Tensor = kept.square() + 2 * kept * (1 - kept) * center + (1 - kept).square() * power.square()
+    return left
 
 
 def _blur(parts: Tensor, blur: Tensor) -> Tensor:
-    """Planes (B, C, H, W), each blurred by its own standard deviation (B, C) in px; H and W above TAPS // 2."""
+    """Planes (B, C, H, W), each blurred by its own Gaussian sigma (B, C) in px; H and W above TAPS // 2."""
     kernels = _kernels(blur.flatten())
     flat = functional.pad(parts.reshape(1, -1, *parts.shape[-2:]), (TAPS // 2,) * 4, mode="reflect")
     flat = functional.conv2d(flat, kernels[:, None, None], groups=len(kernels))
@@ -186,35 +235,51 @@ def _blur(parts: Tensor, blur: Tensor) -> Tensor:
 
 
 def _kernels(blur: Tensor) -> Tensor:
-    """Gaussian kernels (n, TAPS) of these standard deviations (n,) in px."""
+    """Gaussian kernels (n, TAPS), summing to 1, of sigma (n,) in px."""
     places = torch.arange(TAPS) - TAPS // 2
     return torch.softmax(-(places**2) / (2 * blur.clamp(min=0.05)[:, None] ** 2), -1)
 
 
 def store(rgb: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1] as files of 8 bits hold them."""
+    """Pictures (B, 3, H, W) in [0, 1], rounded to 8 bits."""
     return (rgb * 255).round() / 255
 
 
 def compress(rgb: Tensor, generator: Generator, model: DegradationModel = DegradationModel()) -> tuple[Tensor, Tensor]:
-    """Pictures (B, 3, H, W) in [0, 1] as files hold them, some as JPEGs; and which halve chroma's sides (B,)."""
+    """Round pictures to 8 bits and compress some of them.
+
+    Args:
+        rgb: (B, 3, H, W) in [0, 1].
+        generator: of all draws.
+        model: constants.
+
+    Returns:
+        The pictures (B, 3, H, W), and which of them have chroma of half the resolution (B,).
+    """
     rgb, halved = store(rgb), torch.zeros(len(rgb), dtype=torch.bool)
-    draw = torch.rand(len(rgb), 3, generator=generator).tolist()
-    for index, (chance, quality, sampling) in enumerate(draw):
+    lowest, highest = model.quality
+    draws = torch.rand(len(rgb), 3, generator=generator).tolist()
+    for index, (chance, place, sampling) in enumerate(draws):
         if chance < model.compressed_share:
-            low, high = model.quality
-            halved[index] = sampling < 0.5
-            rgb[index] = _through_jpeg(rgb[index], low + int(quality * (high + 1 - low)), bool(halved[index]))
+            quality = lowest + int(place * (highest + 1 - lowest))
+            halved[index] = sampling < model.halved_share
+            rgb[index] = _through_jpeg(rgb[index], quality, bool(halved[index]))
     return rgb, halved
 
 
 def halve_chroma(rgb: Tensor, halved: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1], those marked (B,) with chroma of half the resolution, as JPEGs have it."""
+    """Halve the resolution of chroma of some pictures, as JPEG does.
+
+    Args:
+        rgb: (B, 3, H, W) in [0, 1].
+        halved: (B,), of which.
+    """
     marked = zip(rgb, halved.tolist(), strict=True)
     return torch.stack([_through_jpeg(picture, BEST_QUALITY, True) if mark else picture for picture, mark in marked])
 
 
 def _through_jpeg(rgb: Tensor, quality: int, halved: bool) -> Tensor:
+    """A picture (3, H, W) in [0, 1], compressed and decoded; `halved`: with chroma of half the resolution."""
     file = io.BytesIO()
     pixels = (rgb * 255).round().permute(1, 2, 0).to(torch.uint8).numpy()
     Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=2 if halved else 0)
@@ -223,9 +288,17 @@ def _through_jpeg(rgb: Tensor, quality: int, halved: bool) -> Tensor:
 
 
 def noisy(photo: Tensor, generator: Generator, simulation: Simulation = Simulation()) -> tuple[Tensor, Tensor]:
-    """Photographs (B, 3, H, W) in [0, 1] -> such with a camera's noise, and clean; both lose `MARGIN`.
+    """A batch for denoising finished pictures.
 
-    What the file of the noisy one loses of chroma, the clean one lacks too: it is no noise, to be taken away.
+    Where the noisy picture's file halves the resolution of chroma, the clean one's is halved too: that is no noise.
+
+    Args:
+        photo: (B, 3, H, W) in [0, 1], even sides.
+        generator: of all draws.
+        simulation: constants.
+
+    Returns:
+        Noisy and clean pictures (B, 3, H - 8, W - 8) in [0, 1].
     """
     count, model = len(photo), simulation.degradation
     photo = unprocess.recolor([photo], generator, simulation.recoloring)[0].clamp(0, 1)
@@ -242,18 +315,36 @@ def noisy(photo: Tensor, generator: Generator, simulation: Simulation = Simulati
 
 
 def noisy_planes(photo: Tensor, generator: Generator, simulation: Simulation = Simulation()) -> tuple[Tensor, Tensor]:
-    """Photographs -> packed planes (B, 4, H/2, W/2) of a camera, unbalanced, with noise and without."""
+    """A batch for denoising RAW.
+
+    Args:
+        photo: (B, 3, H, W) in [0, 1], even sides.
+        generator: of all draws.
+        simulation: constants.
+
+    Returns:
+        Noisy and clean planes (B, 4, H/2, W/2) as sensed, not balanced, black at 0 and white at 1.
+    """
     model = simulation.denoised_raw
     chain = random_chain(len(photo), generator, simulation)
     exposure = uniform(len(photo), *model.exposure, generator).exp2()
-    clean = _sensor_planes(decode(photo, chain.contrast), chain, exposure)
+    clean = sensor_planes(decode(photo, chain.contrast), chain, exposure)
     noise = unprocess.random_noise(len(photo), generator, replace(simulation.noise, log_shot=model.log_shot))
     taken = unprocess.add_noise(clean, *noise, generator)
     return unprocess.digitize(taken, chain.bits, chain.black_level), clean
 
 
 def dark(photo: Tensor, generator: Generator, simulation: Simulation = Simulation()) -> tuple[Tensor, Tensor]:
-    """Photographs (B, 3, H, W) in [0, 1], relit by chance -> such in low light, and exposed; both lose `MARGIN`."""
+    """A batch for low light.
+
+    Args:
+        photo: (B, 3, H, W) in [0, 1], even sides; made brighter or darker at random first.
+        generator: of all draws.
+        simulation: constants.
+
+    Returns:
+        Underexposed and well exposed pictures (B, 3, H - 8, W - 8) in [0, 1].
+    """
     count, low_light = len(photo), simulation.low_light
     model = replace(simulation.degradation, log_shot=low_light.log_shot, smoothed_share=low_light.smoothed_share)
     gain = (low_light.relighting * torch.randn(count, generator=generator)).exp()
@@ -261,21 +352,21 @@ def dark(photo: Tensor, generator: Generator, simulation: Simulation = Simulatio
     chain = random_chain(count, generator, simulation, model)
     stops = uniform(count, *low_light.underexposure, generator)
     begin, full = low_light.error_ramp
-    astray = ((stops - begin) / (full - begin)).clamp(0, 1)
+    error = ((stops - begin) / (full - begin)).clamp(0, 1)  # of tone and white balance, from none to full strength
     dark_drift = uniform(count, *low_light.dark_drift, generator)
-    spread = torch.lerp(torch.tensor(low_light.drift), dark_drift, astray)[:, None]
+    spread = torch.lerp(torch.tensor(low_light.drift), dark_drift, error)[:, None]
     drift = (spread * torch.randn(count, 3, generator=generator)).exp()
-    chain = replace(chain, contrast=chain.contrast * astray, drift=drift)
-    shoulder = 1 + uniform(count, 0.0, low_light.shoulder, generator) * astray
-    light = _lift(decode(photo, chain.contrast), 1 / shoulder) * _lamps(photo, generator, low_light)
+    chain = replace(chain, contrast=chain.contrast * error, drift=drift)
+    shoulder = 1 + uniform(count, 0.0, low_light.shoulder, generator) * error
+    light = _lift(decode(photo, chain.contrast), 1 / shoulder)
+    light = light * _lamps(photo, generator, low_light)
     taken = retake(light, chain, (-stops).exp2(), generator, model).clamp(0, 1)
-    seen = finish(_lift(taken, shoulder), chain.contrast)
-    given, _ = compress(seen, generator, model)
+    given, _ = compress(finish(_lift(taken, shoulder), chain.contrast), generator, model)
     return _shift(given, photo, generator)
 
 
 def _lamps(photo: Tensor, generator: Generator, model: LowLightModel) -> Tensor:
-    """How many times white the blown lights of (B, 3, H, W) were, 1 elsewhere: in the dark they are not blown."""
+    """Factors (B, 1, H, W) by which clipped lights of a photo (B, 3, H, W) were brighter than white; 1 elsewhere."""
     some = torch.rand(len(photo), generator=generator) < model.lamps_share
     lit = some * uniform(len(photo), 0.0, model.max_lamp, generator)
     blown = ((photo.amin(1, keepdim=True) - model.blown) / (1 - model.blown)).clamp(min=0)
@@ -283,7 +374,10 @@ def _lamps(photo: Tensor, generator: Generator, model: LowLightModel) -> Tensor:
 
 
 def _lift(light: Tensor, gain: Tensor) -> Tensor:
-    """Light (B, 3, H, W) in [0, 1], the dark times `gain` (B,) and white as it is; 1 / gain undoes it."""
+    """A tone curve with a shoulder: g x / (1 + (g - 1) x); shadows are multiplied by the gain (B,), white is kept.
+
+    `light` is (B, 3, H, W) in [0, 1]; 1 / gain undoes it.
+    """
     gain = gain[:, None, None, None]
     return gain * light / (1 + (gain - 1) * light)
 
@@ -293,44 +387,26 @@ BATCHES: dict[Task, Callable[[Tensor, Generator, Simulation], tuple[Tensor, Tens
     "denoise-raw": noisy_planes,
     "enhance": dark,
 }
-"""Photographs (B, 3, H, W) in [0, 1] -> what a network is given in training, and what it should make of it."""
+"""Makes of photographs (B, 3, H, W) in [0, 1] the input and the target of a batch."""
 
 
-def levels_of(task: Task) -> tuple[str, ...]:
-    """The names of the levels that the test cases of a task have."""
-    return tuple(LIGHT_LEVELS if task == "enhance" else NOISE_LEVELS)
+def sensor_planes(light: Tensor, chain: Chain, exposure: Tensor) -> Tensor:
+    """Light as sensors see it without noise, clipped.
 
+    Args:
+        light: (B, 3, H, W), linear sRGB, even sides.
+        chain: the cameras.
+        exposure: (B,), factors.
 
-def case(task: Task, photo: Tensor, seed: int, level: str) -> tuple[Tensor, Tensor]:
-    """The seeded test case of a photograph (3, H, W) in [0, 1], even sides: what is given, and the truth.
-
-    A random camera of 14 bits with a plain sRGB curve, which smooths nothing; no JPEG. The truth is the photograph, or
-    for "denoise-raw" the planes without noise; at every level of a seed the camera is the same.
+    Returns:
+        Planes (B, 4, H/2, W/2) in [0, 1], not balanced.
     """
-    generator = torch.Generator().manual_seed(seed)
-    camera = unprocess.random_camera(1, generator)
-    zero, one = torch.zeros(1), torch.ones(1)
-    drift = (CASE_DRIFT * torch.randn(1, 3, generator=generator)).exp() if task == "enhance" else torch.ones(1, 3)
-    shot, read = DARK_NOISE if task == "enhance" else NOISE_LEVELS[level]
-    bits, black = torch.tensor([14]), torch.tensor([0.03])
-    as_it_is = torch.ones(1, 2)
-    chain = Chain(camera, shot * one, read * one, bits, black, as_it_is, as_it_is, zero, one, zero, zero, drift)
-    light = decode(photo[None], zero)
-    exposure = one * 2 ** -LIGHT_LEVELS[level] if task == "enhance" else one
-    if task == "denoise-raw":
-        clean = _sensor_planes(light, chain, exposure)
-        taken = unprocess.add_noise(clean, chain.shot_noise, chain.read_noise, generator)
-        return unprocess.digitize(taken, bits, black)[0], clean[0]
-    return store(finish(retake(light, chain, exposure, generator), zero))[0], photo
-
-
-def _sensor_planes(light: Tensor, chain: Chain, exposure: Tensor) -> Tensor:
     canonical = color.apply_matrix(color.SRGB_TO_CANONICAL, light)
     return unprocess.take_mosaic(unprocess.expose(canonical, chain.camera, exposure).clamp(0, 1))
 
 
 def _shift(picture: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Both without `MARGIN` rows and columns, so many of them taken from the top and the left, by chance."""
+    """Both without `MARGIN` rows and columns, a random number of them removed from the top and the left."""
     top, left = torch.randint(MARGIN + 1, (2,), generator=generator).tolist()
     rows, columns = slice(top, picture.shape[-2] - MARGIN + top), slice(left, picture.shape[-1] - MARGIN + left)
     return picture[..., rows, columns], target[..., rows, columns]

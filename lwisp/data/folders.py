@@ -1,4 +1,4 @@
-"""The files that datasets consist of: checked by the folder before work begins, read into tensors one by one."""
+"""Folders of a dataset's files: listed, paired, checked before work begins, and decoded once into a cache."""
 
 import hashlib
 import re
@@ -22,20 +22,29 @@ from lwisp.files.writing import DAMAGED, write_whole
 from lwisp.imaging.mosaic import CFAS
 
 Kind = Literal["mosaic", "rgb"]
+"""What a file holds."""
 T = TypeVar("T")
 
 MODES = {"mosaic": ("I;16", "I;16B", "I;16L", "I"), "rgb": ("RGB",)}
+"""Pillow's modes of each kind."""
 WORDS = {"mosaic": "a grayscale mosaic of 16 bits", "rgb": "an RGB picture of 8 bits a channel"}
 ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
-"""How a whole file of a format ends."""
-CFA_MARGIN = 0.7  # another pattern must explain the targets that much better before mosaics are refused
-COARSE = 4  # cells of a mosaic that are seen as one for that
+"""Last bytes of a complete file of each format."""
+CFA_MARGIN = 0.7
+"""Error of the best Bayer pattern over that of RGGB from which on mosaics are accepted as RGGB."""
+COARSE = 4
+"""Cells along a side that are averaged for that comparison."""
 
 
 def list_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """The files of a folder with one of the suffixes, by stem, in natural order.
+    """The files of a folder by stem, in natural order.
 
-    Raises `InputError` where there are none, or two of one stem.
+    Args:
+        folder: whose files.
+        suffixes: in lower case, with the dot; other files are ignored.
+
+    Raises:
+        InputError: for a missing folder, where there are no such files, or two of one stem.
     """
     try:
         found = [path for path in folder.iterdir() if path.suffix.lower() in suffixes]
@@ -52,7 +61,15 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
 
 
 def match(inputs: dict[str, Path], targets: dict[str, Path]) -> dict[str, tuple[Path, Path]]:
-    """Pairs of the same stem; `InputError` names the first file without its partner."""
+    """Pair the files of two folders by stem.
+
+    Args:
+        inputs: files by stem.
+        targets: files by stem.
+
+    Raises:
+        InputError: for the first file without a partner.
+    """
     for name, path in [*inputs.items(), *targets.items()]:
         if name not in inputs or name not in targets:
             lonely = next(iter((targets if name in inputs else inputs).values())).parent
@@ -61,9 +78,15 @@ def match(inputs: dict[str, Path], targets: dict[str, Path]) -> dict[str, tuple[
 
 
 def match_named(files: dict[str, Path], given: str, truth: str) -> dict[str, tuple[Path, Path]]:
-    """Pairs of one folder, told by their stems: "NAME_real" and "NAME_mean", or the like; other files do not matter.
+    """Pair the files of one folder by patterns of their stems; other files are ignored.
 
-    `InputError` names the first input without its partner.
+    Args:
+        files: by stem.
+        given: pattern of the inputs, "NAME_real" for example.
+        truth: pattern of the targets, "NAME_mean" for example.
+
+    Raises:
+        InputError: without any input, or for the first one without its partner.
     """
     pattern = re.compile(re.escape(given).replace("NAME", "(.+)"))
     names = {stem: match[1] for stem in files if (match := pattern.fullmatch(stem))}
@@ -79,9 +102,15 @@ def match_named(files: dict[str, Path], given: str, truth: str) -> dict[str, tup
 
 
 def check_files(paths: Sequence[Path], kind: Kind, size: tuple[int, int] | None = None) -> None:
-    """Look at the head and the tail of every file; `InputError` names the first that is not as expected.
+    """Check the head and the tail of every file: bit depth, size, and that none is truncated.
 
-    Checked are the mode (bit depth), the size (height, width) where one is demanded, and that no file is cut short.
+    Args:
+        paths: PNG or JPEG files.
+        kind: what they must hold.
+        size: (height, width) that they must have; None allows any.
+
+    Raises:
+        InputError: for the first file that is not as expected.
     """
     with ThreadPoolExecutor(8) as pool:
         problems = pool.map(lambda path: _problem(path, kind, size), paths)
@@ -95,6 +124,7 @@ def check_files(paths: Sequence[Path], kind: Kind, size: tuple[int, int] | None 
 
 
 def _problem(path: Path, kind: Kind, size: tuple[int, int] | None) -> str:
+    """What is wrong with a file; empty if nothing is."""
     try:
         with opened(path) as picture:
             mode, (width, height) = picture.mode, picture.size
@@ -110,6 +140,7 @@ def _problem(path: Path, kind: Kind, size: tuple[int, int] | None) -> str:
 
 
 def _is_whole(path: Path, picture: Image.Image) -> bool:
+    """Whether a file is not truncated."""
     with path.open("rb") as file:
         file.seek(-min(path.stat().st_size, 64), 2)
         tail = file.read().rstrip(b"\0")
@@ -123,21 +154,34 @@ def _is_whole(path: Path, picture: Image.Image) -> bool:
 
 
 def sample(items: Sequence[T], count: int = 16) -> list[T]:
-    """So many of them, evenly spread."""
+    """Evenly spread items of a sequence, both ends included.
+
+    Args:
+        items: the sequence.
+        count: how many at most.
+    """
     return [items[index] for index in np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)]
 
 
 def check_cfa(path: Path, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
-    """Raise `InputError`, naming `path`, where another Bayer pattern than RGGB explains the targets clearly better.
+    """Check that mosaics are RGGB: that no other pattern explains the targets clearly better.
 
-    Pairs of planes under RGGB (4, h, w) and target (3, 2h, 2w). Each pattern's planes are fitted to the colors they
-    would stand for, both seen coarsely, for phone and camera do not stand in one place. Gray pictures fit all alike.
+    The planes of each pattern are fitted to the colors that they would stand for. Both are averaged coarsely, because
+    phone and camera do not stand in one place. Gray pictures fit all patterns alike.
+
+    Args:
+        path: named in the message.
+        pairs: planes under RGGB (4, h, w), and targets (3, 2h, 2w).
+
+    Raises:
+        InputError: for another pattern.
     """
     errors = dict.fromkeys(CFAS, 0.0)
     for packed, target in pairs:
         planes = functional.avg_pool2d(packed, COARSE).flatten(1)
+        planes = planes - planes.mean(1, keepdim=True)
         colors = functional.avg_pool2d(target, 2 * COARSE).flatten(1)
-        planes, colors = (values - values.mean(1, keepdim=True) for values in (planes, colors))
+        colors = colors - colors.mean(1, keepdim=True)
         for cfa in CFAS:
             truth = colors[["RGB".index(letter) for letter in cfa]]
             slope = (planes * truth).sum(1, keepdim=True) / planes.square().sum(1, keepdim=True).clamp(min=1e-9)
@@ -148,9 +192,17 @@ def check_cfa(path: Path, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
 
 
 def remember(path: Path, read: Callable[[Path], NDArray[Any]], cache: Path | None) -> NDArray[Any]:
-    """What `read` makes of a file; with a cache folder decoded once, and mapped from there ever after.
+    """Decode a file once and map the result from a cache afterwards.
 
-    What lies damaged in the cache is decoded anew. Raises `InputError`.
+    A damaged entry of the cache is decoded anew; so is a file whose size or time has changed.
+
+    Args:
+        path: the file.
+        read: decodes it.
+        cache: the cache's folder; None decodes every time.
+
+    Raises:
+        InputError: for a file that cannot be read.
     """
     if cache is None:
         return read(path)

@@ -184,6 +184,8 @@ class DegradationModel(_Model):
     """Share of the pictures that go through JPEG."""
     quality: tuple[int, int] = (60, 98)
     """JPEG quality, both ends included."""
+    halved_share: float = 0.5
+    """Share of the JPEGs with chroma of half the resolution (4:2:0)."""
 
 
 @dataclass(frozen=True)

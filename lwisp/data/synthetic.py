@@ -1,8 +1,8 @@
-"""Small, loadable samples in the form of each dataset, made of pictures: synthetic, never to be taken for the dataset.
+"""Small synthetic samples in the form of datasets, made of photographs; never to be taken for the dataset.
 
-Zurich's and MAI21's are photographs behind one fixed "phone" camera (`PHONE`), against the photograph as the "DSLR".
-Plain DNGs are photographs behind a Canon (`CANON`), for any tool to develop and `compare` to score; with a JPEG of a
-look of its own beside each they are a camera whose look can be learned.
+Zurich's and MAI21's are photographs behind one simulated phone camera (`PHONE`), with the photograph as the DSLR's
+picture. Plain DNGs are photographs behind a Canon (`CANON`), for any tool to develop and `compare` to score; with a
+JPEG of a strong look beside each they are a camera whose look can be learned.
 """
 
 import os
@@ -39,27 +39,37 @@ PHONE = unprocess.Camera(
     torch.linalg.inv(color.cam2rgb_from_srgb(unprocess.GOPRO_CAM2SRGB))[None], torch.tensor([[2.0, 1.0, 1.7]])
 )
 """The one camera of the synthetic Zurich: a GoPro's matrix under daylight."""
-SHOT_NOISE, READ_NOISE = 2e-3, 2e-6
-EXPOSURE = 0.5  # of the target's, for every scene: a score is not to hang on guessing it (docs/log.md)
+SHOT_NOISE = 2e-3
+"""Variance of the phone's noise per signal, the signal in [0, 1]."""
+READ_NOISE = 2e-6
+"""Variance of its noise without signal."""
+EXPOSURE = 0.5
+"""Exposure of the phone in that of the target, in every scene: scores must not depend on guessing it (docs/log.md)."""
 CANON = unprocess.Camera(
     torch.linalg.inv(color.cam2rgb_from_xyz(unprocess.CANON_30D))[None], color.daylight_gains(unprocess.CANON_30D)[None]
 )
 """A Canon EOS 30D under D65."""
 CANON_LEVELS = 512, 16383
 """Black and white in DN."""
-NOISE_LEVELS = {"clean": (0.0, 0.0), "middle": (0.002, 1e-5), "high": (0.012, 3e-4)}
-"""Shot and read noise of the plain DNGs, by folder: none, about ISO 800, about ISO 6400."""
+NOISE_LEVELS = {"clean": (0.0, 0.0), "middle": unprocess.ISO_NOISE[800], "high": unprocess.ISO_NOISE[6400]}
+"""Shot and read noise of the plain DNGs, by folder."""
 CAMERA_NOISE = 5e-4, 1e-6
 """Shot and read noise of the camera with a look: about ISO 200."""
-DNG_SIDE = 512  # px at most; of larger photographs the middle is taken
+DNG_SIDE = 512
+"""px at most of plain DNGs; of larger photographs the middle is taken."""
 NOTE = "Synthetic: made of photographs by lwisp in the form of this dataset. Not the dataset, no figures of it.\n"
 
 
 def synthesize(kind: Kind, photos: Sequence[Path], output: Path) -> None:
-    """Photographs in `train` and `val` of some folders -> a new folder in the form of a dataset, split as they are.
+    """Write a synthetic sample of a dataset into a new folder, whole or not at all.
 
-    "dng" and "camera" are no datasets: the photographs lie in the folders themselves, see `write_dngs` and
-    `write_camera`. Raises `InputError` where the new folder exists already, or photographs are missing or too small.
+    Args:
+        kind: the dataset; "dng" and "camera" are none: see `write_dngs` and `write_camera`.
+        photos: folders of photographs, with `train` and `val` in them but for "dng" and "camera".
+        output: the new folder.
+
+    Raises:
+        InputError: where the new folder exists already, or photographs are missing or too small.
     """
     if kind not in get_args(Kind):
         raise InputError(f"unknown kind {kind!r}; expected one of {', '.join(get_args(Kind))}")
@@ -91,7 +101,17 @@ def _whole(output: Path) -> Iterator[Path]:
 
 
 def pictures(count: int, seed: int, height: int = 128, width: int = 160) -> list[Tensor]:
-    """Pictures of nothing, smooth color with hard edges: (3, H, W) uint8."""
+    """Random pictures: smooth color with hard edges.
+
+    Args:
+        count: how many.
+        seed: of all draws.
+        height: px.
+        width: px.
+
+    Returns:
+        (3, height, width) uint8 each.
+    """
     generator = torch.Generator().manual_seed(seed)
     made = []
     for _ in range(count):
@@ -106,12 +126,32 @@ def pictures(count: int, seed: int, height: int = 128, width: int = 160) -> list
 
 
 def write_zurich(folder: Path, splits: dict[str, list[Tensor]], side: int = 448, seed: int = 0) -> None:
-    """Zurich's layout: every picture (3, H, W) uint8 of `train` and `test` is cut into all squares that fit."""
+    """Write pictures in Zurich's layout, cut into all squares that fit.
+
+    Args:
+        folder: is made.
+        splits: for "train" and "test" pictures (3, H, W) uint8.
+        side: of the squares in px.
+        seed: of the noise.
+
+    Raises:
+        InputError: where no picture of a split holds a square.
+    """
     _write_mosaics(folder, splits, side, seed, ("huawei_raw", "canon"), ".jpg")
 
 
 def write_mai21(folder: Path, splits: dict[str, list[Tensor]], side: int = 256, seed: int = 0) -> None:
-    """MAI21's layout, 10 bits; the splits are `train` and `val`."""
+    """Write pictures in MAI21's layout, 10 bits, cut into all squares that fit.
+
+    Args:
+        folder: is made.
+        splits: for "train" and "val" pictures (3, H, W) uint8.
+        side: of the squares in px.
+        seed: of the noise.
+
+    Raises:
+        InputError: where no picture of a split holds a square.
+    """
     _write_mosaics(folder, splits, side, seed, ("mediatek_raw", "fujifilm"), ".png")
 
 
@@ -139,19 +179,35 @@ def _write_mosaics(
 
 
 def sense(rgb: Tensor, exposure: Tensor, generator: torch.Generator) -> Tensor:
-    """sRGB pictures (B, 3, H, W) as the phone's sensor sees them: packed (B, 4, H/2, W/2), black 0, white 1."""
+    """Pictures as the phone's sensor sees them.
+
+    Args:
+        rgb: (B, 3, H, W) sRGB in [0, 1], even sides.
+        exposure: (B,), factors.
+        generator: of the noise.
+
+    Returns:
+        Planes (B, 4, H/2, W/2), black at 0 and white at 1.
+    """
     packed = unprocess.take_mosaic(unprocess.expose(color.unrender(rgb), PHONE, exposure).clamp(0, 1))
-    shot_noise, read_noise = (torch.full((len(rgb),), value) for value in (SHOT_NOISE, READ_NOISE))
+    shot_noise = torch.full((len(rgb),), SHOT_NOISE)
+    read_noise = torch.full((len(rgb),), READ_NOISE)
     return unprocess.add_noise(packed, shot_noise, read_noise, generator)
 
 
 def write_lol(folder: Path, splits: dict[str, list[Tensor]], seed: int = 0) -> None:
-    """LoL's layout: the splits are `our485` and `eval15`; low light is 4 EV less, noisy, in 8 bits."""
+    """Write pictures in LoL's layout; low light is 4 EV darker, noisy, in 8 bits.
+
+    Args:
+        folder: is made.
+        splits: for "our485" and "eval15" pictures (3, H, W) uint8.
+        seed: of the noise.
+    """
     generator = torch.Generator().manual_seed(seed)
     _begin(folder)
     for split, whole in splits.items():
-        for way in ("low", "high"):
-            make_folder(folder / split / way)
+        for light in ("low", "high"):
+            make_folder(folder / split / light)
         for index, picture in enumerate(whole, 1):
             linear = color.inverse_tone(picture / 255) / 16
             noisy = linear + (1e-4 * linear).sqrt() * torch.randn(linear.shape, generator=generator)
@@ -161,10 +217,17 @@ def write_lol(folder: Path, splits: dict[str, list[Tensor]], seed: int = 0) -> N
 
 
 def write_dngs(folder: Path, photos: Sequence[Path]) -> None:
-    """Plain DNGs of photographs, in a folder for each of `NOISE_LEVELS`, and in `truth` what they show: `NAME.png`.
+    """Write plain DNGs of photographs, in a folder for each of `NOISE_LEVELS`, and the photographs in `truth`.
 
     The photograph is taken as plain sRGB of linear light, white at the sensor's full scale; `CANON` sees it, RGGB;
-    noise is added (the place in the list is the seed) and stated in the file. Raises `InputError` for two of one name.
+    noise is added (the place in the list is the seed) and stated in the file.
+
+    Args:
+        folder: is made.
+        photos: files.
+
+    Raises:
+        InputError: for two photographs of one name.
     """
     _check_names(photos)
     _begin(folder)
@@ -180,10 +243,16 @@ def write_dngs(folder: Path, photos: Sequence[Path]) -> None:
 
 
 def write_camera(folder: Path, photos: Sequence[Path]) -> None:
-    """Photographs as a camera with a hard look saves them: `NAME.dng` and its own `NAME.jpg`, whole, px for photosite.
+    """Write photographs as a camera with a strong look saves them: `NAME.dng` and `NAME.jpg`, px for photosite.
 
-    The DNG is as in `write_dngs`, with `CAMERA_NOISE`; the JPEG is `hard_look` of the photograph, quality 92. Raises
-    `InputError` for two of one name.
+    The DNG is as in `write_dngs`, with `CAMERA_NOISE`; the JPEG is `hard_look` of the photograph, quality 92.
+
+    Args:
+        folder: is made.
+        photos: files.
+
+    Raises:
+        InputError: for two photographs of one name.
     """
     _check_names(photos)
     _begin(folder)
@@ -197,9 +266,13 @@ def write_camera(folder: Path, photos: Sequence[Path]) -> None:
 
 
 def hard_look(rgb: Tensor) -> Tensor:
-    """A look that nobody takes for another: (3, H, W) sRGB in [0, 1] both.
+    """A strong look: an S-curve, 50 % more saturation, blue shadows, orange highlights, sharpening.
 
-    A strong S-curve, colors half as strong again, shadows toward blue and highlights toward orange, sharpened.
+    Args:
+        rgb: (3, H, W) sRGB in [0, 1].
+
+    Returns:
+        Of the same shape and range.
     """
     curved = torch.lerp(rgb, color.smoothstep(rgb), 0.8)
     luma = curved.mean(0)
@@ -233,8 +306,7 @@ def _behind_canon(picture: Tensor) -> Tensor:
 
 
 def _write_dng(path: Path, packed: Tensor, noise: tuple[float, float], generator: torch.Generator) -> None:
-    shot_noise, read_noise = (torch.tensor([value]) for value in noise)
-    noisy = unprocess.add_noise(packed, shot_noise, read_noise, generator)
+    noisy = unprocess.add_noise(packed, torch.tensor([noise[0]]), torch.tensor([noise[1]]), generator)
     black, white = CANON_LEVELS
     raw = RawImage(
         _to_mosaic((black + noisy * (white - black)).round().clamp(0, white)),

@@ -1,8 +1,8 @@
-"""The inverse pipeline: a finished photo -> the RAW a random camera would have made of it.
+"""The inverse pipeline: finished photographs as the RAW that a random camera would have recorded.
 
 After Brooks et al., "Unprocessing Images for Learned Raw Denoising", CVPR 2019, the LW-ISP paper's [5]: tone, color
-matrix, gains, exposure, mosaic, noise. What undoes it in use lives in `mosaic` and `color`; here is only the way in.
-All functions take batches and a `torch.Generator`, so that a seed fixes every sample.
+matrix, gains, exposure, mosaic, noise. The forward pipeline is in `imaging.mosaic` and `imaging.color`. All functions
+take batches and a `torch.Generator`, so that a seed fixes every sample.
 """
 
 from collections.abc import Sequence
@@ -29,31 +29,42 @@ XYZ2CAM = (
     ).reshape(-1, 3, 3)
     / 10000
 )
-"""XYZ (D65) to camera, Adobe's matrices as LibRaw's tables print them: facts about real sensors."""
+"""XYZ (D65) to camera, (8, 3, 3): Adobe's matrices of real sensors, as in LibRaw's tables."""
 CANON_30D = XYZ2CAM[2]
+"""That of the Canon EOS 30D."""
 GOPRO_CAM2SRGB = torch.tensor([[1.5330, -0.1789, -0.3542], [-0.2848, 1.6791, -0.3943], [-0.0289, -0.4421, 1.4710]])
 """The matrix that GoPro's HERO6 and HERO7 write into their DNG files."""
 
+ISO_NOISE = {200: (5e-4, 2e-6), 800: (2e-3, 1e-5), 6400: (1.2e-2, 3e-4)}
+"""Shot and read noise at about these ISO values, for samples and test cases."""
 CASE_NOISE = NoiseModel(log_shot=(-9.2103, -4.4228))
 """Noise of the test cases: shot noise of 1e-4 to 1.2e-2, as in [5]."""
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A batch of B cameras: `rgb2cam` (B, 3, 3), canonical -> balanced camera RGB, and gains (B, 3), G = 1."""
+    """A batch of B cameras."""
 
     rgb2cam: Tensor
+    """(B, 3, 3), canonical RGB to balanced camera RGB."""
     white_balance: Tensor
+    """(B, 3), as-shot gains, G = 1."""
 
     @property
     def cam2rgb(self) -> Tensor:
-        """(B, 3, 3), balanced camera RGB -> canonical."""
+        """(B, 3, 3), balanced camera RGB to canonical RGB."""
         inverse: Tensor = torch.linalg.inv(self.rgb2cam)
         return inverse
 
 
 def random_camera(count: int, generator: Generator, model: CameraModel = CameraModel()) -> Camera:
-    """Cameras between the real ones: random convex mixtures of their matrices, random gains."""
+    """Random cameras: convex mixtures of real matrices, random gains.
+
+    Args:
+        count: number B of cameras.
+        generator: of all draws.
+        model: constants.
+    """
     known = torch.linalg.inv(torch.stack([*color.cam2rgb_from_xyz(XYZ2CAM), color.cam2rgb_from_srgb(GOPRO_CAM2SRGB)]))
     share = -(torch.rand(count, len(known), generator=generator).clamp(min=1e-6).log() ** 3)  # often near one of them
     rgb2cam = torch.einsum("bk,kij->bij", share / share.sum(-1, keepdim=True), known)
@@ -63,57 +74,110 @@ def random_camera(count: int, generator: Generator, model: CameraModel = CameraM
 
 
 def random_noise(count: int, generator: Generator, model: NoiseModel = CASE_NOISE) -> tuple[Tensor, Tensor]:
-    """`shot_noise` and `read_noise` (B,), drawn as in [5]: variance = shot_noise * signal + read_noise."""
+    """Random `shot_noise` and `read_noise` (B,), as in [5]: variance = shot_noise * signal + read_noise.
+
+    Args:
+        count: number B of cameras.
+        generator: of all draws.
+        model: constants.
+    """
     log_shot = uniform(count, *model.log_shot, generator)
     return log_shot.exp(), read_noise_of(log_shot, generator, model)
 
 
 def read_noise_of(log_shot: Tensor, generator: Generator, model: NoiseModel = CASE_NOISE) -> Tensor:
-    """`read_noise` (B,) of cameras with this logarithm of shot noise (B,), drawn as in [5]."""
+    """Random `read_noise` (B,), log-normal around a line over the logarithm of shot noise, as in [5].
+
+    Args:
+        log_shot: (B,), natural logarithm of shot noise.
+        generator: of all draws.
+        model: constants.
+    """
     line = model.read_slope * log_shot + model.read_offset
     log_read = line + model.read_spread * torch.randn(len(log_shot), generator=generator)
     return log_read.exp()
 
 
 def expose(canonical: Tensor, camera: Camera, exposure: Tensor) -> Tensor:
-    """Linear canonical light (B, C, H, W), C = 3, -> what the sensor sees (B, 3, H, W), white at 1, not clipped."""
+    """The signal of the sensors in full color, white at 1, not clipped.
+
+    Args:
+        canonical: (B, 3, H, W), linear canonical light.
+        camera: B cameras.
+        exposure: (B,), factors.
+
+    Returns:
+        (B, 3, H, W).
+    """
     to_sensor = camera.rgb2cam * exposure[:, None, None] / camera.white_balance[:, :, None]
     return color.apply_matrix(to_sensor, canonical)
 
 
 def take_mosaic(sensor: Tensor) -> Tensor:
-    """Full-color sensor light (B, 3, H, W), even sides -> packed (B, 4, H/2, W/2): one color a photosite, RGGB."""
+    """Sample one color at each photosite of an RGGB mosaic.
+
+    Args:
+        sensor: (B, 3, H, W), even sides.
+
+    Returns:
+        Planes (B, 4, H/2, W/2).
+    """
     red, green, blue = sensor.unbind(1)
     return torch.stack([red[:, ::2, ::2], green[:, ::2, 1::2], green[:, 1::2, ::2], blue[:, 1::2, 1::2]], 1)
 
 
 def add_noise(packed: Tensor, shot_noise: Tensor, read_noise: Tensor, generator: Generator) -> Tensor:
-    """Gaussian noise of variance shot_noise * signal + read_noise on (B, 4, h, w)."""
+    """Add Gaussian noise of variance shot_noise * signal + read_noise.
+
+    Args:
+        packed: (B, 4, h, w), black at 0 and white at 1.
+        shot_noise: (B,).
+        read_noise: (B,).
+        generator: of the noise.
+    """
     variance = shot_noise[:, None, None, None] * packed.clamp(min=0) + read_noise[:, None, None, None]
     return packed + variance.sqrt() * torch.randn(packed.shape, generator=generator)
 
 
 def add_defects(packed: Tensor, density: Tensor, generator: Generator) -> Tensor:
-    """Turn a share `density` (B,) of photosites hot (bright to clipped) or dead (0)."""
+    """Make photosites defective: 20 % of these dead (0), 40 % clipped (1), the others uniform between.
+
+    Args:
+        packed: (B, 4, h, w), black at 0 and white at 1.
+        density: (B,), share of defective photosites.
+        generator: of all draws.
+    """
     where = torch.rand(packed.shape, generator=generator) < density[:, None, None, None]
-    value = (2.5 * torch.rand(packed.shape, generator=generator) - 0.5).clamp(0, 1)  # 20 % dead, 40 % clipped
+    value = (2.5 * torch.rand(packed.shape, generator=generator) - 0.5).clamp(0, 1)
     return torch.where(where, value, packed)
 
 
 def digitize(packed: Tensor, bits: Tensor, black_level: Tensor) -> Tensor:
-    """Round to `bits` (B,), clip at white 1 and at DN 0, which lies `black_level` (B,), a share of white, below 0."""
+    """Quantize, and clip at white and at DN 0.
+
+    Args:
+        packed: (B, 4, h, w), black at 0 and white at 1.
+        bits: (B,), bit depth.
+        black_level: (B,), share of white by which DN 0 lies below black.
+    """
     steps = (2**bits - 1)[:, None, None, None]
     floor = -black_level[:, None, None, None]
     return torch.round(packed * steps).div(steps).clamp(max=1).maximum(floor)
 
 
 def uniform(count: int, low: float, high: float, generator: Generator) -> Tensor:
-    """(count,) values between low and high."""
+    """Uniform random values (count,) between low and high."""
     return low + (high - low) * torch.rand(count, generator=generator)
 
 
 def random_digitization(count: int, generator: Generator, model: CameraModel) -> tuple[Tensor, Tensor]:
-    """Bit depths (B,) and black levels (B,), a share of white, for `digitize`."""
+    """Random bit depths (B,) and black levels (B,) in shares of white, for `digitize`.
+
+    Args:
+        count: number B of cameras.
+        generator: of all draws.
+        model: constants.
+    """
     lowest, highest = model.bits
     bits = torch.randint(lowest, highest + 1, (count,), generator=generator)
     return bits, uniform(count, *model.black_level, generator).clamp(min=0)
@@ -122,20 +186,27 @@ def random_digitization(count: int, generator: Generator, model: CameraModel) ->
 def simulate(
     canonical: Tensor, frame: Tensor, generator: Generator, simulation: Simulation = Simulation()
 ) -> tuple[Tensor, Tensor]:
-    """Crops of photos as a random camera sees them, and what should be made of them.
+    """A batch for developing RAW: crops of photographs behind random cameras, and their targets.
 
-    `canonical` (B, 3, H, W) is the light of the crops, `frame` (B, 3, 64, 64) that of their whole photos, linear.
-    Gives canonical planes (B, 4, H/2, W/2) at the frame's exposure, and sRGB targets (B, 3, H, W) in [0, 1].
+    Args:
+        canonical: (B, 3, H, W), linear light of the crops, even sides.
+        frame: (B, 3, 64, 64), that of their whole photographs.
+        generator: of all draws.
+        simulation: constants.
+
+    Returns:
+        Canonical planes (B, 4, H/2, W/2) at the frame's exposure, and sRGB targets (B, 3, H, W) in [0, 1].
     """
     count = len(canonical)
     encoded = [light.clamp(min=1e-6) ** (1 / 2.2) for light in (canonical, frame)]
-    canonical, frame = (picture**2.2 for picture in recolor(encoded, generator, simulation.recoloring))
+    recolored = recolor(encoded, generator, simulation.recoloring)
+    canonical, frame = recolored[0] ** 2.2, recolored[1] ** 2.2
     camera = random_camera(count, generator, simulation.cameras)
     model = simulation.raw
     over = torch.rand(count, generator=generator) < model.overexposed_share
-    above, below = (uniform(count, *stops, generator) for stops in (model.overexposure, model.exposure))
-    exposure = torch.where(over, above, below)
-    exposure = exposure.exp2()
+    above = uniform(count, *model.overexposure, generator)
+    below = uniform(count, *model.exposure, generator)
+    exposure = torch.where(over, above, below).exp2()
 
     seen = color.balance(expose(frame, camera, exposure).clamp(max=1)[:, [0, 1, 1, 2]], camera.white_balance)
     gain = color.exposure_gain(color.apply_matrix(camera.cam2rgb, seen[:, [0, 1, 3]])[:, [0, 1, 1, 2]])
@@ -146,12 +217,12 @@ def simulate(
     packed = take_mosaic(expose(canonical, camera, exposure).clamp(max=1))
     shot_noise, read_noise = random_noise(count, generator, simulation.noise)
     clean = torch.rand(count, generator=generator) < model.clean_share
-    shot_noise, read_noise = (torch.where(clean, 0.0, noise) for noise in (shot_noise / gain, read_noise / gain**2))
+    shot_noise = torch.where(clean, 0.0, shot_noise / gain)
+    read_noise = torch.where(clean, 0.0, read_noise / gain**2)
     packed = add_noise(packed, shot_noise, read_noise, generator)
     density = 10 ** uniform(count, *model.log10_defect_density, generator)
-    packed = add_defects(
-        packed, torch.where(torch.rand(count, generator=generator) < model.defect_share, density, 0.0), generator
-    )
+    defective = torch.rand(count, generator=generator) < model.defect_share
+    packed = add_defects(packed, torch.where(defective, density, 0.0), generator)
     bits, black = random_digitization(count, generator, simulation.cameras)
     packed = digitize(packed, torch.where(clean, simulation.cameras.bits[1], bits), black)
 
@@ -162,10 +233,18 @@ def simulate(
 def recolor(
     pictures: Sequence[Tensor], generator: Generator, model: RecoloringModel = RecoloringModel()
 ) -> list[Tensor]:
-    """Randomly recolor some samples of display-referred batches (B, 3, H, W), all batches alike; values may reach 1.2.
+    """Randomly recolor a subset of the samples; the same transform is applied to every batch in `pictures`.
 
-    Channels are mixed so that gray stays gray, then black and white move in each: dark twigs before a sky become green
-    before violet, and detail in luminance becomes detail in color.
+    Channels are mixed so that gray stays gray, then black and white of each are shifted: dark twigs before a sky
+    become green before violet, and detail in luminance becomes detail in color.
+
+    Args:
+        pictures: batches (B, 3, H, W) of display-referred values in [0, 1].
+        generator: of all draws.
+        model: constants.
+
+    Returns:
+        Batches of the same shapes; values may reach 1.2.
     """
     count = len(pictures[0])
     some = (torch.rand(count, generator=generator) < model.share)[:, None, None, None]
@@ -180,23 +259,31 @@ def recolor(
 
 @dataclass(frozen=True)
 class Capture:
-    """One synthetic RAW with everything that made it: `packed` (1, 4, H/2, W/2), black 0 and white 1."""
+    """One synthetic RAW and how it was made."""
 
     packed: Tensor
+    """(1, 4, H/2, W/2), black at 0 and white at 1."""
     camera: Camera
+    """One camera."""
     exposure: Tensor
+    """(1,), factor."""
 
     @property
     def planes(self) -> Tensor:
-        """What a network sees that is told the true gains, matrix and exposure: canonical, (1, 4, H/2, W/2)."""
+        """Canonical planes (1, 4, H/2, W/2), prepared with the true gains, matrix and exposure."""
         return color.canonicalize(self.packed, self.camera.white_balance, self.camera.cam2rgb) / self.exposure
 
 
 def capture(rgb: Tensor, seed: int, noisy: bool) -> Capture:
-    """The seeded synthetic RAW of a photo (3, H, W) in [0, 1], even sides: the test case of evaluation.
+    """The seeded synthetic RAW of a photograph: the test case of evaluation.
 
     A random camera, exposure 0.8 of white (standard deviation 0.1) as in [5], 14 bits above a black level of 3 % of
-    white, and noise drawn as in [5] if `noisy`. Noise is drawn last: both cases of a seed share the camera.
+    white. Noise is drawn last: both cases of a seed share the camera.
+
+    Args:
+        rgb: (3, H, W) in [0, 1], even sides.
+        seed: of all draws.
+        noisy: whether noise is added, drawn as in [5].
     """
     generator = torch.Generator().manual_seed(seed)
     camera = random_camera(1, generator)

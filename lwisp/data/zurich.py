@@ -23,6 +23,14 @@ class Zurich:
     RGGB mosaics of 10 bits in 16-bit PNG (PyNET's loader reads B, Gb, R, Gr and divides by 4 * 255). MW-ISPNet and
     LiteISPNet subtract a black level of 63 and divide by 1023 - 63; PyNET and AWNet do not subtract: that is the
     convention `black_level="keep"`. White balance is not applied by any of them.
+
+    Args:
+        root: folder of the dataset.
+        split: which part.
+        convention: how RAW is prepared; only the black level may be chosen.
+
+    Raises:
+        InputError: for the first thing that is wrong.
     """
 
     takes: Takes = "raw"
@@ -52,7 +60,14 @@ class Zurich:
 
     @classmethod
     def full_frames(cls, root: Path) -> list[Path]:
-        """The full frames of `full_resolution/`, which have no truth, for `develop`; checked."""
+        """The full frames of `full_resolution/`, which have no ground truth, for `develop`; checked.
+
+        Args:
+            root: folder of the dataset.
+
+        Raises:
+            InputError: for the first thing that is wrong.
+        """
         frames = list(folders.list_files(root / "full_resolution" / cls.FOLDERS[0], [".png"]).values())
         folders.check_files(frames, "mosaic")
         return frames
@@ -62,7 +77,10 @@ class Zurich:
         return self.BLACK_LEVEL, self.WHITE_LEVEL
 
     def _extremes(self) -> tuple[float, float]:
-        """The smallest value of some mosaics, but for dead sites, and the largest, which must fit the white level."""
+        """Smallest (0.1th percentile, to ignore dead sites) and largest DN of some mosaics.
+
+        Raises `InputError` for a value above the white level.
+        """
         low, high = np.inf, 0.0
         for name in folders.sample(self.names):
             values = _read_dn(self.pairs[name][0])
@@ -74,7 +92,7 @@ class Zurich:
         return low, high
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Mosaic (1, H, W), black 0 and white 1 (not clipped), and target."""
+        """Mosaic (1, H, W) with black at 0 and white at 1, not clipped, and target (3, H, W) sRGB in [0, 1]."""
         source, target = self.pairs[self.names[index]]
         black = self.black_level if self.convention.black_level == "subtract" else 0.0
         values = torch.from_numpy(_read_dn(source).astype(np.float32))[None]

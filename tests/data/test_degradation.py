@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from lwisp.data import degradation, synthetic, unprocess
+from lwisp.data import cases, degradation, synthetic, unprocess
 from lwisp.data.degradation import Task
 from lwisp.data.simulation import DegradationModel, LowLightModel, Simulation
 from lwisp.imaging import color
@@ -239,19 +239,19 @@ def test_tone_and_balance_go_astray_in_deep_dark_only() -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_cases_may_be_smaller_than_what_smooths_noise(task: Task) -> None:
-    given, truth = degradation.case(task, PHOTOS[0, :, :12, :12], 0, degradation.levels_of(task)[0])
+    given, truth = cases.degraded_case(task, PHOTOS[0, :, :12, :12], 0, cases.levels_of(task)[0])
     assert given.shape == truth.shape
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_cases_are_seeded_and_worse_from_level_to_level(task: Task) -> None:
     photo = PHOTOS[0]
-    levels = degradation.levels_of(task)
-    cases = [degradation.case(task, photo, 5, level) for level in levels]
-    scores = [psnr(*case) for case in cases]
+    levels = cases.levels_of(task)
+    made = [cases.degraded_case(task, photo, 5, level) for level in levels]
+    scores = [psnr(*case) for case in made]
     assert scores == sorted(scores, reverse=True)
-    assert all(torch.equal(truth, cases[0][1]) for _, truth in cases)
-    assert torch.equal(degradation.case(task, photo, 5, levels[1])[0], cases[1][0])
-    assert not torch.equal(degradation.case(task, photo, 6, levels[1])[0], cases[1][0])
+    assert all(torch.equal(truth, made[0][1]) for _, truth in made)
+    assert torch.equal(cases.degraded_case(task, photo, 5, levels[1])[0], made[1][0])
+    assert not torch.equal(cases.degraded_case(task, photo, 6, levels[1])[0], made[1][0])
     if task != "denoise-raw":
-        assert torch.equal(cases[0][1], photo)
+        assert torch.equal(made[0][1], photo)
