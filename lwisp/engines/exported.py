@@ -46,7 +46,6 @@ INSTALLS: dict[str, str] = {
     "openvino": "pip install 'lwisp[openvino]'",
     "matplotlib": "pip install matplotlib",
     "lightning_fabric": "pip install 'lwisp[train]'",
-    "filelock": "pip install 'lwisp[train]'",
     "flatbuffers": ENVIRONMENT.format("litert"),
     "ai_edge_litert": ENVIRONMENT.format("litert"),
     "litert_torch": ENVIRONMENT.format("litert"),
