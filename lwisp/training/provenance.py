@@ -1,4 +1,4 @@
-"""Which code made something: versions, and the commit where the package lies in a checkout of its own."""
+"""Provenance of weights: versions, and the commit where the package is in a git checkout of its own."""
 
 import shutil
 import subprocess
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
-SECONDS = 10.0
-"""That git may take."""
+GIT_TIMEOUT = 10.0
+"""Seconds that git may take."""
 
 
 def versions() -> dict[str, str]:
-    """Versions of lwisp and torch, and `commit` where it is known, for cards and run folders."""
+    """Versions of lwisp and torch, and the commit where it is known, for cards and run folders."""
     found = {"lwisp": version("lwisp"), "torch": torch.__version__.split("+")[0]}
     commit = code_commit(Path(__file__).parent.parent)
     return {**found, "commit": commit} if commit else found
@@ -21,7 +21,14 @@ def versions() -> dict[str, str]:
 
 @cache
 def code_commit(package: Path) -> str:
-    """The commit that a package's folder is checked out at, with "+changes" where its files differ; "" if unknown."""
+    """Commit that a package's folder is checked out at.
+
+    Args:
+        package: the folder with the package's `__init__.py`.
+
+    Returns:
+        The commit's hash, with "+changes" where tracked files differ from it; "" where it is unknown.
+    """
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:  # another project's checkout, or none
         return ""
     commit = _git(package, "rev-parse", "HEAD")
@@ -32,13 +39,13 @@ def code_commit(package: Path) -> str:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """What git says about a folder; None where it is missing or fails."""
+    """Output of git for a folder; None where git is missing or fails."""
     program = shutil.which("git")
     if program is None:
         return None
     try:
         command = [program, "-C", str(folder), *words]
-        said = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+        said = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT, check=True)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     return said.stdout.strip()

@@ -106,7 +106,7 @@ class Recipe:
     checkpoint_every: int = 500
     """Steps between two states that a run can go on from."""
     validate_every: int = 2000
-    """Steps between two validations; a multiple of `checkpoint_every`."""
+    """Steps between two validations, which happen at checkpoints."""
 
     def __post_init__(self) -> None:
         self._check_schedule()

@@ -14,7 +14,6 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from lwisp.errors import InputError, OutputError, one_line
-from lwisp.files.optional import need
 from lwisp.files.writing import make_folder, write_whole
 from lwisp.training.recipe import Recipe
 
@@ -50,12 +49,13 @@ def exclusive(folder: Path, activity: str) -> Iterator[None]:
         InputError: where another process holds it.
         OutputError: where it cannot be locked.
     """
-    filelock = need("filelock")
+    from filelock import FileLock, Timeout
+
     make_folder(folder)
-    lock = filelock.FileLock(folder / "lock")
+    lock = FileLock(folder / "lock")
     try:
         lock.acquire(timeout=0)
-    except filelock.Timeout as error:
+    except Timeout as error:
         raise InputError(
             f"{folder}: another process is {activity} there; wait for it, or name another --output"
         ) from error

@@ -1,6 +1,6 @@
-"""The paper's comparisons: every variant under one budget on one benchmark; a table, curves and per-picture scores.
+"""Reproduces the paper's comparisons: every variant under one budget; a table, curves, per-image scores.
 
-Runs are kept by what decides them, so studies share them, and an interrupted study goes on where it stopped.
+Files of runs are named by a digest of what decides them, so studies share runs, and an interrupted study goes on.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ ADDED_LATER = {"out_channels": 3, "residual": False, "look": 0, "takes": "raw"}
 
 @dataclass(frozen=True)
 class Row:
-    """One picture, developed by one variant trained from one seed."""
+    """Scores of one test image by one variant trained from one seed."""
 
     variant: str
     seed: int
@@ -134,7 +134,7 @@ def reproduce(
 
 
 def _curve(points: list[dict[str, Any]]) -> list[tuple[int, float]]:
-    """Steps and PSNR of the held-out crops, the mean of its levels where there are several."""
+    """Steps and PSNR of held-out middles, averaged over kinds where there are several."""
     curve = []
     for point in points:
         scores = [value for name, value in point.items() if name.startswith("psnr") and not name.endswith("_whole")]
@@ -255,7 +255,7 @@ def step_seconds(recipe: Recipe, rounds: int = 3) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one picture of `COST_SIZE` costs a variant."""
+    """Cost of one image of `COST_SIZE` for a variant: parameters, operations, seconds of latency."""
 
     params: int
     macs: int

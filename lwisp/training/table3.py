@@ -9,6 +9,7 @@ from lwisp.files.report import Block, Bullets, Table, to_markdown
 from lwisp.model import LWISPConfig, count_params
 
 TABLE_3_SIZES = ((224, 224), (960, 960), (1440, 1984))
+"""Heights and widths of the packed planes."""
 TABLE_3: tuple[tuple[str, Architecture, str, tuple[str, str, str], str], ...] = (
     ("SPADE", BaselineConfig("spade"), "97,480,899", ("191.31 G", "3.16 T", "10.89 T"),
      "the size with COCO-Stuff's 184 label channels, the operations those of a 256x256 picture of it (191.36 G), and "
@@ -22,7 +23,7 @@ TABLE_3: tuple[tuple[str, Architecture, str, tuple[str, str, str], str], ...] = 
     ("LW-ISP with FGAM", LWISPConfig(), "2,014,681", ("4.234 G", "69.198 G", "211.914 G"),
      "misprints: 69.198 = 63.198 + 6 and 211.914 = 195.914 + 16, sums with the row without CCB"),
 )  # fmt: skip
-"""Label, network, and what the paper prints of it: parameters, operations at `TABLE_3_SIZES`; what is odd about it."""
+"""Label, network, parameters and operations at `TABLE_3_SIZES` as printed in the paper, and what is wrong there."""
 
 
 def table3() -> str:
