@@ -22,7 +22,6 @@ from PIL import Image
 from torch import Tensor
 
 import lwisp
-from lwisp.baselines import Baseline
 from lwisp.baselines.config import BaselineConfig
 from lwisp.data import synthetic
 from lwisp.data.cases import Case
@@ -139,38 +138,6 @@ def test_so_it_is_with_a_discriminator_and_with_other_networks(
         expected += 0.005 * row["adversarial"] + row["discrimination"]
         assert 0.1 < row["discrimination"] < 3  # 0.69 for a critic that knows nothing
     assert row["loss"] == pytest.approx(expected, rel=1e-5)
-
-
-def test_network_and_discriminator_learn_from_their_own_side_only(recipe: Recipe) -> None:
-    objective = student_objective(LWISP(TOY), None, replace(recipe, adversarial=1.0))
-    assert isinstance(objective, Adversarial)
-    assert objective.critic is not None
-    planes, target = torch.rand(2, 4, 32, 32), torch.rand(2, 3, 64, 64)
-    _, parts = objective(planes, target, 0)
-    parts["adversarial"].backward(retain_graph=True)
-    assert all(parameter.grad is None for parameter in objective.critic.parameters())
-    assert any(
-        float(parameter.grad.abs().max()) > 0
-        for parameter in objective.network.parameters()
-        if parameter.grad is not None
-    )
-    objective.zero_grad()
-    parts["discrimination"].backward()
-    assert all(parameter.grad is None for parameter in objective.network.parameters())
-    assert all(parameter.grad is not None for parameter in objective.critic.parameters())
-
-
-def test_the_levels_of_pynet_are_trained_from_the_coarsest_to_the_picture(recipe: Recipe) -> None:
-    plan = replace(recipe, steps=60, architecture=BaselineConfig("pynet"), by_level=True)
-    network = Baseline(BaselineConfig("pynet"))
-    objective = student_objective(network, None, plan)
-    levels = ("level5", "level4", "level3", "level2", "level1", "last_out")
-    planes, target = torch.rand(1, 4, 32, 32), torch.rand(1, 3, 64, 64)
-    for step, expected in ((9, 1), (10, 2), (59, 6)):
-        objective.zero_grad()
-        objective(planes, target, step)[0].backward()
-        moved = {name.split(".")[1] for name, value in network.named_parameters() if value.grad is not None}
-        assert [name for name in levels if name in moved] == list(levels[:expected])
 
 
 @pytest.mark.slow

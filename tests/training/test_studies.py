@@ -13,7 +13,7 @@ from PIL import Image
 
 import lwisp
 from lwisp.baselines.config import BaselineConfig
-from lwisp.data import photos, sources, synthetic
+from lwisp.data import sources, synthetic
 from lwisp.model import LWISP, LWISPConfig, count_params
 from lwisp.training import runs, studies
 from lwisp.training.recipe import Recipe
@@ -83,11 +83,10 @@ def test_a_study_opens_its_data_once_and_trains_what_train_trains(
 ) -> None:
     monkeypatch.setitem(STUDIES, "toy", STUDY)
     opened = []
-    original = sources.open_data
 
     def counted(*given: Any) -> Any:
         opened.append(given)
-        return photos.open_data(*given)
+        return sources.open_data(*given)
 
     monkeypatch.setattr(runs, "open_data", counted)
     folder = tmp_path / "runs"
