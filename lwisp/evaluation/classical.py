@@ -79,6 +79,13 @@ def denoise_bm3d(picture: Tensor, truth: Tensor) -> Tensor:
 
     The authors' code for white noise, for non-commercial use.
 
+    Args:
+        picture: (3, H, W), sRGB in [0, 1].
+        truth: Its ground truth, likewise.
+
+    Returns:
+        (3, H, W) in [0, 1].
+
     Raises:
         InputError: If the package bm3d is not installed.
     """
@@ -90,7 +97,18 @@ def denoise_bm3d(picture: Tensor, truth: Tensor) -> Tensor:
 
 
 def denoise_non_local_means(picture: Tensor, truth: Tensor) -> Tensor:
-    """The picture denoised by non-local means (Buades et al., CVPR 2005; scikit-image) at the best sigma."""
+    """The picture denoised by non-local means (Buades et al., CVPR 2005; scikit-image) at the best sigma.
+
+    Args:
+        picture: (3, H, W), sRGB in [0, 1].
+        truth: Its ground truth, likewise.
+
+    Returns:
+        (3, H, W) in [0, 1].
+
+    Raises:
+        InputError: If scikit-image is not installed.
+    """
     restoration = _skimage("restoration")
 
     def run(rgb: NDArray[Any], sigma: float) -> NDArray[Any]:
@@ -103,7 +121,18 @@ def denoise_non_local_means(picture: Tensor, truth: Tensor) -> Tensor:
 
 
 def denoise_wavelets(picture: Tensor, truth: Tensor) -> Tensor:
-    """The picture denoised by BayesShrink on wavelets (Chang et al., TIP 2000; scikit-image) at the best sigma."""
+    """The picture denoised by BayesShrink on wavelets (Chang et al., TIP 2000; scikit-image) at the best sigma.
+
+    Args:
+        picture: (3, H, W), sRGB in [0, 1].
+        truth: Its ground truth, likewise.
+
+    Returns:
+        (3, H, W) in [0, 1].
+
+    Raises:
+        InputError: If scikit-image is not installed.
+    """
     restoration = _skimage("restoration")
 
     def run(rgb: NDArray[Any], sigma: float) -> NDArray[Any]:
@@ -116,7 +145,18 @@ def denoise_wavelets(picture: Tensor, truth: Tensor) -> Tensor:
 
 
 def equalize(picture: Tensor, truth: Tensor) -> Tensor:
-    """The picture with its value (of HSV) equalized over the histogram (scikit-image); the truth is not used."""
+    """The picture with its value (of HSV) equalized over the histogram (scikit-image).
+
+    Args:
+        picture: (3, H, W), sRGB in [0, 1].
+        truth: Its ground truth, likewise; not used.
+
+    Returns:
+        (3, H, W) in [0, 1].
+
+    Raises:
+        InputError: If scikit-image is not installed.
+    """
     exposure = _skimage("exposure")
     colors = _skimage("color")
     hsv = colors.rgb2hsv(_to_array(picture))
@@ -125,12 +165,34 @@ def equalize(picture: Tensor, truth: Tensor) -> Tensor:
 
 
 def equalize_locally(picture: Tensor, truth: Tensor) -> Tensor:
-    """The picture after CLAHE (Zuiderveld, 1994) with scikit-image's clip limit; the truth is not used."""
+    """The picture after CLAHE (Zuiderveld, 1994) with scikit-image's clip limit.
+
+    Args:
+        picture: (3, H, W), sRGB in [0, 1].
+        truth: Its ground truth, likewise; not used.
+
+    Returns:
+        (3, H, W) in [0, 1].
+
+    Raises:
+        InputError: If scikit-image is not installed.
+    """
     return _to_tensor(_skimage("exposure").equalize_adapthist(_to_array(picture)))
 
 
 def equalize_locally_at_best(picture: Tensor, truth: Tensor) -> Tensor:
-    """The picture after CLAHE (Zuiderveld, 1994; scikit-image) with the best of the clip limits in `SEARCH`."""
+    """The picture after CLAHE (Zuiderveld, 1994; scikit-image) with the best of the clip limits in `SEARCH`.
+
+    Args:
+        picture: (3, H, W), sRGB in [0, 1].
+        truth: Its ground truth, likewise.
+
+    Returns:
+        (3, H, W) in [0, 1].
+
+    Raises:
+        InputError: If scikit-image is not installed.
+    """
     exposure = _skimage("exposure")
     rgb = _to_array(picture)
     made = [_to_tensor(exposure.equalize_adapthist(rgb, clip_limit=limit)) for limit in SEARCH.clip_limits]

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -197,7 +198,7 @@ def _score(picture: Picture, reference: Picture, frame: Frame) -> dict[str, floa
         scores |= _scores(rgb, truth, "")
         scores |= _scores(matching.fit_look(rgb, truth), truth, "_fitted")
     if frame.chart is not None:
-        stored = unorient(picture, read_orientation(frame.source))
+        stored = np.ascontiguousarray(unorient(picture, read_orientation(frame.source)))
         patches = color_charts.measure(stored, frame.chart)
         scores["chart"], scores["chart_balanced"] = color_charts.judge(patches)
     return scores
