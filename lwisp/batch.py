@@ -145,7 +145,7 @@ def plan(
 
 def _find_files(sources: list[Path], suffixes: frozenset[str], mark: str) -> Iterator[Path]:
     for source in sources:
-        if not source.is_dir():
+        if not _is_folder(source):
             yield source
             continue
         files = sorted(
@@ -156,6 +156,14 @@ def _find_files(sources: list[Path], suffixes: frozenset[str], mark: str) -> Ite
         if not files:
             raise InputError(f"{source}: no such files in this folder ({', '.join(sorted(suffixes))})")
         yield from files
+
+
+def _is_folder(source: Path) -> bool:
+    """Whether a source is a folder; what cannot be looked at, as a name that is too long, fails as a file by itself."""
+    try:
+        return source.is_dir()
+    except OSError:
+        return False
 
 
 def work(

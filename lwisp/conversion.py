@@ -5,7 +5,6 @@
 
 import copy
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +24,7 @@ from lwisp.engines.portable import exchange
 from lwisp.errors import InputError
 from lwisp.files.optional import need
 from lwisp.files.raw import read_mosaic
-from lwisp.files.writing import check_output, write_whole
+from lwisp.files.writing import check_output, temporary_folder, write_whole
 from lwisp.imaging import color
 from lwisp.model import LWISP, SIZE_MINIMUM, SIZE_MULTIPLE, Takes, pad_to_multiple
 from lwisp.pipeline import prepare
@@ -82,10 +81,10 @@ def export(
     """
     network, outputs = check(weights, output, format, precision, size, overwrite)
     contents = FORMATS[format].export(network, metadata(weights), precision, size)
-    with tempfile.TemporaryDirectory(prefix=".lwisp-", dir=output.parent) as folder:
+    with temporary_folder(output.parent) as folder:
         for path, content in zip(outputs, contents, strict=True):
-            (Path(folder) / path.name).write_bytes(content)
-        program = open_program(Path(folder) / output.name)
+            (folder / path.name).write_bytes(content)
+        program = open_program(folder / output.name)
         exported = Exported(network.config, program)
         try:
             errors = verify(network, exported, size, TOLERANCE[precision])

@@ -72,6 +72,13 @@ def printable(text: str) -> str:
     return "".join(_escape(letter) for letter in text) if not text.isprintable() else text
 
 
+def unmarked(text: str) -> str:
+    """A `printable` text for rich's progress bars, which would take what stands in brackets for markup."""
+    from rich.markup import escape
+
+    return escape(printable(text))
+
+
 def _escape(letter: str) -> str:
     if unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
         return letter

@@ -27,8 +27,8 @@ from lwisp.camera.settings import CameraSettings
 from lwisp.data import folders
 from lwisp.engines.engine import prepare_engine
 from lwisp.engines.names import Precision
-from lwisp.errors import InputError, OutputError
-from lwisp.files.writing import check_output, clear_leftovers, make_folder, write_text, write_whole
+from lwisp.errors import InputError, OutputError, unmarked
+from lwisp.files.writing import check_output, check_outputs, clear_leftovers, make_folder, write_text, write_whole
 from lwisp.model import LWISP, LWISPConfig
 from lwisp.training.provenance import versions
 from lwisp.training.state import exclusive, run_folder
@@ -154,8 +154,14 @@ def _check_free(place: Path, report_folder: Path | None, overwrite: bool) -> Non
     unreported = _read_unreported(place)
     if unreported is None:
         check_output(place, overwrite)
-    if report_folder is not None and report_folder.is_dir() and unreported != _folder_name(report_folder):
-        check_output(report_folder / f"{place.stem}.html", overwrite)
+    folder = report_folder or _own_report_folder(place)
+    if folder.is_dir():
+        may_replace = overwrite or report_folder is None or unreported == _folder_name(folder)
+        check_outputs(folder, reports.file_names(place.stem), may_replace, reports.is_report)
+
+
+def _own_report_folder(place: Path) -> Path:
+    return place.with_name(f"{place.stem}-report")
 
 
 def _note_unreported(place: Path, written: bytes, report_folder: Path) -> None:
@@ -199,7 +205,7 @@ def _learn_group(key: Key, group: list[Pair], place: Path, task: _Task) -> tuple
     base = BaseNetwork(task.base, engine, replace(task.base.card.convention, exposure="none"))
     reader = PairReader(run, settings, hold=_likely_scored(group, settings))
     prepared, refused = _prepare(group, name, reader, base)
-    with Console(stderr=True).status(f"{name}: learning"):
+    with Console(stderr=True).status(f"{unmarked(name)}: learning"):
         validation = CrossValidation(prepared, run, settings.look, settings.validation)
         validation, outliers = validation.without_outliers()
         for photo, error, median in outliers:
@@ -238,7 +244,7 @@ def _prepare(
     """The pairs that can be used, each RAW once, and the others."""
     by_digest: dict[str, PreparedPair] = {}  # a copy of a photo would validate what was learned from the photo itself
     refused: list[Refusal] = []
-    for pair in track(group, f"{name}: looking at pairs", console=Console(stderr=True), transient=True):
+    for pair in track(group, f"{unmarked(name)}: looking at pairs", console=Console(stderr=True), transient=True):
         try:
             photo = photos.prepare_pair(pair, reader, base)
         except OutputError:
@@ -252,7 +258,7 @@ def _prepare(
 
 def _write(key: Key, network: LWISP, card: Card, place: Path, report: Report, task: _Task) -> Learned:
     """Write weights and report so that the same call can finish what is interrupted between the two."""
-    folder = task.report_folder or place.with_name(f"{place.stem}-report")
+    folder = task.report_folder or _own_report_folder(place)
     finished = run_folder(place) / "finished.safetensors"
     save(finished, network, card)
     content = finished.read_bytes()

@@ -24,9 +24,9 @@ from lwisp.camera.placement import AlignedPair
 from lwisp.camera.scoring import ClassicalBaseline, Score, read_tool_picture
 from lwisp.camera.settings import ReportSettings
 from lwisp.data import folders
-from lwisp.errors import printable
+from lwisp.errors import unmarked
 from lwisp.files.raw import RawImage
-from lwisp.files.report import Block, Gallery, Panel, Table, to_html, to_markdown
+from lwisp.files.report import Block, Gallery, Panel, Table, is_page, to_html, to_markdown
 from lwisp.files.writing import temporary_folder, write_csv, write_text
 from lwisp.imaging.pixels import orient, to_integer
 
@@ -35,6 +35,9 @@ ALONE = "lwisp, its look alone"
 BASELINE = "curves and matrix"
 LABELS = {"RawTherapee default": "RawTherapee"}
 """Of tools, where the report names them otherwise."""
+
+
+TITLE = "The look of"
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def make_report(
         baseline_photos = folders.sample(validation.photos, settings.photos)
         made = scoring.run_tools(base.weights, photos, baseline_photos, settings.tools, folder)
         baseline = ClassicalBaseline(validation, reader, made.get(scoring.PLAIN, {}), settings)
-        progress = track(photos, f"{printable(name)}: scoring", console=console, transient=True)
+        progress = track(photos, f"{unmarked(name)}: scoring", console=console, transient=True)
         for index, photo in enumerate(progress):
             raw, aligned = reader.read(photo.pair)
             plain, pictures = _develop_learned(photo, raw, validation, shading, base, refined)
@@ -183,11 +186,22 @@ def write(folder: Path, stem: str, report: Report) -> None:
     Raises:
         OutputError: A file cannot be written.
     """
-    title = f"The look of {report.name}"
+    title = f"{TITLE} {report.name}"
     blocks = to_blocks(report)
-    write_csv(folder / f"{stem}.csv", report.scores)
-    write_text(folder / f"{stem}.md", to_markdown(title, blocks))
-    write_text(folder / f"{stem}.html", to_html(title, blocks))
+    page, html, table = (folder / name for name in file_names(stem))
+    write_text(page, to_markdown(title, blocks))
+    write_text(html, to_html(title, blocks))
+    write_csv(table, report.scores)
+
+
+def file_names(stem: str) -> tuple[str, str, str]:
+    """The names of a report's files: Markdown, HTML, table."""
+    return f"{stem}.md", f"{stem}.html", f"{stem}.csv"
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is the Markdown of a report."""
+    return is_page(path, TITLE)
 
 
 def to_blocks(report: Report) -> list[Block]:

@@ -184,12 +184,13 @@ def reproduce(
 
 
 def _write_table3(folder: Path) -> None:
-    from lwisp.files.writing import make_folder, write_text
-    from lwisp.training.table3 import table3
+    from lwisp.files.writing import check_output, make_folder, write_text
+    from lwisp.training.table3 import is_table3, table3
 
     with exit_on_error(FAILED_WORK):
         make_folder(folder)
         page = table3()
+        check_output(folder / "table3.md", overwrite=True, is_own=is_table3)
         write_text(folder / "table3.md", page)
     show(page)
 

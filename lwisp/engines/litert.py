@@ -1,6 +1,5 @@
 """LiteRT: exports and runs .tflite files of one size."""
 
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from lwisp.engines.contract import CARD_KEY, BackEnd, FileFormat, Program, Run, 
 from lwisp.engines.names import Computed, Stored
 from lwisp.engines.portable import example, portable
 from lwisp.files.optional import import_dynamo, need
-from lwisp.files.writing import quiet
+from lwisp.files.writing import quiet, temporary_folder
 from lwisp.model import LWISP
 
 
@@ -56,8 +55,8 @@ def _export(network: LWISP, metadata: dict[str, str], precision: Stored, size: S
     litert_torch, flatbuffers = need("litert_torch"), need("flatbuffers")
     schema = need("ai_edge_litert.schema_py_generated")
     import_dynamo()
-    with quiet(), tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.tflite"
+    with quiet(), temporary_folder() as folder:
+        path = folder / "network.tflite"
         litert_torch.convert(portable(network), (example(network, size),)).export(str(path))
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes()))
     model.metadata = list(model.metadata or ())

@@ -6,7 +6,6 @@ It compiles for one shape of its inputs, since its kernels for shapes not known 
 
 import contextlib
 import io
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from lwisp.engines.onnxruntime import onnx_model
 from lwisp.engines.tracing import small_inputs, tracing
 from lwisp.errors import InputError
 from lwisp.files.optional import importing, need
+from lwisp.files.writing import temporary_folder
 from lwisp.model import LWISP
 
 
@@ -153,8 +153,8 @@ def _export(network: LWISP, metadata: dict[str, str], precision: Stored, size: S
     model = openvino_core().read_model(onnx_model(network, "fp32", size).SerializeToString())
     for key, text in metadata.items():
         model.set_rt_info(text, ["lwisp", key])
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.xml"
+    with temporary_folder() as folder:
+        path = folder / "network.xml"
         for _ in range(2):  # once more with the seal of what the first time gave
             openvino.save_model(model, path, compress_to_fp16=precision == "fp16")
             tensors = path.with_suffix(".bin").read_bytes()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lwisp.errors import InputError, one_line
 from lwisp.files.optional import need
-from lwisp.files.writing import quiet
+from lwisp.files.writing import quiet, read_regular
 from lwisp.imaging import color, metrics
 
 PATCHES = 24
@@ -42,7 +42,7 @@ def read_charts(path: Path) -> dict[str, Chart]:
         InputError: If the file cannot be read or has another form.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(path))
         charts = {}
         for entry in content["charts"].values():
             centers = tuple((float(x), float(y)) for x, y in entry["centres"])
@@ -50,8 +50,6 @@ def read_charts(path: Path) -> dict[str, Chart]:
             if len(centers) != PATCHES or chart.half_size < 1:
                 raise ValueError(f"{entry['file']}: {len(centers)} patches of half size {chart.half_size}")
             charts[Path(entry["file"]).stem.lower()] = chart
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path}: expected charts with file, 24 centres and half_size in JSON: {one_line(error)}"

@@ -32,6 +32,7 @@ from lwisp.files.report import to_html, to_markdown, to_picture
 from lwisp.files.writing import (
     check_outputs,
     clear_leftovers,
+    is_regular,
     make_folder,
     temporary_folder,
     write_csv,
@@ -117,9 +118,11 @@ def compare(
 def _is_table(path: Path) -> bool:
     """Whether this is a table of scores as `compare` writes it."""
     try:
+        if not is_regular(path):
+            return False
         with path.open(encoding="utf-8") as file:
             return file.readline().split(",")[:3] == ["picture", "case", "tool"]
-    except (OSError, ValueError):
+    except (OSError, ValueError, InputError):
         return False
 
 

@@ -18,7 +18,7 @@ from lwisp.engines.names import Precision
 from lwisp.errors import InputError
 from lwisp.evaluation.protocols import passes_of
 from lwisp.files.matlab import in_matlabs_order, mat_shape, open_hdf5, read_mat
-from lwisp.files.writing import check_output, make_folder, write_text, write_whole
+from lwisp.files.writing import check_output, is_regular, make_folder, write_text, write_whole
 from lwisp.imaging import mosaic
 from lwisp.imaging.pixels import to_integer, to_tensor
 from lwisp.weights import Weights, check_takes
@@ -72,9 +72,11 @@ def _submit_dnd(denoise: Callable[[Tensor], Tensor], root: Path, output: Path, o
 def _is_submission(path: Path) -> bool:
     """Whether this is a table as `write_sidd_table` writes it."""
     try:
+        if not is_regular(path):
+            return False
         with path.open("rb") as file:
             return file.read(9) == b"ID,BLOCK\n"
-    except OSError:
+    except (OSError, InputError):
         return False
 
 

@@ -28,6 +28,9 @@ PROBES = 16  # photosites of each row that are looked at first
 ROWS = 256  # that are looked at in full at once
 
 DNG_VERSION, LOSSLESS_JPEG, COLOR_FILTERS = 50706, 7, 32803  # TIFF's terms
+MAX_COMPONENTS = 6  # of a tile, that LibRaw decodes
+TABLE_HEAD = 17  # bytes: the table's number, and how many codes it has of each length
+TABLE_NUMBERS = 0b10011  # the bits that LibRaw lets a table's number have
 START, LOSSLESS, TABLES, SCAN = 0xFFD8, 0xFFC3, 0xFFC4, 0xFFDA  # JPEG's markers
 
 
@@ -93,7 +96,7 @@ def _photosites(file: BinaryIO, place: int) -> int:
     """How many photosites a lossless JPEG at this place has by its header; 0 where none can be decoded there."""
     file.seek(place)
     found = 0
-    tables = False
+    tables: set[int] = set()
     if file.read(2) != START.to_bytes(2, "big"):
         return 0
     while len(head := file.read(4)) == 4:
@@ -103,11 +106,26 @@ def _photosites(file: BinaryIO, place: int) -> int:
         segment = file.read(length - 2)
         if marker == LOSSLESS and len(segment) >= 6:
             bits, height, width, components = struct.unpack_from(">BHHB", segment)
-            found = height * width * components if 0 < bits <= 16 else 0
-        tables = tables or (marker == TABLES and len(segment) > 17)
+            sound = 0 < bits <= 16 and 0 < components <= MAX_COMPONENTS
+            found = height * width * components if sound else 0
+        if marker == TABLES:
+            tables |= _table_numbers(segment)
         if marker == SCAN:
-            return found if tables else 0
+            return found if 0 in tables else 0
     return 0
+
+
+def _table_numbers(segment: bytes) -> set[int]:
+    """The numbers of the Huffman tables in a segment, up to the first that LibRaw does not take."""
+    numbers: set[int] = set()
+    place = 0
+    while place + TABLE_HEAD < len(segment):
+        number = segment[place]
+        if number & ~TABLE_NUMBERS:
+            break
+        numbers.add(number)
+        place += TABLE_HEAD + sum(segment[place + 1 : place + TABLE_HEAD])
+    return numbers
 
 
 def is_constant(mosaic: NDArray[np.uint16]) -> bool:

@@ -173,7 +173,7 @@ def _name_format(head: bytes) -> str:
 def _check_size(picture: Image.Image, head: bytes, length: int, name: str, max_pixels: float) -> None:
     width, height = picture.size
     pixels = width * height
-    if pixels > max_pixels:
+    if not pixels <= max_pixels:  # written so that NaN allows nothing
         raise InputError(
             f"{name}: {height}x{width} px ({pixels / 1e6:.0f} MP), more than the {max_pixels / 1e6:.0f} MP that are "
             "read at most; make it smaller, or allow more by --max-pixels where the command has it"

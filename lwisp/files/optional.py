@@ -68,8 +68,17 @@ def need(module: str, purpose: str = "") -> Any:
 
 
 def cache_folder() -> Path:
-    """The folder of compiled modules: `lwisp` in `XDG_CACHE_HOME` or ~/.cache; it may be deleted at any time."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lwisp"
+    """The folder of compiled modules: `lwisp` in `XDG_CACHE_HOME` or ~/.cache; it may be deleted at any time.
+
+    Where there is no home folder it is one that cannot exist, so that nothing is kept.
+    """
+    place = os.environ.get("XDG_CACHE_HOME")
+    if place:
+        return Path(place) / "lwisp"
+    try:
+        return Path.home() / ".cache" / "lwisp"
+    except RuntimeError:
+        return Path(os.devnull) / "lwisp"
 
 
 importing = threading.RLock()

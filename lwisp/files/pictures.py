@@ -69,6 +69,8 @@ def read_picture(source: Source, max_pixels: float = MAX_PIXELS) -> Picture:
         _refuse_raw_picture(picture, name)
         exif = read_tags(picture)
         profile = picture.info.get("icc_profile")
+        if picture.format == "TIFF" and _most_bits(picture) > 16:
+            raise InputError(f"{name}: a TIFF of {_most_bits(picture)} bits a color; expected 8 or 16, save it so")
         if picture.format == "TIFF" and _has_deep_planes(picture):
             raise InputError(f"{name}: a TIFF of 16 bits with its colors in separate planes; save it interleaved")
         if picture.has_transparency_data:
@@ -151,6 +153,12 @@ def _count_further_pages(content: Path | bytes) -> int:
 def _is_deep(picture: Image.Image) -> bool:
     """Whether the file has 16 bits a color of RGB; Pillow takes 8 of them."""
     return picture.mode in ("RGB", "RGBA") and _swapped(picture) is not None
+
+
+def _most_bits(picture: Image.Image) -> int:
+    """Bits of the deepest color of a TIFF."""
+    bits = getattr(picture, "tag_v2", {}).get(258) or (8,)
+    return max(value for value in bits if isinstance(value, int))
 
 
 def _has_deep_planes(picture: Image.Image) -> bool:

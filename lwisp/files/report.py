@@ -8,10 +8,14 @@ import html
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from lwisp.errors import InputError
+from lwisp.files.writing import read_regular
 
 GAP = 6  # px between panels of the PNG
 LINE = 16  # px of a line of text in the PNG
@@ -103,6 +107,14 @@ def _block_to_markdown(block: str | Heading | Command | Bullets | Table, rule: s
 
 def _markdown_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def is_page(path: Path, title: str) -> bool:
+    """Whether a file is a page that `to_markdown` made, whose title begins so."""
+    try:
+        return read_regular(path).decode().startswith(f"# {title}")
+    except (InputError, ValueError):
+        return False
 
 
 def to_html(title: str, blocks: Sequence[Block]) -> str:

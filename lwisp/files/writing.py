@@ -151,10 +151,13 @@ def temporary_beside(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A folder in the system's place for temporary files, which is deleted afterwards with all that it holds.
+def temporary_folder(place: Path | None = None) -> Iterator[Path]:
+    """A folder that is deleted afterwards with all that it holds.
 
     Such folders of processes that were killed are deleted first.
+
+    Args:
+        place: Where it is made; the system's place for temporary files if not given.
 
     Yields:
         The folder.
@@ -162,7 +165,7 @@ def temporary_folder() -> Iterator[Path]:
     Raises:
         OutputError: It cannot be made.
     """
-    place = Path(tempfile.gettempdir())
+    place = place or Path(tempfile.gettempdir())
     clear_leftovers(place)
     folder = temporary_beside(place / "folder")
     try:
@@ -217,7 +220,7 @@ def _is_alive(process: int) -> bool:
         return True
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # a number that no process has was never one's
         return False
     except OSError:  # another user's
         return True
@@ -307,7 +310,7 @@ def not_own(path: Path) -> str:
 
 def fold(name: str) -> str:
     """A file name normalized as by file systems that ignore case and the encoding of accents."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).lower())
 
 
 def fold_all(listing: Iterable[str]) -> dict[str, list[str]]:
@@ -328,6 +331,20 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot make this folder: {error.strerror or error}") from error
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a file with an end, unlike a pipe or a device.
+
+    Raises:
+        InputError: It is none, or cannot be read.
+    """
+    if not is_regular(path):
+        raise InputError(f"{path}: cannot be read: there is no such file")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def is_regular(path: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from torch import Tensor
 
-from lwisp.errors import OutputError, one_line
+from lwisp.errors import OutputError, one_line, printable
 from lwisp.files.writing import is_regular, write_text
 
 
@@ -134,4 +134,4 @@ def print_note(note: str) -> None:
     Args:
         note: the line, without markup.
     """
-    Console(stderr=True).print(note, highlight=False, markup=False, soft_wrap=True)
+    Console(stderr=True).print(printable(note), highlight=False, markup=False, soft_wrap=True)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from lwisp.data.sources import Data
-from lwisp.errors import InputError
+from lwisp.errors import InputError, unmarked
 from lwisp.files.writing import check_output
 from lwisp.training.log import Log
 from lwisp.training.objectives import Objective
@@ -73,7 +73,7 @@ def fit(run: Run, objective: Objective, write: Callable[[], None]) -> None:
 
     with _progress(is_first) as progress, Log(folder, is_first, start) as log, _seeded_steps(fabric) as seed_step:
         validation = Validation(fabric, recipe, run.data, objective, average, log)
-        task = progress.add_task(recipe.name, total=recipe.steps, completed=start, note="")
+        task = progress.add_task(unmarked(recipe.name), total=recipe.steps, completed=start, note="")
         if start < recipe.steps:
             validation.prepare()
             validation.report(row)  # which a killed process had no time to write

@@ -13,6 +13,7 @@ from lwisp.baselines.config import Architecture, BaselineConfig
 from lwisp.data.simulation import Simulation
 from lwisp.data.sources import Kind
 from lwisp.errors import InputError, one_line
+from lwisp.files.writing import read_regular
 from lwisp.imaging import metrics
 from lwisp.model import BLOCKS, LWISPConfig
 from lwisp.weights import InputConvention
@@ -196,7 +197,7 @@ def read_stages(path: Path) -> tuple[Recipe, ...]:
         InputError: for unknown fields and values out of range.
     """
     try:
-        shared = tomllib.loads(path.read_text(encoding="utf-8"))
+        shared = tomllib.loads(read_regular(path).decode())
         tables = shared.pop("stage", [{}])
         if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
             raise ValueError("expected [[stage]] tables")
@@ -204,8 +205,6 @@ def read_stages(path: Path) -> tuple[Recipe, ...]:
             raise ValueError("only the first stage has a `start`, the others begin with the weights of the one before")
         adapter = TypeAdapter(Recipe)
         return tuple(adapter.validate_python({**shared, **table}) for table in tables)
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the recipe: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a usable recipe: {one_line(error)}") from error
 

@@ -168,7 +168,7 @@ def _begin(
     if data is not None and fabric.world_size > 1:
         raise InputError("data that are open already are trained on in one process only; start it without torchrun")
     with exclusive(folder, "training") if is_first else nullcontext():
-        if output.exists() and not (folder / "state.pt").exists():
+        if output.exists() and not ((folder / "state.pt").exists() and _is_of_recipe(output, recipe)):
             raise InputError(f"{output} exists already and is not of this run; name another --output")
         if is_first:
             for place in (output.parent, folder, folder / "cache"):
@@ -181,6 +181,18 @@ def _begin(
             write_text(folder / "run.json", json.dumps(facts, indent=1) + "\n")
         fabric.barrier()
         yield Run(fabric, recipe, data, output)
+
+
+def _is_of_recipe(path: Path, recipe: Recipe) -> bool:
+    """Whether a file has the weights of a recipe, or those of its teacher, by their name."""
+    try:
+        return read_card(path).name in (recipe.name, _teacher_name(recipe))
+    except InputError:
+        return False
+
+
+def _teacher_name(recipe: Recipe) -> str:
+    return f"teacher of {recipe.name}"
 
 
 def _facts(recipe: Recipe, earlier: Sequence[Recipe] = ()) -> dict[str, Any]:
@@ -260,7 +272,7 @@ def _teach(run: Run) -> Weights:
     """Train the teacher of a run's recipe."""
     recipe = replace(
         run.recipe,
-        name=f"teacher of {run.recipe.name}",
+        name=_teacher_name(run.recipe),
         steps=run.recipe.teacher_steps or run.recipe.steps,
         architecture=teacher_of(run.recipe.architecture),
         beta=0.0,

@@ -22,8 +22,8 @@ from lwisp.engines.engine import run_network
 from lwisp.engines.torch import channels_last
 from lwisp.errors import InputError
 from lwisp.files.optional import need
-from lwisp.files.report import Block, Table, to_markdown
-from lwisp.files.writing import make_folder, write_csv, write_text, write_whole
+from lwisp.files.report import Block, Table, is_page, to_markdown
+from lwisp.files.writing import check_outputs, make_folder, write_csv, write_text, write_whole
 from lwisp.imaging import scores
 from lwisp.model import count_params
 from lwisp.training.devices import Device, precision_of
@@ -107,6 +107,8 @@ def reproduce(
     data = open_recipe_data(recipe, runs)
     cases = list(data.cases(limit=None))
     make_folder(output)
+    files = (f"{name}.md", f"{name}.csv", f"{name}.png", f"{name}-costs.png")
+    check_outputs(output, files, True, lambda path: is_page(path, study.title))
     make_folder(runs)
     rows: list[Row] = []
     curves: dict[str, list[list[tuple[int, float]]]] = {}
@@ -120,17 +122,19 @@ def reproduce(
             log = (run_folder(_file(plan, runs)) / "log.jsonl").read_text(encoding="utf-8").splitlines()
             points = [json.loads(line) for line in log]
             curves.setdefault(variant.label, []).append(_curve(points))
-    write_csv(output / f"{name}.csv", rows)
-    _plot(output / f"{name}.png", study.title, curves)
     costs = [_cost(variant) for variant in study.variants]
     if study.latency:
         networks = [build(variant.architecture) for variant in study.variants]
         channels = study.variants[0].architecture.in_channels
         seconds = measure_latency(networks, (1, channels, *COST_SIZE))
         costs = [replace(cost, seconds=value) for cost, value in zip(costs, seconds, strict=True)]
-        _plot_costs(output / f"{name}-costs.png", study, rows, costs)
-    write_text(output / f"{name}.md", report(name, study, rows, recipe, data, steps, costs))
-    return output / f"{name}.md"
+    page, table, plot, costs_plot = (output / file for file in files)
+    write_text(page, report(name, study, rows, recipe, data, steps, costs))  # first: it tells that the others are ours
+    write_csv(table, rows)
+    _plot(plot, study.title, curves)
+    if study.latency:
+        _plot_costs(costs_plot, study, rows, costs)
+    return page
 
 
 def _curve(points: list[dict[str, Any]]) -> list[tuple[int, float]]:

@@ -1,11 +1,13 @@
 """The paper's Table 3, parameters and operations of five networks: counted here beside what the paper prints."""
 
+from pathlib import Path
+
 import torch
 
 from lwisp.baselines import build
 from lwisp.baselines.config import Architecture, BaselineConfig
 from lwisp.engines.cost import count_macs, count_multiply_adds
-from lwisp.files.report import Block, Bullets, Table, to_markdown
+from lwisp.files.report import Block, Bullets, Table, is_page, to_markdown
 from lwisp.model import LWISPConfig, count_params
 
 TABLE_3_SIZES = ((224, 224), (960, 960), (1440, 1984))
@@ -24,6 +26,14 @@ TABLE_3: tuple[tuple[str, Architecture, str, tuple[str, str, str], str], ...] = 
      "misprints: 69.198 = 63.198 + 6 and 211.914 = 195.914 + 16, sums with the row without CCB"),
 )  # fmt: skip
 """Label, network, parameters and operations at `TABLE_3_SIZES` as printed in the paper, and what is wrong there."""
+
+
+TITLE = "Table 3: parameters and operations"
+
+
+def is_table3(path: Path) -> bool:
+    """Whether a file is the page that `table3` makes."""
+    return is_page(path, TITLE)
 
 
 def table3() -> str:
@@ -46,4 +56,4 @@ def table3() -> str:
         "measured here."
     )
     blocks: list[Block] = [about, Table(head, rows), Bullets(notes)]
-    return to_markdown("Table 3: parameters and operations", blocks, rule="---")
+    return to_markdown(TITLE, blocks, rule="---")

@@ -132,3 +132,20 @@ def test_a_link_among_leftovers_is_cleared_without_what_it_points_to(tmp_path: P
     os.utime(link, (time.time() - 2 * writing.MAX_AGE,) * 2, follow_symlinks=False)
     assert writing.clear_leftovers(tmp_path) == 1
     assert (precious / "file").read_bytes() == b"precious"
+
+
+def test_a_number_that_no_process_has_breaks_nothing(tmp_path: Path) -> None:
+    planted = tmp_path / writing.temporary_beside(tmp_path / "a").name.replace(f"-{os.getpid()}-", "-9999999999-")
+    planted.write_bytes(b"planted")
+    assert writing.clear_leftovers(tmp_path) == 1
+
+
+def test_names_that_differ_in_more_than_case_are_two() -> None:
+    assert writing.fold("Stra\N{LATIN SMALL LETTER SHARP S}e.dng") != writing.fold("strasse.dng")
+    assert writing.fold("IMG.DNG") == writing.fold("img.dng")
+
+
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="no such file"):
+        writing.read_regular(tmp_path / "pipe")
