@@ -376,3 +376,19 @@ def test_overwriting_a_report_leaves_files_that_are_none(
         for _ in range(2):
             result = call(verb, *arguments, "--output", tmp_path / verb / "new", "--overwrite")
             assert result.exit_code == 0, result.output
+
+
+def test_pages_that_are_not_ours_are_left(tmp_path: Path) -> None:
+    notes = tmp_path / "table3.md"
+    notes.write_text("my notes")
+    result = call("reproduce", "table3", "-o", tmp_path)
+    assert (result.exit_code, notes.read_text()) == (1, "my notes")
+    assert "was not written by lwisp" in result.stderr
+
+
+def test_a_name_that_is_too_long_fails_by_itself(write_dng: WriteDng, toy_file: Path, tmp_path: Path) -> None:
+    source = write_dng(np.random.default_rng(0).integers(0, 4000, (64, 64), dtype=np.uint16))
+    result = call("develop", "n" * 300 + ".dng", source, "--weights", toy_file, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert (tmp_path / "out" / f"{source.stem}.jpg").exists()
+    assert "1 of 2 files failed" in result.stderr

@@ -11,10 +11,10 @@ from lwisp.files import exif as tags_of_files
 from lwisp.files import pictures
 from lwisp.files.encoding import FORMATS, SUFFIXES, Format
 from lwisp.files.icc import srgb_profile
-from lwisp.files.pictures import read_rgb, write_picture
+from lwisp.files.pictures import read_picture, read_rgb, write_picture
 from lwisp.files.raw import read_raw
 from lwisp.imaging.pixels import orient, to_integer
-from tests.conftest import SAMPLE
+from tests.conftest import SAMPLE, refusal
 
 RGB = np.random.default_rng(0).random((137, 53, 3), dtype=np.float32)
 
@@ -236,3 +236,11 @@ def test_what_a_picture_loses_is_said(tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes((tmp_path / "a.tif").read_bytes()[:500])
     with pytest.raises(lwisp.InputError, match="cannot be read as a picture"):
         pictures.read_picture(tmp_path / "cut.png")
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_a_tiff_of_32_bits_is_refused(kind: type, tmp_path: Path) -> None:
+    """Pillow would show floats in [0, 1] black, and large integers white."""
+    path = tmp_path / "deep.tif"
+    Image.fromarray((np.arange(64, dtype=kind) / 63).reshape(8, 8).astype(kind)).save(path)
+    assert "a TIFF of 32 bits a color" in refusal(path, read_picture, path)

@@ -429,6 +429,19 @@ def test_a_lost_tile_is_refused_for_libraw_would_show_another_photo() -> None:
         read_raw(content[:third] + small + content[third + len(small) :])
 
 
+@pytest.mark.parametrize(
+    ("marker", "offset", "value"), [(b"\xff\xc4", 4, 0x02), (b"\xff\xc4", 4, 0x20), (b"\xff\xc3", 9, 7)]
+)
+def test_a_tile_whose_header_libraw_rejects_is_lost(marker: bytes, offset: int, value: int) -> None:
+    """A Huffman table of another number, or more components than LibRaw decodes."""
+    content = bytearray(lossless_dng(noisy(128, 192), 64))
+    fourth = [place for place in range(len(content)) if content[place : place + 4] == b"\xff\xd8\xff\xc3"][3]
+    place = content.index(marker, fourth) + offset
+    content[place] = value
+    with pytest.raises(lwisp.InputError, match="1 of the 6 tiles"):
+        read_raw(bytes(content))
+
+
 @pytest.mark.parametrize("black", [0, 64])
 def test_a_tile_that_stops_in_the_middle_is_noted(black: int) -> None:
     content = lossless_dng(noisy(128, 192), 64, black)
