@@ -111,7 +111,9 @@ def test_weights_are_trained_and_exported_without_a_network(home: Home, tmp_path
 def test_what_plots_keeps_its_fonts_with_what_else_is_kept(home: Home) -> None:
     require("matplotlib")
     pytest.importorskip("colour_demosaicing")
-    run = home.run("-c", "from lwisp.evaluation import color_charts, scoring; scoring._menon(); color_charts._colour()")
+    run = home.run(
+        "-c", "from lwisp.evaluation import classical, color_charts; classical.import_menon(); color_charts._colour()"
+    )
     assert run.returncode == 0, run.stderr
     assert list((home.folder / "home" / ".cache" / "lwisp" / "matplotlib").glob("fontlist*"))
     assert home.files() == []

@@ -31,6 +31,11 @@ FORMATS: dict[Format, FileFormat] = {
 """Formats of exported files."""
 
 
+def network_backends() -> list[Name]:
+    """Names of the back ends that run networks of weights files; the others run exported files only."""
+    return [name for name, back_end in BACKENDS.items() if name == "torch" or back_end.compile is not None]
+
+
 def is_installed(name: Name) -> bool:
     """Whether the package of a back end is installed; it is not imported."""
     return find_spec(BACKENDS[name].package) is not None

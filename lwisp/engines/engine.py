@@ -323,7 +323,7 @@ def prepare_engine(
         InputError: A back end asked for by name is not installed, or cannot run this network in this precision or on
             so many threads.
     """
-    check_choice("back end", backend, get_args(Backend))
+    check_choice("back end", backend, ("auto", *backends.network_backends()))
     check_choice("precision", precision, get_args(Precision))
     if passes not in (1, 2, 4):
         raise InputError(f"expected 1, 2 or 4 passes, got {passes}")
