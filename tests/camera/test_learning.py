@@ -348,3 +348,16 @@ def test_detail_is_told_from_softness() -> None:
 def test_names_of_files_are_plain() -> None:
     assert learning.slug("Canon PowerShot S40", "Vivid+ (1)") == "canon-powershot-s40-vivid-1"
     assert learning.slug("相机", "") == "camera"
+
+
+@pytest.mark.parametrize("name", ["own.md", "own.html", "own.csv"])
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_report_replaces_reports_only(name: str, is_named: bool, tmp_path: Path) -> None:
+    reports = tmp_path / ("reports" if is_named else "own-report")
+    reports.mkdir()
+    (reports / name).write_text("notes")
+    for overwrite in (False, True):
+        with pytest.raises(lwisp.InputError, match="not written by lwisp"):
+            learning._check_free(tmp_path / "own.safetensors", reports if is_named else None, overwrite)
+    (reports / "own.md").write_text(f"# {report.TITLE} somebody")
+    learning._check_free(tmp_path / "own.safetensors", reports if is_named else None, overwrite=True)

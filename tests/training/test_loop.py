@@ -322,6 +322,20 @@ def test_a_finished_run_is_not_trained_again_and_may_be_made_longer(recipe: Reci
     assert len(log.read_text().splitlines()) == rows + 1
 
 
+def test_a_file_that_came_in_place_of_the_weights_is_kept(recipe: Recipe, tmp_path: Path) -> None:
+    output = tmp_path / "toy.safetensors"
+    runs.train(replace(recipe, steps=2, checkpoint_every=2), output)
+    output.write_bytes(b"somebody's own")
+    with pytest.raises(lwisp.InputError, match="exists already and is not of this run"):
+        runs.train(replace(recipe, steps=4, checkpoint_every=2), output)
+    assert output.read_bytes() == b"somebody's own"
+
+
+def test_a_name_with_markup_is_a_name(recipe: Recipe, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    runs.train(replace(recipe, name="my [/run] \x1b weights", steps=2), tmp_path / "toy.safetensors")
+    assert "\x1b" not in capfd.readouterr().err
+
+
 def test_another_recipe_does_not_go_on_from_this_one(recipe: Recipe, tmp_path: Path) -> None:
     train(recipe, tmp_path / "toy.safetensors")
     with pytest.raises(lwisp.InputError, match=r"another recipe \(seed\)"):
