@@ -291,6 +291,19 @@ def test_a_cameras_jpeg_survives_whatever_is_asked_of_a_folder(
     )
 
 
+def test_an_unforeseen_failure_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "registered_commands", list(app.registered_commands))
+
+    @app.command()
+    def fail() -> None:
+        raise ZeroDivisionError("by nought")
+
+    result = call("fail")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("lwisp: failed for an unforeseen reason (ZeroDivisionError: by nought)")
+    assert result.stderr.count("\n") == 1
+
+
 EVIL = "a\x1b[2Jb\nlwisp: all is well\u202e"
 
 

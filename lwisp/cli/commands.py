@@ -9,8 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 from lwisp.cli.stopping import handle_signals
-from lwisp.cli.terminal import say, stop
-from lwisp.errors import InputError
+from lwisp.cli.terminal import say, show_tracebacks, stop
+from lwisp.errors import InputError, log, one_line
 
 WRONG_REQUEST = 2
 """Exit code for a command that cannot be carried out as it was given."""
@@ -32,8 +32,19 @@ def exit_on_error(code: int) -> Iterator[None]:
 
 class _Verbs(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # typer brings a click of its own, whose types have no public name
-        with exit_on_error(WRONG_REQUEST):
-            return super().invoke(ctx)
+        try:
+            with exit_on_error(WRONG_REQUEST):
+                return super().invoke(ctx)
+        except Exception as error:
+            if type(error).__module__.split(".")[0] in ("click", "typer"):  # its own ways to end
+                raise
+            log.debug("lwisp", exc_info=error)
+            reason = one_line(error) or "no more is known"
+            stop(
+                f"failed for an unforeseen reason ({type(error).__name__}: {reason}); "
+                "lwisp --verbose VERB ... shows where, for a report of it",
+                FAILED_WORK,
+            )
 
 
 app = typer.Typer(cls=_Verbs, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -52,8 +63,9 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show where an unforeseen failure came from.")] = False,
 ) -> None:
-    pass
+    show_tracebacks(verbose)
 
 
 def main() -> None:
