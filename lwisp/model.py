@@ -201,7 +201,7 @@ class Look(nn.Module):
     """One camera's colors and tone: RGB (B, 3, H, W) in [0, 1] -> the same size and range. Not of the paper.
 
     A function of each pixel's own color, so that detail stays what it was, tiles stay exact, and a few photos are
-    enough to learn it from (`look.fit`). A new one changes nothing.
+    enough to learn it from (`camera.look.fit`). A new one changes nothing.
     """
 
     def __init__(self, channels: int) -> None:

@@ -76,7 +76,7 @@ def develop_with(
     """A RAW developed by a prepared engine: (H, W, 3) sRGB, upright.
 
     Args:
-        engine: The network, from `engines.engine.prepare`.
+        engine: The network, from `engines.engine.prepare_engine`.
         convention: What the network expects of its input; it stands on the card of its weights.
         raw: The RAW.
         exposure: EV on top of the exposure rule.

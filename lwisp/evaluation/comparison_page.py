@@ -26,7 +26,7 @@ class ToolScores:
     ssim: float = math.nan
     delta_e: float = math.nan
     psnr_fitted: float = math.nan
-    """dB after `metrics.fit_look`, as the next two scores are."""
+    """dB after `matching.fit_look`, as the next two scores are."""
     ssim_fitted: float = math.nan
     delta_e_fitted: float = math.nan
     chart: float = math.nan
