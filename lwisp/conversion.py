@@ -217,7 +217,14 @@ def _pictures(channels: int, sizes: Sequence[tuple[int, int]]) -> Iterator[tuple
 
 
 def metadata(weights: Weights) -> dict[str, str]:
-    """Metadata of an exported file: the card with the SHA-256 of the tensors, and the preprocessing, as JSON texts."""
+    """Metadata of an exported file, as JSON texts by key.
+
+    Args:
+        weights: The weights that are exported.
+
+    Returns:
+        The card with the SHA-256 of the tensors under `CARD_KEY`, and "lwisp_preprocessing".
+    """
     facts = preprocessing(weights.card.convention, weights.card.architecture.takes)
     return {CARD_KEY: to_header(weights.card, weights.sha256), "lwisp_preprocessing": json.dumps(facts)}
 

@@ -201,7 +201,7 @@ class Look(nn.Module):
     """One camera's colors and tone: RGB (B, 3, H, W) in [0, 1] -> the same size and range. Not of the paper.
 
     A function of each pixel's own color, so that detail stays what it was, tiles stay exact, and a few photos are
-    enough to learn it from (`look.fit`). A new one changes nothing.
+    enough to learn it from (`camera.look.fit`). A new one changes nothing.
     """
 
     def __init__(self, channels: int) -> None:
@@ -220,7 +220,14 @@ class Look(nn.Module):
         return self.unbounded(rgb).clamp(0, 1)
 
     def unbounded(self, rgb: Tensor) -> Tensor:
-        """The same before it is held in [0, 1], where a gradient would end."""
+        """The look's result before it is held in [0, 1], where a gradient would end.
+
+        Args:
+            rgb: (B, 3, H, W) in [0, 1].
+
+        Returns:
+            (B, 3, H, W), which may exceed [0, 1].
+        """
         return rgb + self.layers(2 * rgb - 1)  # type: ignore[no-any-return]
 
 
@@ -297,11 +304,27 @@ class LWISP(nn.Module):
         return outputs
 
     def encode(self, level: int, x: Tensor) -> Tensor:
-        """Skip features of a level, 0 to 3: the head's output or `attend` of the level above -> (B, width, h, w)."""
+        """Skip features of one encoder level, two convolutions.
+
+        Args:
+            level: 0 to 3.
+            x: Output of the head for level 0, else of `attend` of the level before: (B, C, h, w).
+
+        Returns:
+            (B, width * 2**level, h, w).
+        """
         return self.stages[level](x)  # type: ignore[no-any-return]
 
     def pool(self, level: int, skip: Tensor) -> Tensor:
-        """Skip features of a level (B, C, h, w) -> (B, C, h/2, w/2), the input of its attention."""
+        """Skip features after 2x2 max pooling, the input of a level's attention.
+
+        Args:
+            level: 0 to 3.
+            skip: Output of `encode` of this level (B, C, h, w), of even sides.
+
+        Returns:
+            (B, C, h/2, w/2).
+        """
         return self.down[level].get_submodule("0")(skip)  # type: ignore[no-any-return]
 
     def attend(self, level: int, pooled: Tensor, channel_map: Tensor | None = None) -> Tensor:
@@ -322,11 +345,26 @@ class LWISP(nn.Module):
         return attention.attend(pooled, channel_map)
 
     def summarize(self, deepest: Tensor) -> Tensor:
-        """The global vector (B, 128) of the frame: output of `down4` -> means over height and width -> `world`."""
+        """The global vector of the frame: a convolution, means over height and width, a linear layer.
+
+        Args:
+            deepest: Output of block `down4`, (B, 256, h/16, w/16) with the default width.
+
+        Returns:
+            (B, 128) with the default width.
+        """
         return self.world(self.average(self.bottom(deepest)))  # type: ignore[no-any-return]
 
     def decode(self, skip: Tensor, vector: Tensor) -> Tensor:
-        """The decoder's first features: deepest skip (B, 128, h/8, w/8) and global vector (B, 128) -> skip's shape."""
+        """The decoder's first features: the deepest skip features blended with the global vector.
+
+        Args:
+            skip: Output of `encode` of level 3: (B, 128, h/8, w/8) with the default width.
+            vector: Output of `summarize` (B, 128).
+
+        Returns:
+            Of the shape of `skip`.
+        """
         return self.blend(torch.cat([skip, self.spread(vector, skip)], 1))  # type: ignore[no-any-return]
 
     def climb(self, step: int, decoder: Tensor, skip: Tensor, context: Tensor) -> Tensor:
@@ -364,8 +402,12 @@ class LWISP(nn.Module):
     def features(self, x: Tensor) -> list[Tensor]:
         """Outputs of the four up blocks for distillation (section 3.3), on the padded frame.
 
-        With the default width: 64 channels at h/4, 32 at h/2, 16 at h, and 16 at 2h (at h for the teacher, whose
-        last one is what its output layer sees).
+        Args:
+            x: Planes (B, in_channels, h, w).
+
+        Returns:
+            With the default width: 64 channels at h/4, 32 at h/2, 16 at h, and 16 at 2h (at h for the teacher,
+            whose last one is what its output layer sees).
         """
         return list(self.blocks(x, BLOCKS[4:]).values())
 
@@ -421,7 +463,16 @@ def pad_to_multiple(x: Tensor, multiple: int = SIZE_MULTIPLE, minimum: int = SIZ
 
 
 def padded_side(size: int, multiple: int = SIZE_MULTIPLE, minimum: int = SIZE_MINIMUM) -> int:
-    """The smallest multiple of `multiple` that is neither below `size` nor below `minimum`."""
+    """The length that a side is padded to for the network.
+
+    Args:
+        size: The side in px of the planes, 1 or more.
+        multiple: The result is a multiple of it.
+        minimum: The result is not below it; a multiple of `multiple`.
+
+    Returns:
+        The smallest such length that is not below `size`, in px.
+    """
     return max(-(-size // multiple) * multiple, minimum)
 
 
@@ -442,7 +493,14 @@ def reflected_indices(start: int, stop: int, size: int) -> Tensor:
 
 
 def count_params(model: nn.Module) -> int:
-    """Number of trainable values."""
+    """Number of trainable values.
+
+    Args:
+        model: Any module; parameters that are frozen count too.
+
+    Returns:
+        Their number.
+    """
     return sum(parameter.numel() for parameter in model.parameters())
 
 

@@ -76,7 +76,7 @@ def develop_with(
     """A RAW developed by a prepared engine: (H, W, 3) sRGB, upright.
 
     Args:
-        engine: The network, from `engines.engine.prepare`.
+        engine: The network, from `engines.engine.prepare_engine`.
         convention: What the network expects of its input; it stands on the card of its weights.
         raw: The RAW.
         exposure: EV on top of the exposure rule.
@@ -114,7 +114,15 @@ class Planes:
         self._gain: float | None = None if convention.exposure == "auto" else 1.0
 
     def read(self, rows: slice, columns: slice) -> Tensor:
-        """The planes of a window: (4, rows, columns) float32; 1 is the white of the exposed frame."""
+        """The network's input for a window of the frame.
+
+        Args:
+            rows: First row of the planes and the one after the last, within the frame.
+            columns: The same of columns.
+
+        Returns:
+            (4, rows, columns) float32, planes R, Gr, Gb, B; 1 is the white of the exposed frame.
+        """
         planes = torch.empty(4, rows.stop - rows.start, columns.stop - columns.start)
         for band in _bands(rows):
             planes[:, band.start - rows.start : band.stop - rows.start] = self._unexposed(band, columns)
@@ -169,7 +177,15 @@ class Planes:
         return float(color.grid_gain(torch.cat(means, 1)))
 
     def radius(self, rows: slice, columns: slice) -> Tensor:
-        """Squared distance of each cell from the frame's center: (rows, columns), 1 in the frame's corners."""
+        """Squared distance of each cell of a window from the frame's center.
+
+        Args:
+            rows: First row of the planes and the one after the last, within the frame.
+            columns: The same of columns.
+
+        Returns:
+            (rows, columns); 0 in the center and 1 in the frame's corners.
+        """
         height, width = self.raw.mosaic.shape
         top, left = mosaic.cfa_offset(self.raw.cfa)
         down = _squared_distance(rows, top, height)
@@ -216,7 +232,17 @@ def _take_reflected(photosites: NDArray[np.uint16], axis: int, cells: slice, bef
 
 
 def prepare(raw: RawImage, convention: InputConvention, exposure: float = 0.0) -> tuple[Tensor, tuple[int, int]]:
-    """The network's input for a whole RAW: planes (4, h, w), and (row, column) of the first photosite in them."""
+    """The network's input for a whole RAW.
+
+    Args:
+        raw: The RAW, which stays as it is.
+        convention: What the network expects of its input; it stands on the card of its weights.
+        exposure: EV on top of the exposure rule.
+
+    Returns:
+        Planes (4, h, w) float32 in the order R, Gr, Gb, B, as `Planes.read` gives them; and (row, column), 0 or 1, of
+        the first photosite in them.
+    """
     planes = Planes(raw, convention, exposure)
     return planes.read(slice(0, planes.shape[1]), slice(0, planes.shape[2])), mosaic.cfa_offset(raw.cfa)
 
@@ -289,7 +315,11 @@ class Developer:
 def pick(raw: RawImage) -> Weights:
     """The weights for a RAW where none are named: those learned from its camera, else `photo`.
 
-    What lies among learned weights and cannot be used is left out, with a note in `Weights.notes`.
+    Args:
+        raw: The RAW; its camera and its picture style decide.
+
+    Returns:
+        The weights. What lies among learned weights and cannot be used is left out, with a note in `Weights.notes`.
     """
     found, notes = of_camera(raw.camera, picture_style(raw.exif))
     for path in found:

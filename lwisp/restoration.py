@@ -47,7 +47,7 @@ def denoise(
     Args:
         rgb: (H, W, 3) sRGB: floats in [0, 1], or uint8 or uint16 over their range.
         weights: Weights that take RGB; the shipped "denoise" if not given. The engine made of them is kept with them.
-        precision: "auto", "fp32" or "bf16", as in `engines.engine.prepare`.
+        precision: "auto", "fp32" or "bf16", as in `engines.engine.prepare_engine`.
         backend: "auto", "torch", "openvino" or "onnxruntime", as there.
         memory: Bound on the memory of the whole process, in GB.
         passes: 1, 2 or 4: the mean over so many mirror images (self-ensemble), in as many times the time.
@@ -72,7 +72,20 @@ def enhance(
 ) -> NDArray[np.float32]:
     """A picture taken in low light, brightened: (H, W, 3) float32 sRGB in [0, 1].
 
-    Arguments, result and errors are those of `denoise`, but for the shipped weights, which are "enhance".
+    Args:
+        rgb: (H, W, 3) sRGB: floats in [0, 1], or uint8 or uint16 over their range.
+        weights: Weights that take RGB; the shipped "enhance" if not given. The engine made of them is kept with them.
+        precision: "auto", "fp32" or "bf16", as in `engines.engine.prepare_engine`.
+        backend: "auto", "torch", "openvino" or "onnxruntime", as there.
+        memory: Bound on the memory of the whole process, in GB.
+        passes: 1, 2 or 4: the mean over so many mirror images (self-ensemble), in as many times the time.
+
+    Returns:
+        The picture, of the size of `rgb`.
+
+    Raises:
+        InputError: The weights do not take RGB, or an argument cannot be used.
+        ValueError: `rgb` is of another shape.
     """
     return _restore(rgb, weights or load_once("enhance"), precision, backend, memory, passes)
 
@@ -149,7 +162,7 @@ def denoise_raw(
         raw: The RAW, which stays as it is.
         weights: Weights from planes to planes; the shipped "denoise-raw" if not given. The engine made of them is kept
             with them.
-        precision: "auto", "fp32" or "bf16", as in `engines.engine.prepare`.
+        precision: "auto", "fp32" or "bf16", as in `engines.engine.prepare_engine`.
         backend: "auto", "torch", "openvino" or "onnxruntime", as there.
         memory: Bound on the memory of the whole process, in GB.
 

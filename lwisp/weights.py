@@ -279,7 +279,15 @@ def _parse_header(path: Path, header: str) -> tuple[Card, str]:
 
 
 def to_header(card: Card, digest: str) -> str:
-    """A card as JSON for a file's header, with the SHA-256 of its tensors."""
+    """A card as the JSON text of a file's header.
+
+    Args:
+        card: The card.
+        digest: SHA-256 of the tensors, in hexadecimal.
+
+    Returns:
+        One JSON object: the card's fields, and "sha256".
+    """
     return json.dumps({**asdict(card), "sha256": digest}, sort_keys=True)
 
 
@@ -389,7 +397,15 @@ def of_camera(camera: str, style: str = "") -> tuple[list[Path], list[str]]:
 
 
 def left_out_note(path: Path, error: Exception) -> str:
-    """The note on learned weights that cannot be used."""
+    """The note on learned weights that cannot be used.
+
+    Args:
+        path: Their file.
+        error: Why they cannot be used.
+
+    Returns:
+        One line that names the file and the reason.
+    """
     return f"{path} is left out: {one_line(error).removeprefix(f'{path}: ')}"
 
 

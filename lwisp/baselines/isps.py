@@ -152,7 +152,14 @@ class AWNet(nn.Module):
         return self.pictures(x)[-1]
 
     def pictures(self, x: Tensor) -> list[Tensor]:
-        """Outputs of all scales, which are trained together: RGB (B, 3, ...) in [0, 1], from h/16 to h and 2h."""
+        """Outputs of all scales, which are trained together.
+
+        Args:
+            x: Planes (B, 4, h, w), h and w multiples of 16.
+
+        Returns:
+            RGB (B, 3, ...) in [0, 1], from h/16 to h and 2h.
+        """
         x = self.head(x)
         skips, bands = [], []
         for stage, down in zip(self.stages, self.down, strict=False):
@@ -285,7 +292,14 @@ class CameraNet(nn.Module):
         return functional.pixel_shuffle(self.enhance(bright), 2)
 
     def restored(self, x: Tensor) -> Tensor:
-        """Output of the first stage, a linear picture (B, 3, 2h, 2w)."""
+        """Output of the first stage, a linear picture.
+
+        Args:
+            x: Planes (B, 4, h, w), h and w multiples of 16, 144 at least.
+
+        Returns:
+            (B, 3, 2h, 2w).
+        """
         return functional.pixel_shuffle(self.restore(x), 2)
 
 

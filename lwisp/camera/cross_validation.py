@@ -70,7 +70,14 @@ class CrossValidation:
         return FittedLook(learned.eval().requires_grad_(False), look.round_terms(terms))
 
     def errors(self, shading: bool) -> list[float]:
-        """Mean dE2000 of every photo, in their order, by the look fitted without it."""
+        """Mean CIE dE2000 of every photo, by the look that was fitted without it.
+
+        Args:
+            shading: Whether lens shading is fitted too.
+
+        Returns:
+            One value for each photo, in their order.
+        """
         errors: dict[str, float] = {}
         for fold in self.folds:
             fitted = self.fit(self.without(fold), shading)

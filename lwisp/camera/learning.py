@@ -185,7 +185,15 @@ def _folder_name(folder: Path) -> str:
 
 
 def slug(camera: str, style: str) -> str:
-    """The name of a file for a camera and style: small letters, digits and dashes; "camera" where none are left."""
+    """The stem of a file name for a camera and style, as "nikon-d5000-vivid".
+
+    Args:
+        camera: Name of the camera.
+        style: Name of its picture style; may be empty.
+
+    Returns:
+        Small letters, digits and dashes, all of ASCII; "camera" where none are left.
+    """
     letters = (letter if letter.isalnum() and letter.isascii() else " " for letter in f"{camera} {style}")
     return "-".join("".join(letters).split()).lower() or "camera"
 

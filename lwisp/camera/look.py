@@ -34,7 +34,14 @@ class Samples:
 
     @classmethod
     def from_tensors(cls, kept: dict[str, Tensor]) -> "Samples":
-        """The opposite of `tensors`."""
+        """Samples from the tensors that `tensors` has made of them.
+
+        Args:
+            kept: "rgb" and "radius" in float16, "target" in uint8.
+
+        Returns:
+            The samples in float32.
+        """
         return cls(kept["rgb"].float(), kept["target"].float() / 255, kept["radius"].float())
 
     def tensors(self) -> dict[str, Tensor]:
@@ -60,7 +67,14 @@ class FittedLook:
         return self.look(_shade(samples, self.shading)[None, :, None])[0, :, 0]  # type: ignore[no-any-return]
 
     def error(self, samples: Samples) -> float:
-        """Mean CIE dE2000 from the camera's pixels."""
+        """Mean CIE dE2000 of a photo with the look from the camera's pixels.
+
+        Args:
+            samples: The photo's pixels, without a look, and the camera's.
+
+        Returns:
+            The mean over the pixels; 0 where they are equal.
+        """
         return metrics.delta_e(self(samples)[:, None], samples.target[:, None])
 
 

@@ -167,7 +167,15 @@ def develop(engine: Engine, convention: InputConvention, raw: RawImage) -> NDArr
 
 @torch.no_grad()
 def apply_look(learned: Look, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A picture (H, W, 3) with a look applied, the same as by the network that ends with this look."""
+    """A picture with a look applied, the same as by the network that ends with this look.
+
+    Args:
+        learned: The look.
+        picture: (H, W, 3) float32 sRGB in [0, 1]; it stays as it is.
+
+    Returns:
+        (H, W, 3) float32 sRGB in [0, 1].
+    """
     result = np.empty_like(picture)
     for top in range(0, len(picture), BAND):
         rows = torch.from_numpy(picture[top : top + BAND]).permute(2, 0, 1)[None]
@@ -191,7 +199,14 @@ def on_target(picture: NDArray[np.float32], aligned: AlignedPair) -> Tensor:
 
 
 def accepted_pixels(aligned: AlignedPair) -> Tensor:
-    """(h, w) bool: which pixels of the JPEG lie in tiles that can be trusted."""
+    """Which pixels of a JPEG lie in tiles that can be trusted.
+
+    Args:
+        aligned: The JPEG, its target (h, w, 3).
+
+    Returns:
+        (h, w) bool.
+    """
     mask = torch.zeros(aligned.target.shape[:2], dtype=torch.bool)
     for tile in aligned.tiles:
         mask[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width] = True

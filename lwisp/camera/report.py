@@ -65,7 +65,15 @@ class Report:
         return list(dict.fromkeys(score.way for score in self.scores))
 
     def mean(self, way: str, score: str = "delta_e") -> float:
-        """The mean of a score (a field of `Score`) over the photos that were developed this way."""
+        """The mean of a score over the photos that were developed one way.
+
+        Args:
+            way: One of `ways`.
+            score: A field of `Score`: "delta_e" (CIE dE2000), "psnr" (dB) or "ssim".
+
+        Returns:
+            The mean, in the unit of the score.
+        """
         return float(np.mean([getattr(row, score) for row in self.scores if row.way == way]))
 
     def means(self) -> dict[str, dict[str, float]]:

@@ -20,9 +20,15 @@ FAILED_WORK = 1
 
 @contextlib.contextmanager
 def exit_on_error(code: int) -> Iterator[None]:
-    """End the program with this exit code, and one sentence, where an `InputError` comes out of the block.
+    """A block in which an `InputError` ends the program, with one sentence on stderr.
 
-    Every verb runs in a block of `WRONG_REQUEST`; where its work begins it opens one of `FAILED_WORK`.
+    Every command runs in a block of `WRONG_REQUEST`; where its work begins it opens one of `FAILED_WORK`.
+
+    Args:
+        code: The exit code.
+
+    Raises:
+        typer.Exit: An `InputError` came out of the block.
     """
     try:
         yield

@@ -22,13 +22,23 @@ def say(message: str, err: bool = False) -> None:
 
 
 def show(page: str, err: bool = False) -> None:
-    """Print a text of several lines, as `say` prints one."""
+    """Print a text of several lines, each as `say` prints one.
+
+    Args:
+        page: The lines, with "\\n" between.
+        err: To stderr.
+    """
     for line in page.split("\n"):
         say(line, err)
 
 
 def say_above(console: "Console", message: str) -> None:
-    """`say` above a progress bar that a console shows."""
+    """Print one line, as `say` does, above a progress bar.
+
+    Args:
+        console: rich's console that shows the bar.
+        message: The line, without its end; brackets in it are not read as markup.
+    """
     console.print(printable(message), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
@@ -38,7 +48,15 @@ def complain(message: str) -> None:
 
 
 def stop(message: str, code: int) -> NoReturn:
-    """End the program with one sentence on stderr and an exit code."""
+    """End the program with one sentence on stderr and an exit code.
+
+    Args:
+        message: The sentence, which `complain` prints.
+        code: The exit code.
+
+    Raises:
+        typer.Exit: Always.
+    """
     complain(message)
     raise typer.Exit(code)
 

@@ -122,7 +122,14 @@ def degraded_case(task: Task, photo: Tensor, seed: int, level: str) -> tuple[Ten
 
 
 def pack_mosaics(pictures: Tensor) -> Tensor:
-    """Mosaics (..., 1, H, W) as planes (..., 4, H/2, W/2); RGB as it is."""
+    """Mosaics as packed planes; RGB as it is.
+
+    Args:
+        pictures: Mosaics (..., 1, H, W), H and W even and begun with red; or RGB (..., 3, H, W).
+
+    Returns:
+        Planes (..., 4, H/2, W/2), or `pictures`.
+    """
     return mosaic.pack(pictures.squeeze(-3)) if pictures.shape[-3] == 1 else pictures
 
 

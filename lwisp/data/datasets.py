@@ -125,7 +125,17 @@ class SIDD:
         self.notes = count_notes(str(root), len(self.pairs), self.COUNT)
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Noisy and clean, (3, H, W) sRGB as uint8, or (1, H, W) RGGB mosaic."""
+        """A noisy picture and its clean one.
+
+        Args:
+            index: Place in `names`, from 0.
+
+        Returns:
+            (noisy, clean): each (3, H, W) sRGB as uint8, or a mosaic (1, H, W) that begins with red.
+
+        Raises:
+            InputError: A file cannot be read, or the two differ in size.
+        """
         read: Callable[[Path], NDArray[Any]] = read_rgb if self.takes == "rgb" else _read_x
         noisy, clean = [folders.remember(path, read, self.cache) for path in self.pairs[self.names[index]]]
         if noisy.shape != clean.shape:
@@ -178,7 +188,17 @@ class PolyU:
         self.names = self.groups = tuple(self.pairs)
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Noisy and clean, (3, H, W) sRGB."""
+        """A noisy picture and its clean one.
+
+        Args:
+            index: Place in `names`, from 0.
+
+        Returns:
+            (noisy, clean): each (3, H, W) float32 sRGB in [0, 1].
+
+        Raises:
+            InputError: A file cannot be read, or the two differ in size.
+        """
         return read_same_size(*self.pairs[self.names[index]])
 
 
@@ -206,7 +226,17 @@ class LoL:
         self.notes = count_notes(f"{root}: {split}", len(self.pairs), self.COUNTS[split])
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Dark and normal, (3, H, W) sRGB."""
+        """A picture taken in low light and one in normal light.
+
+        Args:
+            index: Place in `names`, from 0.
+
+        Returns:
+            (dark, normal): each (3, H, W) float32 sRGB in [0, 1].
+
+        Raises:
+            InputError: A file cannot be read, or the two differ in size.
+        """
         return read_same_size(*self.pairs[self.names[index]])
 
 
@@ -247,7 +277,17 @@ class Pairs:
         self.notes: tuple[str, ...] = ()
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Mosaic (1, H, W) beginning with red, or RGB (3, H, W), and target (3, H, W)."""
+        """A picture that goes in and its target.
+
+        Args:
+            index: Place in `names`, from 0.
+
+        Returns:
+            (source, target): a mosaic (1, H, W) that begins with red, or RGB (3, H, W); and RGB (3, H, W) in [0, 1].
+
+        Raises:
+            InputError: A file cannot be read, or the two differ in size.
+        """
         source, target = self.pairs[self.names[index]]
         if self.takes == "rgb":
             return read_same_size(source, target)

@@ -241,7 +241,14 @@ def _kernels(blur: Tensor) -> Tensor:
 
 
 def store(rgb: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1], rounded to 8 bits."""
+    """Pictures rounded to 8 bits.
+
+    Args:
+        rgb: (B, 3, H, W) in [0, 1].
+
+    Returns:
+        (B, 3, H, W), multiples of 1/255.
+    """
     return (rgb * 255).round() / 255
 
 

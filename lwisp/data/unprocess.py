@@ -166,7 +166,17 @@ def digitize(packed: Tensor, bits: Tensor, black_level: Tensor) -> Tensor:
 
 
 def uniform(count: int, low: float, high: float, generator: Generator) -> Tensor:
-    """Uniform random values (count,) between low and high."""
+    """Values drawn from a uniform distribution.
+
+    Args:
+        count: How many.
+        low: Lower bound.
+        high: Upper bound.
+        generator: Random source; one draw for each value.
+
+    Returns:
+        (count,) float32 between the bounds.
+    """
     return low + (high - low) * torch.rand(count, generator=generator)
 
 

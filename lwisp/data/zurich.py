@@ -92,7 +92,18 @@ class Zurich:
         return low, high
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Mosaic (1, H, W) with black at 0 and white at 1, not clipped, and target (3, H, W) sRGB in [0, 1]."""
+        """A RAW and its target.
+
+        Args:
+            index: Place in `names`, from 0.
+
+        Returns:
+            Mosaic (1, H, W) float32 with black at 0 and white at 1, not clipped; and target (3, H, W) sRGB in [0, 1].
+            Where the convention keeps the black level, 0 DN lies at 0 instead, on the same scale.
+
+        Raises:
+            InputError: A file cannot be read.
+        """
         source, target = self.pairs[self.names[index]]
         black = self.black_level if self.convention.black_level == "subtract" else 0.0
         values = torch.from_numpy(_read_dn(source).astype(np.float32))[None]

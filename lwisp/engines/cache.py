@@ -47,7 +47,14 @@ def cached_path(backend: str, module: nn.Module, compiler: str, *facts: Any) -> 
 
 
 def read_cached(path: Path) -> bytes | None:
-    """The content that `write_cached` has kept; None where there is none, or where it is damaged (SHA-256)."""
+    """The content of a file that `write_cached` has written; reading makes the file the newest.
+
+    Args:
+        path: The file, from `cached_path`.
+
+    Returns:
+        The content; None where there is no file, or where it is damaged (SHA-256).
+    """
     with contextlib.suppress(OSError):
         content = path.read_bytes()
         if hashlib.sha256(content[32:]).digest() == content[:32]:
@@ -57,7 +64,14 @@ def read_cached(path: Path) -> bytes | None:
 
 
 def write_cached(path: Path, content: bytes) -> None:
-    """Keep content in a file, and no more than `KEPT` files; without a folder to write to, nothing is kept."""
+    """Keep content in a file of the cache, and delete the oldest files beyond `KEPT`.
+
+    Where the folder cannot be made or written to, nothing is kept and nothing is raised.
+
+    Args:
+        path: The file, from `cached_path`; its folder is made if need be.
+        content: What `read_cached` is to give; its SHA-256 is written before it.
+    """
     with contextlib.suppress(OSError, InputError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, lambda file: file.write(hashlib.sha256(content).digest() + content))

@@ -125,7 +125,14 @@ class BackEnd:
 
 
 def seal(content: bytes) -> str:
-    """Seal of the bytes that hold a network, written beside its card: their number and SHA-256, as JSON."""
+    """Seal of the bytes that hold a network, written beside its card.
+
+    Args:
+        content: The bytes.
+
+    Returns:
+        Their number and SHA-256 (hexadecimal), as a JSON list.
+    """
     return json.dumps([len(content), hashlib.sha256(content).hexdigest()])
 
 
@@ -147,7 +154,14 @@ def check_seal(content: bytes, metadata: Mapping[str, str]) -> None:
 
 
 def once(make: Callable[[Computed, int], Run]) -> Callable[[Computed, int], Run]:
-    """Keep the results of a function of precision and threads; each is made once, by the thread that asks first."""
+    """A function of precision and threads that keeps its results; each is made once, by the thread that asks first.
+
+    Args:
+        make: Makes a result of a precision and a number of threads.
+
+    Returns:
+        The same function, which any number of threads may call.
+    """
     made: dict[tuple[Computed, int], Run] = {}
     making = threading.Lock()
 

@@ -23,7 +23,15 @@ class Frame(Protocol):
         """(C, h, w)."""
 
     def read(self, rows: slice, columns: slice) -> Tensor:
-        """Planes of a window within the frame: (C, rows, columns) float32."""
+        """The planes of a window.
+
+        Args:
+            rows: First row and the one after the last, within the frame.
+            columns: The same of columns.
+
+        Returns:
+            (C, rows, columns) float32.
+        """
 
 
 class WholeFrame:
@@ -38,6 +46,15 @@ class WholeFrame:
         return channels, height, width
 
     def read(self, rows: slice, columns: slice) -> Tensor:
+        """The planes of a window, not copied.
+
+        Args:
+            rows: First row and the one after the last, within the frame.
+            columns: The same of columns.
+
+        Returns:
+            (C, rows, columns) float32, a view of `planes`.
+        """
         return self.planes[:, rows, columns]
 
 
@@ -48,6 +65,15 @@ class FlippedFrame:
         self.frame, self.axes, self.shape = frame, axes, frame.shape
 
     def read(self, rows: slice, columns: slice) -> Tensor:
+        """The planes of a window of the mirror image.
+
+        Args:
+            rows: First row and the one after the last, within the mirror image.
+            columns: The same of columns.
+
+        Returns:
+            (C, rows, columns) float32.
+        """
         places = [
             slice(side - place.stop, side - place.start) if axis in self.axes else place
             for axis, (place, side) in enumerate(zip((rows, columns), self.shape[-2:], strict=True))

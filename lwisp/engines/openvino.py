@@ -41,7 +41,15 @@ from lwisp.model import LWISP
 
 
 def hints(bf16: bool, threads: int) -> dict[str, Any]:
-    """Settings of OpenVINO's CPU plugin for one picture at a time, on so many threads."""
+    """Settings of OpenVINO's CPU plugin for one picture at a time.
+
+    Args:
+        bf16: Whether to compute in bfloat16 instead of float32.
+        threads: Number of threads of one inference.
+
+    Returns:
+        Values by the names of OpenVINO's properties.
+    """
     return {
         "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
         "INFERENCE_NUM_THREADS": threads,

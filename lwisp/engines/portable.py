@@ -102,5 +102,13 @@ class _SlicedConv2d(nn.Module):
 
 
 def example(network: LWISP, size: Size) -> Tensor:
-    """Planes of zeros to trace a network with: (1, in_channels, *size), or (1, in_channels, 64, 96) for a free size."""
+    """Planes of zeros to trace a network with.
+
+    Args:
+        network: The network; its `in_channels` count.
+        size: Height and width of the planes; None for a free size.
+
+    Returns:
+        (1, in_channels, *size) float32 zeros; (1, in_channels, 64, 96) for a free size.
+    """
     return torch.zeros(1, network.config.in_channels, *(size or (4 * SIZE_MULTIPLE, 6 * SIZE_MULTIPLE)))

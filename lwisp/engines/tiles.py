@@ -84,7 +84,14 @@ def spans(side: int, window: int, halo: int) -> list[Span]:
 
 
 def can_tile(network: nn.Module) -> bool:
-    """Whether a network can be run by the stages below: LW-ISP with both of its blocks."""
+    """Whether a network can be run by the stages of `split`, tile by tile.
+
+    Args:
+        network: Any network.
+
+    Returns:
+        True for LW-ISP with both of its blocks, FGAM and CCB.
+    """
     return isinstance(network, LWISP) and network.config.fgam and network.config.ccb
 
 
@@ -167,7 +174,14 @@ class PackedTail(nn.Module):
 
 
 def can_pack_tail(network: LWISP) -> bool:
-    """Whether `PackedTail` serves this network."""
+    """Whether `PackedTail` computes the end of a network.
+
+    Args:
+        network: LW-ISP.
+
+    Returns:
+        True with CCB, an output of twice the size, reflected borders and no look.
+    """
     config = network.config
     return config.ccb and config.upsample and config.padding == "reflect" and not config.look
 

@@ -132,5 +132,13 @@ def collect(jobs: list[Job], folder: Path, finished: Finished) -> Failures:
 
 
 def write_png(path: Path, picture: Image.Image) -> None:
-    """Write a picture as a PNG, quickly rather than small."""
+    """Write a picture as a PNG, quickly rather than small; a file of this name is replaced.
+
+    Args:
+        path: The file.
+        picture: The picture, in a mode that PNG can hold.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     write_whole(path, lambda file: picture.save(file, "PNG", compress_level=1))

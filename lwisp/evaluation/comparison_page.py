@@ -26,7 +26,7 @@ class ToolScores:
     ssim: float = math.nan
     delta_e: float = math.nan
     psnr_fitted: float = math.nan
-    """dB after `metrics.fit_look`, as the next two scores are."""
+    """dB after `matching.fit_look`, as the next two scores are."""
     ssim_fitted: float = math.nan
     delta_e_fitted: float = math.nan
     chart: float = math.nan
@@ -70,11 +70,30 @@ class Comparison:
         return len(self.rows) // len(self.tools)
 
     def values(self, case: str, tool: str, score: str) -> list[float]:
-        """A score of one tool's pictures, in the order of the RAW files."""
+        """A score of one tool's pictures, in the order of the RAW files.
+
+        Args:
+            case: `ToolScores.case` of the pictures.
+            tool: Name of the tool.
+            score: A field of `ToolScores`, such as the keys of `TITLES`.
+
+        Returns:
+            One value for each RAW file; NaN where the tool has no picture.
+        """
         return [getattr(row, score) for row in self.rows if (row.case, row.tool) == (case, tool)]
 
     def mean(self, case: str, tool: str, score: str) -> float:
-        """Mean of a score; nan where the tool lacks a picture: only means over the same pictures can be compared."""
+        """Mean of a score of one tool over all RAW files.
+
+        Args:
+            case: `ToolScores.case` of the pictures.
+            tool: Name of the tool.
+            score: A field of `ToolScores`, such as the keys of `TITLES`.
+
+        Returns:
+            The mean, in the unit of the score; NaN where the tool lacks a picture: only means over the same pictures
+            can be compared.
+        """
         return float(np.mean(self.values(case, tool, score) or [math.nan]))
 
 

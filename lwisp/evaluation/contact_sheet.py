@@ -29,7 +29,15 @@ class Entry:
 
 
 def scale_down(picture: Tensor, side: int = SIDE) -> Tensor:
-    """A picture (3, H, W) scaled down so that its longer side has `side` px at most; smaller ones stay as they are."""
+    """A picture scaled down to fit a square, by bilinear interpolation with antialiasing.
+
+    Args:
+        picture: (3, H, W).
+        side: Pixels that its longer side may have.
+
+    Returns:
+        (3, h, w) of the same aspect ratio; a smaller picture keeps its size.
+    """
     factor = max(1.0, max(picture.shape[-2:]) / side)
     size = [max(1, round(length / factor)) for length in picture.shape[-2:]]
     return functional.interpolate(picture[None], size, mode="bilinear", antialias=True)[0]

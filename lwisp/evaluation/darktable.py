@@ -131,7 +131,15 @@ def _settings(settings: dict[str, str]) -> list[str]:
 def profiled_denoising(shot_noise: float, read_noise: float) -> str:
     """A sidecar file (XMP) with "denoise (profiled)", version 11 as darktable 4.2 writes it.
 
-    Wavelets in Y0U0V0 at strength 1, with this noise model: variance = shot * signal + read, signal in [0, 1].
+    It sets wavelets in Y0U0V0 at strength 1, with this noise model: variance = shot_noise * signal + read_noise, the
+    signal in [0, 1] from black to white.
+
+    Args:
+        shot_noise: The variance's slope, the same for all channels.
+        read_noise: The variance at signal 0.
+
+    Returns:
+        The XML text.
     """
     defaults = (1, 7, 1, 1, 0, 0, 0.1, 1)  # patch, search, strength, shadows, bias, scattering, center, overshooting
     model = (shot_noise,) * 3 + (read_noise,) * 3

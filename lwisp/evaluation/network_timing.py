@@ -106,12 +106,30 @@ def time_networks(
 
 
 def ratio(seconds: list[float], others: list[float]) -> float:
-    """How many times as long as another it takes: the median of the rounds' own ratios."""
+    """How many times as long one network takes as another: the median of the ratios of all rounds.
+
+    Args:
+        seconds: Of one network, one value for each round.
+        others: Of the other, from the same rounds, above 0.
+
+    Returns:
+        The ratio; above 1 where the first is slower.
+
+    Raises:
+        ValueError: The numbers of rounds differ.
+    """
     return statistics.median(own / other for own, other in zip(seconds, others, strict=True))
 
 
 def random_planes(size: tuple[int, int]) -> Tensor:
-    """Packed planes (4, h, w) in [0, 1], always the same."""
+    """Packed planes of random values, the same for every call.
+
+    Args:
+        size: Height and width.
+
+    Returns:
+        (4, h, w) in [0, 1].
+    """
     return torch.rand(4, *size, generator=torch.Generator().manual_seed(0))
 
 

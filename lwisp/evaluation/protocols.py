@@ -163,7 +163,15 @@ PROTOCOLS = {
 
 
 def passes_of(weights: Weights, passes: int | None) -> int:
-    """The passes of test-time augmentation that weights are scored with: those asked for, else what the verb takes."""
+    """The passes of test-time augmentation that weights are scored with.
+
+    Args:
+        weights: The weights; their task decides the default.
+        passes: 1, 2 or 4; None for the number that `lwisp denoise` and the other commands take by default.
+
+    Returns:
+        `passes`; by default `restoration.PASSES` for weights from RGB to RGB, else 1.
+    """
     if passes is None:
         return PASSES if weights.card.architecture.takes == "rgb" else 1
     return passes

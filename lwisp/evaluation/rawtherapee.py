@@ -77,5 +77,13 @@ def batch_command(profile: tuple[str, ...], folder: Path, files: Iterable[Path])
 
 
 def jpeg_command(source: Path, output: Path) -> list[str]:
-    """The command from one RAW to a JPEG of quality 95, which is replaced, by RawTherapee's default profile."""
+    """The command that develops one RAW to a JPEG of quality 95 by RawTherapee's default profile.
+
+    Args:
+        source: The RAW.
+        output: The JPEG, which is replaced.
+
+    Returns:
+        The program and its arguments.
+    """
     return [PROGRAM, "-Y", "-o", str(output), "-j95", "-d", "-c", str(source)]

@@ -86,16 +86,43 @@ class Report:
         return list(dict.fromkeys((row.case, row.chain) for row in self.rows))
 
     def values(self, case: str, chain: str, score: str) -> list[float]:
-        """The finite values of a score; the PSNR of a picture that equals its truth is infinite and left out."""
+        """The finite values of a score: the PSNR of a picture that equals its ground truth is infinite and left out.
+
+        Args:
+            case: A case of `groups`.
+            chain: A chain of `groups`.
+            score: A field of `PictureScores`, as the keys of `DECIMALS`.
+
+        Returns:
+            One value for each picture that is left, in the order of the rows.
+        """
         values = [getattr(row, score) for row in self.rows if (row.case, row.chain) == (case, chain)]
         return [value for value in values if math.isfinite(value)]
 
     def mean(self, case: str, chain: str, score: str) -> float:
-        """Mean of a score over the pictures."""
+        """Mean of a score over the pictures, those of `values`.
+
+        Args:
+            case: A case of `groups`.
+            chain: A chain of `groups`.
+            score: A field of `PictureScores`, as the keys of `DECIMALS`.
+
+        Returns:
+            The mean, in the unit of the score; NaN without values.
+        """
         return float(np.mean(self.values(case, chain, score) or [math.nan]))
 
     def interval(self, case: str, chain: str, score: str) -> tuple[float, float]:
-        """95 % interval of the mean: bootstrap over pictures."""
+        """The 95 % bootstrap confidence interval of `mean`, over pictures.
+
+        Args:
+            case: A case of `groups`.
+            chain: A chain of `groups`.
+            score: A field of `PictureScores`, as the keys of `DECIMALS`.
+
+        Returns:
+            (low, high), in the unit of the score; NaN without values.
+        """
         return interval(self.values(case, chain, score))
 
     def summary(self) -> dict[str, Any]:

@@ -35,8 +35,19 @@ def submit(
 ) -> None:
     """Denoise what only a server can score and write results in the server's form; progress on stderr.
 
-    "sidd/benchmark" writes the table `SubmitSrgb.csv` to the folder `output`, "dnd" 50 files `NNNN.mat`. Raises
-    `InputError`.
+    Args:
+        weights: Weights from RGB to RGB.
+        root: Folder of the dataset.
+        protocol: "sidd/benchmark" or "dnd".
+        output: Folder for the results, made if need be: the table `SubmitSrgb.csv`, or 50 files `NNNN.mat` of DND.
+        precision: "auto", "fp32" or "bf16", as in `engines.engine.prepare_engine`.
+        overwrite: Replace results that an earlier run wrote; no other file is ever replaced.
+        passes: 1, 2 or 4 mirror images that are averaged (self-ensemble); `restoration.PASSES` if not given.
+
+    Raises:
+        InputError: For an unknown protocol, weights of another task, a dataset that is incomplete or damaged, or
+            results that may not be replaced.
+        OutputError: A result cannot be written.
     """
     if protocol not in SUBMISSIONS:
         raise InputError(f"unknown protocol {protocol!r}; expected one of {', '.join(SUBMISSIONS)}")
@@ -93,7 +104,17 @@ SUBMISSIONS = {"sidd/benchmark": _submit_sidd, "dnd": _submit_dnd}
 
 
 def write_sidd_table(path: Path, blocks: NDArray[Any], overwrite: bool = False) -> None:
-    """Denoised blocks, in the benchmark's order and type, as the CSV its server takes: ID, BLOCK (base64)."""
+    """Write denoised blocks as the CSV that SIDD's server takes: ID, BLOCK (base64).
+
+    Args:
+        path: The file.
+        blocks: (40, 32, 256, 256, 3) uint8 sRGB, in the benchmark's order.
+        overwrite: Replace a file of this name.
+
+    Raises:
+        InputError: The file exists and may not be replaced.
+        OutputError: It cannot be written.
+    """
     flat = blocks.reshape(-1, *blocks.shape[2:])
     rows = [f"{index},{base64.b64encode(block.tobytes()).decode()}" for index, block in enumerate(flat)]
     write_text(path, "\n".join(["ID,BLOCK", *rows, ""]), overwrite)
@@ -123,7 +144,17 @@ class DND:
         self.info = _read_dnd_info(root / "info.mat", self.COUNT)
 
     def crops(self, image: int) -> list[Tensor]:
-        """The noisy crops of an image, counted from 0: (3, 512, 512) sRGB, or (1, 512, 512) mosaics turned to RGGB."""
+        """The noisy crops of an image, one for each of its boxes.
+
+        Args:
+            image: Number of the image, from 0.
+
+        Returns:
+            (3, 512, 512) sRGB each, or (1, 512, 512) mosaics turned to RGGB.
+
+        Raises:
+            InputError: The image cannot be read, or is smaller than its boxes.
+        """
         noisy = torch.from_numpy(read_mat(self.files[image], self.key).astype(np.float32))
         noisy = noisy.movedim(-1, 0) if noisy.ndim == 3 else noisy[None]
         height, width = noisy.shape[1:]
@@ -143,7 +174,18 @@ class DND:
         return tuple(axis for axis, start, first in zip((-2, -1), red, box[:2], strict=True) if (start - first) % 2)
 
     def write_results(self, folder: Path, image: int, crops: Sequence[Tensor]) -> None:
-        """Write the denoised crops of an image as `NNNN.mat`, the file its server takes."""
+        """Write the denoised crops of an image as `NNNN.mat`, the file that DND's server takes; it is replaced.
+
+        Args:
+            folder: Folder of the results.
+            image: Number of the image, from 0.
+            crops: Of each box, in the order and form of `crops`; values beyond [0, 1] are clipped.
+
+        Raises:
+            InputError: SciPy is not installed.
+            OutputError: The file cannot be written.
+            ValueError: There are more or fewer crops than boxes.
+        """
         from scipy.io import savemat
 
         cells = np.empty(self.BOXES, dtype=object)
@@ -155,7 +197,15 @@ class DND:
 
     @staticmethod
     def result_file(folder: Path, image: int) -> Path:
-        """Where the results of an image lie that is counted from 0."""
+        """Path of the results of an image, `NNNN.mat` counted from 1.
+
+        Args:
+            folder: Folder of the results.
+            image: Number of the image, from 0.
+
+        Returns:
+            The path, whether or not there is a file.
+        """
         return folder / f"{image + 1:04d}.mat"
 
 

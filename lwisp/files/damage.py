@@ -129,20 +129,43 @@ def _table_numbers(segment: bytes) -> set[int]:
 
 
 def is_constant(mosaic: NDArray[np.uint16]) -> bool:
-    """Whether all photosites hold one value."""
+    """Whether all photosites hold one value.
+
+    Args:
+        mosaic: (H, W) in DN.
+
+    Returns:
+        True where they do.
+    """
     sparse = mosaic[:: len(mosaic) // 16 + 1]  # tells of most mosaics that they are not
     return bool((sparse == mosaic[0, 0]).all()) and bool((mosaic == mosaic[0, 0]).all())
 
 
 def has_light(mosaic: NDArray[np.uint16], black: Mapping[tuple[int, int], float]) -> bool:
-    """Whether any photosite is above black, which is given in DN by (row, column) in the top-left 2x2."""
+    """Whether any photosite is above its black level.
+
+    Args:
+        mosaic: (H, W) in DN.
+        black: Black level in DN by (row, column) in the top-left 2x2.
+
+    Returns:
+        False where all are at black or below.
+    """
     if int(mosaic.max()) > max(black.values()):
         return True
     return any(int(mosaic[row::2, column::2].max()) > level for (row, column), level in black.items())
 
 
 def share_above_white(mosaic: NDArray[np.uint16], white: float) -> float:
-    """The share of photosites so far above white as no sensor gives them; 0 where they are a few."""
+    """The share of photosites that are so far above the white level as no sensor gives them.
+
+    Args:
+        mosaic: (H, W) in DN.
+        white: White level in DN; suspicious is what exceeds `ABOVE_WHITE` times as much.
+
+    Returns:
+        0 to 1; 0 where the share is `STRAY` at most.
+    """
     limit = ABOVE_WHITE * white
     share = float((mosaic > limit).mean()) if int(mosaic.max()) > limit else 0.0
     return share if share > STRAY else 0.0
@@ -154,9 +177,17 @@ def shares_constant(
     """The shares of photosites that lie in bands of constant rows, which the noise of a sensor does not allow.
 
     A row is constant where its even photosites have one value and its odd ones too: all across the picture, or between
-    two of `edges`, columns where tiles begin. Blown bands do not count. The first share is of damage; the second of
-    bands that are as dark as black where others are too: a camera that clips there may give them of a scene without
-    light.
+    two edges of tiles. Blown bands do not count.
+
+    Args:
+        mosaic: (H, W) in DN.
+        black: Black levels in DN.
+        white: White level in DN.
+        edges: Columns where tiles begin, in photosites.
+
+    Returns:
+        (damaged, dark), each 0 to 1. The second is of bands that are as dark as black where other photosites are too: a
+        camera that clips there may give them of a scene without light.
     """
     width = mosaic.shape[1]
     constant, dark = _constant_rows(mosaic, black, white)

@@ -24,7 +24,15 @@ def is_srgb(profile: bytes) -> bool:
 
 
 def to_srgb(rgb: Image.Image, profile: bytes) -> Image.Image:
-    """An RGB picture of this ICC profile in sRGB; as it is where the profile is damaged, or not one for RGB."""
+    """An RGB picture converted from its ICC profile to sRGB.
+
+    Args:
+        rgb: The picture, of mode "RGB".
+        profile: Content of the ICC profile.
+
+    Returns:
+        The picture in sRGB; `rgb` itself where the profile is damaged or not one for RGB.
+    """
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         converted = ImageCms.profileToProfile(rgb, source, ImageCms.createProfile("sRGB"), outputMode="RGB")

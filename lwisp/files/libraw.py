@@ -34,7 +34,17 @@ class Opened:
 
 @contextlib.contextmanager
 def opened(source: Source) -> Iterator[Opened]:
-    """A RAW open in LibRaw; what goes wrong with it, here or in the `with` block, is an `InputError`."""
+    """A RAW open in LibRaw, during a `with` block.
+
+    Args:
+        source: A path, a file's content, or a binary file.
+
+    Yields:
+        The file, its name and content.
+
+    Raises:
+        InputError: The file cannot be read or is not a RAW, here or in the `with` block; the message says which.
+    """
     name = name_source(source, "the RAW")
     is_raw = False
     try:

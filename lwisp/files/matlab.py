@@ -15,7 +15,18 @@ from lwisp.files.writing import DAMAGED
 
 
 def read_mat(path: Path, key: str) -> NDArray[Any]:
-    """One array of a MATLAB file, old format or HDF5 (v7.3), with MATLAB's order of axes."""
+    """One array of a MATLAB file, old format or HDF5 (v7.3).
+
+    Args:
+        path: The file.
+        key: Name of the array in it.
+
+    Returns:
+        The values, with MATLAB's order of axes and type.
+
+    Raises:
+        InputError: There is no such array, the file is damaged or missing, or h5py or SciPy is not installed.
+    """
     with _mat(path, key) as file:
         if file is not None:
             return in_matlabs_order(file[key])
@@ -26,7 +37,18 @@ def read_mat(path: Path, key: str) -> NDArray[Any]:
 
 
 def mat_shape(path: Path, key: str) -> tuple[int, ...]:
-    """The shape of one array of a MATLAB file, as `read_mat` would give it; its values are not read."""
+    """The shape of one array of a MATLAB file; its values are not read.
+
+    Args:
+        path: The file.
+        key: Name of the array in it.
+
+    Returns:
+        The shape of what `read_mat` would give.
+
+    Raises:
+        InputError: There is no such array, the file is damaged or missing, or h5py or SciPy is not installed.
+    """
     with _mat(path, key) as file:
         if file is not None:
             return tuple(file[key].shape[::-1])
@@ -43,7 +65,19 @@ def in_matlabs_order(array: Any) -> NDArray[Any]:
 
 @contextmanager
 def open_hdf5(path: Path, refusal: str) -> Iterator[Any]:
-    """An HDF5 file to be read; what goes wrong on the way is an `InputError` that says so."""
+    """An HDF5 file, open to be read in a `with` block.
+
+    Args:
+        path: The file.
+        refusal: What the message says about a file that cannot be used, as "cannot be read as DND's info".
+
+    Yields:
+        The `h5py.File`.
+
+    Raises:
+        InputError: h5py is not installed, or the file is missing or damaged; errors of reading in the block become one
+            too.
+    """
     h5py = need("h5py", "reading .mat files")
     try:
         with h5py.File(path) as file:

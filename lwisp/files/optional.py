@@ -102,7 +102,12 @@ def _without_reporter() -> Iterator[None]:
 
 @contextlib.contextmanager
 def with_variable(name: str, value: str) -> Iterator[None]:
-    """Set a variable of the environment for as long as it takes to import a package that looks at it once, then."""
+    """Set an environment variable during a `with` block, for the import of a package that reads it only then.
+
+    Args:
+        name: Name of the variable.
+        value: Its value in the block; afterwards it has the one that it had before, or none.
+    """
     before = os.environ.get(name)
     os.environ[name] = value
     try:

@@ -110,7 +110,15 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 
 def is_page(path: Path, title: str) -> bool:
-    """Whether a file is a page that `to_markdown` made, whose title begins so."""
+    """Whether a file is a page that `to_markdown` made.
+
+    Args:
+        path: The file.
+        title: Beginning of the page's title.
+
+    Returns:
+        False for another title, another kind of file, or a file that cannot be read.
+    """
     try:
         return read_regular(path).decode().startswith(f"# {title}")
     except (InputError, ValueError):

@@ -11,7 +11,15 @@ Source = str | os.PathLike[str] | bytes | BinaryIO
 
 
 def name_source(source: Source, unnamed: str) -> str:
-    """What messages call a source: its path, or `unnamed`."""
+    """The name of a source in messages.
+
+    Args:
+        source: A path, or an open file or its content.
+        unnamed: Name of a source that has no path, as "the RAW".
+
+    Returns:
+        The path as text, or `unnamed`.
+    """
     return str(Path(source)) if isinstance(source, str | os.PathLike) else unnamed
 
 

@@ -239,7 +239,17 @@ def _machine() -> str:
 
 
 def write_text(path: Path, text: str, overwrite: bool = True) -> None:
-    """`write_whole` of a text in UTF-8."""
+    """Write a text as UTF-8, atomically as by `write_whole`.
+
+    Args:
+        path: The file.
+        text: Its content; ends of lines stay as they are.
+        overwrite: Replace a file of this name.
+
+    Raises:
+        InputError: The file exists and may not be replaced.
+        OutputError: It cannot be written.
+    """
     write_whole(path, lambda file: file.write(text.encode()), overwrite)
 
 
@@ -291,7 +301,18 @@ def check_output(path: Path, overwrite: bool = True, is_own: Callable[[Path], bo
 def check_outputs(
     folder: Path, names: Sequence[str], overwrite: bool, is_own: Callable[[Path], bool] | None = None
 ) -> None:
-    """`check_output` for files that belong together: if lwisp wrote the first, it wrote all."""
+    """Check before any work that `write_whole` will not refuse files that belong together.
+
+    Args:
+        folder: Their folder.
+        names: Names of the files, one or more.
+        overwrite: Whether files of these names may be replaced.
+        is_own: Whether lwisp wrote a file; where given, it is asked about the first alone, and its answer holds for
+            all: where it is False, no file may be replaced, whatever `overwrite`.
+
+    Raises:
+        InputError: One of them would be refused.
+    """
     ours = is_own is None or is_own(folder / names[0])
     for name in names:
         check_output(folder / name, overwrite, None if is_own is None else lambda _: ours)

@@ -225,12 +225,26 @@ def shading_gain(terms: tuple[float, float, float], squared_radius: Tensor) -> T
 
 
 def render(canonical: Tensor) -> Tensor:
-    """Linear canonical RGB (..., 3, H, W) as display-referred sRGB in [0, 1]: matrix, clip, tone."""
+    """Display-referred sRGB of a linear picture: matrix, clip, tone curve.
+
+    Args:
+        canonical: Linear canonical RGB (..., 3, H, W).
+
+    Returns:
+        (..., 3, H, W) in [0, 1].
+    """
     return tone(apply_matrix(CANONICAL_TO_SRGB, canonical).clamp(0, 1))
 
 
 def unrender(rgb: Tensor) -> Tensor:
-    """Undo `render`: display-referred sRGB (..., 3, H, W) in [0, 1] as linear canonical RGB."""
+    """Linear canonical RGB of a display-referred picture, the inverse of `render`.
+
+    Args:
+        rgb: sRGB (..., 3, H, W) in [0, 1].
+
+    Returns:
+        (..., 3, H, W).
+    """
     return apply_matrix(SRGB_TO_CANONICAL, inverse_tone(rgb))
 
 
@@ -266,17 +280,38 @@ def inverse_tone(display: Tensor, contrast: Tensor | float = CONTRAST) -> Tensor
 
 
 def smoothstep(x: Tensor) -> Tensor:
-    """3x^2 - 2x^3 on [0, 1]."""
+    """The S-curve 3x^2 - 2x^3.
+
+    Args:
+        x: Any shape, in [0, 1].
+
+    Returns:
+        The same shape and range.
+    """
     return x * x * (3 - 2 * x)
 
 
 def srgb_encode(linear: Tensor) -> Tensor:
-    """Encode linear values in [0, 1] by the sRGB curve, IEC 61966-2-1."""
+    """Linear values encoded by the sRGB curve, IEC 61966-2-1.
+
+    Args:
+        linear: Any shape, in [0, 1]; nothing is clipped.
+
+    Returns:
+        The same shape and range.
+    """
     return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=1e-6) ** (1 / 2.4) - 0.055)
 
 
 def srgb_decode(encoded: Tensor) -> Tensor:
-    """Decode sRGB values in [0, 1] to linear light, IEC 61966-2-1."""
+    """sRGB values decoded to linear light, IEC 61966-2-1.
+
+    Args:
+        encoded: Any shape, in [0, 1]; nothing is clipped.
+
+    Returns:
+        The same shape and range.
+    """
     return torch.where(encoded <= 0.04045, encoded / 12.92, ((encoded.clamp(min=0) + 0.055) / 1.055) ** 2.4)
 
 
@@ -325,7 +360,14 @@ def cam2rgb_from_srgb(cam2srgb: Tensor) -> Tensor:
 
 
 def srgb_to_lab(rgb: Tensor) -> Tensor:
-    """sRGB (..., 3, H, W) in [0, 1] as CIE L*a*b* under D65, L* in [0, 100]."""
+    """CIE L*a*b* under D65 of an sRGB picture.
+
+    Args:
+        rgb: (..., 3, H, W) in [0, 1].
+
+    Returns:
+        (..., 3, H, W), L* in [0, 100].
+    """
     to_xyz = (SRGB_TO_XYZ / SRGB_TO_XYZ.sum(-1, keepdim=True)).to(rgb)
     xyz = apply_matrix(to_xyz, srgb_decode(rgb))
     f = torch.where(xyz > (6 / 29) ** 3, xyz.clamp(min=1e-9) ** (1 / 3), xyz / (3 * (6 / 29) ** 2) + 4 / 29)

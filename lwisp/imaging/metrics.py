@@ -101,7 +101,14 @@ def multiscale_ssim(x: Tensor, y: Tensor, scales: int = len(MS_SSIM_WEIGHTS)) ->
 
 
 def smallest_side(scales: int) -> int:
-    """The smallest side in px whose coarsest of `scales` scales still holds a window of SSIM."""
+    """The smallest side of a picture that MS-SSIM can be computed for.
+
+    Args:
+        scales: Number of scales, 1 or more.
+
+    Returns:
+        Side in px whose coarsest scale still holds a window of SSIM.
+    """
     return (WINDOW - 1) * (1 << (scales - 1)) + 1
 
 

@@ -84,5 +84,12 @@ def to_tensor(picture: NDArray[Any]) -> Tensor:
 
 
 def to_float(picture: Tensor) -> Tensor:
-    """A tensor of uint8 as float32 in [0, 1]; one of floats is returned as it is."""
+    """A picture as floats.
+
+    Args:
+        picture: uint8 over its range, or floats, of any shape.
+
+    Returns:
+        float32 in [0, 1] for uint8; floats as they are.
+    """
     return picture / 255 if picture.dtype == torch.uint8 else picture

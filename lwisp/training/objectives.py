@@ -48,12 +48,29 @@ class Student(nn.Module):
         return self.weigh(parts), parts
 
     def compare(self, planes: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The network's output in float32, and the terms of the loss before they are weighted."""
+        """The network's output for a batch, and the terms of the loss before they are weighted.
+
+        Args:
+            planes: The network's input, (B, C, h, w) in [0, 1].
+            target: (B, 3, H, W) in [0, 1], or clean planes (B, 4, h, w).
+
+        Returns:
+            The output in float32, of the target's shape; and the terms by name: those of `errors`.
+        """
         rgb = self.network(planes.to(memory_format=torch.channels_last))
         return rgb.float(), self.errors(rgb, target)
 
     def errors(self, rgb: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """L_r and, if it counts, L_s of an output against its target."""
+        """Reconstruction and structural loss of an output against its target.
+
+        Args:
+            rgb: The network's output, (B, 3, H, W), or clean planes (B, 4, h, w); planes are compared after the sRGB
+                curve.
+            target: Of the same shape, in [0, 1].
+
+        Returns:
+            Scalars in float32: "reconstruction" (L_r), and "structure" (L_s) if alpha of the recipe is not 0.
+        """
         with _in_float32(target):
             rgb = rgb.float()
             if self.recipe.architecture.takes == "planes":  # linear errors in shadows would hardly count
@@ -65,13 +82,28 @@ class Student(nn.Module):
         return parts
 
     def weigh(self, parts: dict[str, Tensor]) -> Tensor:
-        """The loss of equation 3 from its terms; terms that are missing count nothing."""
+        """The loss of equation 3 from its terms.
+
+        Args:
+            parts: Scalars by name, "reconstruction" at least; "structure" and "distillation" count nothing where
+                they are missing.
+
+        Returns:
+            A scalar.
+        """
         structural = parts.get("structure", 0.0)
         distilled = parts.get("distillation", 0.0)
         return losses.overall(structural, parts["reconstruction"], distilled, self.recipe.alpha, self.recipe.beta)
 
     def judge(self, case: Case) -> tuple[Tensor, Tensor]:
-        """Output and ground truth of a held-out image, for validation."""
+        """Output and ground truth of a held-out image, for validation.
+
+        Args:
+            case: The image.
+
+        Returns:
+            (output, target), each (C, H, W).
+        """
         return self.network(case.planes[None])[0], case.target
 
 
@@ -85,7 +117,15 @@ class Distilled(Student):
         self.teacher = teacher.requires_grad_(False).eval()
 
     def compare(self, planes: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The network's output in float32, and the terms of the loss before they are weighted."""
+        """The student's output for a batch, and the terms of the loss before they are weighted.
+
+        Args:
+            planes: The network's input, (B, C, h, w) in [0, 1].
+            target: (B, 3, H, W) in [0, 1], which the teacher sees as well.
+
+        Returns:
+            The output in float32, of the target's shape; and the terms by name: those of `errors`, and "distillation".
+        """
         distill = self.recipe.distill
         planes = planes.to(memory_format=torch.channels_last)
         own = self.network.blocks(planes, (*distill, "up4"))
@@ -119,7 +159,16 @@ class ByLevel(Student):
         return self.weigh(parts), parts
 
     def errors(self, rgb: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """L_r and, where the level is large enough for MS-SSIM, L_s."""
+        """Reconstruction and structural loss of one level's output against its target.
+
+        Args:
+            rgb: The network's output, (B, 3, h, w) of the level's size.
+            target: Of the same shape, in [0, 1].
+
+        Returns:
+            Scalars in float32: "reconstruction" (L_r), and "structure" (L_s) if the size is enough for MS-SSIM and
+            alpha of the recipe is not 0.
+        """
         if min(rgb.shape[-2:]) >= metrics.smallest_side(self.recipe.scales):
             return super().errors(rgb, target)
         with _in_float32(target):
@@ -152,7 +201,14 @@ class Adversarial(nn.Module):
         return loss, {**parts, "adversarial": adversarial, "discrimination": discrimination}
 
     def judge(self, case: Case) -> tuple[Tensor, Tensor]:
-        """Output and ground truth of a held-out image, for validation."""
+        """Output and ground truth of a held-out image, for validation.
+
+        Args:
+            case: The image.
+
+        Returns:
+            (output, target), each (C, H, W).
+        """
         return self.student.judge(case)
 
 
@@ -172,7 +228,14 @@ class Teacher(nn.Module):
         return loss, {}
 
     def judge(self, case: Case) -> tuple[Tensor, Tensor]:
-        """Reconstruction of a held-out clean image, and the image, for validation."""
+        """Reconstruction of a held-out clean image, and the image, for validation.
+
+        Args:
+            case: The image.
+
+        Returns:
+            (reconstruction, target), each (3, H, W).
+        """
         return self.network(case.target[None])[0], case.target
 
 

@@ -276,7 +276,20 @@ def _cost(variant: Variant) -> Cost:
 def report(
     name: str, study: Study, rows: list[Row], recipe: Recipe, data: Data, steps: dict[str, int], costs: list[Cost]
 ) -> str:
-    """The page of a study as Markdown: its table, the spread over seeds, and whether the paper's order holds."""
+    """The page of a study as Markdown: its table, the spread over seeds, and whether the paper's order holds.
+
+    Args:
+        name: Stem of the plot's and the table's file names.
+        study: The study.
+        rows: Scores of every test picture by every variant and seed.
+        recipe: Data and budget of the runs.
+        data: Its training pictures.
+        steps: Training steps by label of the variant.
+        costs: Of each variant, in the order of the study.
+
+    Returns:
+        The text of the page.
+    """
     seeds = sorted({row.seed for row in rows})
     means = {
         variant.label: [
