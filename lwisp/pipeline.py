@@ -24,6 +24,7 @@ from lwisp.files.pictures import write_picture
 from lwisp.files.raw import RawImage, read_raw
 from lwisp.imaging import color, mosaic
 from lwisp.imaging.pixels import unorient
+from lwisp.model import reflected_indices
 from lwisp.weights import InputConvention, Weights, check_takes, left_out_note, load_once, of_camera
 
 MAX_EXPOSURE = 5
@@ -221,9 +222,7 @@ def _squared_distance(cells: slice, before: int, side: int) -> Tensor:
 
 def _take_reflected(photosites: NDArray[np.uint16], axis: int, cells: slice, before: int) -> NDArray[np.uint16]:
     """The photosites of these cells along an axis that is reflected at both ends; a view where none is reflected."""
-    last = photosites.shape[axis] - 1
-    index = np.abs(np.arange(2 * cells.start, 2 * cells.stop) - before)
-    index = last - np.abs(last - index)
+    index = reflected_indices(2 * cells.start - before, 2 * cells.stop - before, photosites.shape[axis]).numpy()
     if index[-1] - index[0] != len(index) - 1:
         taken: NDArray[np.uint16] = photosites.take(index, axis)
         return taken

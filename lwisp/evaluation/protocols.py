@@ -129,7 +129,8 @@ PROTOCOLS = {
         scaled=True,
     ),
     "lowlight/photos": Protocol(
-        "photographs taken again by a random camera that lacks 2, 3.5 and 5 EV of light (`degradation.case`, the place "
+        "photographs taken again by a random camera that lacks 2, 3.5 and 5 EV of light (`cases.degraded_case`, the "
+        "place "
         "in the list is the seed); the truth is the photograph; brightness as it comes out, and scaled to its mean.",
         partial(_degraded, "enhance"),
         given=True,
@@ -147,12 +148,13 @@ PROTOCOLS = {
     ),
     "denoise/photos": Protocol(
         "photographs taken again by a random camera with low, middle and high noise, which goes through its whole "
-        "chain (`degradation.case`, the place in the list is the seed); the truth is the photograph.",
+        "chain (`cases.degraded_case`, the place in the list is the seed); the truth is the photograph.",
         partial(_degraded, "denoise"),
         given=True,
     ),
     "denoise-raw/photos": Protocol(
-        "the packed planes of a random camera with low, middle and high noise (`degradation.case`); the truth are the "
+        "the packed planes of a random camera with low, middle and high noise (`cases.degraded_case`); the truth are "
+        "the "
         "planes without it. Both are scored as pictures of half the size, with the sRGB curve and no balance.",
         partial(_degraded, "denoise-raw"),
         given=True,
