@@ -145,7 +145,7 @@ def plan(
 
 def _find_files(sources: list[Path], suffixes: frozenset[str], mark: str) -> Iterator[Path]:
     for source in sources:
-        if not _is_folder(source):
+        if not _is_folder(source, is_alone=len(sources) == 1):
             yield source
             continue
         files = sorted(
@@ -158,11 +158,13 @@ def _find_files(sources: list[Path], suffixes: frozenset[str], mark: str) -> Ite
         yield from files
 
 
-def _is_folder(source: Path) -> bool:
-    """Whether a source is a folder; what cannot be looked at, as a name that is too long, fails as a file by itself."""
+def _is_folder(source: Path, is_alone: bool) -> bool:
+    """Whether a source is a folder; of several one that cannot be looked at, as a too long name, fails by itself."""
     try:
         return source.is_dir()
     except OSError:
+        if is_alone:
+            raise
         return False
 
 
