@@ -197,7 +197,11 @@ def read_stages(path: Path) -> tuple[Recipe, ...]:
         InputError: for unknown fields and values out of range.
     """
     try:
-        shared = tomllib.loads(read_regular(path).decode())
+        content = read_regular(path)
+    except InputError as error:
+        raise InputError(f"{path}: cannot read the recipe: {str(error).rpartition(': ')[2]}") from error
+    try:
+        shared = tomllib.loads(content.decode())
         tables = shared.pop("stage", [{}])
         if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
             raise ValueError("expected [[stage]] tables")
