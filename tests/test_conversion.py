@@ -316,6 +316,7 @@ def test_the_formats_of_the_command_are_those_of_the_function() -> None:
     assert app.registered_commands
 
 
+@pytest.mark.slow
 def test_tensors_of_another_network_beside_an_output_are_not_overwritten(folder: Path, tmp_path: Path) -> None:
     output, tensors = tmp_path / "x.xml", tmp_path / "x.bin"
     tensors.write_bytes(b"a firmware image")

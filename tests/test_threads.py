@@ -79,6 +79,7 @@ def test_everyone_gets_his_own_picture(backend: Backend, memory: float | None, w
     check_pictures(developer, alone, RAWS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_everyone_gets_his_own_picture_by_windows(
     backend: Backend, weights: Weights, monkeypatch: pytest.MonkeyPatch

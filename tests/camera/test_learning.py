@@ -75,6 +75,7 @@ def _fast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
+@pytest.mark.slow
 def test_a_look_is_learned_proven_and_picked_for_its_camera(folder: Path, tmp_path: Path) -> None:
     (learned,), refusals = learn(folder)
     assert not refusals
@@ -117,6 +118,7 @@ def test_a_look_is_learned_proven_and_picked_for_its_camera(folder: Path, tmp_pa
         weights.remove("photo")
 
 
+@pytest.mark.slow
 def test_what_was_stopped_goes_on_and_gives_the_same(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +140,7 @@ def test_what_was_stopped_goes_on_and_gives_the_same(
     assert not whole.exists()
 
 
+@pytest.mark.slow
 def test_what_was_stopped_before_its_report_is_finished_by_the_same_command(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +171,7 @@ def test_what_was_stopped_before_its_report_is_finished_by_the_same_command(
         learn(folder, own, reports, settings=BRIEF)
 
 
+@pytest.mark.slow
 def test_every_photo_is_decoded_and_aligned_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[str] = []
     aligned: list[str] = []
@@ -193,6 +197,7 @@ def test_every_photo_is_decoded_and_aligned_once(folder: Path, tmp_path: Path, m
     assert again.report.scores == learned.report.scores
 
 
+@pytest.mark.slow
 def test_many_full_size_pairs_teach_the_whole_network(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +233,7 @@ def test_many_full_size_pairs_teach_the_whole_network(
     assert len(alone.report.photos) == 4
 
 
+@pytest.mark.slow
 def test_wrong_pairs_are_named_and_change_nothing(folder: Path, tmp_path: Path) -> None:
     planted = tmp_path / "planted"
     shutil.copytree(folder, planted)

@@ -50,6 +50,7 @@ def test_every_back_end_gives_the_network_s_pixels(backend: Backend, size: tuple
     assert engine.description.startswith(f"{backend} in fp32 on 1 thread")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_windows_do_not_show(

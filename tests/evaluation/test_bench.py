@@ -24,6 +24,7 @@ from tests.test_cli import call
 MOSAIC = np.random.default_rng(0).integers(64, 4000, (40, 60), dtype=np.uint16)
 
 
+@pytest.mark.slow
 def test_a_bench_measures_networks_tools_and_growth(
     toy_file: Path, write_dng: WriteDng, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

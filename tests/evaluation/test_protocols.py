@@ -67,6 +67,7 @@ def test_filters_with_an_oracle_denoise_beside(identity: Weights, tmp_path: Path
     assert "| all | wavelets |" in scoring.to_markdown(report)
 
 
+@pytest.mark.slow
 def test_low_light_is_judged_as_it_comes_out_and_at_the_truths_mean(
     identity: Weights, photos: Path, tmp_path: Path
 ) -> None:

@@ -112,6 +112,7 @@ def test_zurich_is_scored_as_its_pictures_would_lie_on_disk(sensed: Weights, zur
     assert luma == pytest.approx(-10 * np.log10(np.mean(error**2)), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_truth_is_aligned_to_the_raw_once_for_all_results(sensed: Weights, zurich: Path, tmp_path: Path) -> None:
     other = tmp_path / "shifted"
     other.mkdir()
@@ -127,6 +128,7 @@ def test_truth_is_aligned_to_the_raw_once_for_all_results(sensed: Weights, zuric
     assert scores["zurich/aligned-raw"] > scores["zurich/original"] + 2
 
 
+@pytest.mark.slow
 def test_another_tools_pictures_are_scored_beside(sensed: Weights, zurich: Path, tmp_path: Path) -> None:
     other = tmp_path / "tool"
     other.mkdir()

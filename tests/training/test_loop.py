@@ -281,6 +281,7 @@ def test_pictures_that_are_rgb_already_need_the_network_without_upsampling(recip
     assert weights.network(torch.rand(1, 3, 20, 30)).shape == (1, 3, 20, 30)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(recipe: Recipe, tmp_path: Path) -> None:
     toml = tmp_path / "toy.toml"
     toml.write_text(
@@ -522,6 +523,7 @@ def test_a_process_killed_while_it_makes_data_leaves_a_run_that_goes_on(recipe: 
     assert not left[0].exists()
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_weights_were_written_writes_them_and_its_last_row(
     distilled: Recipe, tmp_path: Path
 ) -> None:

@@ -78,6 +78,7 @@ def test_a_study_trains_scores_and_tells(recipe: Recipe, tmp_path: Path, monkeyp
     assert {path: path.stat().st_mtime_ns for path in runs.glob("*.safetensors")} == before
 
 
+@pytest.mark.slow
 def test_a_study_opens_its_data_once_and_trains_what_train_trains(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +100,7 @@ def test_a_study_opens_its_data_once_and_trains_what_train_trains(
         assert load(alone).sha256 == load(studies._file(plan, folder)).sha256
 
 
+@pytest.mark.slow
 def test_networks_are_compared_at_equal_time(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     variants = (Variant("ours", TOY), Variant("SRCNN", BaselineConfig("srcnn"), paper=18.56))
     monkeypatch.setitem(STUDIES, "toy", Study("Networks", variants, clock=True, latency=True))
