@@ -24,7 +24,7 @@ from lwisp.files import report as report_writer
 from lwisp.files.optional import import_dynamo, need
 from lwisp.files.raw import read_raw
 from lwisp.files.report import Block, Bullets, Command, Heading, Table
-from lwisp.files.writing import check_outputs, make_folder, read_regular, write_text, write_whole
+from lwisp.files.writing import check_outputs, make_folder, write_text, write_whole
 from lwisp.weights import load
 
 FILES = ("bench.json", "bench.md", "scaling.png")
@@ -218,11 +218,7 @@ def check_report(folder: Path, overwrite: bool = False) -> None:
 
 
 def _is_report(path: Path) -> bool:
-    try:
-        content = json.loads(read_regular(path))
-    except (InputError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and {"machine", "by_size", "by_threads"} <= set(content)
+    return report_writer.is_facts(path, ("machine", "by_size", "by_threads"))
 
 
 def write_report(folder: Path, report: Report, overwrite: bool = False) -> None:

@@ -4,10 +4,8 @@ Those for denoising and low light take a picture and its ground truth, both (3, 
 and histogram equalization, which ignore the ground truth, their parameters are tuned per picture against it (oracle).
 """
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -16,9 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lwisp.data import unprocess
-from lwisp.errors import InputError
-from lwisp.files.optional import need
-from lwisp.files.writing import quiet
+from lwisp.files.optional import need, need_colour
 from lwisp.imaging import color, metrics, mosaic
 
 Filter = Callable[[NDArray[Any], float], NDArray[Any]]
@@ -64,14 +60,8 @@ def import_menon() -> Demosaic:
     Raises:
         InputError: If that package is not installed.
     """
-    try:
-        with contextlib.suppress(InputError):
-            need("matplotlib.font_manager")  # which it imports too, and whose list of fonts shall not lie elsewhere
-        with quiet():  # it warns of plotting libraries that it lacks
-            from colour_demosaicing import demosaicing_CFA_Bayer_Menon2007
-    except ImportError as error:
-        raise InputError("the classical chain needs colour-demosaicing: pip install 'lwisp[evaluate]'") from error
-    return demosaicing_CFA_Bayer_Menon2007
+    menon: Demosaic = need_colour("colour_demosaicing", "the classical chain").demosaicing_CFA_Bayer_Menon2007
+    return menon
 
 
 def denoise_bm3d(picture: Tensor, truth: Tensor) -> Tensor:
@@ -89,11 +79,7 @@ def denoise_bm3d(picture: Tensor, truth: Tensor) -> Tensor:
     Raises:
         InputError: If the package bm3d is not installed.
     """
-    try:
-        from bm3d import bm3d_rgb
-    except ImportError as error:
-        raise InputError("BM3D needs its package, whose licence is non-commercial: pip install bm3d") from error
-    return _best_sigma(bm3d_rgb, picture, truth)
+    return _best_sigma(need("bm3d").bm3d_rgb, picture, truth)
 
 
 def denoise_non_local_means(picture: Tensor, truth: Tensor) -> Tensor:
@@ -238,7 +224,4 @@ def _to_tensor(rgb: NDArray[Any]) -> Tensor:
 
 
 def _skimage(part: str) -> Any:
-    try:
-        return import_module(f"skimage.{part}")
-    except ImportError as error:
-        raise InputError("this needs scikit-image and PyWavelets: pip install 'lwisp[evaluate]'") from error
+    return need(f"skimage.{part}", "a classical baseline")

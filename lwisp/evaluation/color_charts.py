@@ -1,6 +1,5 @@
 """Color accuracy on a ColorChecker 24 in the frame: where its patches are, and their mean dE2000."""
 
-import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from lwisp.errors import InputError, one_line
-from lwisp.files.optional import need
-from lwisp.files.writing import quiet, read_regular
+from lwisp.files.optional import need_colour
+from lwisp.files.writing import read_regular
 from lwisp.imaging import color, metrics
 
 PATCHES = 24
@@ -143,11 +142,4 @@ def find_chart(charts: Mapping[str, Chart], source: Path) -> Chart | None:
 
 
 def _colour() -> Any:
-    try:
-        with contextlib.suppress(InputError):
-            need("matplotlib.font_manager")  # which it imports too, and whose list of fonts shall not lie elsewhere
-        with quiet():  # it warns of plotting libraries that it lacks
-            import colour
-    except ImportError as error:
-        raise InputError("charts need colour-science: pip install 'lwisp[evaluate]'") from error
-    return colour
+    return need_colour("colour", "scoring ColorCheckers")

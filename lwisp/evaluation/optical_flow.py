@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp.errors import InputError
+from lwisp.files.optional import need
 from lwisp.imaging import color, matching
 
 BT601_LUMA = torch.tensor([0.299, 0.587, 0.114])
@@ -39,11 +39,8 @@ def move_onto(truth: Tensor, picture: Tensor) -> Tensor:
     Raises:
         InputError: If scikit-image is not installed.
     """
-    try:
-        from skimage.registration import optical_flow_tvl1
-    except ImportError as error:
-        raise InputError("optical flow needs scikit-image: pip install 'lwisp[evaluate]'") from error
-    found = optical_flow_tvl1(_structure(picture), _structure(truth), attachment=1, num_warp=3)
+    registration = need("skimage.registration", "optical flow")
+    found = registration.optical_flow_tvl1(_structure(picture), _structure(truth), attachment=1, num_warp=3)
     flow = torch.from_numpy(found.astype(np.float32))  # (2, H, W), px
     height, width = truth.shape[-2:]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")

@@ -33,7 +33,7 @@ from lwisp.evaluation.submissions import SUBMISSIONS
 from lwisp.files import report as report_writer
 from lwisp.files.encoding import SUFFIX_FORMATS
 from lwisp.files.report import Table
-from lwisp.files.writing import check_outputs, make_folder, read_regular, write_csv, write_text
+from lwisp.files.writing import check_outputs, make_folder, write_csv, write_text
 from lwisp.imaging import color
 from lwisp.imaging.pixels import to_integer
 from lwisp.imaging.scores import DECIMALS, TITLES, interval, score
@@ -289,11 +289,7 @@ def check_report(folder: Path, overwrite: bool = False) -> None:
 
 
 def _is_report(path: Path) -> bool:
-    try:
-        content = json.loads(read_regular(path))
-    except (InputError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and {"protocol", "rows", "sha256"} <= set(content)
+    return report_writer.is_facts(path, ("protocol", "rows", "sha256"))
 
 
 def write_report(folder: Path, report: Report, overwrite: bool = False) -> None:

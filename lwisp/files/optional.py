@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lwisp.errors import InputError
+from lwisp.files.writing import quiet
 
 ENVIRONMENT = """\
 they need an environment of their own: python -m venv {0} && {0}/bin/pip install 'lwisp[{0}]', then {0}/bin/lwisp"""
@@ -65,6 +66,17 @@ def need(module: str, purpose: str = "") -> Any:
         with contextlib.suppress(AttributeError):
             sys.modules[package].disable_telemetry_events()
     return found
+
+
+def need_colour(module: str, purpose: str) -> Any:
+    """`need` for colour-science and colour-demosaicing, without their warnings of plotting libraries that they lack.
+
+    Both import matplotlib where it is installed; it comes first, so that its list of fonts is kept with our cache.
+    """
+    with contextlib.suppress(InputError):
+        need("matplotlib.font_manager")
+    with quiet():
+        return need(module, purpose)
 
 
 def cache_folder() -> Path:

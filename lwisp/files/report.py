@@ -6,7 +6,8 @@ It lies in `files`, below everything that reports: engines (Table 3), training (
 import base64
 import html
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +108,15 @@ def _block_to_markdown(block: str | Heading | Command | Bullets | Table, rule: s
 
 def _markdown_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def is_facts(path: Path, keys: Collection[str]) -> bool:
+    """Whether a file is a report's JSON object, which has these keys."""
+    try:
+        content = json.loads(read_regular(path))
+    except (InputError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and set(keys) <= set(content)
 
 
 def is_page(path: Path, title: str) -> bool:
