@@ -11,11 +11,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lwisp.architecture import LWISPConfig
     from lwisp.errors import InputError, OutputError
     from lwisp.files.dng import write_dng
     from lwisp.files.pictures import read_picture, write_picture
     from lwisp.files.raw import RawImage, read_mosaic, read_raw
-    from lwisp.model import LWISP, LWISPConfig
+    from lwisp.model import LWISP
     from lwisp.pipeline import Developer, develop
     from lwisp.restoration import denoise, denoise_raw, enhance
     from lwisp.weights import Weights, load
@@ -26,7 +27,7 @@ _HOMES = {
     "Developer": "pipeline",
     "InputError": "errors",
     "LWISP": "model",
-    "LWISPConfig": "model",
+    "LWISPConfig": "architecture",
     "OutputError": "errors",
     "RawImage": "files.raw",
     "Weights": "weights",

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lwisp.architecture import SIZE_MINIMUM, SIZE_MULTIPLE, Takes
 from lwisp.engines.backends import FORMATS
 from lwisp.engines.contract import CARD_KEY, Size
 from lwisp.engines.exported import Exported, open_program
@@ -26,7 +27,7 @@ from lwisp.files.optional import need
 from lwisp.files.raw import read_mosaic
 from lwisp.files.writing import check_output, temporary_folder, write_whole
 from lwisp.imaging import color
-from lwisp.model import LWISP, SIZE_MINIMUM, SIZE_MULTIPLE, Takes, pad_to_multiple
+from lwisp.model import LWISP, pad_to_multiple
 from lwisp.pipeline import prepare
 from lwisp.weights import InputConvention, Weights, to_header
 

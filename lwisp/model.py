@@ -6,108 +6,14 @@ Block names follow the paper: `FGAM`, `CCB`, `down1..4` and `up1..4` (`down[0..3
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SIZE_MULTIPLE = 16  # four 2x poolings
-BLOCKS = tuple(f"{way}{index}" for way in ("down", "up") for index in (1, 2, 3, 4))
-"""The paper's names of the blocks whose outputs distillation may compare."""
+from lwisp.architecture import BLOCKS, SIZE_MINIMUM, SIZE_MULTIPLE, Attention, LWISPConfig, padded_side
+
 SLOPE = 0.2  # of LeakyReLU below 0
-SIZE_MINIMUM = 32  # reflecting by one pixel at the deepest level needs two pixels there
-
-Attention = Literal["add", "centered", "multiply"]
-CoreInput = Literal["sum", "twice", "decoder"]
-Contrast = Literal["alone", "gated"]
-Padding = Literal["reflect", "zeros"]
-Takes = Literal["raw", "rgb", "planes"]
-"""What a network is for: packed RAW to RGB of twice the planes' size, RGB to RGB, or noisy packed RAW to clean."""
-
-
-@dataclass(frozen=True)
-class LWISPConfig:
-    """Everything that decides the structure of one `LWISP`; the defaults are the paper's full student."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # a card or recipe with an unknown field is refused
-
-    in_channels: int = 4
-    """4 packed RAW planes (R, Gr, Gb, B); 3 for RGB."""
-    width: int = 16
-    """Channels of the first stage; every deeper stage doubles them, four times."""
-    fgam: bool = True
-    """Fine-grained attention after each pooling (section 3.1)."""
-    ccb: bool = True
-    """Contextual complement upsampling (section 3.2); bilinear upsampling without it."""
-    upsample: bool = True
-    """The last up block, so that the output has twice the size of the input planes; the teacher has none."""
-    attention: Attention = "add"
-    """How a FGAM map meets the features: x + map (the paper's words), x + map - 1/2 (`center`) or x + x * map."""
-    core_input: CoreInput = "sum"
-    """CCB-Core's input: P(decoder + skip), P(decoder) + P(skip) as equation 1 is written, or P(decoder)."""
-    contrast: Contrast = "alone"
-    """What CCB concatenates: the contrast map C_l itself, or the skip features gated by it."""
-    padding: Padding = "reflect"
-    """Border of every convolution but FGAM's 5x5, which is padded with zeros."""
-    out_channels: int = 3
-    """3 for RGB; 4 for clean packed planes."""
-    residual: bool = False
-    """The output layer gives what is added to the input, without a sigmoid; not the paper's, which says nothing."""
-    look: int = 0
-    """Channels of a `Look` after the output layer, which puts one camera's colors on; 0: there is none."""
-
-    def __post_init__(self) -> None:
-        if self.in_channels < 1 or self.width < 4 or self.width % 4:
-            raise ValueError(
-                f"expected in_channels >= 1 and width a multiple of 4 from 4 up, "
-                f"got in_channels={self.in_channels}, width={self.width}"
-            )
-        if not 0 <= self.look <= 256:
-            raise ValueError(f"expected look in 0 to 256, got {self.look}")
-        if self.out_channels < 1 or (self.residual and (self.upsample or self.in_channels != self.out_channels)):
-            raise ValueError(
-                "expected out_channels >= 1, and for a residual upsample = false and as many channels out as in, got "
-                f"in_channels={self.in_channels}, out_channels={self.out_channels}, upsample={self.upsample}"
-            )
-        for field, choices in (
-            ("attention", Attention),
-            ("core_input", CoreInput),
-            ("contrast", Contrast),
-            ("padding", Padding),
-        ):
-            if getattr(self, field) not in get_args(choices):
-                raise ValueError(f"expected {field} to be one of {get_args(choices)}, got {getattr(self, field)!r}")
-
-    @property
-    def takes(self) -> Takes | None:
-        """Task of the network; None where its channels and size fit none."""
-        known: dict[tuple[int, bool, int], Takes] = {
-            (4, True, 3): "raw",
-            (3, False, 3): "rgb",
-            (4, False, 4): "planes",
-        }
-        return known.get((self.in_channels, self.upsample, self.out_channels))
-
-    @property
-    def scale(self) -> int:
-        """Output pixels per input pixel, along each side."""
-        return 2 if self.upsample else 1
-
-    @property
-    def size_multiple(self) -> int:
-        """Height and width of the input are padded to multiples of it: 2 for each of the four poolings."""
-        return SIZE_MULTIPLE
-
-    @property
-    def size_minimum(self) -> int:
-        """Height and width of the input are padded to this at least."""
-        return SIZE_MINIMUM
-
-
-TEACHER = LWISPConfig(in_channels=3, upsample=False)
-"""The paper's teacher (section 3.3): clean RGB in, RGB of the same size out."""
 
 
 class FGAM(nn.Module):
@@ -460,20 +366,6 @@ def pad_to_multiple(x: Tensor, multiple: int = SIZE_MULTIPLE, minimum: int = SIZ
         if target != size:
             x = x.index_select(dim, reflected_indices(0, target, size).to(x.device))
     return x
-
-
-def padded_side(size: int, multiple: int = SIZE_MULTIPLE, minimum: int = SIZE_MINIMUM) -> int:
-    """The length that a side is padded to for the network.
-
-    Args:
-        size: The side in px of the planes, 1 or more.
-        multiple: The result is a multiple of it.
-        minimum: The result is not below it; a multiple of `multiple`.
-
-    Returns:
-        The smallest such length that is not below `size`, in px.
-    """
-    return max(-(-size // multiple) * multiple, minimum)
 
 
 def reflected_indices(start: int, stop: int, size: int) -> Tensor:

@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from lwisp.baselines import Baseline, build
+from lwisp.architecture import LWISPConfig, Takes
+from lwisp.baselines.build import Baseline, build
 from lwisp.baselines.config import Architecture
 from lwisp.engines import exported
 from lwisp.engines.contract import CARD_KEY
@@ -28,7 +29,7 @@ from lwisp.engines.exported import Exported
 from lwisp.errors import InputError, one_line
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import is_regular, make_folder, write_whole
-from lwisp.model import LWISP, LWISPConfig, Takes
+from lwisp.model import LWISP
 
 
 @dataclass(frozen=True)

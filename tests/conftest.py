@@ -14,8 +14,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import lwisp
+from lwisp.architecture import LWISPConfig
 from lwisp.files.optional import need
-from lwisp.model import LWISP, LWISPConfig
+from lwisp.model import LWISP
 from lwisp.weights import Card, InputConvention, Weights, save
 
 ROOT = Path(__file__).parent.parent

@@ -253,8 +253,9 @@ def test_what_killed_runs_left_in_the_folders_to_be_written_is_deleted(tmp_path:
 
 
 def test_a_raw_among_finished_pictures_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    from lwisp.architecture import LWISPConfig
     from lwisp.data.datasets import AS_SENSED
-    from lwisp.model import LWISP, LWISPConfig
+    from lwisp.model import LWISP
     from lwisp.restoration import restore_files
 
     torch.manual_seed(0)

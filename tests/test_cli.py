@@ -11,12 +11,13 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from lwisp.architecture import LWISPConfig
 from lwisp.cli.commands import app
 from lwisp.data.datasets import AS_SENSED
 from lwisp.errors import log
 from lwisp.evaluation.tools import all_tools
 from lwisp.files.raw import read_raw
-from lwisp.model import LWISP, LWISPConfig
+from lwisp.model import LWISP
 from lwisp.weights import Camera, Card, Weights, load, save
 from tests.conftest import ROOT, WriteDng
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import lwisp
 from lwisp import conversion as exports
+from lwisp.architecture import LWISPConfig
 from lwisp.cli.commands import app
 from lwisp.conversion import export, verify
 from lwisp.engines.backends import BACKENDS, FORMATS
@@ -24,7 +25,7 @@ from lwisp.engines.onnxruntime import OPSET
 from lwisp.engines.openvino import openvino_core
 from lwisp.engines.portable import portable
 from lwisp.files.optional import need
-from lwisp.model import LWISP, LWISPConfig
+from lwisp.model import LWISP
 from lwisp.weights import Card, InputConvention, Photo, Weights, load
 from tests.conftest import SAMPLE, TOY
 from tests.test_cli import call

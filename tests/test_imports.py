@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 
 FLOORS = [
-    "errors model imaging",
+    "errors architecture imaging model",
     "files baselines",
     "engines",
     "weights batch pipeline restoration conversion",

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lwisp.model import CCB, FGAM, LWISP, Attention, LWISPConfig, pad_to_multiple, reflected_indices
+from lwisp.architecture import Attention, LWISPConfig
+from lwisp.model import CCB, FGAM, LWISP, pad_to_multiple, reflected_indices
 from lwisp.training.initialization import center, initialize
 from tests.conftest import TOY
 

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from lwisp.architecture import TEACHER, LWISPConfig
 from lwisp.baselines.isps import PyNET
 from lwisp.baselines.translation import SPADE
 from lwisp.engines.cost import count_macs
-from lwisp.model import LWISP, TEACHER, LWISPConfig, count_params
+from lwisp.model import LWISP, count_params
 
 STUDENT = LWISPConfig()
 NO_CCB = LWISPConfig(ccb=False)

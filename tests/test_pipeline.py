@@ -8,6 +8,7 @@ from PIL import Image
 
 import lwisp
 from lwisp import pipeline, weights
+from lwisp.architecture import TEACHER
 from lwisp.batch import Outcome, plan
 from lwisp.data import unprocess
 from lwisp.engines.engine import prepare_engine
@@ -15,7 +16,7 @@ from lwisp.files.raw import RawImage, read_mosaic
 from lwisp.imaging import color, mosaic
 from lwisp.imaging.mosaic import CFA, CFAS
 from lwisp.imaging.pixels import orient
-from lwisp.model import LWISP, TEACHER
+from lwisp.model import LWISP
 from lwisp.weights import Camera, Card, InputConvention, Weights, save
 from tests.conftest import SAMPLE, WriteDng, rubbish
 

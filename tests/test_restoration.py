@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import lwisp
+from lwisp.architecture import LWISPConfig, Takes
 from lwisp.batch import plan
 from lwisp.cli import restore
 from lwisp.data import cases
@@ -21,7 +22,7 @@ from lwisp.errors import InputError
 from lwisp.files.pictures import own_format, read_picture, read_rgb, write_picture
 from lwisp.files.raw import RawImage
 from lwisp.imaging import color, metrics
-from lwisp.model import LWISP, LWISPConfig, Takes
+from lwisp.model import LWISP
 from lwisp.restoration import PASSES, denoise, denoise_raw, denoise_raw_files, restore_files
 from lwisp.weights import Card, Weights, save
 from tests.conftest import ROOT, SAMPLE, TOY, WriteDng

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 import lwisp
+from lwisp.architecture import LWISPConfig
 from lwisp.engines import backends, tiles
 from lwisp.engines.contract import CompileError
 from lwisp.engines.engine import Engine, prepare_engine
@@ -24,7 +25,7 @@ from lwisp.engines.kept import _shelves
 from lwisp.engines.names import Backend, Name
 from lwisp.engines.runners import EagerRunner
 from lwisp.files.raw import RawImage
-from lwisp.model import LWISP, LWISPConfig
+from lwisp.model import LWISP
 from lwisp.weights import Card, InputConvention, Weights
 from tests.conftest import TOY, require
 

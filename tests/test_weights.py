@@ -10,11 +10,11 @@ from safetensors.torch import load_file, save_file
 
 import lwisp
 from lwisp import weights as checkpoint
-from lwisp.baselines import Baseline
+from lwisp.architecture import LWISPConfig
+from lwisp.baselines.build import Baseline
 from lwisp.baselines.config import BaselineConfig
 from lwisp.engines.engine import run_network
 from lwisp.files.tensors import digest_of
-from lwisp.model import LWISPConfig
 from lwisp.weights import Camera, Card, InputConvention, Weights, describe, load, names, of_camera, save
 from tests.conftest import ROOT, rubbish
 

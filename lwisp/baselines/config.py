@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-from lwisp.model import LWISPConfig, Takes
+from lwisp.architecture import LWISPConfig, Takes
 
 Name = Literal["srcnn", "srgan", "dped", "dncnn", "unet", "pix2pix", "spade", "nafnet", "pynet", "awnet", "cameranet"]
 

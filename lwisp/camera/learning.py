@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from lwisp.architecture import LWISPConfig
 from lwisp.camera import photos
 from lwisp.camera import report as reports
 from lwisp.camera.cross_validation import CrossValidation
@@ -29,7 +30,7 @@ from lwisp.engines.engine import prepare_engine
 from lwisp.engines.names import Precision
 from lwisp.errors import InputError, OutputError, unmarked
 from lwisp.files.writing import check_output, check_outputs, clear_leftovers, make_folder, write_text, write_whole
-from lwisp.model import LWISP, LWISPConfig
+from lwisp.model import LWISP
 from lwisp.training.provenance import versions
 from lwisp.training.state import exclusive, run_folder
 from lwisp.weights import Camera, Card, InputConvention, LearnedPair, Weights, load, save, user_folder

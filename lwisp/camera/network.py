@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from torch import Tensor
 
+from lwisp.architecture import Takes
 from lwisp.camera.cross_validation import CrossValidation
 from lwisp.camera.photos import BaseNetwork, PreparedPair
 from lwisp.camera.settings import NetworkFit
@@ -16,7 +17,7 @@ from lwisp.data.crops import Crops
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.names import Precision
 from lwisp.imaging import color, metrics, mosaic
-from lwisp.model import LWISP, Look, Takes
+from lwisp.model import LWISP, Look
 from lwisp.training import runs
 from lwisp.training.recipe import Recipe
 from lwisp.weights import Card, InputConvention, save

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lwisp.architecture import Takes
 from lwisp.data import folders
 from lwisp.errors import InputError
 from lwisp.files.matlab import mat_shape, read_mat
@@ -19,7 +20,6 @@ from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RAW_SUFFIXES, read_raw
 from lwisp.imaging import mosaic
 from lwisp.imaging.pixels import to_tensor, unorient
-from lwisp.model import Takes
 from lwisp.pipeline import prepare
 from lwisp.weights import InputConvention
 

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from lwisp.architecture import Takes
 from lwisp.data import dead_leaves, degradation, folders, unprocess
 from lwisp.data.cases import MAX_CASES, Case, photo_cases, task_cases
 from lwisp.data.crops import check_crop, step_generator
@@ -18,7 +19,6 @@ from lwisp.errors import InputError
 from lwisp.files.pictures import check_picture, read_rgb
 from lwisp.files.writing import is_regular
 from lwisp.imaging import color
-from lwisp.model import Takes
 from lwisp.weights import InputConvention, Photo
 
 

@@ -6,6 +6,7 @@ from typing import Literal, Protocol, get_args
 
 from torch import Tensor
 
+from lwisp.architecture import Takes
 from lwisp.data.cases import MAX_CASES, Case
 from lwisp.data.crops import Crops
 from lwisp.data.datasets import SIDD, LoL, Pairs, Pictures, PolyU
@@ -13,7 +14,6 @@ from lwisp.data.photos import Photos
 from lwisp.data.simulation import Simulation
 from lwisp.data.zurich import MAI21, Zurich
 from lwisp.errors import InputError
-from lwisp.model import Takes
 from lwisp.weights import InputConvention, Photo
 
 Kind = Literal[

@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lwisp.architecture import Takes
 from lwisp.data import folders
 from lwisp.data.datasets import AS_SENSED, count_notes, read_tensor
 from lwisp.errors import InputError
 from lwisp.files.raw import read_mosaic
 from lwisp.imaging import mosaic
-from lwisp.model import Takes
 from lwisp.weights import InputConvention
 
 

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lwisp.baselines import Baseline
+from lwisp.architecture import padded_side
+from lwisp.baselines.build import Baseline
 from lwisp.engines import backends, tiles
 from lwisp.engines.backends import BACKENDS, PREFERRED
 from lwisp.engines.contract import CompileError
@@ -24,7 +25,7 @@ from lwisp.engines.runners import Network, Runner, make_runner
 from lwisp.engines.tiles import Span
 from lwisp.engines.torch import device, has_bf16
 from lwisp.errors import InputError, check_choice, one_line
-from lwisp.model import LWISP, padded_side
+from lwisp.model import LWISP
 
 RESERVE = 250_000_000
 """Bytes of a bound that are left for compiling and for what allocators keep back."""

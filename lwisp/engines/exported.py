@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from lwisp.architecture import LWISPConfig
 from lwisp.engines.backends import BACKENDS
 from lwisp.engines.contract import CARD_KEY, Program
 from lwisp.engines.names import Computed, Name
 from lwisp.errors import InputError, one_line
-from lwisp.model import LWISPConfig, pad_to_multiple
+from lwisp.model import pad_to_multiple
 
 SUFFIXES: dict[str, Name] = {back_end.file.suffix: name for name, back_end in BACKENDS.items() if back_end.file}
 """Suffixes of exported files, and the back end that runs each."""

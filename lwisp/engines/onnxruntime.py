@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lwisp.architecture import SIZE_MULTIPLE
 from lwisp.engines.cache import cached_path, read_cached, write_cached
 from lwisp.engines.contract import (
     CARD_KEY,
@@ -29,7 +30,7 @@ from lwisp.engines.portable import example, portable
 from lwisp.engines.tracing import small_inputs, tracing
 from lwisp.files.optional import import_dynamo, need
 from lwisp.files.writing import quiet
-from lwisp.model import LWISP, SIZE_MULTIPLE
+from lwisp.model import LWISP
 
 OPSET = 20
 """Of exported files."""

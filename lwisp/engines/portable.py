@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lwisp.architecture import SIZE_MULTIPLE
 from lwisp.engines.contract import Size
-from lwisp.model import LWISP, SIZE_MULTIPLE, ReflectConv2d
+from lwisp.model import LWISP, ReflectConv2d
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lwisp.baselines import Baseline
+from lwisp.baselines.build import Baseline
 from lwisp.engines import backends, contract, tiles
 from lwisp.engines.backends import BACKENDS
 from lwisp.engines.exported import Exported

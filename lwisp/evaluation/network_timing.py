@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lwisp.baselines import Baseline, build
+from lwisp.baselines.build import Baseline, build
 from lwisp.baselines.config import BaselineConfig
 from lwisp.engines.cost import count_multiply_adds, time_in_turn
 from lwisp.engines.engine import prepare_engine

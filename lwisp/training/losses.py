@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lwisp.architecture import padded_side
 from lwisp.imaging.metrics import multiscale_ssim
-from lwisp.model import padded_side
 
 ERROR_FLOOR = 5e-4
 """Mean absolute error below which nothing is gained: an eighth of a step of 8 bits."""

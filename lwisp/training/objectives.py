@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from lwisp.baselines import Baseline
+from lwisp.architecture import LWISPConfig
+from lwisp.baselines.build import Baseline
 from lwisp.baselines.config import Architecture
 from lwisp.baselines.isps import PyNET
 from lwisp.baselines.translation import PatchGAN
@@ -26,7 +27,7 @@ from lwisp.data.cases import Case
 from lwisp.engines.torch import channels_last
 from lwisp.errors import InputError
 from lwisp.imaging import color, metrics
-from lwisp.model import LWISP, LWISPConfig, pad_to_multiple
+from lwisp.model import LWISP, pad_to_multiple
 from lwisp.training import losses
 from lwisp.training.recipe import Recipe
 

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lwisp.baselines import Baseline, build
+from lwisp.architecture import Takes
+from lwisp.baselines.build import Baseline, build
 from lwisp.data import synthetic
 from lwisp.data.sources import Data, open_data
 from lwisp.engines.torch import channels_last
 from lwisp.errors import InputError
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import check_output, clear_leftovers, make_folder, whole_folder, write_text
-from lwisp.model import LWISP, Takes
+from lwisp.model import LWISP
 from lwisp.training.devices import Device, precision_of, start_fabric
 from lwisp.training.initialization import center, initialize
 from lwisp.training.log import print_note

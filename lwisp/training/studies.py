@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from lwisp.baselines import build
+from lwisp.baselines.build import build
 from lwisp.data.cases import Case
 from lwisp.data.sources import Data
 from lwisp.engines.cost import count_macs, measure_latency

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import torch
 
-from lwisp.baselines import build
+from lwisp.architecture import LWISPConfig
+from lwisp.baselines.build import build
 from lwisp.baselines.config import Architecture, BaselineConfig
 from lwisp.engines.cost import count_macs, count_multiply_adds
 from lwisp.files.report import Block, Bullets, Table, is_page, to_markdown
-from lwisp.model import LWISPConfig, count_params
+from lwisp.model import count_params
 
 TABLE_3_SIZES = ((224, 224), (960, 960), (1440, 1984))
 """Heights and widths of the packed planes."""

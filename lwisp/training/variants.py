@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lwisp.architecture import LWISPConfig
 from lwisp.baselines.config import NETWORKS, Architecture, BaselineConfig, Name
-from lwisp.model import LWISPConfig
 
 UP = ("up2", "up3", "up4")
 """The blocks that the paper distills."""

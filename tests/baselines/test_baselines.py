@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lwisp.baselines import Baseline
+from lwisp.architecture import LWISPConfig
+from lwisp.baselines.build import Baseline
 from lwisp.baselines.config import NETWORKS, BaselineConfig, Name
 from lwisp.baselines.isps import AWNet, CameraNet, PyNET, inverse_wavelet, wavelet
 from lwisp.baselines.restoration import DPED, SRCNN, DnCNN, LayerNorm2d, NAFNet, SRResNet
 from lwisp.baselines.translation import PatchGAN, Pix2Pix, UNet
 from lwisp.engines.cost import count_macs, count_multiply_adds
-from lwisp.model import LWISPConfig, count_params
+from lwisp.model import count_params
 from tests.conftest import ROOT, SAMPLE
 
 COUNTS: dict[Name, tuple[int, int, int]] = {  # parameters, operations and multiply-adds at packed 224x224
@@ -187,7 +188,8 @@ def test_the_page_of_the_networks_has_these_counts_and_words() -> None:
 def test_developing_imports_no_network_but_lw_isp(toy_file: Path, tmp_path: Path) -> None:
     code = """
 import sys
-from lwisp.baselines import Baseline, BaselineConfig
+from lwisp.baselines.config import BaselineConfig
+from lwisp.baselines.build import Baseline
 from lwisp.cli import app
 app(sys.argv[1:], standalone_mode=False)
 print([name for name in sys.modules if name.startswith("lwisp.baselines.")])

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 import lwisp
+from lwisp.architecture import Takes
 from lwisp.data.crops import Crops, cut
 from lwisp.data.datasets import AS_SENSED, Pairs
-from lwisp.model import Takes
 from tests.conftest import WriteDng, refusal
 from tests.samples import loaded, save
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import lwisp
-from lwisp.baselines import Baseline
+from lwisp.architecture import LWISPConfig
+from lwisp.baselines.build import Baseline
 from lwisp.baselines.config import BaselineConfig
 from lwisp.engines import backends
 from lwisp.engines import engine as engines
@@ -15,7 +16,7 @@ from lwisp.engines.frames import WholeFrame
 from lwisp.engines.memory import free_memory, resident_memory
 from lwisp.engines.names import Backend, Precision
 from lwisp.engines.torch import TORCH, has_bf16
-from lwisp.model import LWISP, LWISPConfig
+from lwisp.model import LWISP
 from lwisp.pipeline import Planes
 from lwisp.weights import InputConvention, Weights
 from tests.conftest import ROOT, TOY, require

@@ -8,9 +8,9 @@ import torch
 from onnx import TensorProto, helper
 
 import lwisp
+from lwisp.architecture import LWISPConfig
 from lwisp.engines.contract import CARD_KEY, SEAL_KEY, seal
 from lwisp.engines.engine import prepare_engine, run_network
-from lwisp.model import LWISPConfig
 from lwisp.weights import Card, InputConvention, load, to_header
 from tests.conftest import TOY, refusal
 

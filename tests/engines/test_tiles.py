@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from lwisp.architecture import LWISPConfig
 from lwisp.engines import tiles
-from lwisp.model import LWISP, LWISPConfig
+from lwisp.model import LWISP
 from tests.conftest import TOY
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lwisp.baselines import build
+from lwisp.baselines.build import build
 from lwisp.baselines.config import BaselineConfig
 from lwisp.engines.cost import count_multiply_adds, time_in_turn
 from lwisp.evaluation import bench as benches

@@ -7,11 +7,12 @@ import torch
 from PIL import Image
 
 import lwisp
+from lwisp.architecture import LWISPConfig
 from lwisp.data.datasets import AS_SENSED
 from lwisp.evaluation import scoring
 from lwisp.evaluation.protocols import PROTOCOLS
 from lwisp.evaluation.scoring import evaluate, scale_to
-from lwisp.model import LWISP, LWISPConfig
+from lwisp.model import LWISP
 from lwisp.weights import Card, Weights, save
 
 RNG = np.random.default_rng(0)

@@ -12,13 +12,14 @@ from scipy.io import loadmat, savemat
 from scipy.stats import bootstrap
 
 import lwisp
+from lwisp.architecture import LWISPConfig
 from lwisp.data import synthetic
 from lwisp.data.datasets import AS_SENSED, SIDD
 from lwisp.evaluation import scoring, submissions
 from lwisp.evaluation.submissions import DND
 from lwisp.imaging import metrics
 from lwisp.imaging.pixels import to_integer
-from lwisp.model import LWISP, LWISPConfig
+from lwisp.model import LWISP
 from lwisp.restoration import denoise
 from lwisp.weights import Card, InputConvention, Weights
 from tests.samples import write_dnd

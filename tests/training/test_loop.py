@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 import lwisp
+from lwisp.architecture import LWISPConfig
 from lwisp.baselines.config import BaselineConfig
 from lwisp.data import synthetic
 from lwisp.data.cases import Case
@@ -31,7 +32,7 @@ from lwisp.engines.engine import run_network
 from lwisp.errors import OutputError
 from lwisp.files import writing
 from lwisp.imaging import metrics
-from lwisp.model import LWISP, LWISPConfig
+from lwisp.model import LWISP
 from lwisp.training import loop, objectives, runs, validation
 from lwisp.training.objectives import Distilled, Student, teacher_of
 from lwisp.training.recipe import Recipe, read_recipe, read_stages

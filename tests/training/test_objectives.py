@@ -10,9 +10,10 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lwisp.baselines import Baseline, build
+from lwisp.architecture import BLOCKS, LWISPConfig
+from lwisp.baselines.build import Baseline, build
 from lwisp.baselines.config import BaselineConfig
-from lwisp.model import BLOCKS, LWISP, LWISPConfig, pad_to_multiple
+from lwisp.model import LWISP, pad_to_multiple
 from lwisp.training import loop, losses
 from lwisp.training.objectives import Adversarial, Distilled, Teacher, student_objective, teacher_of
 from lwisp.training.recipe import Recipe

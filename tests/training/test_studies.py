@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 import lwisp
+from lwisp.architecture import LWISPConfig
 from lwisp.baselines.config import BaselineConfig
 from lwisp.data import sources, synthetic
-from lwisp.model import LWISP, LWISPConfig, count_params
+from lwisp.model import LWISP, count_params
 from lwisp.training import runs, studies
 from lwisp.training.recipe import Recipe
 from lwisp.training.studies import step_seconds
