@@ -30,6 +30,11 @@ class LWISPConfig:
     """Fine-grained attention after each pooling (section 3.1)."""
     ccb: bool = True
     """Contextual complement upsampling (section 3.2); bilinear upsampling without it."""
+    cell: Literal[2, 4] = 2
+    """Photosites along a side of the cells that the first stage works on. 2 is the paper's. With 4 the four planes are
+    taken apart once more, into 16 of half the size, and a quarter of the operations is left; not the paper's."""
+    detail: int = 0
+    """Channels of the detail path, which a network on cells of 4 has: what is finer than a cell."""
     upsample: bool = True
     """The last up block, so that the output has twice the size of the input planes; the teacher has none."""
     attention: Attention = "add"
@@ -53,6 +58,10 @@ class LWISPConfig:
                 f"expected in_channels >= 1 and width a multiple of 4 from 4 up, "
                 f"got in_channels={self.in_channels}, width={self.width}"
             )
+        if self.cell not in (2, 4) or (self.cell == 4) != (self.detail > 0) or self.detail < 0:
+            raise ValueError(f"expected cell = 2, or cell = 4 and detail of 1 at least, got {self.cell}, {self.detail}")
+        if self.cell == 4 and (self.takes != "raw" or self.residual):
+            raise ValueError("expected planes of a RAW to RGB where cell = 4, got another task")
         if not 0 <= self.look <= 256:
             raise ValueError(f"expected look in 0 to 256, got {self.look}")
         if self.out_channels < 1 or (self.residual and (self.upsample or self.in_channels != self.out_channels)):
@@ -86,13 +95,13 @@ class LWISPConfig:
 
     @property
     def size_multiple(self) -> int:
-        """Height and width of the input are padded to multiples of it: 2 for each of the four poolings."""
-        return SIZE_MULTIPLE
+        """Height and width of the input are padded to multiples of it: 2 for each of the four poolings, and cells."""
+        return SIZE_MULTIPLE * self.cell // 2
 
     @property
     def size_minimum(self) -> int:
         """Height and width of the input are padded to this at least."""
-        return SIZE_MINIMUM
+        return SIZE_MINIMUM * self.cell // 2
 
 
 TEACHER = LWISPConfig(in_channels=3, upsample=False)

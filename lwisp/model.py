@@ -6,12 +6,14 @@ Block names follow the paper: `FGAM`, `CCB`, `down1..4` and `up1..4` (`down[0..3
 """
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lwisp.architecture import BLOCKS, SIZE_MINIMUM, SIZE_MULTIPLE, Attention, LWISPConfig, padded_side
+from lwisp.imaging import color
 
 SLOPE = 0.2  # of LeakyReLU below 0
 
@@ -150,12 +152,18 @@ class LWISP(nn.Module):
         super().__init__()
         self.config = config
         widths = [config.width << level for level in range(5)]  # 16, 32, 64, 128, 256
-        self.pad: nn.Module = Pad()  # this and the next three have no parameters; converters put others in their places
+        self.pad: nn.Module = Pad(
+            config.size_multiple, config.size_minimum
+        )  # this and the next three have no parameters; converters put others in their places
         self.crop: nn.Module = Crop()
         self.average: nn.Module = FrameMean()
         self.spread: nn.Module = Spread()
         growth = 2 if config.fgam else 1  # FGAM doubles the channels, so the convolution after it need not
-        self.head = nn.Sequential(*_conv(config.in_channels, widths[0], config))
+        self.cells = Cells(config.detail, widths[0]) if config.cell == 4 else None
+        if self.cells is None:
+            self.head = nn.Sequential(*_conv(config.in_channels, widths[0], config))
+        else:  # which have their margin already
+            self.head = nn.Sequential(nn.Conv2d(16, widths[0], 3), nn.LeakyReLU(SLOPE, inplace=True))
         self.stages = nn.ModuleList(
             nn.Sequential(*_conv(widths[max(level - 1, 0)] * (growth if level else 1), width, config),
                           *_conv(width, width, config))
@@ -171,15 +179,18 @@ class LWISP(nn.Module):
         block = CCB if config.ccb else Bilinear
         self.up = nn.ModuleList(block(width, config) for width in widths[3:0:-1])
         self.fuse = nn.ModuleList(nn.Sequential(*_conv(width, width // 2, config)) for width in widths[3:0:-1])
-        self.last_up = _last_up(config) if config.upsample else nn.Identity()
-        self.out = _bare_conv(widths[0], config.out_channels, config)
+        self.last_up = _last_up(config) if config.upsample and config.cell == 2 else nn.Identity()
+        self.out = (
+            nn.Conv2d(config.detail, 48, 1) if config.cell == 4 else _bare_conv(widths[0], config.out_channels, config)
+        )
         if config.residual:  # begins as the identity
             nn.init.zeros_(self.out.weight)
             nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
         self.look = Look(config.look) if config.look else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.finish(self.blocks(x, ("up4",))["up4"], x)
+        seen = self.see(self.pad(x))
+        return self.finish(self.blocks_of(seen, ("up4",))["up4"], seen, (x.shape[-2], x.shape[-1]))
 
     def blocks(self, x: Tensor, keep: Collection[str] = BLOCKS) -> dict[str, Tensor]:
         """Outputs of the paper's blocks on the padded frame.
@@ -192,8 +203,48 @@ class LWISP(nn.Module):
             Output by name, in the order of `BLOCKS`. `down1..4`: 32 to 256 channels at 1/2 to 1/16 of the padded size
             with the default width; `up1..4`: see `features`.
         """
-        outputs, skips = {}, []
-        first = deeper = self.head(self.pad(x))
+        return self.blocks_of(self.see(self.pad(x)), keep)
+
+    def see(self, planes: Tensor) -> "Seen":
+        """The planes as the first stage takes them.
+
+        Args:
+            planes: (B, in_channels, h, w) of the padded frame, or of a window of it.
+
+        Returns:
+            The planes themselves, or cells of them.
+        """
+        return Seen(planes, planes) if self.cells is None else self.cells(planes)
+
+    def blocks_of(self, seen: "Seen", keep: Collection[str] = BLOCKS) -> dict[str, Tensor]:
+        """`blocks` of what `see` gives.
+
+        Args:
+            seen: The padded frame.
+            keep: As for `blocks`.
+
+        Returns:
+            As `blocks`.
+        """
+        outputs = {}
+        top = self.climb_up(seen, keep, outputs)
+        if "up4" in keep:
+            outputs["up4"] = self.last_up(top)
+        return outputs
+
+    def climb_up(self, seen: "Seen", keep: Collection[str], outputs: dict[str, Tensor]) -> Tensor:
+        """The whole way down and up, but for the last up block.
+
+        Args:
+            seen: The padded frame.
+            keep: As for `blocks`.
+            outputs: Gets the outputs of the blocks to be kept.
+
+        Returns:
+            What the last up block takes, (B, width, h, w).
+        """
+        skips = []
+        first = deeper = self.head(seen.encoded)
         for level in range(len(self.stages)):
             skips.append(self.encode(level, deeper))
             deeper = self.attend(level, self.pool(level, skips[-1]))
@@ -205,9 +256,7 @@ class LWISP(nn.Module):
             decoder = self.climb(step, decoder, skip, skips[-1])
             if f"up{step + 1}" in keep:
                 outputs[f"up{step + 1}"] = decoder
-        if "up4" in keep:
-            outputs["up4"] = self.last_up(first * decoder)
-        return outputs
+        return first * decoder  # type: ignore[no-any-return]
 
     def encode(self, level: int, x: Tensor) -> Tensor:
         """Skip features of one encoder level, two convolutions.
@@ -287,23 +336,44 @@ class LWISP(nn.Module):
         """
         return self.fuse[step](self.up[step](decoder, skip, context))  # type: ignore[no-any-return]
 
-    def finish(self, last: Tensor, x: Tensor) -> Tensor:
+    def finish(self, last: Tensor, seen: "Seen", size: tuple[int, int]) -> Tensor:
         """The picture, with the padding cut off.
 
         Args:
             last: Output of `up4` on the padded frame.
-            x: The planes (B, in_channels, h, w) that it was made of.
+            seen: The padded frame, from `see`.
+            size: Height and width of the planes before they were padded.
 
         Returns:
-            (B, out_channels, h * scale, w * scale) in [0, 1]; with `residual` unbounded while training.
+            (B, out_channels, h * scale, w * scale) in [0, 1]; while training unbounded with `residual` or cells of 4.
         """
-        height = x.shape[-2] * self.config.scale
-        width = x.shape[-1] * self.config.scale
+        values, scale = self.values(last, seen)
+        if scale > 1:
+            values = functional.pixel_shuffle(values, scale)
+        return self.crop(values, size[0] * self.config.scale, size[1] * self.config.scale)  # type: ignore[no-any-return]
+
+    def values(self, last: Tensor, seen: "Seen") -> tuple[Tensor, int]:
+        """The picture's values as the output layer gives them.
+
+        Args:
+            last: Output of `up4` on the padded frame, or on a window of it.
+            seen: The same frame or window.
+
+        Returns:
+            (B, out_channels * s**2, h', w'), what `functional.pixel_shuffle` makes a picture of, and s. In [0, 1];
+            while training unbounded with `residual` or cells of 4, for beyond the limits nothing would be learned.
+        """
         last = last.to(self.out.weight.dtype)  # a bf16 network may keep its output layer in fp32
-        out: Tensor = self.crop(self.out(last), height, width)
+        if self.cells is not None:
+            values = self.cells.base(seen) + self.out(self.cells.detail(seen, last))
+            values = values if self.training else values.clamp(0, 1)
+            if isinstance(self.look, nn.Identity):
+                return values, 4
+            return self.look(functional.pixel_shuffle(values, 4)), 1
+        out = self.out(last)
         if not self.config.residual:
-            return self.look(torch.sigmoid(out))  # type: ignore[no-any-return]
-        return x + out if self.training else (x + out).clamp(0, 1)
+            return self.look(torch.sigmoid(out)), 1
+        return seen.planes + out if self.training else (seen.planes + out).clamp(0, 1), 1
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Outputs of the four up blocks for distillation (section 3.3), on the padded frame.
@@ -321,11 +391,81 @@ class LWISP(nn.Module):
         return repr(self.config)
 
 
+class Seen(NamedTuple):
+    """What the network sees of a frame."""
+
+    planes: Tensor
+    """(B, C, h, w) in linear light; cells of 4 with one more on each side."""
+    encoded: Tensor
+    """What the first stage takes; the planes, or their cells in `Cells.encode`."""
+
+
+class Cells(nn.Module):
+    """Cells of 4x4 photosites: what a network that works on them has beside the paper's parts. Not of the paper.
+
+    Four planes (B, 4, h, w) become 16 of half the size, and a stage has a quarter of the work. 16 features cannot carry
+    the 48 values of a cell's picture, so two ways lead around the network. `base` is a linear demosaicing (Malvar's)
+    with the tone curve. `detail` is two convolutions, of which the second also sees what the network has found.
+    """
+
+    def __init__(self, detail: int, width: int) -> None:
+        super().__init__()
+        self.whiten = nn.Conv2d(16, 16, 1)
+        self.first = nn.Conv2d(16, detail, 3)
+        self.second = nn.Conv2d(detail + width, detail, 3, padding=1)
+        self.register_buffer("demosaic", _demosaicing(), persistent=False)
+
+    def forward(self, planes: Tensor) -> Seen:
+        planes = functional.pad(planes, (2, 2, 2, 2), mode="reflect")
+        cells = functional.pixel_unshuffle(planes, 2)
+        return Seen(cells, self.whiten(torch.sqrt(cells.clamp(min=0) + color.QUICK_OFFSET)))
+
+    def base(self, seen: Seen) -> Tensor:
+        """The picture by linear demosaicing.
+
+        Args:
+            seen: Cells.
+
+        Returns:
+            (B, 48, h, w), each color's 4x4 pixels of a cell; in [0, 1] but for 0.003.
+        """
+        assert isinstance(self.demosaic, Tensor)
+        return color.quick_tone(functional.conv2d(seen.planes, self.demosaic.to(seen.planes.dtype)).clamp(0, 1))
+
+    def detail(self, seen: Seen, found: Tensor) -> Tensor:
+        """Features of what is finer than a cell.
+
+        Args:
+            seen: Cells.
+            found: The network's features (B, width, h, w).
+
+        Returns:
+            (B, detail, h, w).
+        """
+        fine = functional.leaky_relu(self.first(seen.encoded), SLOPE)
+        return functional.leaky_relu(self.second(torch.cat([fine, found], 1)), SLOPE)
+
+
+def _demosaicing() -> Tensor:
+    """(48, 16, 3, 3): Malvar's demosaicing and the matrix to sRGB as one convolution of cells, found by impulses."""
+    impulses = torch.zeros(144, 16, 9, 9)
+    for index in range(144):
+        channel, place = divmod(index, 9)
+        impulses[index, channel, 5 - place // 3, 5 - place % 3] = 1
+    rgb = color.demosaic(functional.pixel_shuffle(impulses, 2))
+    cells = functional.pixel_unshuffle(color.apply_matrix(color.CANONICAL_TO_SRGB, rgb), 4)
+    return cells[:, :, 4, 4].T.reshape(48, 16, 3, 3)
+
+
 class Pad(nn.Module):
     """Reflects planes to a size that the network takes, as `pad_to_multiple`."""
 
+    def __init__(self, multiple: int = SIZE_MULTIPLE, minimum: int = SIZE_MINIMUM) -> None:
+        super().__init__()
+        self.multiple, self.minimum = multiple, minimum
+
     def forward(self, x: Tensor) -> Tensor:
-        return pad_to_multiple(x)
+        return pad_to_multiple(x, self.multiple, self.minimum)
 
 
 class Crop(nn.Module):

@@ -14,3 +14,5 @@ Format = Literal["onnx", "openvino", "litert", "executorch"]
 """An exported file's format."""
 Stored = Literal["fp32", "fp16"]
 """Number format of an exported file's weights."""
+Pixels = Literal["float32", "uint8", "uint16"]
+"""Type of the values of a picture."""

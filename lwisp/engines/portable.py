@@ -63,8 +63,9 @@ class _Portable(nn.Module):
 
     def forward(self, planes: Tensor) -> Tensor:
         network = self.network
-        last = network.blocks(planes.to(network.out.weight.dtype), ("up4",))["up4"]
-        return network.finish(last, planes).float()
+        seen = network.see(planes.to(network.out.weight.dtype))
+        last = network.blocks_of(seen, ("up4",))["up4"]
+        return network.finish(last, seen, (planes.shape[-2], planes.shape[-1])).float()
 
 
 class _Uncropped(nn.Module):

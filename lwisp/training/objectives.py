@@ -129,8 +129,9 @@ class Distilled(Student):
         """
         distill = self.recipe.distill
         planes = planes.to(memory_format=torch.channels_last)
-        own = self.network.blocks(planes, (*distill, "up4"))
-        rgb = self.network.finish(own["up4"], planes)
+        seen = self.network.see(self.network.pad(planes))
+        own = self.network.blocks_of(seen, (*distill, "up4"))
+        rgb = self.network.finish(own["up4"], seen, (planes.shape[-2], planes.shape[-1]))
         with torch.no_grad():
             guide = self.teacher.blocks(target.to(memory_format=torch.channels_last), distill)
         parts = self.errors(rgb, target)

@@ -1,0 +1,184 @@
+"""What engines run, as torch modules: the steps before the network, the network whole and in stages, its pixels.
+
+They are the one source. torch runs them as they are; `tracing` makes ONNX of them, which the other engines run and
+which works without torch.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lwisp.engines.names import Pixels
+from lwisp.imaging import color
+from lwisp.model import FGAM, LWISP
+
+LIMITS = {"uint8": 255, "uint16": 65535}
+"""White in the integers of a picture."""
+
+
+class Light(nn.Module):
+    """Photosites -> planes in linear light, not yet exposed: levels, balance, canonical color.
+
+    Input: photosites (2h + 4, 2w + 4) in DN, RGGB, two more than the planes on each side; black and white level (4,) in
+    DN in the order R, Gr, Gb, B; white-balance gains (3,); matrix (3, 3) from balanced camera RGB to canonical RGB.
+    Output (1, 4, h, w).
+    """
+
+    def __init__(self, balances: bool, mixes: bool) -> None:
+        super().__init__()
+        self.balances, self.mixes = balances, mixes
+        kernels = functional.pixel_unshuffle(color.MALVAR.reshape(12, 1, 6, 6), 2)  # on planes, as a 3x3 convolution
+        self.register_buffer("kernels", kernels.reshape(4, 3, 4, 3, 3), persistent=False)
+
+    def forward(self, photosites: Tensor, black: Tensor, white: Tensor, gains: Tensor, matrix: Tensor) -> Tensor:
+        planes = functional.pixel_unshuffle(photosites[None, None].float(), 2)
+        planes = (planes - black[:, None, None]) * (1 / (white - black))[:, None, None]
+        if self.balances:
+            planes = color.balance(planes, gains)
+        if not self.mixes:
+            return planes[..., 1:-1, 1:-1]
+        rows = matrix[[0, 1, 1, 2]]  # the row for each photosite's own color
+        assert isinstance(self.kernels, Tensor)
+        return functional.conv2d(planes, (rows[..., None, None, None] * self.kernels).sum(1))
+
+    def extra_repr(self) -> str:
+        return f"balances={self.balances}, mixes={self.mixes}"
+
+
+class Gain(nn.Module):
+    """Means over 64x64 parts of the planes (1, 4, 64, 64) -> the gain of the exposure rule (1,)."""
+
+    def forward(self, grid: Tensor) -> Tensor:
+        return color.grid_gain(grid)
+
+
+class Whole(nn.Module):
+    """Planes (1, C, h, w), of a size that the network takes -> the picture (H, W, out_channels), and its sum.
+
+    The sum is finite exactly where all values are.
+    """
+
+    def __init__(self, network: nn.Module, pixels: Pixels) -> None:
+        super().__init__()
+        self.network, self.pixels = network, pixels
+
+    def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
+        if not isinstance(self.network, LWISP):
+            picture = self.network(planes)
+            return to_pixels(picture, 1, self.pixels), picture.sum()
+        seen = self.network.see(planes)
+        values, scale = self.network.values(self.network.blocks_of(seen, ("up4",))["up4"], seen)
+        return to_pixels(values, scale, self.pixels), values.sum()
+
+    def extra_repr(self) -> str:
+        return self.pixels
+
+
+class Descend(nn.Module):
+    """(1, C, h, w) planes, or a pooling's output with its FGAM's channel map -> output of the next pooling."""
+
+    def __init__(self, network: LWISP, level: int) -> None:
+        super().__init__()
+        self.network, self.level = network, level
+
+    def forward(self, x: Tensor, channel_map: Tensor | None = None) -> Tensor:
+        network, level = self.network, self.level
+        x = network.head(network.see(x).encoded) if level == 0 else network.attend(level - 1, x, channel_map)
+        return network.pool(level, network.encode(level, x))
+
+    def extra_repr(self) -> str:
+        return f"level={self.level}"
+
+
+class Bottom(nn.Module):
+    """Output of the last pooling -> (1, 256, h/16, w/16), whose means become the global vector."""
+
+    def __init__(self, network: LWISP) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, p3: Tensor, map3: Tensor) -> Tensor:
+        return self.network.bottom(self.network.attend(3, p3, map3))  # type: ignore[no-any-return]
+
+
+class Low(nn.Module):
+    """Outputs of the second and third pooling, their channel maps, the global vector -> decoder (1, 64, h/4, w/4)."""
+
+    def __init__(self, network: LWISP) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, p1: Tensor, p2: Tensor, map1: Tensor, map2: Tensor, vector: Tensor) -> Tensor:
+        network = self.network
+        skip2 = network.encode(2, network.attend(1, p1, map1))
+        skip3 = network.encode(3, network.attend(2, p2, map2))
+        return network.climb(0, network.decode(skip3, vector), skip3, skip2)
+
+
+class High(nn.Module):
+    """Planes, output of the second pooling, decoder at h/4, channel maps -> the picture and its sum, as `Whole`."""
+
+    def __init__(self, network: LWISP, pixels: Pixels) -> None:
+        super().__init__()
+        self.network, self.pixels = network, pixels
+
+    def forward(self, planes: Tensor, p1: Tensor, low: Tensor, map0: Tensor, map1: Tensor) -> tuple[Tensor, Tensor]:
+        network = self.network
+        seen = network.see(planes)
+        first = network.head(seen.encoded)
+        skip0 = network.encode(0, first)
+        skip1 = network.encode(1, network.attend(0, network.pool(0, skip0), map0))
+        skip2 = network.encode(2, network.attend(1, p1, map1))
+        decoder = network.climb(1, low, skip2, skip1)
+        decoder = network.climb(2, decoder, skip1, skip0)
+        values, scale = network.values(network.last_up(first * decoder), seen)
+        return to_pixels(values, scale, self.pixels), values.sum()
+
+    def extra_repr(self) -> str:
+        return self.pixels
+
+
+class ChannelMap(nn.Module):
+    """Means over the frame of a pooling's output (1, C) -> the channel map of its FGAM (1, C, 1, 1)."""
+
+    def __init__(self, network: LWISP, level: int) -> None:
+        super().__init__()
+        attention = network.down[level].get_submodule("1")
+        assert isinstance(attention, FGAM)
+        self.channel, self.level = attention.channel, level
+
+    def forward(self, means: Tensor) -> Tensor:
+        return self.channel[1:](means[..., None, None])  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        return f"level={self.level}"
+
+
+class Vector(nn.Module):
+    """Means over the frame of the output of `Bottom` (1, 256) -> the global vector (1, 128)."""
+
+    def __init__(self, network: LWISP) -> None:
+        super().__init__()
+        self.world = network.world
+
+    def forward(self, means: Tensor) -> Tensor:
+        return self.world(means)  # type: ignore[no-any-return]
+
+
+def to_pixels(values: Tensor, scale: int, pixels: Pixels) -> Tensor:
+    """A picture in [0, 1] as its file holds it.
+
+    Args:
+        values: (1, C * scale**2, h, w): each color's pixels of a square of `scale` pixels, row by row.
+        scale: Side of these squares.
+        pixels: Type of the result.
+
+    Returns:
+        (h * scale, w * scale, C): float32 in [0, 1], or integers over their range.
+    """
+    values = values.float().clamp(0, 1)
+    if pixels != "float32":
+        values = (values * LIMITS[pixels] + 0.5).to(torch.uint8 if pixels == "uint8" else torch.int32)
+    height, width = values.shape[-2:]
+    cells = values.reshape(-1, scale, scale, height, width).permute(3, 1, 4, 2, 0)
+    return cells.reshape(height * scale, width * scale, -1)
