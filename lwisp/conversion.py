@@ -26,7 +26,7 @@ from lwisp.errors import InputError
 from lwisp.files.optional import need
 from lwisp.files.raw import read_mosaic
 from lwisp.files.writing import check_output, temporary_folder, write_whole
-from lwisp.imaging import color
+from lwisp.imaging import color, matrices
 from lwisp.model import LWISP, pad_to_multiple
 from lwisp.pipeline import prepare
 from lwisp.weights import InputConvention, Weights, to_header
@@ -259,7 +259,7 @@ def preprocessing(convention: InputConvention, takes: Takes | None = "raw") -> d
         facts["saturation"], facts["neutrality"] = color.SATURATION, color.NEUTRALITY
     if convention.color == "canonical":
         facts["color"] = "mixed by the camera's matrix into linear Rec. 2020 (D65), by Malvar's 5x5 filters"
-        facts["canonical_to_xyz"] = [[round(value, 7) for value in row] for row in color.CANONICAL_TO_XYZ.tolist()]
+        facts["canonical_to_xyz"] = [[round(value, 7) for value in row] for row in matrices.CANONICAL_TO_XYZ.tolist()]
     if convention.exposure == "auto":
         facts["exposure"] = {
             "grid": color.GRID,

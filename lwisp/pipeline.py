@@ -23,6 +23,7 @@ from lwisp.files.makernotes import picture_style
 from lwisp.files.pictures import write_picture
 from lwisp.files.raw import RawImage, read_raw
 from lwisp.imaging import color, mosaic
+from lwisp.imaging.bayer import cfa_offset
 from lwisp.imaging.pixels import unorient
 from lwisp.model import reflected_indices
 from lwisp.weights import InputConvention, Weights, check_takes, left_out_note, load_once, of_camera
@@ -91,7 +92,7 @@ def develop_with(
     picture = np.empty((*upright, 3), dtype)
     planes = Planes(raw, convention, exposure)  # levels, balance, canonical color, exposure: made where they are read
     as_sensed = unorient(picture, raw.orientation)  # a view of the picture, which is upright when this is full
-    engine.develop(planes, as_sensed, mosaic.cfa_offset(raw.cfa))
+    engine.develop(planes, as_sensed, cfa_offset(raw.cfa))
     return picture
 
 
@@ -108,7 +109,7 @@ class Planes:
 
     def __init__(self, raw: RawImage, convention: InputConvention, exposure: float = 0.0) -> None:
         self.raw, self.convention = raw, convention
-        top, left = mosaic.cfa_offset(raw.cfa)
+        top, left = cfa_offset(raw.cfa)
         height, width = raw.mosaic.shape
         self.shape = (4, (height + top + 1) // 2, (width + left + 1) // 2)
         self._exposure: float = 2.0**exposure
@@ -188,7 +189,7 @@ class Planes:
             (rows, columns); 0 in the center and 1 in the frame's corners.
         """
         height, width = self.raw.mosaic.shape
-        top, left = mosaic.cfa_offset(self.raw.cfa)
+        top, left = cfa_offset(self.raw.cfa)
         down = _squared_distance(rows, top, height)
         across = _squared_distance(columns, left, width)
         squared: Tensor = (down[:, None] + across[None]) / (height**2 + width**2) * 4
@@ -196,7 +197,7 @@ class Planes:
 
     def _photosites(self, rows: slice, columns: slice) -> NDArray[np.float32]:
         """The mosaic of these cells in DN, reflected by up to a row or column a side to RGGB and even sides."""
-        top, left = mosaic.cfa_offset(self.raw.cfa)
+        top, left = cfa_offset(self.raw.cfa)
         window = _take_reflected(self.raw.mosaic, 0, rows, top)
         window = _take_reflected(window, 1, columns, left)
         return window.astype(np.float32)
@@ -243,7 +244,7 @@ def prepare(raw: RawImage, convention: InputConvention, exposure: float = 0.0) -
         the first photosite in them.
     """
     planes = Planes(raw, convention, exposure)
-    return planes.read(slice(0, planes.shape[1]), slice(0, planes.shape[2])), mosaic.cfa_offset(raw.cfa)
+    return planes.read(slice(0, planes.shape[1]), slice(0, planes.shape[2])), cfa_offset(raw.cfa)
 
 
 def check_exposure(exposure: float) -> None:

@@ -23,6 +23,7 @@ from lwisp.files.dng import write_dng
 from lwisp.files.pictures import Picture, read_picture, refuse_raw, write_picture
 from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw
 from lwisp.imaging import mosaic
+from lwisp.imaging.bayer import cfa_offset
 from lwisp.pipeline import Planes, develop_with
 from lwisp.weights import InputConvention, Weights, check_takes, load_once
 
@@ -254,7 +255,7 @@ def _denoise_with(engine: Engine, convention: InputConvention, raw: RawImage) ->
     planes = np.empty((*frame.shape[1:], 4), np.float32)
     engine.develop(frame, planes)
     clean = mosaic.unpack(torch.from_numpy(planes).permute(2, 0, 1))  # (H, W) from the frame's first red photosite
-    top, left = mosaic.cfa_offset(raw.cfa)
+    top, left = cfa_offset(raw.cfa)
     height, width = raw.mosaic.shape
     visible = clean[top : top + height, left : left + width]
     values = visible.mul_(WHITE - BLACK).add_(BLACK + 0.5).clamp_(BLACK, WHITE)  # DN, rounded when cast

@@ -29,6 +29,7 @@ from lwisp.engines.exported import Exported
 from lwisp.errors import InputError, one_line
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import is_regular, make_folder, write_whole
+from lwisp.imaging.tensors import to_bytes
 from lwisp.model import LWISP
 
 
@@ -161,7 +162,7 @@ def load(name_or_path: str | Path) -> Weights:
         network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"{path}: its tensors do not fit its card: {one_line(error)}; fetch it again") from error
-    return Weights(network.eval(), card, digest_of(tensors))
+    return Weights(network.eval(), card, digest_of(to_bytes(tensors)))
 
 
 def load_once(name_or_path: str | Path) -> Weights:
@@ -233,7 +234,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Card]:
         raise InputError(f"{path}: expected weights in a safetensors file: {one_line(error)}") from error
     if not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise InputError(f"{path}: expected tensors of finite numbers; fetch or train it again")
-    if digest != digest_of(tensors):
+    if digest != digest_of(to_bytes(tensors)):
         raise InputError(f"{path}: its tensors are not those of its card (SHA-256 differs); fetch it again")
     return tensors, card
 
@@ -294,7 +295,7 @@ def to_header(card: Card, digest: str) -> str:
 
 def _write(path: Path, tensors: dict[str, Tensor], card: Card) -> None:
     make_folder(path.parent)
-    content = to_safetensors(tensors, {CARD_KEY: to_header(card, digest_of(tensors))})
+    content = to_safetensors(tensors, {CARD_KEY: to_header(card, digest_of(to_bytes(tensors)))})
     write_whole(path, lambda file: file.write(content))
 
 
@@ -469,7 +470,7 @@ def _contents(path: Path) -> tuple[Card, str, str]:
     tensors, card = _read(path)
     count = sum(tensor.numel() for tensor in tensors.values())
     types = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})
-    return card, f"{count:,} parameters, {', '.join(types)}", digest_of(tensors)
+    return card, f"{count:,} parameters, {', '.join(types)}", digest_of(to_bytes(tensors))
 
 
 def _printable_only(line: str) -> str:

@@ -16,6 +16,7 @@ from lwisp.data.datasets import SIDD
 from lwisp.data.sources import Data
 from lwisp.evaluation.submissions import DND
 from lwisp.imaging import mosaic as mosaics
+from lwisp.imaging.bayer import cfa_offset
 
 Picture = NDArray[np.uint8]
 DN = NDArray[np.uint16]
@@ -83,7 +84,7 @@ def write_sidd(folder: Path, pictures: list[Tensor], seed: int = 0) -> None:
         for word, values in (("GT", clean), ("NOISY", noisy)):
             shown = (values * 255).round().byte().permute(1, 2, 0).numpy()
             save(scene / f"{index:04d}_{word}_SRGB_010.PNG", shown)
-            top, left = mosaics.cfa_offset(SIDD.PATTERNS[phone])
+            top, left = cfa_offset(SIDD.PATTERNS[phone])
             shifted = torch.roll(mosaics.unpack(unprocess.take_mosaic(values[None]))[0], (top, left), (0, 1))
             save_hdf5(scene / f"{index:04d}_{word}_RAW_010.MAT", "x", shifted.numpy())
 

@@ -13,8 +13,8 @@ from lwisp.batch import Outcome, plan
 from lwisp.data import unprocess
 from lwisp.engines.engine import prepare_engine
 from lwisp.files.raw import RawImage, read_mosaic
-from lwisp.imaging import color, mosaic
-from lwisp.imaging.mosaic import CFA, CFAS
+from lwisp.imaging import color, matrices, mosaic
+from lwisp.imaging.bayer import CFA, CFAS
 from lwisp.imaging.pixels import orient
 from lwisp.model import LWISP
 from lwisp.weights import Camera, Card, InputConvention, Weights, save
@@ -259,13 +259,13 @@ def test_a_picture_never_takes_the_place_of_its_raw(toy: Weights, tmp_path: Path
 def camera_raw(light: torch.Tensor, gains: tuple[float, float, float], read_noise: float = 0.0) -> RawImage:
     """The 14-bit RAW of linear canonical light (3, H, W), clipped at white, of a camera whose matrix is known."""
     generator = torch.Generator().manual_seed(0)
-    cam2rgb = color.cam2rgb_from_xyz(unprocess.XYZ2CAM[0])
-    camera = unprocess.Camera(torch.linalg.inv(cam2rgb)[None], torch.tensor([gains]))
+    cam2rgb = matrices.cam2rgb_from_xyz(unprocess.XYZ2CAM[0])
+    camera = unprocess.Camera(torch.linalg.inv(torch.from_numpy(cam2rgb))[None], torch.tensor([gains]))
     sensor = unprocess.expose(light[None], camera, torch.ones(1)).clamp(0, 1)
     packed = unprocess.take_mosaic(sensor)
     packed = unprocess.add_noise(packed, torch.tensor([1e-4]), torch.tensor([read_noise]), generator)
     dn = (mosaic.unpack(packed)[0] * 15000 + 1000).round().clamp(0, 16000).numpy().astype(np.uint16)
-    return RawImage(dn, "RGGB", (1000,) * 4, (16000,) * 4, gains, cam2rgb.numpy())
+    return RawImage(dn, "RGGB", (1000,) * 4, (16000,) * 4, gains, cam2rgb)
 
 
 @pytest.mark.parametrize("gains", [(2.1, 1.0, 1.5), (1.4, 1.0, 2.5), (0.8, 1.0, 1.3)])

@@ -15,6 +15,7 @@ from lwisp.baselines.build import Baseline
 from lwisp.baselines.config import BaselineConfig
 from lwisp.engines.engine import run_network
 from lwisp.files.tensors import digest_of
+from lwisp.imaging.tensors import to_bytes
 from lwisp.weights import Camera, Card, InputConvention, Weights, describe, load, names, of_camera, save
 from tests.conftest import ROOT, rubbish
 
@@ -164,11 +165,11 @@ class OnDevice(torch.Tensor):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int64])
 def test_a_digest_is_the_same_wherever_the_tensors_lie(dtype: torch.dtype) -> None:
     values = torch.arange(24).to(dtype).reshape(2, 3, 2, 2)
-    expected = digest_of({"a": values, "b": values[0, 0, 0, 0]})
+    expected = digest_of(to_bytes({"a": values, "b": values[0, 0, 0, 0]}))
     moved = values.as_subclass(OnDevice).contiguous(memory_format=torch.channels_last)
-    assert digest_of({"b": values[0, 0, 0, 0].as_subclass(OnDevice), "a": moved}) == expected
+    assert digest_of(to_bytes({"b": values[0, 0, 0, 0].as_subclass(OnDevice), "a": moved})) == expected
     if dtype.is_floating_point:
-        assert digest_of({"a": torch.nn.Parameter(values), "b": values[0, 0, 0, 0]}) == expected
+        assert digest_of(to_bytes({"a": torch.nn.Parameter(values), "b": values[0, 0, 0, 0]})) == expected
 
 
 @pytest.fixture

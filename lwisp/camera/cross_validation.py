@@ -17,6 +17,7 @@ from lwisp.camera.look import FittedLook
 from lwisp.camera.photos import PreparedPair
 from lwisp.camera.settings import LookFit, ValidationSettings
 from lwisp.files.tensors import digest_of
+from lwisp.imaging.tensors import to_bytes
 from lwisp.model import Look
 
 
@@ -57,7 +58,7 @@ class CrossValidation:
             shading: Whether lens shading is fitted too.
         """
         samples = [photo.samples for photo in photos]
-        digests = [digest_of(part.tensors()) for part in samples]
+        digests = [digest_of(to_bytes(part.tensors())) for part in samples]
         path = cache_path(self.run, "look", self.look_fit, shading, *digests)
         kept = read_tensors(path)
         if kept is None:

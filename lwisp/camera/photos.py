@@ -22,7 +22,7 @@ from lwisp.camera.settings import CameraSettings
 from lwisp.engines.engine import Engine
 from lwisp.errors import InputError, tell_failure
 from lwisp.files.raw import RawImage, read_raw
-from lwisp.imaging.mosaic import cfa_offset
+from lwisp.imaging.bayer import cfa_offset
 from lwisp.imaging.placement import view
 from lwisp.model import Look
 from lwisp.pipeline import Planes

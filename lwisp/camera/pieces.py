@@ -17,7 +17,7 @@ from lwisp.camera.settings import PieceLimits
 from lwisp.data import folders
 from lwisp.files.raw import RawImage
 from lwisp.imaging import mosaic
-from lwisp.imaging.mosaic import cfa_offset
+from lwisp.imaging.bayer import cfa_offset
 from lwisp.pipeline import Planes
 from lwisp.weights import InputConvention
 

@@ -21,7 +21,7 @@ from lwisp.errors import InputError
 from lwisp.files.raw import RawImage
 from lwisp.imaging import alignment, color, matching
 from lwisp.imaging.agreement import BLOCKS, Agreement, compare_tiles
-from lwisp.imaging.mosaic import cfa_offset
+from lwisp.imaging.bayer import cfa_offset
 from lwisp.imaging.pixels import orient
 from lwisp.imaging.placement import Box, Placement, Plane, view, whole, work_size
 from lwisp.imaging.refinement import refine

@@ -12,12 +12,13 @@ from lwisp.files.decoding import opened
 from lwisp.files.exif import EXIF_IFD
 from lwisp.files.icc import to_srgb
 from lwisp.files.raw import RawImage
-from lwisp.imaging import color
+from lwisp.imaging import color, matrices
 
 INTEROPERABILITY_IFD = 0xA005
 ADOBE_GAMMA = 2.19921875
-ADOBE_TO_XYZ = torch.tensor(
-    [[0.5766690, 0.1855582, 0.1882286], [0.2973450, 0.6273636, 0.0752915], [0.0270314, 0.0706889, 0.9913375]]
+ADOBE_TO_XYZ = np.array(
+    [[0.5766690, 0.1855582, 0.1882286], [0.2973450, 0.6273636, 0.0752915], [0.0270314, 0.0706889, 0.9913375]],
+    np.float32,
 )
 """Adobe RGB (1998), section 4.3.5; D65."""
 BAR = 24
@@ -79,7 +80,7 @@ def _adobe_to_srgb(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     steps = np.arange(65536, dtype=np.float32) / 65535
     decode = ((np.arange(256) / 255) ** ADOBE_GAMMA).astype(np.float32)
     encode = np.rint(color.srgb_encode(torch.from_numpy(steps)).numpy() * 255).astype(np.uint8)
-    matrix = (torch.linalg.inv(color.SRGB_TO_XYZ) @ ADOBE_TO_XYZ).numpy()
+    matrix = np.linalg.inv(matrices.SRGB_TO_XYZ) @ ADOBE_TO_XYZ
     linear = decode[rgb] @ matrix.T
     converted: NDArray[np.uint8] = encode[(linear.clip(0, 1) * 65535).astype(np.uint16)]
     return converted

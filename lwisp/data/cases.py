@@ -12,7 +12,8 @@ from lwisp.data.datasets import Pictures, read_tensor
 from lwisp.data.degradation import Task
 from lwisp.data.unprocess import ISO_NOISE
 from lwisp.imaging import mosaic
-from lwisp.imaging.pixels import middle, to_float
+from lwisp.imaging.pixels import middle
+from lwisp.imaging.tensors import to_float
 
 MAX_CASES = 24
 """Pictures that a training run is validated on; `evaluate` takes them all."""

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from lwisp.data.cases import MAX_CASES, Case, pack_mosaics, pair_cases
 from lwisp.data.datasets import Pictures
 from lwisp.errors import InputError
-from lwisp.imaging.pixels import to_float
+from lwisp.imaging.tensors import to_float
 from lwisp.weights import Photo
 
 KEPT_BYTES = 2**30

@@ -19,7 +19,9 @@ from lwisp.files.matlab import mat_shape, read_mat
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RAW_SUFFIXES, read_raw
 from lwisp.imaging import mosaic
-from lwisp.imaging.pixels import to_tensor, unorient
+from lwisp.imaging.bayer import CFA, cfa_offset
+from lwisp.imaging.pixels import unorient
+from lwisp.imaging.tensors import to_tensor
 from lwisp.pipeline import prepare
 from lwisp.weights import InputConvention
 
@@ -55,7 +57,7 @@ class Pictures(Protocol):
 
         Returns:
             An RGGB mosaic (1, H, W) or RGB (3, H, W); RGB (3, H, W) or a clean mosaic (1, H, W). float32 in [0, 1], or
-            uint8 where whole pictures are too large to be converted for a crop (`pixels.to_float`).
+            uint8 where whole pictures are too large to be converted for a crop (`imaging.tensors.to_float`).
 
         Raises:
             InputError: for a file that cannot be read.
@@ -78,7 +80,7 @@ class SIDD:
         InputError: for the first thing that is not as in SIDD.
     """
 
-    PATTERNS: ClassVar[dict[str, mosaic.CFA]] = {"GP": "BGGR", "IP": "RGGB", "S6": "GRBG", "N6": "BGGR", "G4": "BGGR"}
+    PATTERNS: ClassVar[dict[str, CFA]] = {"GP": "BGGR", "IP": "RGGB", "S6": "GRBG", "N6": "BGGR", "G4": "BGGR"}
     """Bayer patterns of the phones."""
     COUNT = 320
     """Published number of pairs."""
@@ -142,7 +144,7 @@ class SIDD:
             raise InputError(f"{self.names[index]}: noisy {noisy.shape} and clean {clean.shape} differ in size")
         if self.takes == "rgb":
             return torch.from_numpy(noisy).permute(2, 0, 1), torch.from_numpy(clean).permute(2, 0, 1)
-        top, left = mosaic.cfa_offset(self.PATTERNS[self.phones[index]])
+        top, left = cfa_offset(self.PATTERNS[self.phones[index]])
         rows, columns = _even(top, noisy.shape[0]), _even(left, noisy.shape[1])
         return _to_mosaic(noisy[rows, columns]), _to_mosaic(clean[rows, columns])
 

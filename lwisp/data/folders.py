@@ -19,7 +19,7 @@ from torch.nn import functional
 from lwisp.errors import InputError
 from lwisp.files.decoding import opened
 from lwisp.files.writing import DAMAGED, write_whole
-from lwisp.imaging.mosaic import CFAS
+from lwisp.imaging.bayer import CFAS
 
 Kind = Literal["mosaic", "rgb"]
 """What a file holds."""

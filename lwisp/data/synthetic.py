@@ -26,7 +26,7 @@ from lwisp.files.dng import write_dng
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RawImage
 from lwisp.files.writing import clear_leftovers, make_folder, whole_folder, write_text, write_whole
-from lwisp.imaging import color, mosaic
+from lwisp.imaging import color, matrices, mosaic
 from lwisp.imaging.pixels import middle
 
 Kind = Literal["zurich", "mai21", "lol", "dng", "camera"]
@@ -36,7 +36,8 @@ SPLITS = {
     "lol": ("our485", "eval15"),
 }
 PHONE = unprocess.Camera(
-    torch.linalg.inv(color.cam2rgb_from_srgb(unprocess.GOPRO_CAM2SRGB))[None], torch.tensor([[2.0, 1.0, 1.7]])
+    torch.linalg.inv(torch.from_numpy(matrices.cam2rgb_from_srgb(unprocess.GOPRO_CAM2SRGB)))[None],
+    torch.tensor([[2.0, 1.0, 1.7]]),
 )
 """The one camera of the synthetic Zurich: a GoPro's matrix under daylight."""
 SHOT_NOISE = 2e-3
@@ -46,7 +47,8 @@ READ_NOISE = 2e-6
 EXPOSURE = 0.5
 """Exposure of the phone in that of the target, in every scene: scores must not depend on guessing it (docs/log.md)."""
 CANON = unprocess.Camera(
-    torch.linalg.inv(color.cam2rgb_from_xyz(unprocess.CANON_30D))[None], color.daylight_gains(unprocess.CANON_30D)[None]
+    torch.linalg.inv(torch.from_numpy(matrices.cam2rgb_from_xyz(unprocess.CANON_30D)))[None],
+    torch.from_numpy(matrices.daylight_gains(unprocess.CANON_30D))[None],
 )
 """A Canon EOS 30D under D65."""
 CANON_LEVELS = 512, 16383

@@ -8,31 +8,32 @@ take batches and a `torch.Generator`, so that a seed fixes every sample.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from lwisp.data.simulation import CameraModel, NoiseModel, RecoloringModel, Simulation
-from lwisp.imaging import color
+from lwisp.imaging import color, matrices
 
-XYZ2CAM = (
-    torch.tensor(
-        [
-            [4716, 603, -830, -7798, 15474, 2480, -1496, 1937, 6651],  # Canon EOS 5D Mark II
-            [6722, -635, -963, -4287, 12460, 2028, -908, 2162, 5668],  # Canon EOS 5D Mark III
-            [6257, -303, -1000, -7880, 15621, 2396, -1714, 1904, 7046],  # Canon EOS 30D
-            [8606, -2573, -949, -8237, 15489, 2974, -2649, 3076, 9100],  # Canon PowerShot S40
-            [8139, -2171, -663, -8747, 16541, 2295, -1925, 2008, 8093],  # Nikon D3
-            [7309, -1403, -519, -8474, 16008, 2622, -2433, 2826, 8064],  # Nikon D5000
-            [6988, -1384, -714, -5631, 13410, 2447, -1485, 2204, 7318],  # Nikon D3300
-            [8813, -3210, -1036, -4703, 12868, 2021, -1054, 1940, 6129],  # Nikon D500
-        ]
-    ).reshape(-1, 3, 3)
-    / 10000
-)
+XYZ2CAM = np.array(
+    [
+        [4716, 603, -830, -7798, 15474, 2480, -1496, 1937, 6651],  # Canon EOS 5D Mark II
+        [6722, -635, -963, -4287, 12460, 2028, -908, 2162, 5668],  # Canon EOS 5D Mark III
+        [6257, -303, -1000, -7880, 15621, 2396, -1714, 1904, 7046],  # Canon EOS 30D
+        [8606, -2573, -949, -8237, 15489, 2974, -2649, 3076, 9100],  # Canon PowerShot S40
+        [8139, -2171, -663, -8747, 16541, 2295, -1925, 2008, 8093],  # Nikon D3
+        [7309, -1403, -519, -8474, 16008, 2622, -2433, 2826, 8064],  # Nikon D5000
+        [6988, -1384, -714, -5631, 13410, 2447, -1485, 2204, 7318],  # Nikon D3300
+        [8813, -3210, -1036, -4703, 12868, 2021, -1054, 1940, 6129],  # Nikon D500
+    ],
+    np.float32,
+).reshape(-1, 3, 3) / np.float32(10000)
 """XYZ (D65) to camera, (8, 3, 3): Adobe's matrices of real sensors, as in LibRaw's tables."""
 CANON_30D = XYZ2CAM[2]
 """That of the Canon EOS 30D."""
-GOPRO_CAM2SRGB = torch.tensor([[1.5330, -0.1789, -0.3542], [-0.2848, 1.6791, -0.3943], [-0.0289, -0.4421, 1.4710]])
+GOPRO_CAM2SRGB = np.array(
+    [[1.5330, -0.1789, -0.3542], [-0.2848, 1.6791, -0.3943], [-0.0289, -0.4421, 1.4710]], np.float32
+)
 """The matrix that GoPro's HERO6 and HERO7 write into their DNG files."""
 
 ISO_NOISE = {200: (5e-4, 2e-6), 800: (2e-3, 1e-5), 6400: (1.2e-2, 3e-4)}
@@ -65,7 +66,8 @@ def random_camera(count: int, generator: Generator, model: CameraModel = CameraM
         generator: of all draws.
         model: constants.
     """
-    known = torch.linalg.inv(torch.stack([*color.cam2rgb_from_xyz(XYZ2CAM), color.cam2rgb_from_srgb(GOPRO_CAM2SRGB)]))
+    cam2rgb = np.stack([*matrices.cam2rgb_from_xyz(XYZ2CAM), matrices.cam2rgb_from_srgb(GOPRO_CAM2SRGB)])
+    known = torch.linalg.inv(torch.from_numpy(cam2rgb))
     share = -(torch.rand(count, len(known), generator=generator).clamp(min=1e-6).log() ** 3)  # often near one of them
     rgb2cam = torch.einsum("bk,kij->bij", share / share.sum(-1, keepdim=True), known)
     red = uniform(count, *model.red_gain, generator)

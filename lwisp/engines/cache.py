@@ -18,6 +18,7 @@ from lwisp.errors import InputError
 from lwisp.files.optional import cache_folder
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import write_whole
+from lwisp.imaging.tensors import to_bytes
 
 KEPT = 64
 """Files in the cache, some MB each; the oldest beyond go."""
@@ -35,7 +36,7 @@ def cached_path(backend: str, module: nn.Module, compiler: str, *facts: Any) -> 
     Returns:
         A path in `cache_folder`, whether or not there is a file.
     """
-    digest = hashlib.sha256(digest_of(module.state_dict()).encode())
+    digest = hashlib.sha256(digest_of(to_bytes(module.state_dict())).encode())
     digest.update(repr(module).encode())
     for source in (model, tiles, sys.modules[compiler]):
         digest.update(inspect.getsource(source).encode())

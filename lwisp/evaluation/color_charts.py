@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lwisp.errors import InputError, one_line
 from lwisp.files.optional import need_colour
 from lwisp.files.writing import read_regular
-from lwisp.imaging import color, metrics
+from lwisp.imaging import color, matrices, metrics
 
 PATCHES = 24
 NEUTRALS = slice(18, 24)  # white to black
@@ -106,9 +106,9 @@ def judge(patches: NDArray[np.float64]) -> tuple[float, float]:
     white = colour.xyY_to_XYZ(colour.xy_to_xyY(reference.illuminant))
     xyz = colour.xyY_to_XYZ(np.array(list(reference.data.values())))
     truth = colour.XYZ_to_Lab(xyz, reference.illuminant)
-    d65 = color.SRGB_TO_XYZ.double().sum(-1).numpy()
+    d65 = matrices.SRGB_TO_XYZ.sum(-1, dtype=np.float64)
     adapt = colour.adaptation.matrix_chromatic_adaptation_VonKries(d65, white, transform="Bradford")
-    to_xyz = adapt @ color.SRGB_TO_XYZ.double().numpy()
+    to_xyz = adapt @ matrices.SRGB_TO_XYZ.astype(np.float64)
 
     def to_lab(linear: NDArray[np.float64]) -> NDArray[np.float64]:
         return colour.XYZ_to_Lab(linear @ to_xyz.T, reference.illuminant)  # type: ignore[no-any-return]

@@ -41,7 +41,8 @@ from lwisp.files.writing import (
 )
 from lwisp.imaging import matching, metrics
 from lwisp.imaging.alignment import REACH, Picture, Shift, find_shift, shift_image
-from lwisp.imaging.pixels import to_tensor, unorient
+from lwisp.imaging.pixels import unorient
+from lwisp.imaging.tensors import to_tensor
 from lwisp.weights import Weights
 
 PAGE = ("compare.csv", "compare.html", "compare.md", "compare.png")

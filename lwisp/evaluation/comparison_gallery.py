@@ -12,7 +12,7 @@ from lwisp.evaluation.color_charts import Chart
 from lwisp.evaluation.comparison_page import ToolScores
 from lwisp.files.report import Gallery, Panel
 from lwisp.imaging.alignment import Picture, find_shift, shift_image
-from lwisp.imaging.pixels import to_tensor
+from lwisp.imaging.tensors import to_tensor
 
 CROP = 224  # px a side of what is shown
 LOCAL_REACH = 24  # px by which a detail may be shifted once more: a camera's JPEG is scaled and corrected for its lens

@@ -14,7 +14,7 @@ from lwisp.data.datasets import SIDD, SUFFIXES, LoL, Pairs, Pictures, read_same_
 from lwisp.data.degradation import Task
 from lwisp.data.photos import find_photos
 from lwisp.data.zurich import Zurich
-from lwisp.imaging.pixels import to_tensor
+from lwisp.imaging.tensors import to_tensor
 from lwisp.restoration import PASSES
 from lwisp.weights import Weights, check_takes
 

@@ -19,8 +19,9 @@ from lwisp.errors import InputError
 from lwisp.evaluation.protocols import passes_of
 from lwisp.files.matlab import in_matlabs_order, mat_shape, open_hdf5, read_mat
 from lwisp.files.writing import check_output, is_regular, make_folder, write_text, write_whole
-from lwisp.imaging import mosaic
-from lwisp.imaging.pixels import to_integer, to_tensor
+from lwisp.imaging.bayer import CFA, cfa_offset
+from lwisp.imaging.pixels import to_integer
+from lwisp.imaging.tensors import to_tensor
 from lwisp.weights import Weights, check_takes
 
 
@@ -127,7 +128,7 @@ class DND:
     """
 
     COUNT, BOXES = 50, 20
-    PATTERNS: ClassVar[dict[tuple[int, ...], mosaic.CFA]] = {
+    PATTERNS: ClassVar[dict[tuple[int, ...], CFA]] = {
         (1, 2, 2, 3): "RGGB",
         (2, 1, 3, 2): "GRBG",
         (2, 3, 1, 2): "GBRG",
@@ -170,7 +171,7 @@ class DND:
         """The axes to flip so that a crop begins with red; the same again turn it back."""
         if self.takes == "rgb":
             return ()
-        red = mosaic.cfa_offset(self.PATTERNS[self.info[image][1]])
+        red = cfa_offset(self.PATTERNS[self.info[image][1]])
         return tuple(axis for axis, start, first in zip((-2, -1), red, box[:2], strict=True) if (start - first) % 2)
 
     def write_results(self, folder: Path, image: int, crops: Sequence[Tensor]) -> None:

@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, TiffImagePlugin
 
 from lwisp.errors import InputError
 from lwisp.files.exif import EXIF_IFD, GPS_IFD, finished_tags
 from lwisp.files.raw import RawImage, plane_order
 from lwisp.files.writing import write_whole
-from lwisp.imaging import color
+from lwisp.imaging.matrices import CANONICAL_TO_XYZ
 
 NOISE_PROFILE = 51041
 """DNG's tag for shot and read noise: variance = shot * signal + read, of a signal with black 0 and white 1."""
@@ -42,9 +41,9 @@ def write_dng(
     path = Path(path)
     if len(set(raw.white_level)) > 1:
         raise InputError(f"{path}: a DNG has one white level, got {raw.white_level}")
-    gains = torch.tensor(raw.white_balance, dtype=torch.float64)
-    rgb2cam = torch.linalg.inv(torch.from_numpy(raw.cam2rgb).double())
-    xyz2cam = torch.diag(1 / gains) @ rgb2cam @ torch.linalg.inv(color.CANONICAL_TO_XYZ.double())
+    gains = np.array(raw.white_balance, np.float64)
+    rgb2cam = np.linalg.inv(raw.cam2rgb.astype(np.float64))
+    xyz2cam = np.diag(1 / gains) @ rgb2cam @ np.linalg.inv(CANONICAL_TO_XYZ.astype(np.float64))
     black = dict(zip(plane_order(raw.cfa), raw.black_level, strict=True))
     directory = TiffImagePlugin.ImageFileDirectory_v2()
     directory.tagtype |= {254: 4, 273: 4, 279: 4, 50706: 1, 50707: 1, 33422: 1, 50714: 5, 50717: 4, 50721: 10, 50728: 5}

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import rawpy
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,8 +21,8 @@ from lwisp.files.decoding import opened as opened_picture
 from lwisp.files.exif import EXIF_IFD
 from lwisp.files.libraw import Opened, opened
 from lwisp.files.sources import Source
-from lwisp.imaging import color
-from lwisp.imaging.mosaic import CFA, CFAS, cfa_offset
+from lwisp.imaging import matrices
+from lwisp.imaging.bayer import CFA, CFAS, cfa_offset
 
 RAW_SUFFIXES = frozenset(
     [".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".iiq", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"]
@@ -304,16 +303,16 @@ def _white_balance(raw: rawpy.RawPy, notes: list[str]) -> tuple[float, float, fl
 
 def _cam2rgb(raw: rawpy.RawPy, notes: list[str]) -> NDArray[np.float32]:
     """LibRaw fills `color_matrix` from the file (camera -> sRGB) or `rgb_xyz_matrix` (XYZ -> camera), or neither."""
-    from_file = torch.tensor(np.asarray(raw.color_matrix, dtype=np.float32)[:, :3])
-    from_table = torch.tensor(np.asarray(raw.rgb_xyz_matrix, dtype=np.float32)[:3])
-    for matrix, convert in ((from_file, color.cam2rgb_from_srgb), (from_table, color.cam2rgb_from_xyz)):
-        if bool(matrix.isfinite().all()) and abs(float(torch.linalg.det(matrix))) > 1e-4:
+    from_file = np.asarray(raw.color_matrix, np.float32)[:, :3]
+    from_table = np.asarray(raw.rgb_xyz_matrix, np.float32)[:3]
+    for matrix, convert in ((from_file, matrices.cam2rgb_from_srgb), (from_table, matrices.cam2rgb_from_xyz)):
+        if np.isfinite(matrix).all() and abs(np.linalg.det(matrix.astype(np.float64))) > 1e-4:
             try:
                 cam2rgb = convert(matrix)
-            except (ValueError, RuntimeError):  # rows that sum to zero, a matrix without inverse
+            except ValueError:  # rows that sum to zero, a matrix without inverse
                 continue
-            if float(cam2rgb.abs().max()) < 10:
-                return cam2rgb.numpy()
+            if np.abs(cam2rgb).max() < 10:
+                return cam2rgb
     notes.append("no color matrix for this camera: its colors are taken as they are")
     return np.eye(3, dtype=np.float32)
 

@@ -1,16 +1,23 @@
-"""Digests of tensors."""
+"""Digests of arrays."""
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 
-def digest_of(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the names and bytes of the tensors, in the order of their names, on whatever device they lie."""
+def digest_of(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 over the names and bytes of the arrays, in the order of their names; for tensors see `imaging.tensors`.
+
+    Args:
+        arrays: By name; shapes and types do not count.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     digest = hashlib.sha256()
-    for name in sorted(tensors):
+    for name in sorted(arrays):
         digest.update(name.encode())
-        digest.update(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(arrays[name].tobytes())
     return digest.hexdigest()

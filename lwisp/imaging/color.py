@@ -11,18 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp.imaging import mosaic
+from lwisp.imaging import matrices, mosaic
 
-SRGB_TO_XYZ = torch.tensor(
-    [[0.4123908, 0.3575843, 0.1804808], [0.2126390, 0.7151687, 0.0721923], [0.0193308, 0.1191948, 0.9505322]]
-)
-"""IEC 61966-2-1 primaries, D65."""
-CANONICAL_TO_XYZ = torch.tensor(
-    [[0.6369580, 0.1446169, 0.1688810], [0.2627002, 0.6779981, 0.0593017], [0.0000000, 0.0280727, 1.0609851]]
-)
-"""ITU-R BT.2020 primaries, D65."""
-CANONICAL_TO_SRGB = torch.linalg.inv(SRGB_TO_XYZ) @ CANONICAL_TO_XYZ
-SRGB_TO_CANONICAL = torch.linalg.inv(CANONICAL_TO_SRGB)
+SRGB_TO_XYZ = torch.tensor(matrices.SRGB_TO_XYZ)
+CANONICAL_TO_XYZ = torch.tensor(matrices.CANONICAL_TO_XYZ)
+CANONICAL_TO_SRGB = torch.tensor(matrices.CANONICAL_TO_SRGB)
+SRGB_TO_CANONICAL = torch.tensor(matrices.SRGB_TO_CANONICAL)
 BT601_LUMA = torch.tensor([0.299, 0.587, 0.114])
 """Weights of R, G and B in the luma Y of ITU-R BT.601, which JPEG uses too."""
 
@@ -332,50 +326,6 @@ def srgb_decode(encoded: Tensor) -> Tensor:
         The same shape and range.
     """
     return torch.where(encoded <= 0.04045, encoded / 12.92, ((encoded.clamp(min=0) + 0.055) / 1.055) ** 2.4)
-
-
-def normalize_rows(matrix: Tensor) -> Tensor:
-    """Scale the rows of a color matrix to sum to 1, so that neutral stays neutral.
-
-    Args:
-        matrix: (..., 3, 3).
-
-    Raises:
-        ValueError: where a row sums to zero.
-    """
-    sums = matrix.sum(-1, keepdim=True)
-    if not bool((sums.abs() > 1e-3).all()):
-        raise ValueError(f"expected a color matrix whose rows do not sum to zero, got {matrix.tolist()}")
-    return matrix / sums
-
-
-def cam2rgb_from_xyz(xyz2cam: Tensor) -> Tensor:
-    """The matrix from balanced camera RGB to canonical RGB.
-
-    Args:
-        xyz2cam: (..., 3, 3), XYZ (D65) to camera, as in the tables of Adobe and LibRaw.
-    """
-    cam2rgb: Tensor = torch.linalg.inv(normalize_rows(xyz2cam @ CANONICAL_TO_XYZ))
-    return cam2rgb
-
-
-def daylight_gains(xyz2cam: Tensor) -> Tensor:
-    """White-balance gains (..., 3), G = 1, of a camera under D65.
-
-    Args:
-        xyz2cam: (..., 3, 3), XYZ (D65) to camera.
-    """
-    neutral = (xyz2cam @ CANONICAL_TO_XYZ).sum(-1)
-    return neutral[..., 1:2] / neutral
-
-
-def cam2rgb_from_srgb(cam2srgb: Tensor) -> Tensor:
-    """The matrix from balanced camera RGB to canonical RGB.
-
-    Args:
-        cam2srgb: (..., 3, 3), balanced camera RGB to linear sRGB.
-    """
-    return normalize_rows(SRGB_TO_CANONICAL @ cam2srgb)
 
 
 def srgb_to_lab(rgb: Tensor) -> Tensor:

@@ -1,14 +1,9 @@
 """Geometry and levels of a Bayer mosaic: any phase to RGGB, photosites to packed planes and back, DN to [0, 1]."""
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor
 
-CFA = Literal["RGGB", "BGGR", "GRBG", "GBRG"]
-"""Colors of the top-left 2x2 photosites, row by row."""
-
-CFAS: tuple[CFA, ...] = get_args(CFA)
+from lwisp.imaging.bayer import CFA, cfa_offset
 
 
 def pad_to_rggb(mosaic: Tensor, cfa: CFA) -> tuple[Tensor, tuple[int, int]]:
@@ -50,20 +45,6 @@ def reflect(mosaic: Tensor, dim: int, before: int, after: int) -> Tensor:
         raise ValueError(f"expected a mosaic of at least 2x2 photosites, got {tuple(mosaic.shape[-2:])}")
     index = torch.arange(-before, last + 1 + after, device=mosaic.device).abs()
     return mosaic.index_select(dim, (last - (last - index).abs()).abs())
-
-
-def cfa_offset(cfa: CFA) -> tuple[int, int]:
-    """(row, column), each 0 or 1, of the red photosite in the top-left 2x2.
-
-    Args:
-        cfa: the pattern.
-
-    Raises:
-        ValueError: for an unknown pattern.
-    """
-    if cfa not in CFAS:
-        raise ValueError(f"expected a Bayer pattern out of {', '.join(CFAS)}, got {cfa!r}")
-    return divmod(cfa.index("R"), 2)
 
 
 def pack(mosaic: Tensor) -> Tensor:

@@ -1,11 +1,9 @@
-"""Pixels of finished pictures: orientation, middles, and conversions between floats, integers and tensors."""
+"""Pixels of finished pictures: orientation, middles, and conversion of floats to integers."""
 
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 
 def orient(rgb: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -76,20 +74,3 @@ def to_integer(rgb: NDArray[Any], bits: Literal[8, 16]) -> NDArray[Any]:
     scaled = rgb * np.float32(top)
     np.add(scaled, np.float32(0.5), out=scaled)
     return np.clip(scaled, 0, top, out=scaled).astype(np.uint8 if bits == 8 else np.uint16)
-
-
-def to_tensor(picture: NDArray[Any]) -> Tensor:
-    """(H, W, 3) uint8 as a tensor (3, H, W), float32 in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1) / 255
-
-
-def to_float(picture: Tensor) -> Tensor:
-    """A picture as floats.
-
-    Args:
-        picture: uint8 over its range, or floats, of any shape.
-
-    Returns:
-        float32 in [0, 1] for uint8; floats as they are.
-    """
-    return picture / 255 if picture.dtype == torch.uint8 else picture

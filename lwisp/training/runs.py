@@ -23,6 +23,7 @@ from lwisp.engines.torch import channels_last
 from lwisp.errors import InputError
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import check_output, clear_leftovers, make_folder, whole_folder, write_text
+from lwisp.imaging.tensors import to_bytes
 from lwisp.model import LWISP
 from lwisp.training.devices import Device, precision_of, start_fabric
 from lwisp.training.initialization import center, initialize
@@ -117,7 +118,7 @@ def train(
         teacher = None
         if recipe.beta:
             teacher = _get_teacher(run)
-            facts["teacher"] = {"sha256": digest_of(teacher.state_dict())}  # before it moves to a device
+            facts["teacher"] = {"sha256": digest_of(to_bytes(teacher.state_dict()))}  # before it moves to a device
         with _seeded(recipe.seed):
             network = build(recipe.architecture)
             if isinstance(network, LWISP):

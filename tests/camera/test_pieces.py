@@ -14,7 +14,7 @@ from lwisp.camera.placement import AlignedPair, Tile
 from lwisp.camera.settings import PieceLimits
 from lwisp.data.datasets import AS_SENSED
 from lwisp.files.raw import RawImage
-from lwisp.imaging.mosaic import CFA, CFAS, cfa_offset
+from lwisp.imaging.bayer import CFA, CFAS, cfa_offset
 
 PAIR = Pair(Path("a.dng"), None, "", "")
 

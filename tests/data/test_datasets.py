@@ -11,8 +11,8 @@ from scipy.io import savemat
 
 from lwisp.data import synthetic
 from lwisp.data.datasets import AS_SENSED, SIDD, LoL, Pairs, PolyU, held_out
-from lwisp.imaging.mosaic import CFAS
-from lwisp.imaging.pixels import to_float
+from lwisp.imaging.bayer import CFAS
+from lwisp.imaging.tensors import to_float
 from tests.conftest import WriteDng, refusal
 from tests.samples import (
     Picture,

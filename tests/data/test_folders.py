@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from lwisp.data import folders
-from lwisp.imaging.mosaic import CFAS
+from lwisp.imaging.bayer import CFAS
 from tests.conftest import refusal
 
 

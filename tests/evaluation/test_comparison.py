@@ -19,7 +19,7 @@ from lwisp.evaluation.comparison_gallery import find_details
 from lwisp.evaluation.tools import all_tools
 from lwisp.imaging.matching import fit_look
 from lwisp.imaging.metrics import psnr
-from lwisp.imaging.pixels import to_tensor
+from lwisp.imaging.tensors import to_tensor
 from lwisp.weights import Weights
 from tests.conftest import WriteDng
 from tests.evaluation.test_color_charts import CENTERS, true_patches

@@ -3,7 +3,8 @@ import pytest
 import torch
 from colour_demosaicing import masks_CFA_Bayer
 
-from lwisp.imaging.mosaic import CFA, CFAS, cfa_offset, normalize_levels, pack, pad_to_rggb, unpack
+from lwisp.imaging.bayer import CFA, CFAS
+from lwisp.imaging.mosaic import normalize_levels, pack, pad_to_rggb, unpack
 
 
 @pytest.mark.parametrize("cfa", CFAS)
@@ -47,7 +48,7 @@ def test_white_must_lie_above_black() -> None:
 
 def test_unknown_patterns_and_odd_sides_are_refused() -> None:
     with pytest.raises(ValueError, match="RYYB"):
-        cfa_offset("RYYB")  # type: ignore[arg-type]
+        pad_to_rggb(torch.zeros(4, 4), "RYYB")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="even"):
         pack(torch.zeros(3, 4))
     with pytest.raises(ValueError, match="4 planes"):

@@ -1,0 +1,22 @@
+"""The four Bayer patterns, by the colors of their top-left photosites."""
+
+from typing import Literal, get_args
+
+CFA = Literal["RGGB", "BGGR", "GRBG", "GBRG"]
+"""Colors of the top-left 2x2 photosites, row by row."""
+
+CFAS: tuple[CFA, ...] = get_args(CFA)
+
+
+def cfa_offset(cfa: CFA) -> tuple[int, int]:
+    """(row, column), each 0 or 1, of the red photosite in the top-left 2x2.
+
+    Args:
+        cfa: the pattern.
+
+    Raises:
+        ValueError: for an unknown pattern.
+    """
+    if cfa not in CFAS:
+        raise ValueError(f"expected a Bayer pattern out of {', '.join(CFAS)}, got {cfa!r}")
+    return divmod(cfa.index("R"), 2)
