@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from lwisp.data import unprocess
-from lwisp.engines.torch import channels_last, has_bf16
+from lwisp.engines.eager import channels_last, has_bf16
 from lwisp.imaging import color
 from lwisp.model import LWISP
 from lwisp.training.loop import BETAS

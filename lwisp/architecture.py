@@ -34,7 +34,7 @@ class LWISPConfig:
     """Photosites along a side of the cells that the first stage works on. 2 is the paper's. With 4 the four planes are
     taken apart once more, into 16 of half the size, and a quarter of the operations is left; not the paper's."""
     detail: int = 0
-    """Channels of the detail path, which a network on cells of 4 has: what is finer than a cell."""
+    """Channels of the layer that decides how the picture of a cell is mixed; for cells of 4."""
     upsample: bool = True
     """The last up block, so that the output has twice the size of the input planes; the teacher has none."""
     attention: Attention = "add"

@@ -157,7 +157,7 @@ def _write(content: bytes, file: BinaryIO) -> None:
     file.write(content)
 
 
-def verify(network: LWISP, exported: nn.Module, size: Size, tolerance: float) -> dict[str, float]:
+def verify(network: LWISP, exported: Exported, size: Size, tolerance: float) -> dict[str, float]:
     """Compare an exported network with torch on flat planes, noise and a real picture, at odd sizes.
 
     Args:
@@ -177,7 +177,7 @@ def verify(network: LWISP, exported: nn.Module, size: Size, tolerance: float) ->
     errors = {}
     for name, planes in _pictures(network.config.in_channels, sizes):
         with torch.inference_mode():
-            expected, got = network(planes), exported(planes)
+            expected, got = network(planes), torch.from_numpy(exported(planes.numpy()))
         if got.shape != expected.shape:
             raise InputError(f"it gives {tuple(got.shape)} on {name}, where torch gives {tuple(expected.shape)}")
         errors[name] = float((got - expected).abs().max())
@@ -206,7 +206,8 @@ def _misordered(network: LWISP) -> LWISP:
 def _pictures(channels: int, sizes: Sequence[tuple[int, int]]) -> Iterator[tuple[str, Tensor]]:
     """Planes (1, C, h, w) to compare on: flat, noise from below black to above white, and a real picture."""
     raw = read_mosaic(MURAL, "RGGB", 0, 16383, MURAL_BALANCE)
-    mural, _ = prepare(raw, InputConvention())
+    planes, _ = prepare(raw, InputConvention())
+    mural = torch.from_numpy(planes)
     mural = mural[torch.arange(channels) % len(mural)]
     generator = torch.Generator().manual_seed(0)
     for height, width in sizes:

@@ -181,7 +181,9 @@ class LWISP(nn.Module):
         self.fuse = nn.ModuleList(nn.Sequential(*_conv(width, width // 2, config)) for width in widths[3:0:-1])
         self.last_up = _last_up(config) if config.upsample and config.cell == 2 else nn.Identity()
         self.out = (
-            nn.Conv2d(config.detail, 48, 1) if config.cell == 4 else _bare_conv(widths[0], config.out_channels, config)
+            nn.Conv2d(config.detail, 4 * 48, 1)
+            if config.cell == 4
+            else _bare_conv(widths[0], config.out_channels, config)
         )
         if config.residual:  # begins as the identity
             nn.init.zeros_(self.out.weight)
@@ -226,7 +228,7 @@ class LWISP(nn.Module):
         Returns:
             As `blocks`.
         """
-        outputs = {}
+        outputs: dict[str, Tensor] = {}
         top = self.climb_up(seen, keep, outputs)
         if "up4" in keep:
             outputs["up4"] = self.last_up(top)
@@ -365,7 +367,7 @@ class LWISP(nn.Module):
         """
         last = last.to(self.out.weight.dtype)  # a bf16 network may keep its output layer in fp32
         if self.cells is not None:
-            values = self.cells.base(seen) + self.out(self.cells.detail(seen, last))
+            values = self.cells.mix(seen.planes, self.out(self.cells.detail(seen, last)))
             values = values if self.training else values.clamp(0, 1)
             if isinstance(self.look, nn.Identity):
                 return values, 4
@@ -403,37 +405,27 @@ class Seen(NamedTuple):
 class Cells(nn.Module):
     """Cells of 4x4 photosites: what a network that works on them has beside the paper's parts. Not of the paper.
 
-    Four planes (B, 4, h, w) become 16 of half the size, and a stage has a quarter of the work. 16 features cannot carry
-    the 48 values of a cell's picture, so two ways lead around the network. `base` is a linear demosaicing (Malvar's)
-    with the tone curve. `detail` is two convolutions, of which the second also sees what the network has found.
+    Four planes (B, 4, h, w) become 16 of half the size, and a stage has a quarter of the work. But 16 features cannot
+    carry the 48 values of a cell's picture. So the picture is mixed, value by value: of linear demosaicings, sharp and
+    smooth, after the tone curve; and of the network's own picture, for noise and for what no linear filter knows.
     """
 
     def __init__(self, detail: int, width: int) -> None:
         super().__init__()
-        self.whiten = nn.Conv2d(16, 16, 1)
-        self.first = nn.Conv2d(16, detail, 3)
-        self.second = nn.Conv2d(detail + width, detail, 3, padding=1)
-        self.register_buffer("demosaic", _demosaicing(), persistent=False)
+        self.register_buffer("whitening", _whitening(), persistent=False)
+        self.fine = nn.Conv2d(16 + width, detail, 3, padding=1)
+        self.bases = nn.Conv2d(16, 3 * 48, 3, bias=False)
+        self.bases.weight.data.copy_(_demosaicings())
 
     def forward(self, planes: Tensor) -> Seen:
         planes = functional.pad(planes, (2, 2, 2, 2), mode="reflect")
         cells = functional.pixel_unshuffle(planes, 2)
-        return Seen(cells, self.whiten(torch.sqrt(cells.clamp(min=0) + color.QUICK_OFFSET)))
-
-    def base(self, seen: Seen) -> Tensor:
-        """The picture by linear demosaicing.
-
-        Args:
-            seen: Cells.
-
-        Returns:
-            (B, 48, h, w), each color's 4x4 pixels of a cell; in [0, 1] but for 0.003.
-        """
-        assert isinstance(self.demosaic, Tensor)
-        return color.quick_tone(functional.conv2d(seen.planes, self.demosaic.to(seen.planes.dtype)).clamp(0, 1))
+        root = torch.sqrt(cells.clamp(min=0) + color.QUICK_OFFSET)
+        assert isinstance(self.whitening, Tensor)
+        return Seen(cells, functional.conv2d(root - 0.5, self.whitening.to(root.dtype)))
 
     def detail(self, seen: Seen, found: Tensor) -> Tensor:
-        """Features of what is finer than a cell.
+        """Features that decide how the picture is mixed.
 
         Args:
             seen: Cells.
@@ -442,19 +434,55 @@ class Cells(nn.Module):
         Returns:
             (B, detail, h, w).
         """
-        fine = functional.leaky_relu(self.first(seen.encoded), SLOPE)
-        return functional.leaky_relu(self.second(torch.cat([fine, found], 1)), SLOPE)
+        return functional.leaky_relu(self.fine(torch.cat([seen.encoded[..., 1:-1, 1:-1], found], 1)), SLOPE)
+
+    def mix(self, cells: Tensor, shares: Tensor) -> Tensor:
+        """The picture.
+
+        Args:
+            cells: (B, 16, h + 2, w + 2) in linear light.
+            shares: (B, 192, h, w), 48 values each: the network's own picture (logits), how much smoother than Malvar's
+                the demosaicing shall be in two steps, and the own picture's share (logits).
+
+        Returns:
+            (B, 48, h, w), each color's 4x4 pixels of a cell; in [0, 1] but for 0.003.
+        """
+        own, smooth, smoother, trust = shares.chunk(4, 1)
+        sharp, step, further = self.bases(cells).chunk(3, 1)
+        linear = sharp + smooth * step + smoother * further
+        demosaiced = color.quick_tone(linear.clamp(0, 1))
+        return torch.lerp(demosaiced, torch.sigmoid(4 * own), torch.sigmoid(trust))
 
 
-def _demosaicing() -> Tensor:
-    """(48, 16, 3, 3): Malvar's demosaicing and the matrix to sRGB as one convolution of cells, found by impulses."""
-    impulses = torch.zeros(144, 16, 9, 9)
+def _whitening() -> Tensor:
+    """(16, 16, 1, 1): what differs from a color's mean in a cell is enlarged, for it is small and teaches most.
+
+    Without that, nearly all that the first layers see is brightness, and they learn many times more slowly.
+    """
+    mean = torch.zeros(16, 16, device="cpu")
+    for planes in ((0,), (1, 2), (3,)):  # red, green, blue
+        places = [4 * plane + place for plane in planes for place in range(4)]
+        mean[[[place] for place in places], places] = 1 / len(places)
+    return (12 * (torch.eye(16, device="cpu") - mean) + 2 * mean)[:, :, None, None]
+
+
+def _demosaicings() -> Tensor:
+    """(144, 16, 3, 3), to begin with: Malvar's picture in linear sRGB, and what its means over 2x2 and 5x5 px change.
+
+    Each is one convolution of cells, found by impulses.
+    """
+    impulses = torch.zeros(144, 16, 11, 11, device="cpu")  # values, even where a network is built without them
     for index in range(144):
         channel, place = divmod(index, 9)
-        impulses[index, channel, 5 - place // 3, 5 - place % 3] = 1
-    rgb = color.demosaic(functional.pixel_shuffle(impulses, 2))
-    cells = functional.pixel_unshuffle(color.apply_matrix(color.CANONICAL_TO_SRGB, rgb), 4)
-    return cells[:, :, 4, 4].T.reshape(48, 16, 3, 3)
+        impulses[index, channel, 6 - place // 3, 6 - place % 3] = 1
+    rgb = color.apply_matrix(color.CANONICAL_TO_SRGB, color.demosaic(functional.pixel_shuffle(impulses, 2)))
+    pictures = [rgb]
+    for side in (2, 5):
+        before, after = (side - 1) // 2, side // 2
+        pictures.append(functional.avg_pool2d(functional.pad(rgb, (before, after, before, after)), side, 1))
+    steps = [pictures[0], pictures[1] - pictures[0], pictures[2] - pictures[1]]
+    cells = [functional.pixel_unshuffle(step, 4)[:, :, 5, 5].T.reshape(48, 16, 3, 3) for step in steps]
+    return torch.cat(cells)
 
 
 class Pad(nn.Module):

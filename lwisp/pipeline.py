@@ -6,32 +6,31 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from lwisp.batch import Job, Made, Outcome, work
+from lwisp.engines.contract import Array
 from lwisp.engines.engine import Engine, prepare_engine
+from lwisp.engines.frames import reflected_indices
 from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import Backend, Precision
 from lwisp.errors import InputError
 from lwisp.files.makernotes import picture_style
 from lwisp.files.pictures import write_picture
 from lwisp.files.raw import RawImage, read_raw
-from lwisp.imaging import color, mosaic
 from lwisp.imaging.bayer import cfa_offset
 from lwisp.imaging.pixels import unorient
-from lwisp.model import reflected_indices
 from lwisp.weights import InputConvention, Weights, check_takes, left_out_note, load_once, of_camera
 
 MAX_EXPOSURE = 5
 """EV; the largest exposure compensation, up or down."""
 BAND = 64
 """Rows of cells that are made into planes at once: few enough to stay in the processor's cache."""
+GRID = 64
+"""Parts along a side of the frame whose means the exposure rule looks at."""
 
 
 def develop(
@@ -90,95 +89,92 @@ def develop_with(
     height, width = raw.mosaic.shape
     upright = (width, height) if raw.orientation >= 5 else (height, width)
     picture = np.empty((*upright, 3), dtype)
-    planes = Planes(raw, convention, exposure)  # levels, balance, canonical color, exposure: made where they are read
+    planes = Planes(engine, raw, convention, exposure)  # levels, balance, canonical color, exposure
     as_sensed = unorient(picture, raw.orientation)  # a view of the picture, which is upright when this is full
     engine.develop(planes, as_sensed, cfa_offset(raw.cfa))
     return picture
 
 
+class Steps(Protocol):
+    """What computes the steps before the network; an `Engine` does."""
+
+    def before(self, name: str, *inputs: Array) -> Array:
+        """A module of `engines.structures`, "light-bm" or the like or "gain", on its inputs."""
+
+
 class Planes:
     """The network's input (4, h, w), planes R, Gr, Gb, B of a RAW, made window by window; the mosaic stays in 16 bits.
 
-    `read` has the steps in their order. Any window is exactly that part of the whole frame.
+    Levels, balance and canonical color are the engine's module "light", the exposure rule its "gain"; what is done here
+    is geometry. Any window is exactly that part of the whole frame.
 
     Args:
+        steps: Computes these modules.
         raw: The RAW; it is not copied.
         convention: Which of the steps the network expects.
         exposure: EV on top of the exposure rule.
     """
 
-    def __init__(self, raw: RawImage, convention: InputConvention, exposure: float = 0.0) -> None:
-        self.raw, self.convention = raw, convention
-        top, left = cfa_offset(raw.cfa)
+    def __init__(self, steps: Steps, raw: RawImage, convention: InputConvention, exposure: float = 0.0) -> None:
+        self.steps, self.raw, self.convention = steps, raw, convention
+        self.offset = cfa_offset(raw.cfa)
         height, width = raw.mosaic.shape
-        self.shape = (4, (height + top + 1) // 2, (width + left + 1) // 2)
-        self._exposure: float = 2.0**exposure
-        self._gain: float | None = None if convention.exposure == "auto" else 1.0
+        self.shape = (4, (height + self.offset[0] + 1) // 2, (width + self.offset[1] + 1) // 2)
+        subtracts = convention.black_level == "subtract"
+        black = raw.black_level if subtracts else (0.0,) * 4
+        facts = (black, raw.white_level, raw.white_balance, raw.cam2rgb)
+        self._facts = [np.asarray(fact, np.float32) for fact in facts]
+        self._light = "light-" + "b" * (convention.white_balance != "none") + "m" * (convention.color == "canonical")
+        self._exposure = np.float32(2.0**exposure)
+        self._gain: np.float32 | None = None if convention.exposure == "auto" else np.float32(1)
 
-    def read(self, rows: slice, columns: slice) -> Tensor:
-        """The network's input for a window of the frame.
+    def read(self, rows: slice, columns: slice, out: NDArray[np.float32]) -> None:
+        """Write the network's input for a window of the frame into an array.
 
         Args:
             rows: First row of the planes and the one after the last, within the frame.
             columns: The same of columns.
-
-        Returns:
-            (4, rows, columns) float32, planes R, Gr, Gb, B; 1 is the white of the exposed frame.
+            out: (4, rows, columns) float32, planes R, Gr, Gb, B; 1 is the white of the exposed frame.
         """
-        planes = torch.empty(4, rows.stop - rows.start, columns.stop - columns.start)
+        is_whole = (rows, columns) == (slice(0, self.shape[1]), slice(0, self.shape[2]))
+        if self._gain is None and not is_whole:
+            self._gain = self._exposure_gain(None)
         for band in _bands(rows):
-            planes[:, band.start - rows.start : band.stop - rows.start] = self._unexposed(band, columns)
+            out[:, band.start - rows.start : band.stop - rows.start] = self._unexposed(band, columns)
         if self._gain is None:
-            self._gain = self._exposure_gain(planes)
+            self._gain = self._exposure_gain(out)
         if any(self.convention.shading):
-            planes.mul_(color.shading_gain(self.convention.shading, self.radius(rows, columns)))
-        return planes.mul_(self._gain * self._exposure)
+            out *= shading_gain(self.convention.shading, self.radius(rows, columns))
+        out *= self._gain * self._exposure
 
-    def _unexposed(self, rows: slice, columns: slice) -> Tensor:
-        """The steps before the exposure, of a few rows: levels, balance, canonical color."""
-        mixes = self.convention.color == "canonical"
-        margin = 1 if mixes else 0  # cells around the window, which mixing looks at
-        inner_rows = slice(max(rows.start - margin, 0), min(rows.stop + margin, self.shape[1]))
-        inner_columns = slice(max(columns.start - margin, 0), min(columns.stop + margin, self.shape[2]))
+    def _unexposed(self, rows: slice, columns: slice) -> NDArray[np.float32]:
+        """The steps before the exposure (4, rows, columns), of at most `BAND` rows."""
+        count = rows.stop - rows.start
+        if count == BAND or self.shape[1] < BAND:
+            return self._light_of(rows, columns)
+        start = max(rows.stop - BAND, 0)  # a whole band, so that what is compiled for one serves
+        return self._light_of(slice(start, start + BAND), columns)[:, rows.start - start : rows.stop - start]
 
-        photosites = torch.from_numpy(self._photosites(inner_rows, inner_columns))  # (2 rows, 2 columns), DN
-        planes = self._normalize_levels(mosaic.pack(photosites))  # (4, rows, columns), black 0, white 1
-        planes = self._balance(planes)
-        if not mixes:
-            return planes
-        photosites = mosaic.unpack(planes)
-        photosites = _complete_margin(photosites, -2, rows, inner_rows)
-        photosites = _complete_margin(photosites, -1, columns, inner_columns)
-        return color.mix_photosites(photosites, torch.from_numpy(self.raw.cam2rgb))  # linear Rec. 2020
+    def _light_of(self, rows: slice, columns: slice) -> NDArray[np.float32]:
+        window = _take_reflected(self.raw.mosaic, 0, rows, self.offset[0])
+        photosites = np.ascontiguousarray(_take_reflected(window, 1, columns, self.offset[1]))
+        planes: NDArray[np.float32] = self.steps.before(self._light, photosites, *self._facts)[0]
+        return planes
 
-    def _normalize_levels(self, packed: Tensor) -> Tensor:
-        subtracts = self.convention.black_level == "subtract"
-        black = torch.tensor(self.raw.black_level if subtracts else (0.0,) * 4)
-        return mosaic.normalize_levels(packed, black, torch.tensor(self.raw.white_level))
-
-    def _balance(self, planes: Tensor) -> Tensor:
-        if self.convention.white_balance == "none":
-            return planes
-        return color.balance(planes, torch.tensor(self.raw.white_balance))
-
-    def _exposure_gain(self, planes: Tensor) -> float:
+    def _exposure_gain(self, planes: NDArray[np.float32] | None) -> np.float32:
         """The gain of the exposure rule, from means over 64 x 64 parts of the whole frame.
 
-        `planes` are those of the first window read, which may be the whole frame.
+        `planes` are those of the frame, if they are there already; without them the same bands are made and summed.
         """
-        height, width = self.shape[1:]
-        means = []
-        for row in range(color.GRID):  # a row of parts after the other, so that no frame is needed
-            part = slice(row * height // color.GRID, -(-(row + 1) * height // color.GRID))
-            if planes.shape == self.shape:
-                cells = planes[:, part]
-            else:
-                bands = [self._unexposed(band, slice(0, width)) for band in _bands(part)]
-                cells = torch.cat(bands, 1)
-            means.append(functional.adaptive_avg_pool2d(cells, (1, color.GRID)))
-        return float(color.grid_gain(torch.cat(means, 1)))
+        _, height, width = self.shape
+        down, across = _parts(height), _parts(width)
+        total = np.zeros((4, GRID, GRID))
+        for band in _bands(slice(0, height)):
+            part = self._unexposed(band, slice(0, width)) if planes is None else planes[:, band]
+            total += down[:, band] @ (part @ across.T).astype(np.float64)
+        return np.float32(self.steps.before("gain", total[None].astype(np.float32)).item())
 
-    def radius(self, rows: slice, columns: slice) -> Tensor:
+    def radius(self, rows: slice, columns: slice) -> NDArray[np.float32]:
         """Squared distance of each cell of a window from the frame's center.
 
         Args:
@@ -189,18 +185,26 @@ class Planes:
             (rows, columns); 0 in the center and 1 in the frame's corners.
         """
         height, width = self.raw.mosaic.shape
-        top, left = cfa_offset(self.raw.cfa)
-        down = _squared_distance(rows, top, height)
-        across = _squared_distance(columns, left, width)
-        squared: Tensor = (down[:, None] + across[None]) / (height**2 + width**2) * 4
-        return squared
+        down = _squared_distance(rows, self.offset[0], height)
+        across = _squared_distance(columns, self.offset[1], width)
+        squared = (down[:, None] + across[None]) / np.float32(height**2 + width**2) * 4
+        return squared.astype(np.float32, copy=False)
 
-    def _photosites(self, rows: slice, columns: slice) -> NDArray[np.float32]:
-        """The mosaic of these cells in DN, reflected by up to a row or column a side to RGGB and even sides."""
-        top, left = cfa_offset(self.raw.cfa)
-        window = _take_reflected(self.raw.mosaic, 0, rows, top)
-        window = _take_reflected(window, 1, columns, left)
-        return window.astype(np.float32)
+
+def shading_gain(terms: tuple[float, float, float], squared_radius: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The gain that undoes lens shading: 1 + a r^2 + b r^4 + c r^6.
+
+    Args:
+        terms: The coefficients (a, b, c).
+        squared_radius: (...), squared distance from the frame's middle, 1 at its corners.
+
+    Returns:
+        (...).
+    """
+    first, second, third = map(np.float32, terms)
+    r2 = squared_radius
+    gain: NDArray[np.float32] = np.float32(1) + r2 * (first + r2 * (second + r2 * third))
+    return gain
 
 
 def _bands(rows: slice) -> list[slice]:
@@ -208,22 +212,28 @@ def _bands(rows: slice) -> list[slice]:
     return [slice(top, min(top + BAND, rows.stop)) for top in range(rows.start, rows.stop, BAND)]
 
 
-def _complete_margin(photosites: Tensor, dim: int, wanted: slice, inner: slice) -> Tensor:
-    """Reflect photosites by the cell of margin that the frame does not have, where a window touches its border."""
-    before = 2 * (inner.start - wanted.start + 1)
-    after = 2 * (wanted.stop + 1 - inner.stop)
-    return mosaic.reflect(photosites, dim, before, after)
+def _parts(side: int) -> NDArray[np.float32]:
+    """(GRID, side): weights of the means over parts of a side, which overlap where it is no multiple of them."""
+    place = np.arange(side)
+    part = np.arange(GRID)[:, None]
+    inside = (part * side // GRID <= place) & (place < -(-(part + 1) * side // GRID))
+    return (inside / inside.sum(1, keepdims=True)).astype(np.float32)
 
 
-def _squared_distance(cells: slice, before: int, side: int) -> Tensor:
+def _squared_distance(cells: slice, before: int, side: int) -> NDArray[np.float32]:
     """Squared distance in photosites of cells from the middle of a side that begins `before` photosites in."""
-    middles = 2 * torch.arange(cells.start, cells.stop) + 1 - before
-    return (middles - side / 2).square()
+    middles = 2 * np.arange(cells.start, cells.stop, dtype=np.float32) + 1 - before
+    distance = middles - np.float32(side / 2)
+    squared: NDArray[np.float32] = np.square(distance)
+    return squared
 
 
 def _take_reflected(photosites: NDArray[np.uint16], axis: int, cells: slice, before: int) -> NDArray[np.uint16]:
-    """The photosites of these cells along an axis that is reflected at both ends; a view where none is reflected."""
-    index = reflected_indices(2 * cells.start - before, 2 * cells.stop - before, photosites.shape[axis]).numpy()
+    """The photosites of these cells, and two more on each side, along an axis that is reflected at both ends.
+
+    A view where none is reflected.
+    """
+    index = reflected_indices(2 * cells.start - before - 2, 2 * cells.stop - before + 2, photosites.shape[axis])
     if index[-1] - index[0] != len(index) - 1:
         taken: NDArray[np.uint16] = photosites.take(index, axis)
         return taken
@@ -231,8 +241,10 @@ def _take_reflected(photosites: NDArray[np.uint16], axis: int, cells: slice, bef
     return photosites[part] if axis == 0 else photosites[:, part]
 
 
-def prepare(raw: RawImage, convention: InputConvention, exposure: float = 0.0) -> tuple[Tensor, tuple[int, int]]:
-    """The network's input for a whole RAW.
+def prepare(
+    raw: RawImage, convention: InputConvention, exposure: float = 0.0
+) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    """The network's input for a whole RAW, computed by torch.
 
     Args:
         raw: The RAW, which stays as it is.
@@ -243,8 +255,12 @@ def prepare(raw: RawImage, convention: InputConvention, exposure: float = 0.0) -
         Planes (4, h, w) float32 in the order R, Gr, Gb, B, as `Planes.read` gives them; and (row, column), 0 or 1, of
         the first photosite in them.
     """
-    planes = Planes(raw, convention, exposure)
-    return planes.read(slice(0, planes.shape[1]), slice(0, planes.shape[2])), cfa_offset(raw.cfa)
+    from lwisp.engines.eager import EagerSteps
+
+    planes = Planes(EagerSteps(), raw, convention, exposure)
+    found = np.empty(planes.shape, np.float32)
+    planes.read(slice(0, planes.shape[1]), slice(0, planes.shape[2]), found)
+    return found, planes.offset
 
 
 def check_exposure(exposure: float) -> None:
@@ -287,7 +303,7 @@ class Developer:
     ) -> None:
         check_takes(weights.card, "raw")
         self.weights = weights
-        self.engine = prepare_engine(weights.network, backend, precision, memory, threads=threads)
+        self.engine = prepare_engine(weights.runnable, backend, precision, memory, threads=threads)
 
     def develop(
         self,

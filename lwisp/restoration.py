@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lwisp.batch import Job, Made, Outcome, work
 from lwisp.engines.engine import Engine, prepare_engine
@@ -22,8 +20,6 @@ from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.dng import write_dng
 from lwisp.files.pictures import Picture, read_picture, refuse_raw, write_picture
 from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw
-from lwisp.imaging import mosaic
-from lwisp.imaging.bayer import cfa_offset
 from lwisp.pipeline import Planes, develop_with
 from lwisp.weights import InputConvention, Weights, check_takes, load_once
 
@@ -134,7 +130,7 @@ def restore_files(
         InputError: Before any work, for what is wrong with all of them.
     """
     check_takes(weights.card, "rgb")
-    engine = prepare_engine(weights.network, backend, precision, memory, passes)
+    engine = prepare_engine(weights.runnable, backend, precision, memory, passes)
 
     def make(picture: Picture, job: Job) -> Made:
         return Made(_restore_with(engine, picture.rgb, job.dtype), weights.card, engine)
@@ -208,7 +204,7 @@ def denoise_raw_files(
     check_takes(weights.card, "planes")
     check_takes(develop_weights.card, "raw")
     engine, developer = (
-        prepare_engine(chosen.network, backend, precision, memory) for chosen in (weights, develop_weights)
+        prepare_engine(chosen.runnable, backend, precision, memory) for chosen in (weights, develop_weights)
     )
 
     def make(raw: RawImage, job: Job) -> Made:
@@ -234,12 +230,13 @@ class _Pixels:
         self.rgb = rgb
         self.shape = (3, rgb.shape[0], rgb.shape[1])
 
-    def read(self, rows: slice, columns: slice) -> Tensor:
-        """(3, rows, columns)."""
-        values = self.rgb[rows, columns]
-        white = 1 if np.issubdtype(values.dtype, np.floating) else np.iinfo(values.dtype).max
-        planes = np.array(values.transpose(2, 0, 1), np.float32, order="C")
-        return torch.from_numpy(planes).div_(white)
+    def read(self, rows: slice, columns: slice, out: NDArray[np.float32]) -> None:
+        """Write (3, rows, columns) into an array."""
+        values = self.rgb[rows, columns].transpose(2, 0, 1)
+        if np.issubdtype(values.dtype, np.floating):
+            out[...] = values
+        else:
+            np.divide(values, np.float32(np.iinfo(values.dtype).max), out=out)
 
 
 def _restore_with(engine: Engine, rgb: NDArray[Any], dtype: type[Any]) -> NDArray[Any]:
@@ -251,15 +248,17 @@ def _restore_with(engine: Engine, rgb: NDArray[Any], dtype: type[Any]) -> NDArra
 
 
 def _denoise_with(engine: Engine, convention: InputConvention, raw: RawImage) -> RawImage:
-    frame = Planes(raw, convention)
+    frame = Planes(engine, raw, convention)
     planes = np.empty((*frame.shape[1:], 4), np.float32)
     engine.develop(frame, planes)
-    clean = mosaic.unpack(torch.from_numpy(planes).permute(2, 0, 1))  # (H, W) from the frame's first red photosite
-    top, left = cfa_offset(raw.cfa)
+    rows, columns, _ = planes.shape
+    clean = planes.reshape(rows, columns, 2, 2).swapaxes(1, 2).reshape(2 * rows, 2 * columns)  # from a red photosite on
+    top, left = frame.offset
     height, width = raw.mosaic.shape
-    visible = clean[top : top + height, left : left + width]
-    values = visible.mul_(WHITE - BLACK).add_(BLACK + 0.5).clamp_(BLACK, WHITE)  # DN, rounded when cast
-    return _with_mosaic(raw, values.numpy().astype(np.uint16))
+    values = clean[top : top + height, left : left + width]
+    values *= WHITE - BLACK
+    values += BLACK + 0.5
+    return _with_mosaic(raw, np.clip(values, BLACK, WHITE, out=values).astype(np.uint16))  # DN, rounded when cast
 
 
 def _with_mosaic(raw: RawImage, values: NDArray[np.uint16]) -> RawImage:

@@ -12,25 +12,33 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
-from torch import Tensor, nn
+from safetensors.numpy import save as to_safetensors
 
 from lwisp.architecture import LWISPConfig, Takes
-from lwisp.baselines.build import Baseline, build
 from lwisp.baselines.config import Architecture
 from lwisp.engines import exported
 from lwisp.engines.contract import CARD_KEY
 from lwisp.engines.exported import Exported
+from lwisp.engines.runners import Network, as_stored
+from lwisp.engines.stored import Stored
+from lwisp.engines.structures import shapes
 from lwisp.errors import InputError, one_line
+from lwisp.files.optional import is_there
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import is_regular, make_folder, write_whole
-from lwisp.imaging.tensors import to_bytes
-from lwisp.model import LWISP
+
+if TYPE_CHECKING:
+    from lwisp.baselines.build import Baseline
+    from lwisp.model import LWISP
+
+Tensors = dict[str, NDArray[Any]]
+"""Tensors of a network by the names of its `state_dict`."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +112,44 @@ class Card:
 class Weights:
     """A network with its card, ready for `develop`."""
 
-    network: LWISP | Baseline | Exported
+    source: Network
+    """The network, built or as its file holds it."""
     card: Card
     sha256: str = ""
     """Digest of the tensors as they are stored."""
     notes: tuple[str, ...] = ()
     """Messages for the user about other weights that could not be used when these were picked."""
+    _built: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def network(self) -> Union["LWISP", "Baseline", Exported]:
+        """The network, float32 and in evaluation mode; one of a safetensors file is built at the first time.
+
+        Raises:
+            InputError: torch is not installed, or the tensors do not fit the card.
+        """
+        if not isinstance(self.source, Stored):
+            return self.source
+        if "network" not in self._built:
+            if not is_there("torch"):
+                raise InputError(
+                    "a network as a module needs torch, which is not installed; pip install 'lwisp[torch]'"
+                )
+            from lwisp.engines.eager import build_stored
+
+            try:
+                self._built["network"] = build_stored(self.source)
+            except (ValueError, TypeError, RuntimeError) as error:
+                raise InputError(f"the tensors do not fit the card: {one_line(error)}; fetch them again") from error
+        return self._built["network"]  # type: ignore[no-any-return]
+
+    @property
+    def runnable(self) -> Network:
+        """What engines run: the network if it was built, for somebody may have changed it, else what its file holds."""
+        return self._built.get("network", self.source)  # type: ignore[no-any-return]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "source": self.runnable, "_built": {}}
 
 
 SIMULATED = ("photos", "denoise", "denoise-raw", "enhance")
@@ -156,13 +196,10 @@ def load(name_or_path: str | Path) -> Weights:
     if path.suffix.lower() in exported.SUFFIXES:
         return _load_exported(path)
     tensors, card = _read(path)
-    try:
-        with torch.device("meta"):  # a hostile card cannot make this large
-            network = build(card.architecture)
-        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"{path}: its tensors do not fit its card: {one_line(error)}; fetch it again") from error
-    return Weights(network.eval(), card, digest_of(to_bytes(tensors)))
+    expected = shapes(card.architecture)
+    if expected is not None and expected != {name: values.shape for name, values in tensors.items()}:
+        raise InputError(f"{path}: its tensors do not fit its card; fetch it again")
+    return Weights(Stored(card.architecture, tensors), card, digest_of(tensors))
 
 
 def load_once(name_or_path: str | Path) -> Weights:
@@ -186,28 +223,29 @@ def _load_version(path: Path, _changed: int) -> Weights:
     return load(path)
 
 
-def save(path: Path, network: nn.Module, card: Card, dtype: torch.dtype = torch.float16) -> None:
+def save(path: Path, network: Network, card: Card, dtype: type[np.floating[Any]] = np.float16) -> None:
     """Write a network with its card to a safetensors file, whole or not at all; the same input gives the same bytes.
 
     Args:
         path: The file; its folder is made if need be, and a file of this name is replaced.
-        network: The network.
+        network: The network, not one in an exported file.
         card: Its card.
-        dtype: What tensors are stored in; one with values beyond its range keeps its own type.
+        dtype: What tensors are stored in; one with values beyond its range is stored in float32.
 
     Raises:
         OutputError: The file cannot be written.
     """
+    assert not isinstance(network, Exported)
     tensors = {
-        name: tensor.detach().to("cpu", dtype if _fits(tensor, dtype) else None, memory_format=torch.contiguous_format)
-        for name, tensor in network.state_dict().items()
-        if tensor.is_floating_point()  # batch normalization also counts batches, which no pass uses
+        name: np.ascontiguousarray(values, dtype if _fits(values, dtype) else np.float32)
+        for name, values in as_stored(network).tensors.items()
+        if np.issubdtype(values.dtype, np.floating)  # batch normalization also counts batches, which no pass uses
     }
     _write(path, tensors, card)
 
 
-def _fits(tensor: Tensor, dtype: torch.dtype) -> bool:
-    return not tensor.numel() or float(tensor.abs().max()) <= torch.finfo(dtype).max
+def _fits(values: NDArray[Any], dtype: type[np.floating[Any]]) -> bool:
+    return not values.size or float(np.abs(values).max()) <= float(np.finfo(dtype).max)
 
 
 def record_scores(path: Path, protocol: str, scores: dict[str, Any]) -> None:
@@ -225,16 +263,16 @@ def record_scores(path: Path, protocol: str, scores: dict[str, Any]) -> None:
     _write(path, tensors, replace(card, scores={**card.scores, protocol: scores}))
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], Card]:
+def _read(path: Path) -> tuple[Tensors, Card]:
     card, digest = _parse_header(path, _read_header(path))
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no __iter__)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: expected weights in a safetensors file: {one_line(error)}") from error
-    if not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in tensors.values()):
+    if not all(np.issubdtype(values.dtype, np.floating) and np.isfinite(values).all() for values in tensors.values()):
         raise InputError(f"{path}: expected tensors of finite numbers; fetch or train it again")
-    if digest != digest_of(to_bytes(tensors)):
+    if digest != digest_of(tensors):
         raise InputError(f"{path}: its tensors are not those of its card (SHA-256 differs); fetch it again")
     return tensors, card
 
@@ -245,7 +283,7 @@ def _read_header(path: Path) -> str:
     try:
         with path.open("rb"):  # safetensors calls any file that it may not open missing
             pass
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="numpy") as file:
             header: str | None = (file.metadata() or {}).get(CARD_KEY)
     except (SafetensorError, OSError, ValueError) as error:  # a name that is no text is a ValueError
         raise InputError(f"{path}: expected weights in a safetensors file: {one_line(error)}") from error
@@ -267,7 +305,7 @@ def _load_exported(path: Path) -> Weights:
         raise InputError(f"{path}: its card does not fit: expected the architecture of an LW-ISP; export it again")
     network = exported.Exported(card.architecture, program)
     exported.check_shapes(path, program, card.architecture)
-    return Weights(network.eval(), card, digest)
+    return Weights(network, card, digest)
 
 
 def _parse_header(path: Path, header: str) -> tuple[Card, str]:
@@ -293,9 +331,9 @@ def to_header(card: Card, digest: str) -> str:
     return json.dumps({**asdict(card), "sha256": digest}, sort_keys=True)
 
 
-def _write(path: Path, tensors: dict[str, Tensor], card: Card) -> None:
+def _write(path: Path, tensors: Tensors, card: Card) -> None:
     make_folder(path.parent)
-    content = to_safetensors(tensors, {CARD_KEY: to_header(card, digest_of(to_bytes(tensors)))})
+    content = to_safetensors(tensors, {CARD_KEY: to_header(card, digest_of(tensors))})
     write_whole(path, lambda file: file.write(content))
 
 
@@ -468,9 +506,9 @@ def _contents(path: Path) -> tuple[Card, str, str]:
         weights = _load_exported(path)
         return weights.card, f"A file for {runtime}", weights.sha256
     tensors, card = _read(path)
-    count = sum(tensor.numel() for tensor in tensors.values())
-    types = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})
-    return card, f"{count:,} parameters, {', '.join(types)}", digest_of(to_bytes(tensors))
+    count = sum(tensor.size for tensor in tensors.values())
+    types = sorted({str(tensor.dtype) for tensor in tensors.values()})
+    return card, f"{count:,} parameters, {', '.join(types)}", digest_of(tensors)
 
 
 def _printable_only(line: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 import numpy as np
+import torch
 from rich.console import Console
 from torch import Tensor
 
@@ -148,10 +149,15 @@ def refine_network(
     return RefinedNetwork(learned, prepare_engine(learned, "auto", precision), convention, held_out)
 
 
+def _picture(engine: Engine, planes: Tensor) -> Tensor:
+    """(4, h, w) -> (3, 2h, 2w)."""
+    return torch.from_numpy(engine(planes.float().numpy())).permute(2, 0, 1)
+
+
 def _error(engine: Engine, pieces: PieceDataset) -> float:
     """Mean dE2000 from the camera's pixels."""
     errors = []
     for index in range(len(pieces.names)):
         photosites, target = pieces.read(index)
-        errors.append(metrics.delta_e(engine(mosaic.pack(photosites)[0]), target / 255))
+        errors.append(metrics.delta_e(_picture(engine, mosaic.pack(photosites)[0]), target / 255))
     return float(np.mean(errors))

@@ -161,7 +161,7 @@ def develop(engine: Engine, convention: InputConvention, raw: RawImage) -> NDArr
         raw: The RAW.
     """
     picture = np.empty((*raw.mosaic.shape, 3), np.float32)
-    engine.develop(Planes(raw, convention), picture, cfa_offset(raw.cfa))
+    engine.develop(Planes(engine, raw, convention), picture, cfa_offset(raw.cfa))
     return picture
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from lwisp.camera.placement import AlignedPair
 from lwisp.camera.settings import PieceLimits
 from lwisp.data import folders
+from lwisp.engines.eager import EagerSteps
 from lwisp.files.raw import RawImage
 from lwisp.imaging import mosaic
 from lwisp.imaging.bayer import cfa_offset
@@ -69,15 +70,17 @@ def cut_pieces(
     if not found:
         return None
     chosen = folders.sample(found, limits.most)
-    planes = Planes(raw, convention)
+    planes = Planes(EagerSteps(), raw, convention)
     offset = cfa_offset(raw.cfa)
     photosites, targets, radius = [], [], []
     for corners in chosen:
         row, column = (corners.mosaic + offset) // 2  # of the first 2x2 cell
         rows = slice(int(row), int(row) + limits.side // 2)
         columns = slice(int(column), int(column) + limits.side // 2)
-        photosites.append(mosaic.unpack(planes.read(rows, columns)[None]))
-        radius.append(planes.radius(rows, columns))
+        found_planes = np.empty((4, limits.side // 2, limits.side // 2), np.float32)
+        planes.read(rows, columns, found_planes)
+        photosites.append(mosaic.unpack(torch.from_numpy(found_planes)[None]))
+        radius.append(torch.from_numpy(planes.radius(rows, columns)))
         top, left = corners.target
         targets.append(aligned.target[top : top + limits.side, left : left + limits.side])
     target = torch.from_numpy(np.stack(targets)).permute(0, 3, 1, 2)

@@ -294,7 +294,8 @@ class Pairs:
         if self.takes == "rgb":
             return read_same_size(source, target)
         raw = read_raw(source)
-        planes, (top, left) = prepare(raw, self.convention)
+        prepared, (top, left) = prepare(raw, self.convention)
+        planes = torch.from_numpy(prepared)
         picture = unorient(read_rgb(target), raw.orientation)
         if picture.shape[:2] != raw.mosaic.shape:
             raise InputError(

@@ -1,19 +1,23 @@
 """The table of back ends: a new one is a file beside this one, a line in `BACKENDS` and a word in `names`."""
 
-from importlib.util import find_spec
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-
+from lwisp.engines import openvino
 from lwisp.engines.contract import BackEnd, Compiled, CompileError, FileFormat
 from lwisp.engines.executorch import EXECUTORCH
 from lwisp.engines.litert import LITERT
 from lwisp.engines.names import Format, Name
 from lwisp.engines.onnxruntime import ONNXRUNTIME
 from lwisp.engines.openvino import OPENVINO
+from lwisp.engines.threads import default_threads
 from lwisp.engines.torch import TORCH
 from lwisp.errors import InputError
-from lwisp.files.writing import quiet
+from lwisp.files.optional import is_there
+
+GPU_DRIVER = Path("/dev/nvidiactl")
+"""There on Linux where NVIDIA's driver is."""
 
 BACKENDS: dict[Name, BackEnd] = {
     "torch": TORCH,
@@ -22,8 +26,8 @@ BACKENDS: dict[Name, BackEnd] = {
     "litert": LITERT,
     "executorch": EXECUTORCH,
 }
-PREFERRED: Name = "openvino"
-"""What "auto" takes for LW-ISP on a processor, where it is installed."""
+ORDER: tuple[Name, ...] = ("openvino", "onnxruntime", "torch")
+"""What "auto" takes for LW-ISP on a processor: the first that is installed."""
 
 FORMATS: dict[Format, FileFormat] = {
     back_end.file.name: back_end.file for back_end in BACKENDS.values() if back_end.file is not None
@@ -38,31 +42,74 @@ def network_backends() -> list[Name]:
 
 def is_installed(name: Name) -> bool:
     """Whether the package of a back end is installed; it is not imported."""
-    return find_spec(BACKENDS[name].package) is not None
+    return is_there(BACKENDS[name].package)
 
 
-def compile_module(
-    name: Name, module: nn.Module, inputs: tuple[Tensor, ...], bf16: bool, threads: int | None = None
+def preferred() -> Name:
+    """What "auto" takes for LW-ISP.
+
+    Raises:
+        InputError: None is installed.
+    """
+    if has_gpu():
+        return "torch"
+    for name in ORDER:
+        if is_installed(name):
+            return name
+    raise InputError("no engine for networks is installed; pip install openvino, or onnxruntime")
+
+
+def others(failed: Name) -> list[Name]:
+    """What is installed beside a back end that failed, in the order of preference, behind it."""
+    behind = ORDER[ORDER.index(failed) + 1 :] if failed in ORDER else ()
+    return [name for name in behind if is_installed(name)]
+
+
+def has_gpu() -> bool:
+    """Whether torch computes on a GPU. torch is imported only where the system has a driver for one."""
+    if not is_installed("torch") or not (GPU_DRIVER.exists() or "torch" in sys.modules):
+        return False
+    from lwisp.engines.eager import device
+
+    return device() == "cuda"
+
+
+def has_bf16(name: Name) -> bool:
+    """Whether a back end computes in bf16 by instructions of the processor or GPU; emulated it is slower than fp32."""
+    if "bf16" not in BACKENDS[name].bytes_per_pixel:
+        return False
+    if name == "openvino":
+        return openvino.has_bf16()
+    from lwisp.engines import eager
+
+    return eager.has_bf16(eager.device())
+
+
+def compile_model(
+    name: Name, model: bytes, shapes: Sequence[tuple[int, ...]], bf16: bool, threads: int | None = None
 ) -> Compiled:
-    """Compile a module of float32 weights with a back end.
+    """Compile ONNX with a back end.
 
     Args:
         name: A back end with a `compile` of its own.
-        module: A function of tensors, float32 in and out, for batches of one.
-        inputs: Tensors of the shapes that the result takes.
+        model: The ONNX file, with weights.
+        shapes: Shapes of the inputs that the result takes.
         bf16: Compute in bf16 where the back end does.
-        threads: Threads that compute; as many as torch uses if not given.
+        threads: Threads that compute; `threads.default_threads` if not given.
 
     Returns:
-        The module made ready.
+        It made ready.
 
     Raises:
-        CompileError: The back end is not installed or cannot compile this module.
+        CompileError: The back end is not installed or cannot compile it.
     """
     compile_with = BACKENDS[name].compile
     assert compile_with is not None
     try:
-        with torch.inference_mode(), quiet():  # tracing warns of every `if`
-            return compile_with(module, inputs, bf16, threads or torch.get_num_threads())
+        return compile_with(model, shapes, bf16, threads or default_threads())
     except (RuntimeError, ImportError, InputError) as error:  # what back ends raise over what they cannot do
         raise CompileError(f"{name}: {error}") from error
+    except Exception as error:
+        if type(error).__module__.startswith("onnxruntime"):  # its exceptions have no other base
+            raise CompileError(f"{name}: {error}") from error
+        raise

@@ -1,50 +1,39 @@
-"""Compiled modules kept in the user's cache, so that a second start compiles nothing."""
+"""What was compiled or traced, kept in the user's cache, so that a second start does neither."""
 
 import contextlib
 import hashlib
-import inspect
 import os
 import platform
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from lwisp import model
-from lwisp.engines import tiles
 from lwisp.errors import InputError
 from lwisp.files.optional import cache_folder
-from lwisp.files.tensors import digest_of
 from lwisp.files.writing import write_whole
-from lwisp.imaging.tensors import to_bytes
 
 KEPT = 64
 """Files in the cache, some MB each; the oldest beyond go."""
 
 
-def cached_path(backend: str, module: nn.Module, compiler: str, *facts: Any) -> Path:
-    """Where the compiled form of a module is kept: a name made of all that decides it.
+def cached_path(kind: str, *facts: Any) -> Path:
+    """Where something that was made is kept: a name made of all that decides it.
 
     Args:
-        backend: The package that compiles; its version counts.
-        module: Its tensors count, and its `repr`, which must tell all choices.
-        compiler: Name of the Python module that compiles it; its source counts, and that of the network.
-        facts: Anything else that decides the result.
+        kind: Its kind; where a package of this name makes it, the package's version counts.
+        facts: All else that decides it; bytes, and what has a `repr` that tells it whole.
 
     Returns:
         A path in `cache_folder`, whether or not there is a file.
     """
-    digest = hashlib.sha256(digest_of(to_bytes(module.state_dict())).encode())
-    digest.update(repr(module).encode())
-    for source in (model, tiles, sys.modules[compiler]):
-        digest.update(inspect.getsource(source).encode())
-    versions = [version("torch"), version("lwisp")]
+    digest = hashlib.sha256()
+    for fact in facts:
+        digest.update(fact if isinstance(fact, bytes) else repr(fact).encode())
+    versions = [version("lwisp")]
     with contextlib.suppress(PackageNotFoundError):
-        versions.append(version(backend))
-    digest.update(repr((versions, platform.machine(), facts)).encode())
-    return cache_folder() / f"{backend}-{digest.hexdigest()[:32]}"
+        versions.append(version(kind))
+    digest.update(repr((versions, platform.machine())).encode())
+    return cache_folder() / f"{kind}-{digest.hexdigest()[:32]}"
 
 
 def read_cached(path: Path) -> bytes | None:
@@ -76,6 +65,6 @@ def write_cached(path: Path, content: bytes) -> None:
     with contextlib.suppress(OSError, InputError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, lambda file: file.write(hashlib.sha256(content).digest() + content))
-        ages = sorted((file.stat().st_mtime, file) for file in path.parent.glob("o*-*"))
+        ages = sorted((file.stat().st_mtime, file) for file in path.parent.glob("*-*"))
         for _, file in ages[:-KEPT]:
             file.unlink(missing_ok=True)

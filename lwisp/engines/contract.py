@@ -7,22 +7,24 @@ import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from lwisp.engines.names import Computed, Format, Name, Stored
 from lwisp.errors import InputError
-from lwisp.model import LWISP
+
+if TYPE_CHECKING:
+    from lwisp.model import LWISP
 
 T = TypeVar("T")
-Call = Callable[..., Tensor]
-"""A module's function of float32 tensors; its next call may overwrite the result."""
+Array = NDArray[Any]
+Call = Callable[..., list[Array]]
+"""A module's function of arrays; its next call may overwrite the results."""
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Planes -> the network's output in an array of its own; any number of threads may call it at once."""
 Size = tuple[int, int] | None
@@ -65,13 +67,13 @@ class Compiled:
         self._requests = Pool(make_request)
 
     def borrow(self) -> contextlib.AbstractContextManager[Call]:
-        """For one thread's use: a function of tensors. The tensor that it gives may be overwritten by its next call."""
+        """For one thread's use: a function of arrays. The arrays that it gives may be overwritten by its next call."""
         return self._requests.borrow()
 
-    def __call__(self, *tensors: Tensor) -> Tensor:
-        """The module's output, in a tensor of its own."""
+    def __call__(self, *inputs: Array) -> list[Array]:
+        """The module's outputs, in arrays of their own."""
         with self.borrow() as call:
-            return call(*tensors).clone()
+            return [output.copy() for output in call(*inputs)]
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class FileFormat:
     suffix: str
     packages: tuple[str, ...]
     """Modules that export and run it."""
-    export: Callable[[LWISP, dict[str, str], Stored, Size], list[bytes]]
+    export: Callable[["LWISP", dict[str, str], Stored, Size], list[bytes]]
     """(network, metadata, precision, size) -> content of the file and of its companions."""
     open: Callable[[Path], Program]
     companions: tuple[str, ...] = ()
@@ -114,11 +116,11 @@ class BackEnd:
     bytes_per_pixel: Mapping[Computed, int]
     """Peak memory of a whole picture in LW-ISP, per output pixel, above the process's own, by the precisions that it
     computes in; measured at 12 MP, rounded up."""
-    compile: Callable[[nn.Module, tuple[Tensor, ...], bool, int], Compiled] | None = None
-    """(module, example inputs, bf16, threads) -> the module for inputs of these shapes; None: runs modules as they are,
-    or exported files only."""
-    packs_tail: tuple[Computed, ...] = ()
-    """Precisions in which `tiles.PackedTail` is faster than `tiles.Tail`."""
+    compile: Callable[[bytes, Sequence[tuple[int, ...]], bool, int], Compiled] | None = None
+    """(ONNX, shapes of its inputs, bf16, threads) -> it made ready for inputs of these shapes; None: runs torch
+    modules, or exported files only."""
+    any_size: bool = False
+    """Whether what is compiled serves inputs of any size."""
     file: FileFormat | None = None
     own_threads: bool = True
     """Whether one engine may have another number of threads than the process."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lwisp.engines.torch import channels_last
+from lwisp.engines.eager import channels_last
 
 UPSAMPLE_OPERATIONS = {"nearest": 0, "bilinear": 11, "bicubic": 259}  # per output element
 

@@ -8,24 +8,23 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from lwisp.architecture import padded_side
-from lwisp.baselines.build import Baseline
+from lwisp.architecture import LWISPConfig, padded_side
+from lwisp.baselines.config import Architecture
 from lwisp.engines import backends, tiles
-from lwisp.engines.backends import BACKENDS, PREFERRED
-from lwisp.engines.contract import CompileError
+from lwisp.engines.backends import BACKENDS
+from lwisp.engines.contract import Array, CompileError
 from lwisp.engines.exported import Exported
-from lwisp.engines.frames import BLOCK, FlippedFrame, Frame, WholeFrame, read_reflected, to_integers, write_window
+from lwisp.engines.frames import FlippedFrame, Frame, WholeFrame, read_reflected
 from lwisp.engines.memory import free_memory, resident_memory
 from lwisp.engines.names import Backend, Computed, Name, Precision
 from lwisp.engines.runners import Network, Runner, make_runner
+from lwisp.engines.structures import PIXELS, can_tile
+from lwisp.engines.threads import default_threads
 from lwisp.engines.tiles import Span
-from lwisp.engines.torch import device, has_bf16
 from lwisp.errors import InputError, check_choice, one_line
-from lwisp.model import LWISP
+from lwisp.imaging.pixels import to_integer
 
 RESERVE = 250_000_000
 """Bytes of a bound that are left for compiling and for what allocators keep back."""
@@ -35,6 +34,8 @@ FLIPS: tuple[tuple[int, ...], ...] = ((), (0, 1), (0,), (1,))
 """Flip axes (rows 0, columns 1) of test-time augmentation; `passes = n` averages over the first n."""
 KEPT_BYTES = 250_000_000
 """Of compiled modules for several sizes of picture that are kept beside each other; one is kept whatever it takes."""
+BLOCK = 64
+"""Rows of a picture whose mean over passes is taken at once."""
 KEPT_SIZES = 256
 """Sizes of picture of which an engine remembers whether they are run by windows."""
 
@@ -81,7 +82,7 @@ class Engine:
     def description(self) -> str:
         """What was chosen and why, in one line."""
         runner = self._runner
-        threads = torch.get_num_threads() if self.threads is None or runner.backend == "torch" else self.threads
+        threads = default_threads() if self.threads is None or runner.backend == "torch" else self.threads
         where = "on a GPU" if runner.device == "cuda" else f"on {threads} thread{'s' if threads > 1 else ''}"
         line = f"{runner.backend} in {self.precision} {where}"
         if self.passes > 1:
@@ -92,27 +93,48 @@ class Engine:
             line += f", because it failed in {self.fallback_reason}"
         return line
 
-    def __call__(self, planes: Tensor) -> Tensor:
+    def __call__(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network on one picture.
 
         Args:
-            planes: (C, h, w), finite.
+            planes: (C, h, w) float32, finite.
 
         Returns:
-            RGB (3, H, W), or clean planes (4, h, w), float32 in [0, 1].
+            RGB (H, W, 3), or clean planes (h, w, 4), float32 in [0, 1].
 
         Raises:
             InputError: Planes are not finite or memory cannot hold them (said before work begins), or the network's
                 output is not finite.
         """
-        if not bool(planes.isfinite().all()):
+        if not np.isfinite(planes).all():
             raise InputError("expected planes of finite numbers, got NaN or infinity; look at the RAW and its levels")
         config = self.network.config
         height = planes.shape[-2] * config.scale
         width = planes.shape[-1] * config.scale
         picture = np.empty((height, width, config.out_channels), np.float32)
         self.develop(WholeFrame(planes), picture)
-        return torch.from_numpy(picture).permute(2, 0, 1)
+        return picture
+
+    def before(self, name: str, *inputs: Array) -> Array:
+        """A step before the network, in float32.
+
+        Args:
+            name: "light-bm" or the like, or "gain", as in `structures`.
+            inputs: Of that module.
+
+        Returns:
+            Its output.
+
+        Raises:
+            InputError: The back end cannot compute it.
+        """
+        while True:
+            runner = self._runner
+            try:
+                with runner.caller(KEPT_BYTES) as call:
+                    return call(name, *inputs)[0].copy()
+            except CompileError as error:
+                self._leave(runner, error)
 
     def develop(
         self,
@@ -140,17 +162,20 @@ class Engine:
                     self._average(runner, frame, picture)
                 return
             except CompileError as error:
-                if not self.may_change:
-                    raise InputError(f"{one_line(error)}; take --backend auto") from error
-                self._fall_back(runner, one_line(error))
+                self._leave(runner, error)
 
-    def _fall_back(self, failed: Runner, reason: str) -> None:
-        """Compute by torch from now on, unless another thread has left this runner before."""
+    def _leave(self, failed: Runner, error: CompileError) -> None:
+        """Compute by another back end from now on, unless another thread has left this runner before."""
+        others = backends.others(failed.backend) if self.may_change else []
+        if not others:
+            raise InputError(f"{one_line(error)}; take --backend auto") from error
         with self._turn:
             if self._runner is failed:
                 self._windows.clear()
-                self.fallback_reason = reason
-                self._runner = self._make_runner("torch")
+                self.fallback_reason = one_line(error)
+                if self.precision not in BACKENDS[others[0]].bytes_per_pixel:
+                    self.precision = "fp32"
+                self._runner = self._make_runner(others[0])
 
     def _average(self, runner: Runner, frame: Frame, picture: NDArray[Any]) -> None:
         """The mean of what comes out of the frame and of its mirror images: each leaves other noise behind."""
@@ -158,50 +183,39 @@ class Engine:
         for axes in FLIPS[: self.passes]:
             self._develop(runner, FlippedFrame(frame, axes), np.flip(total, axes), (0, 0))
         for first in range(0, len(total), BLOCK):
-            mean = torch.from_numpy(total[first : first + BLOCK]) / self.passes
-            picture[first : first + BLOCK] = to_integers(mean, picture.dtype).numpy()
+            mean = total[first : first + BLOCK] / np.float32(self.passes)
+            if picture.dtype != np.float32:
+                mean = to_integer(mean, 8 if picture.dtype == np.uint8 else 16)
+            picture[first : first + BLOCK] = mean
 
     def _develop(self, runner: Runner, frame: Frame, picture: NDArray[Any], offset: tuple[int, int]) -> None:
         config = self.network.config
         height = padded_side(frame.shape[-2], config.size_multiple, config.size_minimum)
         width = padded_side(frame.shape[-1], config.size_multiple, config.size_minimum)
-        residual = isinstance(self.network, LWISP) and self.network.config.residual
+        factor = _first_stage(config)
+        pixels = PIXELS[PIXELS.index(picture.dtype.name)]
 
-        def read(rows: slice, columns: slice) -> Tensor:
-            return read_reflected(frame, rows, columns)[None]
+        def read(rows: slice, columns: slice) -> Array:
+            rows, columns = (slice(part.start * factor, part.stop * factor) for part in (rows, columns))
+            return read_reflected(frame, rows, columns)
 
-        def write(output: Tensor, top: int, left: int, rows: Span, columns: Span) -> None:
-            base = None
-            if residual:  # what it gives is added in float32, whatever it ran in
-                base = read(slice(top, top + output.shape[-2]), slice(left, left + output.shape[-1]))
-            try:
-                write_window(
-                    output,
-                    base,
-                    picture,
-                    offset,
-                    (top, left),
-                    rows,
-                    columns,
-                    config.scale,
-                    packed=runner.packed,
-                    add=self.passes > 1,
-                )
-            except FloatingPointError as error:
-                raise InputError(self._not_finite(runner)) from error
+        def write(made: Array, total: Array, rows: Span, columns: Span) -> None:
+            if not np.isfinite(total):
+                raise InputError(self._not_finite(runner))
+            _copy_core(made, picture, offset, rows, columns, factor * config.scale, add=self.passes > 1)
 
-        with self._room(runner, height, width, picture) as window, torch.inference_mode():
+        with self._room(runner, height, width, picture) as window:
+            size = height // factor, width // factor
             if window is None:
                 with runner.caller(KEPT_BYTES if self.memory is None else 0) as call:
-                    output = call("whole", read(slice(0, height), slice(0, width)))
-                    write(output, 0, 0, Span(0, height, 0, height), Span(0, width, 0, width))
+                    made, total = call(f"whole-{pixels}", read(slice(0, size[0]), slice(0, size[1])))
+                    write(made, total, Span(0, size[0], 0, size[0]), Span(0, size[1], 0, size[1]))
             else:
-                assert isinstance(self.network, LWISP)
-                dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
                 runner.forget()
                 try:
                     with runner.caller(0) as call:
-                        tiles.run_tiles(self.network, call, read, write, (height, width), window, dtype)
+                        bf16 = self.precision == "bf16"
+                        tiles.run_tiles(call, read, write, size, window // factor // 16 * 16, bf16, pixels)
                 finally:
                     runner.forget()
 
@@ -282,8 +296,9 @@ class Engine:
         if needed <= free:
             return None
         size = f"a picture of {height * self.network.config.scale}x{width * self.network.config.scale}"
-        if isinstance(self.network, LWISP) and tiles.can_tile(self.network):
-            kept = height * width * tiles.STORED * self.network.config.width // 16
+        config = self.network.config
+        if isinstance(config, LWISPConfig) and can_tile(config) and not isinstance(self.network, Exported):
+            kept = height * width // _first_stage(config) ** 2 * tiles.STORED * config.width // 16
             kept *= 2 if self.precision == "bf16" else 4
             for window in WINDOWS:
                 needed = kept + min(window, height) * min(window, width) * each
@@ -308,14 +323,14 @@ def prepare_engine(
 
     Args:
         network: LW-ISP, a baseline, or an exported file.
-        backend: "auto" takes OpenVINO for LW-ISP where it is installed (and torch where it fails after all), else
-            torch.
+        backend: "auto" takes for LW-ISP a GPU where torch has one, else the first that is installed of OpenVINO, ONNX
+            Runtime and torch, and the next where one fails after all; torch for other networks.
         precision: "auto" takes bf16 where the device computes in it, else fp32.
         memory: Bound on the whole process, in GB; without it a picture may take what is free.
         passes: 1, 2 or 4; more than one, for networks that take RGB, average over mirror images of the picture: less
             noise in as many times the time.
-        threads: Threads that compute; as many as torch uses if not given. torch itself cannot take another number for
-            one engine.
+        threads: Threads that compute; `threads.default_threads` if not given. torch itself cannot take another number
+            for one engine.
 
     Returns:
         An engine, which any number of threads may use.
@@ -339,30 +354,29 @@ def prepare_engine(
     chosen = _choose_backend(network, backend)
     if precision == "bf16" and "bf16" not in BACKENDS[chosen].bytes_per_pixel:
         raise InputError(f"{chosen} computes in fp32 only; take --precision fp32, or another --backend")
-    if threads not in (None, torch.get_num_threads()) and not BACKENDS[chosen].own_threads:
+    if threads not in (None, default_threads()) and not BACKENDS[chosen].own_threads:
         raise InputError(
-            f"{chosen} has {torch.get_num_threads()} threads for the whole process, not {threads} for one engine; "
+            f"{chosen} has {default_threads()} threads for the whole process, not {threads} for one engine; "
             "leave threads out or call torch.set_num_threads, or take openvino or onnxruntime"
         )
     return Engine(network, chosen, _choose_precision(chosen, precision), memory, backend == "auto", passes, threads)
 
 
-def _choose_backend(network: LWISP | Baseline, backend: Backend) -> Name:
+def _choose_backend(network: Network, backend: Backend) -> Name:
+    is_lwisp = isinstance(network.config, LWISPConfig)
     if backend == "auto":
-        is_preferred = isinstance(network, LWISP) and device() == "cpu" and backends.is_installed(PREFERRED)
-        return PREFERRED if is_preferred else "torch"
+        return backends.preferred() if is_lwisp else "torch"
     if not backends.is_installed(backend):
         raise InputError(f"the back end {backend} is not installed; pip install 'lwisp[{backend}]', or take another")
-    if backend != "torch" and not isinstance(network, LWISP):
-        raise InputError(f"{backend} runs LW-ISP only, not {network.config.network}; take --backend torch")
+    if backend != "torch" and not is_lwisp:
+        raise InputError(f"{backend} runs LW-ISP only, not other networks; take --backend torch")
     return backend
 
 
 def _choose_precision(backend: Name, precision: Precision) -> Computed:
     if precision != "auto":
         return precision
-    computes_bf16 = "bf16" in BACKENDS[backend].bytes_per_pixel
-    return "bf16" if computes_bf16 and has_bf16(device() if backend == "torch" else "cpu") else "fp32"
+    return "bf16" if backends.has_bf16(backend) else "fp32"
 
 
 def _exported_engine(
@@ -384,28 +398,31 @@ def _exported_engine(
     return Engine(network, runtime, _choose_precision(runtime, precision), memory, False, passes, threads)
 
 
-def run_network(
-    network: Network,
-    planes: Tensor,
-    precision: Precision = "auto",
-    backend: Backend = "auto",
-    memory: float | None = None,
-    passes: int = 1,
-) -> Tensor:
-    """Run a network on one picture: `prepare_engine` and the engine's call in one.
+def _first_stage(config: Architecture) -> int:
+    """Pixels of the planes along a side of one of the first stage."""
+    return config.cell // 2 if isinstance(config, LWISPConfig) else 1
+
+
+def _copy_core(
+    made: Array, picture: Array, offset: tuple[int, int], rows: Span, columns: Span, scale: int, add: bool
+) -> None:
+    """Copy the core of a window's picture to where it belongs.
 
     Args:
-        network: As for `prepare_engine`, like the arguments after `planes`.
-        planes: (C, h, w), finite.
-        precision: Likewise.
-        backend: Likewise.
-        memory: Likewise, in GB.
-        passes: Likewise.
-
-    Returns:
-        The picture (C, H, W), float32 in [0, 1].
-
-    Raises:
-        InputError: As `prepare_engine` and `Engine`.
+        made: The window's picture.
+        picture: Of the frame, (H, W, C); it gets the core, or its values are added to.
+        offset: (row, column) of the picture's first pixel in the frame's picture.
+        rows: The window's rows, in pixels of the first stage.
+        columns: Likewise.
+        scale: Pixels of the picture along a side of these.
+        add: Add to the picture instead of replacing its pixels.
     """
-    return prepare_engine(network, backend, precision, memory, passes)(planes)
+    places, parts = [], []
+    for span, before, side in zip((rows, columns), offset, picture.shape, strict=False):
+        begin = max(span.first * scale - before, 0)
+        end = min(span.last * scale - before, side)
+        places.append(slice(begin, max(end, begin)))
+        parts.append(slice(begin + before - span.start * scale, max(end, begin) + before - span.start * scale))
+    target = picture[places[0], places[1]]
+    core = made[parts[0], parts[1]]
+    target[...] = target + core if add else core

@@ -2,21 +2,22 @@
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lwisp.engines.contract import CARD_KEY, BackEnd, FileFormat, Program, Size
 from lwisp.engines.names import Stored
-from lwisp.engines.portable import example, portable
 from lwisp.files.optional import import_dynamo, need
 from lwisp.files.writing import quiet
-from lwisp.model import LWISP
+
+if TYPE_CHECKING:
+    from lwisp.model import LWISP
 
 
 def _open(path: Path) -> Program:
+    torch = need("torch")
     program = need("executorch.runtime").Runtime.get().load_program(path.read_bytes())
     metadata = {CARD_KEY: program.load_method(CARD_KEY).execute([])[0]} if CARD_KEY in program.method_names else {}
     forward = program.load_method("forward")
@@ -32,7 +33,11 @@ def _open(path: Path) -> Program:
     return Program("executorch", metadata, shape, lambda precision, threads: run)
 
 
-def _export(network: LWISP, metadata: dict[str, str], precision: Stored, size: Size) -> list[bytes]:
+def _export(network: "LWISP", metadata: dict[str, str], precision: Stored, size: Size) -> list[bytes]:
+    import torch
+
+    from lwisp.engines.portable import example, portable
+
     exir = need("executorch.exir")
     xnnpack = need("executorch.backends.xnnpack.partition.xnnpack_partitioner")
     import_dynamo()

@@ -6,38 +6,37 @@ output, RGB (1, 3, H, W) float32 in [0, 1]. What pads to such sizes and crops is
 
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
 
-from lwisp.architecture import LWISPConfig
+from lwisp.architecture import LWISPConfig, padded_side
 from lwisp.engines.backends import BACKENDS
 from lwisp.engines.contract import CARD_KEY, Program
+from lwisp.engines.frames import WholeFrame, read_reflected
 from lwisp.engines.names import Computed, Name
+from lwisp.engines.threads import default_threads
 from lwisp.errors import InputError, one_line
-from lwisp.model import pad_to_multiple
 
 SUFFIXES: dict[str, Name] = {back_end.file.suffix: name for name, back_end in BACKENDS.items() if back_end.file}
 """Suffixes of exported files, and the back end that runs each."""
 DAMAGED = "it is damaged, or no network that this engine can run"
 
 
-class Exported(nn.Module):
-    """A network in another engine's file, with the contract of `LWISP`: any h and w from 1 up, unless they are fixed.
-
-    Planes (1, C, h, w) -> RGB (1, 3, H, W): `forward` reflects to a multiple of 16 as `LWISP` does, and crops.
-    """
+class Exported:
+    """A network in another engine's file, for planes of any h and w from 1 up, unless they are fixed."""
 
     def __init__(self, config: LWISPConfig, program: Program) -> None:
-        super().__init__()
         self.config, self.program = config, program
 
-    def forward(self, planes: Tensor, precision: Computed = "fp32", threads: int | None = None) -> Tensor:
+    def __call__(
+        self, planes: NDArray[np.float32], precision: Computed = "fp32", threads: int | None = None
+    ) -> NDArray[np.float32]:
         """Run the file's engine; any number of threads may do so at once.
 
         Args:
-            planes: (1, C, h, w) float32.
+            planes: (1, C, h, w) float32. They are reflected to a multiple of 16 as by `LWISP`, and the picture cropped.
             precision: "bf16" only where the file's engine computes in it.
-            threads: Threads of the engine; as many as torch uses if not given.
+            threads: Threads of the engine; `threads.default_threads` if not given.
 
         Returns:
             RGB (1, 3, H, W) float32 in [0, 1].
@@ -47,7 +46,9 @@ class Exported(nn.Module):
                 says.
         """
         height, width = planes.shape[-2:]
-        padded = pad_to_multiple(planes)
+        multiple, minimum = self.config.size_multiple, self.config.size_minimum
+        sides = slice(0, padded_side(height, multiple, minimum)), slice(0, padded_side(width, multiple, minimum))
+        padded = read_reflected(WholeFrame(planes[0]), *sides)
         size = self.program.shape[2:]
         if None not in size and padded.shape[2:] != size:
             fixed = "x".join(map(str, size))
@@ -55,8 +56,7 @@ class Exported(nn.Module):
                 f"these weights are made for planes of {fixed}, which {height}x{width} do not fill; export a file for "
                 f"{padded.shape[2]}x{padded.shape[3]}, or one without --size"
             )
-        run = self.program.ready(precision, threads or torch.get_num_threads())
-        rgb = torch.from_numpy(run(padded.contiguous().numpy()))
+        rgb = self.program.ready(precision, threads or default_threads())(padded)
         scale = self.config.scale
         expected = (1, self.config.out_channels, padded.shape[2] * scale, padded.shape[3] * scale)
         if rgb.shape != expected:

@@ -5,13 +5,13 @@ import weakref
 from collections import OrderedDict
 from typing import Protocol
 
-import torch
-from torch import nn
-
 from lwisp.engines import engine
 from lwisp.engines.engine import Engine
+from lwisp.engines.exported import Exported
 from lwisp.engines.names import Backend, Precision
 from lwisp.engines.runners import Network
+from lwisp.engines.stored import Stored
+from lwisp.engines.threads import default_threads
 
 KEPT_ENGINES = 2
 """Engines that are kept for one `Weights`; the one not used for longest goes."""
@@ -20,8 +20,10 @@ KEPT_ENGINES = 2
 class _Shelf:
     """The engines that are kept for one `Weights`, by what they were asked for with; the last one used comes last."""
 
-    def __init__(self, network: nn.Module) -> None:
-        modules = list(network.modules())  # held by their dicts, for to walk through a network takes a millisecond
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        modules = [] if isinstance(network, Stored | Exported) else list(network.modules())
+        # held by their dicts, for to walk through a network takes a millisecond
         self._parts = [module._modules for module in modules if module._modules]
         self._tensors = [part for module in modules for part in (module._parameters, module._buffers) if part]
         self.before = self.state()
@@ -41,11 +43,11 @@ _preparing = threading.Lock()
 
 
 class Holder(Protocol):
-    """Anything with a network, as `weights.Weights`."""
+    """Anything with a network to run, as `weights.Weights`."""
 
     @property
-    def network(self) -> Network:
-        """The network."""
+    def runnable(self) -> Network:
+        """The network, or what its file holds where it was not built."""
 
 
 def cached_engine(
@@ -74,17 +76,17 @@ def cached_engine(
     Raises:
         InputError: As `prepare_engine`.
     """
-    key = (backend, precision, memory, passes, torch.get_num_threads())
+    key = (backend, precision, memory, passes, default_threads())
     with _preparing:
         shelf = _shelves.get(id(weights))
         if shelf is None:
             weakref.finalize(weights, _shelves.pop, id(weights), None).atexit = False
-        if shelf is None or shelf.state() != shelf.before:
-            shelf = _shelves[id(weights)] = _Shelf(weights.network)
+        if shelf is None or shelf.network is not weights.runnable or shelf.state() != shelf.before:
+            shelf = _shelves[id(weights)] = _Shelf(weights.runnable)
         if key in shelf.engines:
             shelf.engines.move_to_end(key)
             return shelf.engines[key]
         while len(shelf.engines) >= KEPT_ENGINES:
             shelf.engines.popitem(last=False)
-        shelf.engines[key] = engine.prepare_engine(weights.network, backend, precision, memory, passes)
+        shelf.engines[key] = engine.prepare_engine(weights.runnable, backend, precision, memory, passes)
         return shelf.engines[key]

@@ -2,24 +2,25 @@
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lwisp.engines.contract import CARD_KEY, BackEnd, FileFormat, Program, Run, Size, once
 from lwisp.engines.names import Computed, Stored
-from lwisp.engines.portable import example, portable
+from lwisp.engines.threads import default_threads
 from lwisp.files.optional import import_dynamo, need
 from lwisp.files.writing import quiet, temporary_folder
-from lwisp.model import LWISP
+
+if TYPE_CHECKING:
+    from lwisp.model import LWISP
 
 
 def _open(path: Path) -> Program:
     interpreter_module = need("ai_edge_litert.interpreter")
     content = path.read_bytes()
-    threads = torch.get_num_threads()
+    threads = default_threads()
 
     def open_interpreter(threads: int) -> Any:
         interpreter = interpreter_module.Interpreter(model_content=content, num_threads=threads)
@@ -51,7 +52,9 @@ def _open(path: Path) -> Program:
     return Program("litert", metadata, tuple(map(int, planes["shape"])), once(make))
 
 
-def _export(network: LWISP, metadata: dict[str, str], precision: Stored, size: Size) -> list[bytes]:
+def _export(network: "LWISP", metadata: dict[str, str], precision: Stored, size: Size) -> list[bytes]:
+    from lwisp.engines.portable import example, portable  # which import torch
+
     litert_torch, flatbuffers = need("litert_torch"), need("flatbuffers")
     schema = need("ai_edge_litert.schema_py_generated")
     import_dynamo()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lwisp.engines.names import Pixels
+from lwisp.engines.structures import PIXELS
 from lwisp.imaging import color
 from lwisp.model import FGAM, LWISP
 
@@ -28,7 +29,7 @@ class Light(nn.Module):
         super().__init__()
         self.balances, self.mixes = balances, mixes
         kernels = functional.pixel_unshuffle(color.MALVAR.reshape(12, 1, 6, 6), 2)  # on planes, as a 3x3 convolution
-        self.register_buffer("kernels", kernels.reshape(4, 3, 4, 3, 3), persistent=False)
+        self.kernels = kernels.reshape(4, 3, 4, 3, 3)  # R, G and B at each of the four sites
 
     def forward(self, photosites: Tensor, black: Tensor, white: Tensor, gains: Tensor, matrix: Tensor) -> Tensor:
         planes = functional.pixel_unshuffle(photosites[None, None].float(), 2)
@@ -38,7 +39,6 @@ class Light(nn.Module):
         if not self.mixes:
             return planes[..., 1:-1, 1:-1]
         rows = matrix[[0, 1, 1, 2]]  # the row for each photosite's own color
-        assert isinstance(self.kernels, Tensor)
         return functional.conv2d(planes, (rows[..., None, None, None] * self.kernels).sum(1))
 
     def extra_repr(self) -> str:
@@ -143,12 +143,12 @@ class ChannelMap(nn.Module):
 
     def __init__(self, network: LWISP, level: int) -> None:
         super().__init__()
-        attention = network.down[level].get_submodule("1")
-        assert isinstance(attention, FGAM)
-        self.channel, self.level = attention.channel, level
+        self.network, self.level = network, level
 
     def forward(self, means: Tensor) -> Tensor:
-        return self.channel[1:](means[..., None, None])  # type: ignore[no-any-return]
+        attention = self.network.down[self.level].get_submodule("1")
+        assert isinstance(attention, FGAM)
+        return attention.channel[1:](means[..., None, None])  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
         return f"level={self.level}"
@@ -159,10 +159,10 @@ class Vector(nn.Module):
 
     def __init__(self, network: LWISP) -> None:
         super().__init__()
-        self.world = network.world
+        self.network = network
 
     def forward(self, means: Tensor) -> Tensor:
-        return self.world(means)  # type: ignore[no-any-return]
+        return self.network.world(means)  # type: ignore[no-any-return]
 
 
 def to_pixels(values: Tensor, scale: int, pixels: Pixels) -> Tensor:
@@ -182,3 +182,29 @@ def to_pixels(values: Tensor, scale: int, pixels: Pixels) -> Tensor:
     height, width = values.shape[-2:]
     cells = values.reshape(-1, scale, scale, height, width).permute(3, 1, 4, 2, 0)
     return cells.reshape(height * scale, width * scale, -1)
+
+
+def make_module(network: nn.Module | None, name: str) -> nn.Module:
+    """The module of a name.
+
+    Args:
+        network: LW-ISP, or for "whole" any network; None for the steps before it.
+        name: One of `structures.names_of`.
+    """
+    kind, _, rest = name.partition("-")
+    if kind == "light":
+        return Light(balances="b" in rest, mixes="m" in rest)
+    if kind == "gain":
+        return Gain()
+    assert network is not None
+    if kind == "whole":
+        return Whole(network, PIXELS[PIXELS.index(rest)])
+    assert isinstance(network, LWISP)
+    if kind == "high":
+        return High(network, PIXELS[PIXELS.index(rest)])
+    level = int(name[-1]) if name[-1].isdigit() else 0
+    if kind.startswith("map"):
+        return ChannelMap(network, level)
+    if kind.startswith("p"):
+        return Descend(network, level)
+    return {"bottom": Bottom, "low": Low, "vector": Vector}[kind](network)

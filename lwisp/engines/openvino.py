@@ -1,4 +1,4 @@
-"""OpenVINO: compiles LW-ISP for one size, exports and runs its IR (.xml and .bin).
+"""OpenVINO: compiles ONNX for one size, exports and runs IR (.xml and .bin).
 
 It compiles for one shape of its inputs, since its kernels for shapes not known beforehand took 1.3 times as long
 (docs/log.md).
@@ -6,19 +6,19 @@ It compiles for one shape of its inputs, since its kernels for shapes not known 
 
 import contextlib
 import io
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from lwisp.engines.cache import cached_path, read_cached, write_cached
 from lwisp.engines.contract import (
     CARD_KEY,
     SEAL_KEY,
+    Array,
     BackEnd,
     Call,
     Compiled,
@@ -32,12 +32,12 @@ from lwisp.engines.contract import (
     seal,
 )
 from lwisp.engines.names import Computed, Stored
-from lwisp.engines.onnxruntime import onnx_model
-from lwisp.engines.tracing import small_inputs, tracing
 from lwisp.errors import InputError
 from lwisp.files.optional import importing, need
 from lwisp.files.writing import temporary_folder
-from lwisp.model import LWISP
+
+if TYPE_CHECKING:
+    from lwisp.model import LWISP
 
 
 def hints(bf16: bool, threads: int) -> dict[str, Any]:
@@ -75,54 +75,36 @@ def _openvino_core() -> Any:
     return need("openvino").Core()
 
 
-def _compile(module: nn.Module, inputs: tuple[Tensor, ...], bf16: bool, threads: int) -> Compiled:
+def has_bf16() -> bool:
+    """Whether the processor has instructions for bf16; emulated bf16 is slower than fp32."""
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _compile(model: bytes, shapes: Sequence[tuple[int, ...]], bf16: bool, threads: int) -> Compiled:
     core = openvino_core()
     config = hints(bf16, threads)
-    shapes = [list(tensor.shape) for tensor in inputs]
     device = core.get_property("CPU", "FULL_DEVICE_NAME")
-    path = cached_path("openvino", module, __name__, shapes, config, device)
+    path = cached_path("openvino", model, list(shapes), config, device)
     compiled, content = None, read_cached(path)
     if content is not None:
         with contextlib.suppress(RuntimeError):  # of another build after all: compile again
             compiled = core.import_model(io.BytesIO(content), "CPU", config)
     if compiled is None:
-        compiled = core.compile_model(convert(module, small_inputs(shapes), shapes), "CPU", config)
+        read = core.read_model(model)
+        read.reshape(dict(zip(read.inputs, map(list, shapes), strict=True)))
+        compiled = core.compile_model(read, "CPU", config)
         write_cached(path, compiled.export_model().getvalue())
 
     def make_request() -> Call:
         request = compiled.create_infer_request()
 
-        def call(*tensors: Tensor) -> Tensor:
-            arrays = {index: tensor.float().contiguous().numpy() for index, tensor in enumerate(tensors)}
-            return torch.from_numpy(request.infer(arrays, share_inputs=True, share_outputs=True)[0])
+        def call(*inputs: Array) -> list[Array]:
+            found = request.infer(dict(enumerate(inputs)), share_inputs=True, share_outputs=True)
+            return list(found.values())
 
         return call
 
     return Compiled(make_request)
-
-
-def convert(module: nn.Module, example: tuple[Tensor, ...], shapes: list[list[int]]) -> Any:
-    """Convert a module by tracing it, with OpenVINO's frontend alone.
-
-    `openvino.convert_model` around it would report every use to its makers.
-
-    Args:
-        module: Any module of float32 weights.
-        example: Small inputs to trace it with.
-        shapes: Shapes of the inputs that the result takes.
-
-    Returns:
-        The `openvino.Model`.
-    """
-    openvino, frontends = need("openvino"), need("openvino.frontend")
-    decoders = need("openvino.frontend.pytorch.ts_decoder")
-    with tracing:
-        decoder = decoders.TorchScriptPythonDecoder(module, example_input=example if len(example) > 1 else example[0])
-        frontend = frontends.FrontEndManager().load_by_framework("pytorch")
-        model = frontend.load(decoder)
-        for index, shape in enumerate(shapes):
-            model.set_partial_shape(model.get_place_by_input_index(index), openvino.PartialShape(shape))
-        return frontend.convert(model)
 
 
 def _open(path: Path) -> Program:
@@ -156,7 +138,9 @@ def _open(path: Path) -> Program:
     return Program("openvino", metadata, shape, once(make))
 
 
-def _export(network: LWISP, metadata: dict[str, str], precision: Stored, size: Size) -> list[bytes]:
+def _export(network: "LWISP", metadata: dict[str, str], precision: Stored, size: Size) -> list[bytes]:
+    from lwisp.engines.export import onnx_model  # which imports torch
+
     openvino = need("openvino")
     model = openvino_core().read_model(onnx_model(network, "fp32", size).SerializeToString())
     for key, text in metadata.items():
@@ -175,7 +159,6 @@ OPENVINO = BackEnd(
     package="openvino",
     bytes_per_pixel={"fp32": 200, "bf16": 110},
     compile=_compile,
-    packs_tail=("bf16",),
     file=FileFormat(
         "openvino",
         ".xml",

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from lwisp.baselines.build import Baseline, build
 from lwisp.baselines.config import BaselineConfig
+from lwisp.engines.backends import compile_model
 from lwisp.engines.cost import count_multiply_adds, time_in_turn
 from lwisp.engines.engine import prepare_engine
 from lwisp.engines.exported import Exported
-from lwisp.engines.openvino import convert, openvino_core
+from lwisp.engines.runners import as_stored
+from lwisp.engines.structures import fill, structure
 from lwisp.errors import InputError
 from lwisp.evaluation.processes import call_in_new_process, peak_memory_mib
-from lwisp.files.writing import quiet
 from lwisp.model import LWISP, count_params, pad_to_multiple
 from lwisp.weights import Weights, load
 
@@ -156,6 +157,7 @@ def make_ready(network: LWISP | Baseline | Exported, engine: str, size: tuple[in
         size: Height and width of the planes that it will be given.
     """
     if engine == EAGER:
+        assert not isinstance(network, Exported)
 
         def plain(planes: Tensor) -> Tensor:
             with torch.inference_mode():
@@ -165,26 +167,24 @@ def make_ready(network: LWISP | Baseline | Exported, engine: str, size: tuple[in
     backend, _, precision = engine.partition("-")
     if isinstance(network, Baseline) and backend == "openvino":
         return _in_openvino(network, precision, size)
-    return prepare_engine(network, backend, precision)  # type: ignore[arg-type]
+    ready = prepare_engine(network, backend, precision)  # type: ignore[arg-type]
+
+    def run(planes: Tensor) -> Tensor:
+        return torch.from_numpy(ready(planes.numpy())).permute(2, 0, 1)
+
+    return run
 
 
 def _in_openvino(network: Baseline, precision: str, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
     """A baseline compiled for planes of that size, padded before and cropped after."""
     sizes = network.config.size_multiple, network.config.size_minimum
-    padded = pad_to_multiple(torch.empty(1, 4, *size), *sizes).shape
-    with torch.inference_mode(), quiet():  # tracing warns of every `if`
-        side = max(64, network.config.size_minimum)
-        model = convert(network.network, (torch.zeros(1, 4, side, side),), [list(padded)])
-    hints = {
-        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-    }
-    compiled = openvino_core().compile_model(model, "CPU", hints)
+    padded = tuple(pad_to_multiple(torch.empty(1, 4, *size), *sizes).shape)
+    model = fill(structure(network.config, "whole-float32"), as_stored(network).tensors)
+    compiled = compile_model("openvino", model, [padded], bf16=precision == "bf16")
 
     def run(planes: Tensor) -> Tensor:
-        rgb = torch.from_numpy(compiled(pad_to_multiple(planes[None], *sizes).numpy())[0])
-        return rgb[0, :, : 2 * size[0], : 2 * size[1]].clamp(0, 1)
+        picture, _ = compiled(pad_to_multiple(planes[None], *sizes).numpy())
+        return torch.from_numpy(picture[: 2 * size[0], : 2 * size[1]]).permute(2, 0, 1)
 
     return run
 

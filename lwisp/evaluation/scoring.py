@@ -22,7 +22,7 @@ from torch import Tensor
 from lwisp.data import folders as formats
 from lwisp.data.cases import Case
 from lwisp.data.datasets import read_tensor
-from lwisp.engines.engine import run_network
+from lwisp.engines.eager import run_network
 from lwisp.engines.names import Precision
 from lwisp.errors import InputError
 from lwisp.evaluation.classical import BASELINES, Demosaic, develop_with_known_capture, import_menon

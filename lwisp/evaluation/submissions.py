@@ -13,7 +13,7 @@ from rich.progress import track
 from torch import Tensor
 
 from lwisp.data.datasets import SIDD, Box
-from lwisp.engines.engine import run_network
+from lwisp.engines.eager import run_network
 from lwisp.engines.names import Precision
 from lwisp.errors import InputError
 from lwisp.evaluation.protocols import passes_of

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,15 @@ def need(module: str, purpose: str = "") -> Any:
         with contextlib.suppress(AttributeError):
             sys.modules[package].disable_telemetry_events()
     return found
+
+
+def is_there(package: str) -> bool:
+    """Whether an optional package is installed; it is not imported.
+
+    Args:
+        package: Its name in Python.
+    """
+    return find_spec(package) is not None
 
 
 def need_colour(module: str, purpose: str) -> Any:

@@ -272,7 +272,8 @@ def quick_tone(linear: Tensor) -> Tensor:
     """
     root = torch.sqrt(linear + QUICK_OFFSET) - QUICK_OFFSET**0.5
     first, second, third, fourth = QUICK_TERMS
-    return root * (first + root * (second + root * (third + root * fourth)))
+    display: Tensor = root * (first + root * (second + root * (third + root * fourth)))
+    return display
 
 
 def inverse_tone(display: Tensor, contrast: Tensor | float = CONTRAST) -> Tensor:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from lwisp.engines.torch import has_bf16
+from lwisp.engines.eager import has_bf16
 from lwisp.errors import InputError
 from lwisp.files.optional import need
 from lwisp.training.recipe import Recipe

@@ -7,6 +7,9 @@ from torch import nn
 
 from lwisp.model import LWISP, SLOPE
 
+READY = ("look.", "cells.bases")
+"""Begin of the names of layers that begin as they are built: a look as none, demosaicing as itself."""
+
 
 def initialize(model: LWISP, seed: int = 0) -> None:
     """Draw the weights that training begins with, in place: He et al. (2015) for LeakyReLU(0.2), biases 0.
@@ -21,7 +24,9 @@ def initialize(model: LWISP, seed: int = 0) -> None:
     """
     doubled = _after_fgam(model)
     for name, layer in model.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear) and not name.startswith("look."):  # a look begins as none
+        if isinstance(layer, nn.Conv2d | nn.Linear) and not name.startswith(
+            ("look.", "cells.bases")
+        ):  # a look begins as none, demosaicing as itself
             generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
             copies = 2 if layer in doubled else 1
             part = torch.empty_like(layer.weight.chunk(copies, 1)[0])
@@ -30,6 +35,15 @@ def initialize(model: LWISP, seed: int = 0) -> None:
                 layer.weight.copy_(torch.cat([part / copies] * copies, 1))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+    if (
+        model.config.cell == 4
+    ):  # what it mixes begins as a little smoother than Malvar's, with little of its own picture
+        with torch.no_grad():
+            model.out.weight.mul_(0.1)
+            _, smooth, smoother, trust = model.out.bias.chunk(4)  # type: ignore[union-attr]
+            smooth.fill_(0.2)
+            smoother.fill_(0.2)
+            trust.fill_(-1.5)
     if model.config.residual:  # still begins as the identity
         nn.init.zeros_(model.out.weight)
 

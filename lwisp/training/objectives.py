@@ -24,7 +24,7 @@ from lwisp.baselines.config import Architecture
 from lwisp.baselines.isps import PyNET
 from lwisp.baselines.translation import PatchGAN
 from lwisp.data.cases import Case
-from lwisp.engines.torch import channels_last
+from lwisp.engines.eager import channels_last
 from lwisp.errors import InputError
 from lwisp.imaging import color, metrics
 from lwisp.model import LWISP, pad_to_multiple

@@ -1,0 +1,185 @@
+"""Structures: what engines run, as ONNX without weights; and weights put into them. Imports no torch.
+
+A structure depends on the architecture alone, so one file serves all weights of it, those that users have learned too.
+Those of the shipped weights lie in the package; others are traced from the torch modules (`tracing`), where torch is
+installed.
+
+Names: "light" with "b" for balance and "m" for mixing, "gain"; "whole" with the type of the picture's values; and the
+stages of `tiles`.
+"""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lwisp.architecture import LWISPConfig
+from lwisp.baselines.config import Architecture
+from lwisp.engines.cache import cached_path, read_cached, write_cached
+from lwisp.engines.names import Pixels
+from lwisp.errors import InputError
+from lwisp.files.optional import is_there
+
+PREFIX = "network."
+"""Of the names of weights in a structure, before their name in the file of weights."""
+PIXELS: tuple[Pixels, ...] = get_args(Pixels)
+LIGHTS = ("light-", "light-b", "light-m", "light-bm")
+"""Levels alone; with white balance (b), and with the camera's matrix (m)."""
+SHAPES = "tensors.json"
+"""Name of the shapes of a network's tensors beside its structures."""
+STAGES: dict[str, tuple[str, ...]] = {
+    "p0": ("planes",),
+    "p1": ("p0", "map0"),
+    "p2": ("p1", "map1"),
+    "p3": ("p2", "map2"),
+    "bottom": ("p3", "map3"),
+    "low": ("p1", "p2", "map1", "map2", "vector"),
+    "high": ("planes", "p1", "low", "map0", "map1"),
+}
+"""Inputs of the stages, which stand in their order and are named for their outputs (p0 to p3: the four poolings)."""
+
+
+def can_tile(architecture: Architecture) -> bool:
+    """Whether a network can be run by stages, tile by tile.
+
+    Args:
+        architecture: That of the network.
+
+    Returns:
+        True for LW-ISP with both of its blocks, FGAM and CCB.
+    """
+    return isinstance(architecture, LWISPConfig) and architecture.fgam and architecture.ccb
+
+
+def names_of(architecture: Architecture | None) -> list[str]:
+    """Names of the structures of an architecture; of the steps before the network for None."""
+    if architecture is None:
+        return [*LIGHTS, "gain"]
+    names = [f"whole-{pixels}" for pixels in PIXELS]
+    if can_tile(architecture):
+        names += [*STAGES][:-1] + [f"high-{pixels}" for pixels in PIXELS]
+        names += [f"map{level}" for level in range(4)] + ["vector"]
+    return names
+
+
+def file_of(architecture: Architecture | None) -> str:
+    """Name of the file with the structures of an architecture."""
+    if architecture is None:
+        return "light.zip"
+    fields = json.dumps([type(architecture).__name__, asdict(architecture)], sort_keys=True)
+    return f"{hashlib.sha256(fields.encode()).hexdigest()[:16]}.zip"
+
+
+@lru_cache(maxsize=64)
+def structure(architecture: Architecture | None, name: str) -> bytes:
+    """The structure of a module: from the package, or else traced, where torch is installed.
+
+    Args:
+        architecture: That of the network; None for the steps before it.
+        name: One of `names_of`.
+
+    Returns:
+        ONNX without the network's weights.
+
+    Raises:
+        InputError: The package has none for this architecture, and torch is not installed.
+    """
+    shipped = _shipped(architecture)
+    if shipped.is_file():
+        with shipped.open("rb") as file, zipfile.ZipFile(file) as archive:
+            return archive.read(f"{name}.onnx")
+    path = cached_path("structure", file_of(architecture), name, _sources())
+    content = read_cached(path)
+    if content is None:
+        if not (is_there("torch") and is_there("onnx")):
+            raise InputError("a network of this architecture needs torch to be made ready: pip install 'lwisp[torch]'")
+        from lwisp.engines.tracing import trace
+
+        content = trace(architecture, name)
+        write_cached(path, content)
+    return content
+
+
+@lru_cache(maxsize=16)
+def shapes(architecture: Architecture) -> dict[str, tuple[int, ...]] | None:
+    """Shapes of the tensors of a network by name; None where only torch could tell, and is not installed.
+
+    Args:
+        architecture: That of the network.
+    """
+    shipped = _shipped(architecture)
+    if shipped.is_file():
+        with shipped.open("rb") as file, zipfile.ZipFile(file) as archive:
+            return {name: tuple(shape) for name, shape in json.loads(archive.read(SHAPES)).items()}
+    if not is_there("torch"):
+        return None
+    from lwisp.engines.eager import shapes_of
+
+    return shapes_of(architecture)
+
+
+def _shipped(architecture: Architecture | None) -> Traversable:
+    return resources.files("lwisp") / "assets" / "structures" / file_of(architecture)
+
+
+@lru_cache(maxsize=1)
+def _sources() -> str:
+    """Digest of the code that structures are traced from."""
+    package = resources.files("lwisp")
+    places = ("architecture.py", "model.py", "imaging/color.py", "engines/modules.py", "engines/tracing.py")
+    digest = hashlib.sha256()
+    for place in places:
+        digest.update(package.joinpath(*place.split("/")).read_bytes())
+    for file in sorted((package / "baselines").iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".py"):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def fill(structure: bytes, tensors: Mapping[str, NDArray[Any]]) -> bytes:
+    """ONNX that can be run: a structure with the weights that it names.
+
+    Protobuf merges messages that follow each other, so the tensors are written after the structure.
+
+    Args:
+        structure: From `structure`.
+        tensors: Weights by their names; those that the structure does not name are left out.
+
+    Returns:
+        An ONNX file.
+    """
+    parts = [structure]
+    for name, values in tensors.items():
+        full = (PREFIX + name).encode()
+        if full in structure:
+            parts.append(_field(7, _field(5, _tensor(full, np.asarray(values, "<f4")))))  # graph, initializer
+    return b"".join(parts)
+
+
+def _tensor(name: bytes, values: NDArray[np.float32]) -> bytes:
+    """`onnx.TensorProto` of float32."""
+    dims = b"".join(b"\x08" + _varint(side) for side in values.shape)  # field 1
+    return dims + b"\x10\x01" + _field(8, name) + _field(9, np.ascontiguousarray(values).tobytes())
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of bytes in protobuf's encoding."""
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    """An unsigned integer in protobuf's encoding: 7 bits a byte, the lowest first."""
+    coded = bytearray()
+    while value > 127:
+        coded.append(value & 127 | 128)
+        value >>= 7
+    coded.append(value)
+    return bytes(coded)

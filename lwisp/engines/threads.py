@@ -1,0 +1,19 @@
+"""How many threads compute."""
+
+import os
+import sys
+
+
+def default_threads() -> int:
+    """Threads that compute one picture where no number is given.
+
+    What torch has been told, where it is imported; else `OMP_NUM_THREADS`; else one for each processor that this
+    process may use.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "get_num_threads"):
+        return int(torch.get_num_threads())
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if told.isdigit() and int(told) > 0:
+        return int(told)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
