@@ -116,7 +116,7 @@ def check(
     Raises:
         InputError: `export` would refuse.
     """
-    if not isinstance(weights.network, LWISP):
+    if isinstance(weights.source, Exported) or not isinstance(weights.network, LWISP):
         raise InputError(f"weights {weights.card.name!r} are no LW-ISP in a safetensors file, which alone is exported")
     facts = FORMATS[format]
     if output.suffix.lower() != facts.suffix:

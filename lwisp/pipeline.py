@@ -23,6 +23,7 @@ from lwisp.files.pictures import write_picture
 from lwisp.files.raw import RawImage, read_raw
 from lwisp.imaging.bayer import cfa_offset
 from lwisp.imaging.pixels import unorient
+from lwisp.imaging.shading import shading_gain
 from lwisp.weights import InputConvention, Weights, check_takes, left_out_note, load_once, of_camera
 
 MAX_EXPOSURE = 5
@@ -122,9 +123,15 @@ class Planes:
         self.shape = (4, (height + self.offset[0] + 1) // 2, (width + self.offset[1] + 1) // 2)
         subtracts = convention.black_level == "subtract"
         black = raw.black_level if subtracts else (0.0,) * 4
-        facts = (black, raw.white_level, raw.white_balance, raw.cam2rgb)
+        facts: list[Any] = [black, raw.white_level]
+        self._light = "light-"
+        if convention.white_balance != "none":
+            facts.append(raw.white_balance)
+            self._light += "b"
+        if convention.color == "canonical":
+            facts.append(raw.cam2rgb)
+            self._light += "m"
         self._facts = [np.asarray(fact, np.float32) for fact in facts]
-        self._light = "light-" + "b" * (convention.white_balance != "none") + "m" * (convention.color == "canonical")
         self._exposure = np.float32(2.0**exposure)
         self._gain: np.float32 | None = None if convention.exposure == "auto" else np.float32(1)
 
@@ -191,22 +198,6 @@ class Planes:
         return squared.astype(np.float32, copy=False)
 
 
-def shading_gain(terms: tuple[float, float, float], squared_radius: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The gain that undoes lens shading: 1 + a r^2 + b r^4 + c r^6.
-
-    Args:
-        terms: The coefficients (a, b, c).
-        squared_radius: (...), squared distance from the frame's middle, 1 at its corners.
-
-    Returns:
-        (...).
-    """
-    first, second, third = map(np.float32, terms)
-    r2 = squared_radius
-    gain: NDArray[np.float32] = np.float32(1) + r2 * (first + r2 * (second + r2 * third))
-    return gain
-
-
 def _bands(rows: slice) -> list[slice]:
     """The rows in parts of at most `BAND`."""
     return [slice(top, min(top + BAND, rows.stop)) for top in range(rows.start, rows.stop, BAND)]
@@ -223,8 +214,7 @@ def _parts(side: int) -> NDArray[np.float32]:
 def _squared_distance(cells: slice, before: int, side: int) -> NDArray[np.float32]:
     """Squared distance in photosites of cells from the middle of a side that begins `before` photosites in."""
     middles = 2 * np.arange(cells.start, cells.stop, dtype=np.float32) + 1 - before
-    distance = middles - np.float32(side / 2)
-    squared: NDArray[np.float32] = np.square(distance)
+    squared: NDArray[np.float32] = np.square(middles - np.float32(side / 2)).astype(np.float32)
     return squared
 
 

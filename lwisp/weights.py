@@ -55,7 +55,7 @@ class InputConvention:
     exposure: Literal["auto", "none"] = "auto"
     """Multiply by `color.exposure_gain` of the whole frame, or not."""
     shading: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Lens shading correction: polynomial coefficients for `color.shading_gain`."""
+    """Lens shading correction: polynomial coefficients for `imaging.shading.shading_gain`."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +122,16 @@ class Weights:
     _built: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
-    def network(self) -> Union["LWISP", "Baseline", Exported]:
+    def network(self) -> Union["LWISP", "Baseline"]:
         """The network, float32 and in evaluation mode; one of a safetensors file is built at the first time.
 
         Raises:
-            InputError: torch is not installed, or the tensors do not fit the card.
+            InputError: The weights are an exported file, torch is not installed, or the tensors do not fit the card.
         """
+        if isinstance(self.source, Exported):
+            raise InputError(
+                "weights in an exported file can be run, but are no module of torch; load a safetensors file"
+            )
         if not isinstance(self.source, Stored):
             return self.source
         if "network" not in self._built:

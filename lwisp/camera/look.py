@@ -14,10 +14,11 @@ from torch import Generator, Tensor
 
 from lwisp.camera.settings import LookFit
 from lwisp.imaging import color, matching, metrics
+from lwisp.imaging.shading import shading_gain
 from lwisp.model import Look
 
 Terms = tuple[float, float, float]
-"""Of `color.shading_gain`."""
+"""Of `shading_gain`."""
 NO_SHADING: Terms = (0.0, 0.0, 0.0)
 
 
@@ -126,7 +127,7 @@ def _fit_shading(samples: Samples, generator: Generator, seed: int, settings: Lo
     linear = color.inverse_tone(samples.rgb)
 
     def predict(at: Tensor) -> Tensor:
-        gain = color.shading_gain((terms[0], terms[1], terms[2]), samples.radius[at])  # type: ignore[arg-type]
+        gain = shading_gain((terms[0], terms[1], terms[2]), samples.radius[at])  # type: ignore[arg-type]
         rgb = color.tone((linear[:, at] * gain).clamp(0, 1))
         return look.unbounded(rgb[None, :, None])[0, :, 0]
 
@@ -145,7 +146,7 @@ def _shade(samples: Samples, terms: Terms) -> Tensor:
     """The network's pixels (3, n) as of a frame whose shading was corrected before the network: close, not exact."""
     if not any(terms):
         return samples.rgb
-    gain = color.shading_gain(terms, samples.radius)
+    gain = shading_gain(terms, samples.radius)
     return color.tone((color.inverse_tone(samples.rgb) * gain).clamp(0, 1))
 
 

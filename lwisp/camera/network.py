@@ -17,7 +17,8 @@ from lwisp.camera.settings import NetworkFit
 from lwisp.data.crops import Crops
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.names import Precision
-from lwisp.imaging import color, metrics, mosaic
+from lwisp.imaging import metrics, mosaic
+from lwisp.imaging.shading import shading_gain
 from lwisp.model import LWISP, Look
 from lwisp.training import runs
 from lwisp.training.recipe import Recipe
@@ -63,7 +64,7 @@ class PieceDataset:
             (3, side, side), uint8.
         """
         pieces, at = self.places[index]
-        gain = color.shading_gain(self.convention.shading, pieces.radius[at].float())
+        gain = shading_gain(self.convention.shading, pieces.radius[at].float())
         gain = gain.repeat_interleave(2, 0).repeat_interleave(2, 1)  # cells -> photosites
         return (pieces.photosites[at].float() * gain)[None], pieces.target[at]
 

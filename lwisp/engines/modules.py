@@ -21,8 +21,8 @@ class Light(nn.Module):
     """Photosites -> planes in linear light, not yet exposed: levels, balance, canonical color.
 
     Input: photosites (2h + 4, 2w + 4) in DN, RGGB, two more than the planes on each side; black and white level (4,) in
-    DN in the order R, Gr, Gb, B; white-balance gains (3,); matrix (3, 3) from balanced camera RGB to canonical RGB.
-    Output (1, 4, h, w).
+    DN in the order R, Gr, Gb, B; to balance, white-balance gains (3,); to mix, the matrix (3, 3) from balanced camera
+    RGB to canonical RGB. Output (1, 4, h, w).
     """
 
     def __init__(self, balances: bool, mixes: bool) -> None:
@@ -31,14 +31,14 @@ class Light(nn.Module):
         kernels = functional.pixel_unshuffle(color.MALVAR.reshape(12, 1, 6, 6), 2)  # on planes, as a 3x3 convolution
         self.kernels = kernels.reshape(4, 3, 4, 3, 3)  # R, G and B at each of the four sites
 
-    def forward(self, photosites: Tensor, black: Tensor, white: Tensor, gains: Tensor, matrix: Tensor) -> Tensor:
+    def forward(self, photosites: Tensor, black: Tensor, white: Tensor, *colors: Tensor) -> Tensor:
         planes = functional.pixel_unshuffle(photosites[None, None].float(), 2)
         planes = (planes - black[:, None, None]) * (1 / (white - black))[:, None, None]
         if self.balances:
-            planes = color.balance(planes, gains)
+            planes = color.balance(planes, colors[0])
         if not self.mixes:
             return planes[..., 1:-1, 1:-1]
-        rows = matrix[[0, 1, 1, 2]]  # the row for each photosite's own color
+        rows = colors[-1][[0, 1, 1, 2]]  # the row for each photosite's own color
         return functional.conv2d(planes, (rows[..., None, None, None] * self.kernels).sum(1))
 
     def extra_repr(self) -> str:

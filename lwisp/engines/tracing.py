@@ -77,13 +77,16 @@ def _examples(architecture: Architecture | None, network: nn.Module | None, name
     """Inputs by name that a module can be traced with."""
     if name in LIGHTS:
         side = 2 * SIDE + 4
-        return {
+        inputs = {
             "photosites": torch.zeros(side, side + 2, dtype=torch.int32),  # uint16 in the end: `_strip`
             "black": torch.zeros(4),
             "white": torch.ones(4),
-            "gains": torch.ones(3),
-            "matrix": torch.eye(3),
         }
+        if "b" in name.removeprefix("light-"):
+            inputs["gains"] = torch.ones(3)
+        if "m" in name:
+            inputs["matrix"] = torch.eye(3)
+        return inputs
     if name == "gain":
         return {"grid": torch.ones(1, 4, 64, 64)}
     assert architecture is not None

@@ -142,7 +142,8 @@ def load_network(name_or_path: str, baseline: str | None) -> LWISP | Baseline | 
         baseline: Name of a baseline, or None for the weights' own network.
     """
     if baseline is None:
-        return load(name_or_path).network
+        weights = load(name_or_path)
+        return weights.source if isinstance(weights.source, Exported) else weights.network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return build(BaselineConfig(baseline)).eval()  # type: ignore[arg-type]

@@ -201,26 +201,13 @@ def grid_gain(grid: Tensor) -> Tensor:
     """
     red, green_r, green_b, blue = grid.unbind(-3)
     rgb = torch.stack([red, (green_r + green_b) / 2, blue], -3).flatten(-2)  # (..., 3, 4096)
-    white = torch.quantile(rgb.amax(-2), WHITE_QUANTILE, -1).clamp(1 / MAX_GAIN, 1)
+    rank = (1 - WHITE_QUANTILE) * (GRID * GRID - 1)  # from the brightest down, between two of them
+    brightest = rgb.amax(-2).topk(int(rank) + 2).values
+    white = torch.lerp(brightest[..., -2], brightest[..., -1], rank - int(rank)).clamp(1 / MAX_GAIN, 1)
     luminance = (CANONICAL_TO_XYZ[1][:, None] * rgb).sum(-2)
     middle = luminance.clamp(min=1e-3).log().mean(-1).exp()
     lift = (MIDDLE * white / middle).sqrt().clamp(1, MAX_LIFT)
     return torch.minimum(lift / white, MAX_MIDDLE / middle).clamp(1, MAX_GAIN)
-
-
-def shading_gain(terms: tuple[float, float, float], squared_radius: Tensor) -> Tensor:
-    """The gain that undoes lens shading: 1 + a r^2 + b r^4 + c r^6.
-
-    Args:
-        terms: the coefficients (a, b, c).
-        squared_radius: (...), squared distance from the frame's middle, 1 at its corners.
-
-    Returns:
-        (...).
-    """
-    first, second, third = terms
-    r2 = squared_radius
-    return 1 + r2 * (first + r2 * (second + r2 * third))
 
 
 def render(canonical: Tensor) -> Tensor:

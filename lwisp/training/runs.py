@@ -20,7 +20,6 @@ from lwisp.baselines.build import Baseline, build
 from lwisp.data import synthetic
 from lwisp.data.sources import Data, open_data
 from lwisp.engines.eager import channels_last
-from lwisp.engines.exported import Exported
 from lwisp.errors import InputError
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import check_output, clear_leftovers, make_folder, whole_folder, write_text
@@ -295,8 +294,6 @@ def _start_from(network: LWISP | Baseline, name: str) -> None:
     """Load the tensors of these weights; an LW-ISP for another task lends those that fit, if they are most of them."""
     weights = load(name)
     lender = weights.network
-    if isinstance(lender, Exported):
-        raise InputError(f"start = {name!r}: an exported file; expected weights in a safetensors file")
     both_lwisp = False
     if isinstance(lender, LWISP) and isinstance(network, LWISP):
         both_lwisp = True

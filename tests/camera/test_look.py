@@ -7,6 +7,7 @@ from lwisp.camera import look
 from lwisp.camera.look import Samples
 from lwisp.camera.settings import LookFit
 from lwisp.imaging import color, matching, metrics
+from lwisp.imaging.shading import shading_gain
 from lwisp.model import Look
 
 
@@ -19,7 +20,7 @@ def warm(rgb: Tensor) -> Tensor:
 def samples(seed: int, shading: look.Terms = (0.0, 0.0, 0.0), high: float = 1.0) -> Samples:
     generator = torch.Generator().manual_seed(seed)
     rgb, radius = torch.rand(3, 4000, generator=generator) * high, torch.rand(4000, generator=generator)
-    brighter = color.tone((color.inverse_tone(rgb) * color.shading_gain(shading, radius)).clamp(0, 1))
+    brighter = color.tone((color.inverse_tone(rgb) * shading_gain(shading, radius)).clamp(0, 1))
     return Samples(rgb, warm(brighter), radius)
 
 
@@ -44,7 +45,7 @@ def test_brighter_corners_are_told_from_the_look() -> None:
     photos = [samples(seed, terms, 0.7) for seed in (0, 1)]
     fitted = look.fit(photos, shading=True, settings=settings)
     places = torch.tensor([0.2, 0.5, 0.9])
-    found, true = color.shading_gain(fitted.shading, places), color.shading_gain(terms, places)
+    found, true = shading_gain(fitted.shading, places), color.shading_gain(terms, places)
     assert torch.allclose(found / found[0], true / true[0], atol=0.06)  # a gain of the whole frame is the look's
     assert fitted.error(samples(2, terms, 0.7)) < look.fit(photos, settings=settings).error(samples(2, terms, 0.7)) / 2
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from lwisp.engines.backends import BACKENDS
 from lwisp.engines.contract import BackEnd, Compiled
-from lwisp.engines.engine import prepare_engine
 from lwisp.engines.eager import has_bf16
+from lwisp.engines.engine import prepare_engine
 from lwisp.model import LWISP
 from tests.conftest import TOY
 
