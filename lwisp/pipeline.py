@@ -214,7 +214,8 @@ def _parts(side: int) -> NDArray[np.float32]:
 def _squared_distance(cells: slice, before: int, side: int) -> NDArray[np.float32]:
     """Squared distance in photosites of cells from the middle of a side that begins `before` photosites in."""
     middles = 2 * np.arange(cells.start, cells.stop, dtype=np.float32) + 1 - before
-    squared: NDArray[np.float32] = np.square(middles - np.float32(side / 2)).astype(np.float32)
+    distance = middles - np.float32(side / 2)
+    squared: NDArray[np.float32] = np.multiply(distance, distance, dtype=np.float32)
     return squared
 
 
