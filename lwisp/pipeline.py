@@ -208,15 +208,16 @@ def _parts(side: int) -> NDArray[np.float32]:
     place = np.arange(side)
     part = np.arange(GRID)[:, None]
     inside = (part * side // GRID <= place) & (place < -(-(part + 1) * side // GRID))
-    return (inside / inside.sum(1, keepdims=True)).astype(np.float32)
+    weights: NDArray[np.float32] = (inside / inside.sum(1, keepdims=True)).astype(np.float32)
+    return weights
 
 
 def _squared_distance(cells: slice, before: int, side: int) -> NDArray[np.float32]:
     """Squared distance in photosites of cells from the middle of a side that begins `before` photosites in."""
     middles = 2 * np.arange(cells.start, cells.stop, dtype=np.float32) + 1 - before
-    distance = middles - np.float32(side / 2)
-    squared: NDArray[np.float32] = np.multiply(distance, distance, dtype=np.float32)
-    return squared
+    distance: NDArray[np.float32] = middles - np.float32(side / 2)
+    distance *= distance
+    return distance
 
 
 def _take_reflected(photosites: NDArray[np.uint16], axis: int, cells: slice, before: int) -> NDArray[np.uint16]:

@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal, Union
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
@@ -30,6 +29,7 @@ from lwisp.engines.stored import Stored
 from lwisp.engines.structures import shapes
 from lwisp.errors import InputError, one_line
 from lwisp.files.optional import is_there
+from lwisp.files.records import parse
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import is_regular, make_folder, write_whole
 
@@ -44,8 +44,6 @@ Tensors = dict[str, NDArray[Any]]
 @dataclass(frozen=True)
 class InputConvention:
     """What a network expects of its packed planes; a property of the weights, applied by `pipeline.Planes`."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     black_level: Literal["subtract", "keep"] = "subtract"
     """Subtract it, so that black is 0; or keep it, DN over white, as some loaders of the Zurich dataset do."""
@@ -91,8 +89,6 @@ class Camera:
 @dataclass(frozen=True)
 class Card:
     """The model card: architecture, input convention, provenance, scores."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     name: str
     architecture: Architecture
@@ -317,8 +313,8 @@ def _parse_header(path: Path, header: str) -> tuple[Card, str]:
     try:
         content = json.loads(header)
         digest = content.pop("sha256", "")
-        return TypeAdapter(Card).validate_python(content), str(digest)
-    except (ValidationError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        return parse(Card, content), str(digest)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: its card does not fit: {one_line(error)}; fetch or train it again") from error
 
 
