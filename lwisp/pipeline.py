@@ -3,6 +3,7 @@
 `develop` turns one RAW into a picture; `Planes` has the steps before the network; `develop_files` works on many files.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwisp.batch import Job, Made, Outcome, work
+from lwisp.engines.backends import preferred, warm
 from lwisp.engines.contract import Array
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.frames import reflected_indices
@@ -387,6 +389,7 @@ def develop_files(
 
     if isinstance(weights, Weights):
         ready(weights)  # what is wrong with it is said before any work
+    threading.Thread(target=warm, args=(preferred() if backend == "auto" else backend,), daemon=True).start()
 
     def make(raw: RawImage, job: Job) -> Made:
         chosen = weights if isinstance(weights, Weights) else weights(raw)

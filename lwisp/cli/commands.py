@@ -77,6 +77,7 @@ def _options(
 def main() -> None:
     """Entry point of the `lwisp` command."""
     received = handle_signals()
+    sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment]  # OpenVINO's converter, 0.2 s that we don't need
     try:
         app()
     except BaseException:  # typer ends by an exit code of its own
