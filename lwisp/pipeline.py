@@ -28,6 +28,8 @@ from lwisp.imaging.pixels import unorient
 from lwisp.imaging.shading import shading_gain
 from lwisp.weights import InputConvention, Weights, check_takes, left_out_note, load_once, of_camera
 
+DEFAULT = "photo"
+"""Weights where none are named and none were learned from the camera."""
 MAX_EXPOSURE = 5
 """EV; the largest exposure compensation, up or down."""
 BAND = 64
@@ -341,7 +343,7 @@ def pick(raw: RawImage) -> Weights:
         else:
             break
     else:
-        weights = load_once("photo")
+        weights = load_once(DEFAULT)
     return replace(weights, notes=tuple(notes)) if notes else weights
 
 
@@ -390,6 +392,8 @@ def develop_files(
     if isinstance(weights, Weights):
         ready(weights)  # what is wrong with it is said before any work
     threading.Thread(target=warm, args=(preferred() if backend == "auto" else backend,), daemon=True).start()
+    if weights is pick:
+        load_once(DEFAULT)  # most likely, and the first file is being read meanwhile
 
     def make(raw: RawImage, job: Job) -> Made:
         chosen = weights if isinstance(weights, Weights) else weights(raw)
