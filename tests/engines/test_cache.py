@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
@@ -15,6 +14,7 @@ from lwisp.engines import structures
 from lwisp.engines.backends import compile_model
 from lwisp.engines.contract import CompileError
 from lwisp.engines.names import Name
+from lwisp.engines.openvino import openvino_core
 from tests.conftest import require
 
 require("openvino")
@@ -32,12 +32,13 @@ def model(seed: int = 0, kind: str = "Conv") -> bytes:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8, "h", "w"])],
         [weight],
     )
-    made: onnx.ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return made.SerializeToString()
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    return bytes(made)
 
 
 def expected(seed: int = 0) -> NDArray[np.float32]:
-    return np.einsum("oi,bihw->bohw", WEIGHTS[seed][..., 0, 0], INPUT)
+    output: NDArray[np.float32] = np.einsum("oi,bihw->bohw", WEIGHTS[seed][..., 0, 0], INPUT)
+    return output
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +66,6 @@ class Forbidden:
 def test_a_second_start_does_not_compile_again(monkeypatch: pytest.MonkeyPatch) -> None:
     first = compiled("openvino", model())
     assert np.allclose(first, expected(), atol=1e-5)
-    from lwisp.engines.openvino import openvino_core
-
     core = Forbidden(openvino_core())
     monkeypatch.setattr("lwisp.engines.openvino.openvino_core", lambda: core)
     assert np.array_equal(compiled("openvino", model()), first)
