@@ -156,11 +156,11 @@ def as_stored(network: Union["LWISP", "Baseline", Stored]) -> Stored:
     """A network's architecture and tensors, as they are now.
 
     Args:
-        network: A network of torch, or one that is stored already.
+        network: A network of torch, or one that is stored already. Its integers are left out: batch normalization
+            counts batches, which no pass uses.
     """
     if isinstance(network, Stored):
         return network
     tensors: Mapping[str, Any] = network.state_dict()
-    return Stored(
-        network.config, {name: values.detach().cpu().float().numpy().copy() for name, values in tensors.items()}
-    )
+    floats = {name: values.detach() for name, values in tensors.items() if values.is_floating_point()}
+    return Stored(network.config, {name: values.cpu().float().numpy().copy() for name, values in floats.items()})
