@@ -475,7 +475,7 @@ def _demosaicings() -> Tensor:
     impulses = torch.zeros(144, 16, 11, 11, device="cpu")  # values, even where a network is built without them
     for index in range(144):
         channel, place = divmod(index, 9)
-        impulses[index, channel, 6 - place // 3, 6 - place % 3] = 1
+        impulses[index, channel, 4 + place // 3, 4 + place % 3] = 1
     rgb = color.apply_matrix(color.CANONICAL_TO_SRGB, color.demosaic(functional.pixel_shuffle(impulses, 2)))
     pictures = [rgb]
     for side in (2, 5):

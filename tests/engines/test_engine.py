@@ -60,6 +60,42 @@ def test_every_back_end_gives_the_network_s_pixels(backend: Backend, size: tuple
     assert engine.description.startswith(f"{backend} in fp32 on 1 thread")
 
 
+def cells_of_4(look: int = 0) -> LWISP:
+    torch.manual_seed(0)
+    network = LWISP(LWISPConfig(width=4, cell=4, detail=8, look=look)).eval()
+    if look:
+        torch.nn.init.normal_(network.get_parameter("look.layers.4.weight"), std=0.1)
+    return network
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("look", [0, 4])
+def test_every_back_end_gives_the_pixels_of_cells_of_4(backend: Backend, look: int) -> None:
+    if backend != "torch":
+        require(backend)
+    network, planes = cells_of_4(look), noise(4, 33, 70)
+    expected = plain(network, planes)
+    engine = prepare_engine(network, backend, "fp32")
+    whole = engine(planes)
+    assert whole.shape == (66, 140, 3)
+    assert np.abs(whole - expected).max() < 1e-5
+    picture = np.zeros((64, 137, 3), np.uint8)
+    engine.develop(WholeFrame(planes), picture, (1, 1))
+    assert np.abs(picture / 255 - expected[1:65, 1:138]).max() < 0.5 / 255 + 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_windows_do_not_show_in_cells_of_4(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    if backend != "torch":
+        require(backend)
+    network, planes = cells_of_4(), noise(4, 203, 230)
+    whole = prepare_engine(network, backend, "fp32")(planes)
+    monkeypatch.setattr(engines.Engine, "_choose_window", lambda *_: 192)
+    tiled = prepare_engine(network, backend, "fp32")(planes)
+    assert np.abs(tiled - whole).max() < 3e-6
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
