@@ -20,10 +20,10 @@ import torch
 import lwisp
 from lwisp.engines.backends import BACKENDS, is_installed
 from lwisp.engines.cost import time_in_turn
+from lwisp.engines.eager import channels_last
 from lwisp.engines.engine import prepare_engine
 from lwisp.engines.frames import WholeFrame
 from lwisp.engines.names import Backend, Computed
-from lwisp.engines.eager import channels_last
 
 SIZE = (1504, 2000)
 PRECISIONS: tuple[Computed, ...] = ("fp32", "bf16")

@@ -1,10 +1,11 @@
 """Structures: the shipped ones are those of today's source, and with weights they compute what torch computes."""
 
 import json
+import runpy
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import onnx
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 import lwisp
-from benchmarks.structures import FOLDER, shipped
 from lwisp.architecture import LWISPConfig
 from lwisp.baselines.config import Architecture
 from lwisp.engines import structures
@@ -23,20 +23,23 @@ from lwisp.engines.contract import Array
 from lwisp.engines.eager import shapes_of
 from lwisp.engines.engine import prepare_engine
 from lwisp.engines.modules import make_module
-from lwisp.engines.names import Name
 from lwisp.engines.runners import as_stored
 from lwisp.engines.tracing import trace
 from lwisp.model import LWISP
-from tests.conftest import TOY, require
+from tests.conftest import ROOT, TOY, require
 
-ENGINES: tuple[Name, ...] = ("openvino", "onnxruntime")
+SCRIPT = runpy.run_path(str(ROOT / "benchmarks" / "structures.py"))
+FOLDER: Path = SCRIPT["FOLDER"]
+SHIPPED: list[LWISPConfig] = SCRIPT["shipped"]()
+Compiling = Literal["openvino", "onnxruntime"]
+ENGINES: tuple[Compiling, ...] = get_args(Compiling)
 CELLS = LWISPConfig(width=4, cell=4, detail=8)
 RNG = np.random.default_rng(0)
 ADVICE = "the source of the networks has changed: run `python benchmarks/structures.py` and commit what it writes"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", [None, *shipped()], ids=structures.file_of)
+@pytest.mark.parametrize("architecture", [None, *SHIPPED], ids=structures.file_of)
 def test_the_shipped_structures_are_those_of_todays_source(architecture: Architecture | None) -> None:
     with zipfile.ZipFile(FOLDER / structures.file_of(architecture)) as archive:
         found = {name: archive.read(name) for name in archive.namelist()}
@@ -48,12 +51,12 @@ def test_the_shipped_structures_are_those_of_todays_source(architecture: Archite
 
 
 def test_nothing_else_is_shipped() -> None:
-    expected = {structures.file_of(architecture) for architecture in (None, *shipped())}
+    expected = {structures.file_of(architecture) for architecture in (None, *SHIPPED)}
     assert {path.name for path in FOLDER.iterdir()} == expected, ADVICE
 
 
 def run_both(
-    architecture: LWISPConfig | None, network: LWISP | None, name: str, inputs: Sequence[Array], backend: Name
+    architecture: LWISPConfig | None, network: LWISP | None, name: str, inputs: Sequence[Array], backend: Compiling
 ) -> tuple[list[Array], list[Array]]:
     """What a back end computes of a structure with weights, and what the torch module does."""
     tensors = {} if network is None else as_stored(network).tensors
@@ -67,7 +70,7 @@ def run_both(
 @pytest.mark.parametrize("backend", ENGINES)
 @pytest.mark.parametrize("pixels", structures.PIXELS)
 @pytest.mark.parametrize("config", [TOY, CELLS], ids=["cells of 2", "cells of 4"])
-def test_a_structure_with_weights_is_the_network(config: LWISPConfig, pixels: str, backend: Name) -> None:
+def test_a_structure_with_weights_is_the_network(config: LWISPConfig, pixels: str, backend: Compiling) -> None:
     require(backend)
     torch.manual_seed(0)
     planes = RNG.random((1, 4, 64, 96), np.float32)
@@ -88,7 +91,7 @@ def test_a_structure_with_weights_is_the_network(config: LWISPConfig, pixels: st
 
 @pytest.mark.parametrize("backend", ENGINES)
 @pytest.mark.parametrize("name", structures.LIGHTS)
-def test_the_steps_before_the_network_are_those_of_torch(name: str, backend: Name) -> None:
+def test_the_steps_before_the_network_are_those_of_torch(name: str, backend: Compiling) -> None:
     require(backend)
     photosites = RNG.integers(0, 4096, (68, 100), dtype=np.uint16)
     photosites[:20, :20] = 4095  # blown
@@ -103,7 +106,7 @@ def test_the_steps_before_the_network_are_those_of_torch(name: str, backend: Nam
 
 
 @pytest.mark.parametrize("backend", ENGINES)
-def test_the_gain_is_that_of_torch(backend: Name) -> None:
+def test_the_gain_is_that_of_torch(backend: Compiling) -> None:
     require(backend)
     for light in (0.01, 0.1, 0.5, 2.0):
         grid = light * RNG.random((1, 4, 64, 64), np.float32) ** 2
@@ -112,7 +115,7 @@ def test_the_gain_is_that_of_torch(backend: Name) -> None:
 
 
 @pytest.mark.parametrize("backend", ENGINES)
-def test_an_architecture_that_is_not_shipped_is_traced(backend: Name) -> None:
+def test_an_architecture_that_is_not_shipped_is_traced(backend: Compiling) -> None:
     require(backend)
     assert not (FOLDER / structures.file_of(TOY)).exists()
     torch.manual_seed(0)
@@ -139,7 +142,7 @@ def test_without_torch_it_is_said_what_to_install(
         structures.shapes.cache_clear()
         assert structures.shapes(TOY) is None
     structures.shapes.cache_clear()
-    for architecture in shipped():
+    for architecture in SHIPPED:
         assert structures.shapes(architecture) == shapes_of(architecture)
         assert structures.structure(architecture, "whole-uint8")
 
