@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Union
 
+import numpy as np
+
 from lwisp.baselines.config import Architecture
 from lwisp.engines import backends, contract
 from lwisp.engines.backends import BACKENDS
@@ -147,9 +149,10 @@ class ExportedRunner(Runner):
                 if name.startswith(BEFORE):
                     return before(name, *inputs)
                 picture = self.network(inputs[0], self.precision, self.threads)[0].transpose(1, 2, 0)
-                total = picture.sum()
-                if not name.endswith("float32"):
-                    picture = to_integer(picture, 8 if name.endswith("uint8") else 16)
+                with np.errstate(invalid="ignore"):  # whoever calls looks at the sum
+                    total = picture.sum()
+                    if not name.endswith("float32"):
+                        picture = to_integer(picture, 8 if name.endswith("uint8") else 16)
                 return [picture, total]
 
             yield call
@@ -178,11 +181,11 @@ def as_stored(network: Union["LWISP", "Baseline", Stored]) -> Stored:
     """A network's architecture and tensors, as they are now.
 
     Args:
-        network: A network of torch, or one that is stored already.
+        network: A network of torch, or one that is stored already. Its integers are left out: batch normalization
+            counts batches, which no pass uses.
     """
     if isinstance(network, Stored):
         return network
     tensors: Mapping[str, Any] = network.state_dict()
-    return Stored(
-        network.config, {name: values.detach().cpu().float().numpy().copy() for name, values in tensors.items()}
-    )
+    floats = {name: values.detach() for name, values in tensors.items() if values.is_floating_point()}
+    return Stored(network.config, {name: values.cpu().float().numpy().copy() for name, values in floats.items()})
