@@ -112,7 +112,7 @@ def test_what_is_added_is_added_in_full_precision() -> None:
     """bf16 has eight bits: of a picture of 16 it would lose half if it went through the network."""
     rgb = picture(64, 64, np.uint16)
     nothing = weights("rgb", change=0.0)
-    for backend in ("openvino", "torch"):
+    for backend in ("torch", "openvino"):
         made = denoise(rgb, nothing, "bf16", backend)
         assert np.array_equal(np.uint16(made * 65535 + 0.5), rgb)
 
