@@ -208,7 +208,8 @@ def _parts(side: int) -> NDArray[np.float32]:
     place = np.arange(side)
     part = np.arange(GRID)[:, None]
     inside = (part * side // GRID <= place) & (place < -(-(part + 1) * side // GRID))
-    return (inside / inside.sum(1, keepdims=True)).astype(np.float32)
+    weights: NDArray[np.float32] = (inside / inside.sum(1, keepdims=True)).astype(np.float32)
+    return weights
 
 
 def _squared_distance(cells: slice, before: int, side: int) -> NDArray[np.float32]:
