@@ -65,7 +65,7 @@ def main(rounds: int) -> None:
             if is_installed(name) and precision in BACKENDS[name].bytes_per_pixel:
                 engine = prepare_engine(network, name, precision)
                 picture = np.empty((2 * SIZE[0], 2 * SIZE[1], 3), np.uint8)
-                actions[f"{name} {precision}"] = partial(engine.develop, WholeFrame(planes), picture)
+                actions[f"{name} {precision}"] = partial(engine.develop, WholeFrame(planes.numpy()), picture)
     seconds = dict(zip(actions, time_in_turn(list(actions.values()), rounds), strict=True))
     print(f"{torch.get_num_threads()} threads, {rounds} rounds after one to warm up")
     for label, times in seconds.items():

@@ -216,7 +216,9 @@ class LWISP(nn.Module):
         Returns:
             The planes themselves, or cells of them.
         """
-        return Seen(planes, planes) if self.cells is None else self.cells(planes)
+        if self.cells is not None:
+            return self.cells(planes)  # type: ignore[no-any-return]
+        return Seen(planes, planes.to(next(self.head.parameters()).dtype))  # what a residual is added to is not rounded
 
     def blocks_of(self, seen: "Seen", keep: Collection[str] = BLOCKS) -> dict[str, Tensor]:
         """`blocks` of what `see` gives.

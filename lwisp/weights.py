@@ -115,7 +115,8 @@ class Weights:
     """Digest of the tensors as they are stored."""
     notes: tuple[str, ...] = ()
     """Messages for the user about other weights that could not be used when these were picked."""
-    _built: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _built: dict[Stored, Any] = field(default_factory=dict, repr=False, compare=False)
+    """Networks by what they were built of, for `replace` hands this on, with another source too."""
 
     @property
     def network(self) -> Union["LWISP", "Baseline"]:
@@ -130,7 +131,7 @@ class Weights:
             )
         if not isinstance(self.source, Stored):
             return self.source
-        if "network" not in self._built:
+        if self.source not in self._built:
             if not is_there("torch"):
                 raise InputError(
                     "a network as a module needs torch, which is not installed; pip install 'lwisp[torch]'"
@@ -138,15 +139,17 @@ class Weights:
             from lwisp.engines.eager import build_stored
 
             try:
-                self._built["network"] = build_stored(self.source)
+                self._built[self.source] = build_stored(self.source)
             except (ValueError, TypeError, RuntimeError) as error:
                 raise InputError(f"the tensors do not fit the card: {one_line(error)}; fetch them again") from error
-        return self._built["network"]  # type: ignore[no-any-return]
+        return self._built[self.source]  # type: ignore[no-any-return]
 
     @property
     def runnable(self) -> Network:
         """What engines run: the network if it was built, for somebody may have changed it, else what its file holds."""
-        return self._built.get("network", self.source)  # type: ignore[no-any-return]
+        if isinstance(self.source, Stored):
+            return self._built.get(self.source, self.source)  # type: ignore[no-any-return]
+        return self.source
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "source": self.runnable, "_built": {}}
