@@ -6,35 +6,42 @@
 import copy
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lwisp.architecture import SIZE_MINIMUM, SIZE_MULTIPLE, Takes
 from lwisp.engines.backends import FORMATS
-from lwisp.engines.contract import CARD_KEY, Size
+from lwisp.engines.contract import CARD_KEY, Program, Size
+from lwisp.engines.developed import contract
+from lwisp.engines.export import developed_model
 from lwisp.engines.exported import Exported, open_program
-from lwisp.engines.names import Format, Stored
+from lwisp.engines.modules import LIMITS, to_pixels
+from lwisp.engines.names import Format, Pixels, Stored
 from lwisp.engines.portable import exchange
 from lwisp.errors import InputError
 from lwisp.files.optional import need
-from lwisp.files.raw import read_mosaic
+from lwisp.files.raw import RawImage, read_mosaic
 from lwisp.files.writing import check_output, temporary_folder, write_whole
 from lwisp.imaging import color, matrices
+from lwisp.imaging.bayer import CFAS, cfa_offset
 from lwisp.model import LWISP, pad_to_multiple
-from lwisp.pipeline import prepare
+from lwisp.pipeline import inputs_of, prepare
 from lwisp.weights import InputConvention, Weights, to_header
 
 TOLERANCE: dict[Stored, float] = {"fp32": 1e-5, "fp16": 5e-3}
 """Largest difference from torch in fp32, of values in [0, 1], that a file may show; fp16 is stored, or computed in."""
 ODD_SIZES = ((33, 50), (71, 32), (80, 112))
 """Of the planes that a file of free size is compared on; each is padded to another multiple of 16."""
+MOSAIC_SIZES = ((2, 3), (65, 130), (97, 66), (143, 221))
+"""Of the mosaics that a file is compared on."""
 MURAL = Path(str(resources.files("lwisp") / "assets" / "mural.png"))
 """A real mosaic for the comparison: 160x224 photosites of samples/gopro_hero6_mural.dng, RGGB, 0 to 16383 DN."""
 MURAL_BALANCE = (1.914, 1.0, 1.75)
@@ -45,8 +52,8 @@ class Report:
     """The files of an export, and their differences from torch."""
 
     files: tuple[Path, ...]
-    planes: str
-    """The input, as "1x4xhxw"."""
+    contract: str
+    """Input and output in words."""
     errors: dict[str, float]
     """Largest difference by picture."""
     tolerance: float
@@ -59,10 +66,14 @@ def export(
     precision: Stored = "fp32",
     size: Size = None,
     overwrite: bool = False,
+    pixels: Pixels | None = None,
+    planes: bool = False,
 ) -> Report:
-    """Write weights as a file for another engine, with their card and their preprocessing in its metadata.
+    """Write weights as a file for another engine, with their card in its metadata.
 
-    A file gets its name only after its engine has run it and `verify` found it equal.
+    Of weights that take RAWs, ONNX and OpenVINO files of any size hold the steps before the network too: they take a
+    mosaic and give its picture. Other files take planes, and their preprocessing stands in the metadata. A file gets
+    its name only after its engine has run it and `verify` or `verify_developed` found it equal.
 
     Args:
         weights: LW-ISP from a safetensors file.
@@ -73,6 +84,8 @@ def export(
         size: (h, w) of the planes for a file of this size alone, which LiteRT and ExecuTorch need; without it any
             multiples of 16 from 32 up serve.
         overwrite: Replace files that exist; companions only if they belong to an export that is replaced.
+        pixels: Type of the picture's values in a file that takes mosaics; uint8 if not given.
+        planes: Write a file that takes planes, for programs that make them.
 
     Returns:
         What was written, and how far it is from torch.
@@ -80,25 +93,55 @@ def export(
     Raises:
         InputError: The file differs from torch, a converter is not installed, or size or output cannot be.
     """
-    network, outputs = check(weights, output, format, precision, size, overwrite)
-    contents = FORMATS[format].export(network, metadata(weights), precision, size)
+    network, outputs = check(weights, output, format, precision, size, overwrite, pixels, planes)
+    wrap = FORMATS[format].wrap
+    chosen = None if wrap is None or not _takes_mosaics(weights, format, size, planes) else pixels or "uint8"
+    if wrap is None or chosen is None:
+        contents = FORMATS[format].export(network, metadata(weights), precision, size)
+    else:
+        computed = precision if format == "onnx" else "fp32"
+        model = developed_model(network, weights.card.convention.preparation, chosen, computed)
+        contents = wrap(model, metadata(weights, chosen), precision)
     with temporary_folder(output.parent) as folder:
         for path, content in zip(outputs, contents, strict=True):
             (folder / path.name).write_bytes(content)
         program = open_program(folder / output.name)
-        exported = Exported(network.config, program)
+        exported = Exported(network.config, program, chosen)
+        tolerance = TOLERANCE[precision] + (1 / LIMITS[chosen] if chosen in LIMITS else 0)
         try:
-            errors = verify(network, exported, size, TOLERANCE[precision])
+            if chosen is None:
+                errors = verify(network, exported, size, tolerance)
+            else:
+                errors = verify_developed(network, exported, weights.card.convention, tolerance)
         except InputError as error:
             raise InputError(f"{output}: deleted, because {error}") from error
     for path, content in reversed(list(zip(outputs, contents, strict=True))):  # what others refer to comes first
         write_whole(path, partial(_write, content), overwrite)
-    planes = "x".join(str(side or letter) for side, letter in zip(program.shape, "bchw", strict=True))
-    return Report(tuple(outputs), planes, errors, TOLERANCE[precision])
+    return Report(tuple(outputs), _describe(program, chosen), errors, tolerance)
+
+
+def _takes_mosaics(weights: Weights, format: Format, size: Size, planes: bool) -> bool:
+    """Whether a file will take mosaics."""
+    able = weights.card.architecture.takes == "raw" and FORMATS[format].wrap is not None
+    return able and size is None and not planes
+
+
+def _describe(program: Program, pixels: Pixels | None) -> str:
+    if pixels is not None:
+        return f"mosaic HxW uint16 -> picture HxWx3 {pixels}"
+    sides = "x".join(str(side or letter) for side, letter in zip(program.shape, "bchw", strict=True))
+    return f"planes {sides} float32 -> rgb float32"
 
 
 def check(
-    weights: Weights, output: Path, format: Format, precision: Stored, size: Size, overwrite: bool
+    weights: Weights,
+    output: Path,
+    format: Format,
+    precision: Stored,
+    size: Size,
+    overwrite: bool,
+    pixels: Pixels | None = None,
+    planes: bool = False,
 ) -> tuple[LWISP, list[Path]]:
     """The network that `export` will convert and the files that it will write; nothing is converted yet.
 
@@ -109,6 +152,8 @@ def check(
         precision: Likewise.
         size: Likewise.
         overwrite: Likewise.
+        pixels: Likewise.
+        planes: Likewise.
 
     Returns:
         The network, and the files; the one to open comes first, its companions after it.
@@ -130,6 +175,11 @@ def check(
         raise InputError(
             f"expected planes of multiples of {SIZE_MULTIPLE} from {SIZE_MINIMUM} up, got {size[0]}x{size[1]}; a file "
             f"serves what is smaller by up to {SIZE_MULTIPLE - 1} too"
+        )
+    if pixels is not None and not _takes_mosaics(weights, format, size, planes):
+        raise InputError(
+            "--pixels is for ONNX and OpenVINO files that take a RAW's mosaic, of any size; leave it out, or leave out "
+            "--planes and --size and take weights that develop"
         )
     companions = [output.with_suffix(suffix) for suffix in facts.companions]
     for path in (output, *companions):
@@ -189,6 +239,57 @@ def verify(network: LWISP, exported: Exported, size: Size, tolerance: float) -> 
     return errors
 
 
+def verify_developed(
+    network: LWISP, exported: Exported, convention: InputConvention, tolerance: float
+) -> dict[str, float]:
+    """Compare a file that takes mosaics with torch, on noise and a real mosaic, of odd sizes and all Bayer patterns.
+
+    Args:
+        network: LW-ISP in evaluation mode, float32.
+        exported: The exported network, with the same contract.
+        convention: What the network expects of its input.
+        tolerance: Largest difference allowed, of values in [0, 1].
+
+    Returns:
+        Largest absolute difference by picture.
+
+    Raises:
+        InputError: A difference is beyond the tolerance.
+    """
+    errors = {}
+    pixels = exported.pixels
+    assert pixels is not None
+    for name, raw, exposure in _mosaics():
+        height, width = raw.mosaic.shape
+        planes, (top, left) = prepare(raw, convention, exposure)
+        with torch.inference_mode():
+            rgb = to_pixels(network(torch.from_numpy(planes)[None]), 1, pixels)
+        expected = rgb[top : top + height, left : left + width].numpy().astype(pixels)
+        facts = inputs_of(raw, exposure)
+        picture, _ = exported.develop([facts[name] for name in convention.preparation.inputs])
+        difference = np.abs(picture.astype(np.float64) - expected).max() / LIMITS.get(pixels, 1)
+        errors[name] = float(difference)
+        if not difference <= tolerance:  # written so that NaN fails too
+            raise InputError(f"it differs from torch by {difference:.2g} on {name}, over {tolerance:.0e}")
+    return errors
+
+
+def _mosaics() -> Iterator[tuple[str, RawImage, float]]:
+    """Mosaics to compare on, with exposures in EV: noise in other levels and colors than the real ones'."""
+    mural = read_mosaic(MURAL, "RGGB", 0, 16383, MURAL_BALANCE)
+    yield "a real mosaic", mural, 0.0
+    generator = np.random.default_rng(0)
+    matrix = np.array([[1.6, -0.5, -0.1], [-0.2, 1.5, -0.3], [0.0, -0.6, 1.6]], np.float32)
+    for cfa, (height, width) in zip(CFAS, MOSAIC_SIZES, strict=True):
+        top, left = cfa_offset(cfa)
+        part = mural.mosaic[top : top + height, left : left + width]
+        yield f"a real mosaic of {part.shape[0]}x{part.shape[1]}, {cfa}", replace(mural, mosaic=part, cfa=cfa), 0.0
+        noise = generator.integers(0, 4096, (height, width), np.uint16)
+        black, white = (240.0, 250.0, 260.0, 270.0), (3800.0, 3900.0, 4000.0, 4090.0)
+        raw = RawImage(noise, cfa, black, white, (2.1, 1.0, 1.6), matrix)
+        yield f"noise of {height}x{width}, {cfa}", raw, -0.7
+
+
 class _MisorderedShuffle(nn.Module):
     """PixelShuffle(2) as DepthToSpace's DCR mode has it: the channels of a cell lie apart instead of side by side."""
 
@@ -218,17 +319,22 @@ def _pictures(channels: int, sizes: Sequence[tuple[int, int]]) -> Iterator[tuple
         yield f"a real picture of {height}x{width}", filled[None, :, :height, :width].contiguous()
 
 
-def metadata(weights: Weights) -> dict[str, str]:
+def metadata(weights: Weights, pixels: Pixels | None = None) -> dict[str, str]:
     """Metadata of an exported file, as JSON texts by key.
 
     Args:
         weights: The weights that are exported.
+        pixels: Type of the picture's values of a file that takes mosaics; None for one that takes planes.
 
     Returns:
-        The card with the SHA-256 of the tensors under `CARD_KEY`, and "lwisp_preprocessing".
+        The card with the SHA-256 of the tensors under `CARD_KEY`; and the contract under `CONTRACT_KEY`, or
+        "lwisp_preprocessing" where it takes planes.
     """
+    card = {CARD_KEY: to_header(weights.card, weights.sha256)}
+    if pixels is not None:
+        return {**card, **contract(weights.card.convention.preparation, pixels)}
     facts = preprocessing(weights.card.convention, weights.card.architecture.takes)
-    return {CARD_KEY: to_header(weights.card, weights.sha256), "lwisp_preprocessing": json.dumps(facts)}
+    return {**card, "lwisp_preprocessing": json.dumps(facts)}
 
 
 def preprocessing(convention: InputConvention, takes: Takes | None = "raw") -> dict[str, Any]:

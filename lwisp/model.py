@@ -539,7 +539,7 @@ def pad_to_multiple(x: Tensor, multiple: int = SIZE_MULTIPLE, minimum: int = SIZ
     return x
 
 
-def reflected_indices(start: int, stop: int, size: int) -> Tensor:
+def reflected_indices(start: int | Tensor, stop: int | Tensor, size: int | Tensor) -> Tensor:
     """Where a reflected side takes its values from, the border itself left out.
 
     Args:
@@ -550,8 +550,8 @@ def reflected_indices(start: int, stop: int, size: int) -> Tensor:
     Returns:
         Indices (stop - start,) in 0 to size - 1: a triangle wave, which serves sides shorter than the padding too.
     """
-    period = max(2 * (size - 1), 1)
-    index = torch.arange(start, stop) % period
+    period = torch.as_tensor(2 * (size - 1)).clamp(min=1)  # a tensor, which a traced graph computes
+    index = torch.arange(start, stop) % period  # type: ignore[arg-type]
     return torch.minimum(index, period - index)
 
 

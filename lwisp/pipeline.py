@@ -94,10 +94,35 @@ def develop_with(
     height, width = raw.mosaic.shape
     upright = (width, height) if raw.orientation >= 5 else (height, width)
     picture = np.empty((*upright, 3), dtype)
-    planes = Planes(engine, raw, convention, exposure)  # levels, balance, canonical color, exposure
     as_sensed = unorient(picture, raw.orientation)  # a view of the picture, which is upright when this is full
-    engine.develop(planes, as_sensed, cfa_offset(raw.cfa))
+    if engine.takes_mosaics:
+        facts = inputs_of(raw, exposure)
+        engine.develop_mosaic([facts[name] for name in convention.preparation.inputs], as_sensed)
+    else:
+        planes = Planes(engine, raw, convention, exposure)  # levels, balance, canonical color, exposure
+        engine.develop(planes, as_sensed, cfa_offset(raw.cfa))
     return picture
+
+
+def inputs_of(raw: RawImage, exposure: float = 0.0) -> dict[str, Array]:
+    """Inputs of an exported file that takes mosaics.
+
+    Args:
+        raw: The RAW.
+        exposure: EV on top of the exposure rule.
+
+    Returns:
+        Values by the names of `engines.developed.INPUTS`; the mosaic is not copied.
+    """
+    return {
+        "mosaic": raw.mosaic,
+        "black_level": np.asarray(raw.black_level, np.float32),
+        "white_level": np.asarray(raw.white_level, np.float32),
+        "white_balance": np.asarray(raw.white_balance, np.float32),
+        "matrix": np.asarray(raw.cam2rgb, np.float32),
+        "exposure": np.asarray(exposure, np.float32),
+        "offset": np.array(cfa_offset(raw.cfa), np.int64),
+    }
 
 
 class Steps(Protocol):
@@ -125,17 +150,12 @@ class Planes:
         self.offset = cfa_offset(raw.cfa)
         height, width = raw.mosaic.shape
         self.shape = (4, (height + self.offset[0] + 1) // 2, (width + self.offset[1] + 1) // 2)
-        subtracts = convention.black_level == "subtract"
-        black = raw.black_level if subtracts else (0.0,) * 4
-        facts: list[Any] = [black, raw.white_level]
-        self._light = "light-"
-        if convention.white_balance != "none":
-            facts.append(raw.white_balance)
-            self._light += "b"
-        if convention.color == "canonical":
-            facts.append(raw.cam2rgb)
-            self._light += "m"
-        self._facts = [np.asarray(fact, np.float32) for fact in facts]
+        preparation = convention.preparation
+        self._light = preparation.light
+        facts = inputs_of(raw, exposure)
+        black = facts["black_level"] if preparation.subtracts else np.zeros(4, np.float32)
+        colors = [facts[name] for name in ("white_balance", "matrix") if name in preparation.inputs]
+        self._facts = [black, facts["white_level"], *colors]
         self._exposure = np.float32(2.0**exposure)
         self._gain: np.float32 | None = None if convention.exposure == "auto" else np.float32(1)
 

@@ -23,6 +23,7 @@ from lwisp.architecture import LWISPConfig, Takes
 from lwisp.baselines.config import Architecture
 from lwisp.engines import exported
 from lwisp.engines.contract import CARD_KEY
+from lwisp.engines.developed import Preparation
 from lwisp.engines.exported import Exported
 from lwisp.engines.runners import Network, as_stored
 from lwisp.engines.stored import Stored
@@ -54,6 +55,17 @@ class InputConvention:
     """Multiply by `color.exposure_gain` of the whole frame, or not."""
     shading: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Lens shading correction: polynomial coefficients for `imaging.shading.shading_gain`."""
+
+    @property
+    def preparation(self) -> Preparation:
+        """What is done to a mosaic before the network."""
+        return Preparation(
+            subtracts=self.black_level == "subtract",
+            balances=self.white_balance != "none",
+            mixes=self.color == "canonical",
+            exposes=self.exposure == "auto",
+            shading=self.shading,
+        )
 
 
 @dataclass(frozen=True)
@@ -309,8 +321,7 @@ def _load_exported(path: Path) -> Weights:
     card, digest = _parse_header(path, program.metadata[CARD_KEY])
     if not isinstance(card.architecture, LWISPConfig):
         raise InputError(f"{path}: its card does not fit: expected the architecture of an LW-ISP; export it again")
-    network = exported.Exported(card.architecture, program)
-    exported.check_shapes(path, program, card.architecture)
+    network = exported.make_exported(path, program, card.architecture, card.convention.preparation)
     return Weights(network, card, digest)
 
 

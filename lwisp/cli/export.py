@@ -28,6 +28,11 @@ def export(
     size: Annotated[
         str | None, typer.Option(metavar="HxW", help="One size of the planes, half the picture's; else any.")
     ] = None,
+    pixels: Annotated[
+        Literal["uint8", "uint16", "float32"] | None,
+        typer.Option(help="Type of the picture's values, where the file takes a RAW's mosaic; uint8 if not given."),
+    ] = None,
+    planes: Annotated[bool, typer.Option("--planes", help="Take planes (docs/export.md), not a RAW's mosaic.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Write weights as a file for another engine, kept only where it gives what torch gives."""
@@ -37,13 +42,13 @@ def export(
 
     sides = None if size is None else parse_size(size)
     loaded = load(weights)
-    check(loaded, output, format, precision, sides, overwrite)
+    check(loaded, output, format, precision, sides, overwrite, pixels, planes)
     clear_leftovers(output.parent)
     with exit_on_error(FAILED_WORK), _quiet():
-        report = convert(loaded, output, format, precision, sides, overwrite)
+        report = convert(loaded, output, format, precision, sides, overwrite, pixels, planes)
     for path in report.files:
         say(f"{path}  {path.stat().st_size:,} bytes")
-    say(f"planes {report.planes} float32; largest differences from torch, {report.tolerance:.0e} allowed:")
+    say(f"{report.contract}; largest differences from torch, {report.tolerance:.1g} allowed:")
     for picture, difference in report.errors.items():
         say(f"  {difference:.1e}  {picture}")
 

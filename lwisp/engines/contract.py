@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from lwisp.engines.names import Computed, Format, Name, Stored
@@ -25,8 +24,8 @@ T = TypeVar("T")
 Array = NDArray[Any]
 Call = Callable[..., list[Array]]
 """A module's function of arrays; its next call may overwrite the results."""
-Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Planes -> the network's output in an array of its own; any number of threads may call it at once."""
+Run = Callable[..., list[Array]]
+"""An exported file's inputs, in its order -> its outputs in arrays of their own; any number of threads may call it."""
 Size = tuple[int, int] | None
 """Height and width of the planes of a file for this size alone; None for any multiples of 16 from 32 up."""
 
@@ -34,6 +33,8 @@ CARD_KEY = "lwisp"
 """Name of the card in a file's metadata; the card is the same as in a safetensors file."""
 SEAL_KEY = "lwisp_seal"
 """Name of the seal in a file's metadata: length and SHA-256 of the bytes that hold the network."""
+CONTRACT_KEY = "lwisp_contract"
+"""Name of the contract in the metadata of a file that takes mosaics; a file without it takes planes."""
 
 
 class CompileError(Exception):
@@ -82,10 +83,15 @@ class Program:
 
     runtime: Name
     metadata: Mapping[str, str]
-    shape: tuple[int | None, ...]
-    """Of the planes, (1, C, h, w); None for h and w that are free."""
+    inputs: Mapping[str, tuple[int | None, ...]]
+    """Shapes by name, in the file's order; None for sides that are free."""
     ready: Callable[[Computed, int], Run]
     """Make it ready to compute in a precision on so many threads; once for each."""
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Of the first input, the planes (1, C, h, w) or the mosaic (H, W)."""
+        return next(iter(self.inputs.values()), ())
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,10 @@ class FileFormat:
     packages: tuple[str, ...]
     """Modules that export and run it."""
     export: Callable[["LWISP", dict[str, str], Stored, Size], list[bytes]]
-    """(network, metadata, precision, size) -> content of the file and of its companions."""
+    """(network, metadata, precision, size) -> content of the file and of its companions; it takes planes."""
     open: Callable[[Path], Program]
+    wrap: Callable[[bytes, dict[str, str], Stored], list[bytes]] | None = None
+    """(ONNX, metadata, precision) -> the same, of a file that takes mosaics; None: there are none in this format."""
     companions: tuple[str, ...] = ()
     """Suffixes of files that lie beside it and are part of it."""
     precisions: tuple[Stored, ...] = ("fp32",)

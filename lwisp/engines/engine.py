@@ -4,7 +4,7 @@ import contextlib
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, get_args
 
@@ -20,12 +20,12 @@ from lwisp.engines.exported import Exported
 from lwisp.engines.frames import FlippedFrame, Frame, WholeFrame, read_reflected
 from lwisp.engines.memory import free_memory, resident_memory
 from lwisp.engines.names import Backend, Computed, Name, Precision
-from lwisp.engines.runners import Network, Runner, make_runner
+from lwisp.engines.runners import DEVELOPED, Network, Runner, make_runner
 from lwisp.engines.structures import PIXELS, can_tile
 from lwisp.engines.threads import default_threads
 from lwisp.engines.tiles import Span
 from lwisp.errors import InputError, check_choice, one_line
-from lwisp.imaging.pixels import to_integer
+from lwisp.imaging.pixels import convert, to_integer
 
 RESERVE = 250_000_000
 """Bytes of a bound that are left for compiling and for what allocators keep back."""
@@ -78,6 +78,11 @@ class Engine:
     def backend(self) -> Name:
         """The back end that computes now; "auto" leaves one that fails."""
         return self._runner.backend
+
+    @property
+    def takes_mosaics(self) -> bool:
+        """Whether it runs an exported file with the steps before the network in it: `develop_mosaic`."""
+        return isinstance(self.network, Exported) and self.network.pixels is not None
 
     @property
     def description(self) -> str:
@@ -164,6 +169,35 @@ class Engine:
                 return
             except CompileError as error:
                 self._leave(runner, error)
+
+    def develop_mosaic(
+        self, inputs: Sequence[Array], picture: NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.uint16]
+    ) -> None:
+        """Run an exported file that takes mosaics, and fill a picture.
+
+        Args:
+            inputs: The mosaic (H, W) and what else the file takes, as `Exported.develop` has them.
+            picture: (H, W, 3), written in place: float32 in [0, 1], or integers over their range.
+
+        Raises:
+            InputError: The file gives fewer bits than the picture has, memory cannot hold it (both said before work
+                begins), or the network's output is not finite.
+        """
+        assert isinstance(self.network, Exported)
+        if picture.dtype == np.uint16 and self.network.pixels == "uint8":
+            raise InputError(
+                "these weights are a file that gives 8 bits, not 16; ask for JPEG or PNG of 8 bits, or export it with "
+                "--pixels uint16"
+            )
+        runner, config = self._runner, self.network.config
+        height, width = (
+            padded_side(side // 2 + 1, config.size_multiple, config.size_minimum) for side in picture.shape[:2]
+        )
+        with self._room(runner, height, width, picture), runner.caller(KEPT_BYTES) as call:
+            made, total = call(DEVELOPED, *inputs)
+            if not np.isfinite(total):
+                raise InputError(self._not_finite(runner))
+            picture[...] = convert(made, picture.dtype)
 
     def _leave(self, failed: Runner, error: CompileError) -> None:
         """Compute by another back end from now on, unless another thread has left this runner before."""
@@ -398,6 +432,10 @@ def _exported_engine(
         raise InputError(f"these weights are a file for {runtime}, not for {backend}; take --backend auto")
     if precision == "bf16" and "bf16" not in facts.bytes_per_pixel:
         raise InputError(f"{runtime} computes in the file's own precision; take --precision auto")
+    if network.pixels is not None:
+        if precision == "bf16":
+            raise InputError("a file that takes a whole RAW is computed in fp32; take --precision auto")
+        precision = "fp32"
     if not facts.own_threads and threads is not None:
         raise InputError(f"{runtime} chooses its threads for the whole process; leave threads out")
     return Engine(network, runtime, _choose_precision(runtime, precision), memory, False, passes, threads)

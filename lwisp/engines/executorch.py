@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lwisp.engines.contract import CARD_KEY, BackEnd, FileFormat, Program, Size
+from lwisp.engines.contract import CARD_KEY, Array, BackEnd, FileFormat, Program, Size
 from lwisp.engines.names import Stored
 from lwisp.files.optional import import_dynamo, need
 from lwisp.files.writing import quiet
@@ -24,13 +23,13 @@ def _open(path: Path) -> Program:
 
     alone = threading.Lock()
 
-    def run(values: NDArray[np.float32], program: Any = program) -> NDArray[np.float32]:  # it must outlive its methods
+    def run(values: Array, program: Any = program) -> list[Array]:  # it must outlive its methods
         with alone:
             (result,) = forward.execute([torch.from_numpy(values)])
-            return np.array(result.numpy(), np.float32)  # the next call overwrites what it gave
+            return [np.array(result.numpy(), np.float32)]  # the next call overwrites what it gave
 
     shape = tuple(forward.metadata.input_tensor_meta(0).sizes())
-    return Program("executorch", metadata, shape, lambda precision, threads: run)
+    return Program("executorch", metadata, {"planes": shape}, lambda precision, threads: run)
 
 
 def _export(network: "LWISP", metadata: dict[str, str], precision: Stored, size: Size) -> list[bytes]:

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lwisp.engines.contract import CARD_KEY, BackEnd, FileFormat, Program, Run, Size, once
+from lwisp.engines.contract import CARD_KEY, Array, BackEnd, FileFormat, Program, Run, Size, once
 from lwisp.engines.names import Computed, Stored
 from lwisp.engines.threads import default_threads
 from lwisp.files.optional import import_dynamo, need
@@ -34,11 +33,11 @@ def _open(path: Path) -> Program:
         own = interpreter if wanted == threads else open_interpreter(wanted)
         alone = threading.Lock()
 
-        def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        def run(values: Array) -> list[Array]:
             with alone:
                 own.set_tensor(planes["index"], values)
                 own.invoke()
-                return np.asarray(own.get_tensor(rgb["index"]))  # a copy
+                return [np.asarray(own.get_tensor(rgb["index"]))]  # a copy
 
         return run
 
@@ -49,7 +48,7 @@ def _open(path: Path) -> Program:
         for entry in model.metadata or ()
         if entry.name == CARD_KEY.encode()
     }
-    return Program("litert", metadata, tuple(map(int, planes["shape"])), once(make))
+    return Program("litert", metadata, {"planes": tuple(map(int, planes["shape"]))}, once(make))
 
 
 def _export(network: "LWISP", metadata: dict[str, str], precision: Stored, size: Size) -> list[bytes]:

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lwisp.engines.developed import Preparation
 from lwisp.engines.names import Pixels
 from lwisp.engines.structures import PIXELS
 from lwisp.imaging import color
-from lwisp.model import FGAM, LWISP
+from lwisp.imaging.shading import shading_gain
+from lwisp.model import FGAM, LWISP, reflected_indices
 
 LIMITS = {"uint8": 255, "uint16": 65535}
 """White in the integers of a picture."""
@@ -72,6 +74,75 @@ class Whole(nn.Module):
 
     def extra_repr(self) -> str:
         return self.pixels
+
+
+class Developed(nn.Module):
+    """Mosaic -> picture: the steps before the network, the network, and the picture's pixels in one graph.
+
+    Input: mosaic (H, W) in DN, H and W from 2 up, then those of `developed.INPUTS` that the preparation needs. Output:
+    the picture (H, W, 3), and the sum of its values in [0, 1], which is finite exactly where all values are. Sizes are
+    tensors, so that a traced graph computes all that follows from them. The network may be float16; all before it and
+    behind it is float32.
+    """
+
+    def __init__(self, network: LWISP, preparation: Preparation, pixels: Pixels) -> None:
+        super().__init__()
+        self.network, self.preparation, self.pixels = network, preparation, pixels
+        self.light = Light(preparation.balances, preparation.mixes)
+
+    def forward(self, mosaic: Tensor, *facts: Tensor) -> tuple[Tensor, Tensor]:
+        given = dict(zip(self.preparation.inputs[1:], facts, strict=True))
+        height, width = torch._shape_as_tensor(mosaic).unbind()
+        top, left = given["offset"].unbind()
+        rows, columns = (height + top + 1) // 2, (width + left + 1) // 2  # of the planes
+        photosites = mosaic.index_select(0, reflected_indices(-top - 2, 2 * rows - top + 2, height))
+        photosites = photosites.index_select(1, reflected_indices(-left - 2, 2 * columns - left + 2, width))
+        white = given["white_level"]
+        colors = [given[name] for name in ("white_balance", "matrix") if name in given]
+        planes = self.light(photosites, given.get("black_level", torch.zeros_like(white)), white, *colors)
+        gain = torch.pow(2.0, given["exposure"])
+        if self.preparation.exposes:
+            gain = gain * color.grid_gain(_part_weights(rows) @ planes @ _part_weights(columns).T)
+        if any(self.preparation.shading):
+            distance = _squared_distance(rows, top, height)[:, None] + _squared_distance(columns, left, width)
+            corner = (height.float() ** 2 + width.float() ** 2) / 4
+            planes = planes * shading_gain(self.preparation.shading, distance / corner)
+        values, scale = self._run(self._pad(self._pad(planes * gain, -2, rows), -1, columns))
+        picture = to_pixels(values, scale, self.pixels)
+        return picture[top : top + height, left : left + width], values.sum()
+
+    def _pad(self, planes: Tensor, dim: int, size: Tensor) -> Tensor:
+        """The planes reflected along an axis of this size to a size that the network takes."""
+        config = self.network.config
+        multiple = config.size_multiple
+        padded = ((size + multiple - 1) // multiple * multiple).clamp(min=config.size_minimum)
+        return planes.index_select(dim, reflected_indices(0, padded, size))
+
+    def _run(self, planes: Tensor) -> tuple[Tensor, int]:
+        """The network on padded planes: float32 values, as `LWISP.values` gives them."""
+        network = self.network
+        seen = network.see(planes.to(network.out.weight.dtype))
+        values, scale = network.values(network.blocks_of(seen, ("up4",))["up4"], seen)
+        return values.float(), scale
+
+    def extra_repr(self) -> str:
+        return f"{self.preparation}, {self.pixels}"
+
+
+def _part_weights(side: Tensor) -> Tensor:
+    """(GRID, side): weights of the means over parts of a side, which overlap where it is no multiple of them."""
+    place = torch.arange(side)  # type: ignore[call-overload]
+    part = torch.arange(color.GRID)[:, None]
+    first: Tensor = part * side // color.GRID
+    last: Tensor = ((part + 1) * side + color.GRID - 1) // color.GRID
+    inside: Tensor = ((first <= place) & (place < last)).float()
+    return inside / inside.sum(1, keepdim=True)
+
+
+def _squared_distance(cells: Tensor, before: Tensor, side: Tensor) -> Tensor:
+    """Squared distance in photosites of cells from the middle of a side that begins `before` photosites in."""
+    middles = 2 * torch.arange(cells) + 1 - before  # type: ignore[call-overload]
+    return (middles - side / 2) ** 2  # type: ignore[no-any-return]
 
 
 class Descend(nn.Module):

@@ -5,9 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lwisp.engines.contract import (
     CARD_KEY,
     SEAL_KEY,
@@ -63,26 +60,30 @@ def _open(path: Path) -> Program:
     metadata = session.get_modelmeta().custom_metadata_map
     if CARD_KEY in metadata:
         check_seal(content, metadata)
-    (planes,), (rgb,) = session.get_inputs(), session.get_outputs()
+    inputs = {
+        entry.name: tuple(side if isinstance(side, int) else None for side in entry.shape)
+        for entry in session.get_inputs()
+    }
 
     def make(_: Computed, wanted: int) -> Run:
         own = session if wanted == threads else open_session(wanted)
 
-        def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
-            (result,) = own.run([rgb.name], {planes.name: values})
-            return np.asarray(result, np.float32)
+        def run(*values: Array) -> list[Array]:
+            return list(own.run(None, dict(zip(inputs, values, strict=True))))
 
         return run
 
-    shape = tuple(side if isinstance(side, int) else None for side in planes.shape)
-    return Program("onnxruntime", metadata, shape, once(make))
+    return Program("onnxruntime", metadata, inputs, once(make))
 
 
 def _export(network: "LWISP", metadata: dict[str, str], precision: Stored, size: Size) -> list[bytes]:
     from lwisp.engines.export import onnx_model  # which imports torch
 
+    return _wrap(onnx_model(network, precision, size).SerializeToString(deterministic=True), metadata, precision)
+
+
+def _wrap(content: bytes, metadata: dict[str, str], precision: Stored) -> list[bytes]:
     onnx = need("onnx")
-    content: bytes = onnx_model(network, precision, size).SerializeToString(deterministic=True)
     card = onnx.ModelProto()
     onnx.helper.set_model_props(card, {**metadata, SEAL_KEY: seal(content)})
     return [content + card.SerializeToString(deterministic=True)]  # protobuf merges messages that follow each other
@@ -100,6 +101,7 @@ ONNXRUNTIME = BackEnd(
         packages=("onnx", "onnxscript", "onnxruntime"),
         export=_export,
         open=_open,
+        wrap=_wrap,
         precisions=("fp32", "fp16"),
     ),
 )

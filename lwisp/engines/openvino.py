@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lwisp.engines.cache import cached_path, read_cached, write_cached
 from lwisp.engines.contract import (
     CARD_KEY,
+    CONTRACT_KEY,
     SEAL_KEY,
     Array,
     BackEnd,
@@ -32,6 +32,7 @@ from lwisp.engines.contract import (
     seal,
 )
 from lwisp.engines.names import Computed, Stored
+from lwisp.engines.structures import PREFIX
 from lwisp.errors import InputError
 from lwisp.files.optional import importing, need
 from lwisp.files.writing import temporary_folder
@@ -117,41 +118,61 @@ def _open(path: Path) -> Program:
     model = core.read_model(path, binary)
     metadata = {
         key: model.get_rt_info(["lwisp", key]).astype(str)
-        for key in (CARD_KEY, SEAL_KEY)
+        for key in (CARD_KEY, SEAL_KEY, CONTRACT_KEY)
         if model.has_rt_info(["lwisp", key])
     }
     if CARD_KEY in metadata:
         check_seal(binary.read_bytes(), metadata)
-    (planes,) = model.inputs
+    inputs = {
+        entry.get_any_name(): tuple(None if side.is_dynamic else side.get_length() for side in entry.partial_shape)
+        for entry in model.inputs
+    }
 
     def make(precision: Computed, threads: int) -> Run:
         compiled = core.compile_model(model, "CPU", hints(precision == "bf16", threads))
         requests = Pool(compiled.create_infer_request)
 
-        def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
-            with requests.borrow() as request:  # whose result its next call overwrites
-                return np.array(request.infer([values], share_inputs=True, share_outputs=True)[0], np.float32)
+        def run(*values: Array) -> list[Array]:
+            with requests.borrow() as request:  # whose results its next call overwrites
+                found = request.infer(list(values), share_inputs=True, share_outputs=True)
+                return [np.array(result) for result in found.values()]
 
         return run
 
-    shape = tuple(None if side.is_dynamic else side.get_length() for side in planes.partial_shape)
-    return Program("openvino", metadata, shape, once(make))
+    return Program("openvino", metadata, inputs, once(make))
 
 
 def _export(network: "LWISP", metadata: dict[str, str], precision: Stored, size: Size) -> list[bytes]:
     from lwisp.engines.export import onnx_model  # which imports torch
 
+    return _wrap(onnx_model(network, "fp32", size).SerializeToString(), metadata, precision)
+
+
+def _wrap(content: bytes, metadata: dict[str, str], precision: Stored) -> list[bytes]:
     openvino = need("openvino")
-    model = openvino_core().read_model(onnx_model(network, "fp32", size).SerializeToString())
+    model = openvino_core().read_model(content)
+    if precision == "fp16":
+        _halve(model)
     for key, text in metadata.items():
         model.set_rt_info(text, ["lwisp", key])
     with temporary_folder() as folder:
         path = folder / "network.xml"
         for _ in range(2):  # once more with the seal of what the first time gave
-            openvino.save_model(model, path, compress_to_fp16=precision == "fp16")
+            openvino.save_model(model, path, compress_to_fp16=False)
             tensors = path.with_suffix(".bin").read_bytes()
             model.set_rt_info(seal(tensors), ["lwisp", SEAL_KEY])
         return [path.read_bytes(), tensors]
+
+
+def _halve(model: Any) -> None:
+    """Store the network's tensors in float16, in place; constants of the steps before it stay as they are."""
+    operations = need("openvino.opset13")
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Constant" and PREFIX in node.get_friendly_name():
+            half = operations.constant(node.get_data().astype(np.float16))
+            widened = operations.convert(half, "f32")
+            for target in node.output(0).get_target_inputs():
+                target.replace_source_output(widened.output(0))
 
 
 OPENVINO = BackEnd(
@@ -165,6 +186,7 @@ OPENVINO = BackEnd(
         packages=("onnx", "onnxscript", "openvino"),
         export=_export,
         open=_open,
+        wrap=_wrap,
         companions=(".bin",),
         precisions=("fp32", "fp16"),
     ),

@@ -29,15 +29,25 @@ def portable(network: LWISP, slices: bool = True) -> nn.Module:
         A module in evaluation mode, equal to the network: planes (1, C, h, w) float32, h and w multiples of 16 from 32
         up -> (1, out_channels, H, W) float32 in [0, 1].
     """
-    network = copy.deepcopy(network).eval()
+    network = with_exact_means(network)
     network.pad = nn.Identity()
     network.crop = _Uncropped()
-    network.average = _Mean(keepdim=False)
     network.spread = _SpreadByAdding()
-    exchange(network, nn.AdaptiveAvgPool2d, lambda _: _Mean(keepdim=True))
     if slices:
         exchange(network, ReflectConv2d, _SlicedConv2d)
     return _Portable(network)
+
+
+def with_exact_means(network: LWISP) -> LWISP:
+    """A copy in evaluation mode that takes means in float32, whatever it is converted to.
+
+    Args:
+        network: LW-ISP, which is left as it is.
+    """
+    network = copy.deepcopy(network).eval()
+    network.average = _Mean(keepdim=False)
+    exchange(network, nn.AdaptiveAvgPool2d, lambda _: _Mean(keepdim=True))
+    return network
 
 
 def exchange(network: nn.Module, kind: type[M], make: Callable[[M], nn.Module]) -> None:

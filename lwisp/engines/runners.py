@@ -32,6 +32,10 @@ BEFORE = ("light", "gain")
 """Begin of the names of the steps before the network, which are computed in float32 whatever the network is in."""
 
 
+DEVELOPED = "developed"
+"""Name of the whole of an exported file that takes mosaics."""
+
+
 class Runner:
     """A network in a back end, for any number of threads; it changes only what it keeps compiled."""
 
@@ -148,6 +152,8 @@ class ExportedRunner(Runner):
             def call(name: str, *inputs: Array) -> list[Array]:
                 if name.startswith(BEFORE):
                     return before(name, *inputs)
+                if name == DEVELOPED:
+                    return self.network.develop(inputs, self.threads)
                 picture = self.network(inputs[0], self.precision, self.threads)[0].transpose(1, 2, 0)
                 with np.errstate(invalid="ignore"):  # whoever calls looks at the sum
                     total = picture.sum()

@@ -33,6 +33,8 @@ PREFIX = "network."
 PIXELS: tuple[Pixels, ...] = get_args(Pixels)
 LIGHTS = ("light-", "light-b", "light-m", "light-bm")
 """Levels alone; with white balance (b), and with the camera's matrix (m)."""
+TENSOR_KINDS = {"float32": 1, "float16": 10}
+"""Numbers of types of tensors in `onnx.TensorProto.DataType`."""
 SHAPES = "tensors.json"
 """Name of the shapes of a network's tensors beside its structures."""
 STAGES: dict[str, tuple[str, ...]] = {
@@ -144,7 +146,9 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
-def fill(structure: bytes, tensors: Mapping[str, NDArray[Any]]) -> bytes:
+def fill(
+    structure: bytes, tensors: Mapping[str, NDArray[Any]], dtype: type[np.float32] | type[np.float16] = np.float32
+) -> bytes:
     """ONNX that can be run: a structure with the weights that it names.
 
     Protobuf merges messages that follow each other, so the tensors are written after the structure.
@@ -152,6 +156,7 @@ def fill(structure: bytes, tensors: Mapping[str, NDArray[Any]]) -> bytes:
     Args:
         structure: From `structure`.
         tensors: Weights by their names; those that the structure does not name are left out.
+        dtype: What the structure computes the network in.
 
     Returns:
         An ONNX file.
@@ -160,14 +165,16 @@ def fill(structure: bytes, tensors: Mapping[str, NDArray[Any]]) -> bytes:
     for name, values in tensors.items():
         full = (PREFIX + name).encode()
         if full in structure:
-            parts.append(_field(7, _field(5, _tensor(full, np.asarray(values, "<f4")))))  # graph, initializer
+            parts.append(_field(7, _field(5, _tensor(full, np.asarray(values, dtype)))))  # graph, initializer
     return b"".join(parts)
 
 
-def _tensor(name: bytes, values: NDArray[np.float32]) -> bytes:
-    """`onnx.TensorProto` of float32."""
+def _tensor(name: bytes, values: NDArray[Any]) -> bytes:
+    """`onnx.TensorProto` of float32 or float16."""
     dims = b"".join(b"\x08" + _varint(side) for side in values.shape)  # field 1
-    return dims + b"\x10\x01" + _field(8, name) + _field(9, np.ascontiguousarray(values).tobytes())
+    kind = b"\x10" + _varint(TENSOR_KINDS[values.dtype.name])  # field 2
+    content = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+    return dims + kind + _field(8, name) + _field(9, content)
 
 
 def _field(number: int, content: bytes) -> bytes:

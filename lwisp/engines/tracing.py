@@ -19,11 +19,15 @@ from torch import Tensor, nn
 from lwisp.architecture import LWISPConfig
 from lwisp.baselines.build import build
 from lwisp.baselines.config import Architecture
+from lwisp.engines.developed import OUTPUTS, Preparation
 from lwisp.engines.eager import shapes_of
-from lwisp.engines.modules import make_module
+from lwisp.engines.modules import Developed, make_module
+from lwisp.engines.names import Pixels, Stored
+from lwisp.engines.portable import with_exact_means
 from lwisp.engines.structures import LIGHTS, PREFIX, SHAPES, STAGES, file_of, names_of
 from lwisp.files.optional import need
 from lwisp.files.writing import quiet, write_whole
+from lwisp.model import LWISP
 
 OPSET = 17
 """Of ONNX; what `torch.onnx`'s exporter of traced graphs writes, which takes 0.5 s where the newer one takes 8."""
@@ -31,6 +35,8 @@ SIDE = 64
 """Of the planes that a module is traced with."""
 CONSTANTS = ("whitening",)
 """Ends of the names of tensors that are part of the structure."""
+MOSAICS = ("photosites", "mosaic")
+"""Inputs of 16-bit integers."""
 tracing = threading.Lock()
 """torch traces one module at a time: what it notes meanwhile is the process's."""
 
@@ -45,16 +51,51 @@ def trace(architecture: Architecture | None, name: str) -> bytes:
     Returns:
         ONNX with free heights and widths. Tensors of the network's `state_dict` are named there but have no values.
     """
-    onnx = need("onnx")
-    network = None
-    if architecture is not None:
-        network = build(architecture).eval()
-        with torch.no_grad():
-            for index, tensor in enumerate(network.state_dict().values()):
-                tensor.fill_(0.5 + index / 1000) if tensor.is_floating_point() else None  # equal ones would be merged
+    network = None if architecture is None else _build_filled(architecture)
     module = make_module(network, name)
     inputs = _examples(architecture, network, name)
     outputs = ["picture", "sum"] if name.startswith(("whole", "high")) else ["output"]
+    return _trace(module, inputs, outputs, uint16=name.endswith("uint16"))
+
+
+def trace_developed(architecture: LWISPConfig, preparation: Preparation, pixels: Pixels, precision: Stored) -> bytes:
+    """The structure of `modules.Developed`, as `trace` gives others.
+
+    Args:
+        architecture: That of the network.
+        preparation: What is done before it.
+        pixels: Type of the picture's values.
+        precision: What the network computes in.
+    """
+    network = _build_filled(architecture)
+    assert isinstance(network, LWISP)
+    network = with_exact_means(network)
+    module = Developed(network.half() if precision == "fp16" else network, preparation, pixels)
+    examples = {
+        "mosaic": torch.zeros(2 * SIDE + 1, 2 * SIDE - 5, dtype=torch.int32),  # uint16 in the end: `_strip`
+        "black_level": torch.zeros(4),
+        "white_level": torch.ones(4),
+        "white_balance": torch.ones(3),
+        "matrix": torch.eye(3),
+        "exposure": torch.zeros(()),
+        "offset": torch.tensor([1, 0]),
+    }
+    inputs = {name: examples[name] for name in preparation.inputs}
+    return _trace(module, inputs, list(OUTPUTS), uint16=pixels == "uint16")
+
+
+def _build_filled(architecture: Architecture) -> nn.Module:
+    """A network in evaluation mode, each tensor with a value of its own: equal ones would be merged."""
+    network = build(architecture).eval()
+    with torch.no_grad():
+        for index, tensor in enumerate(network.state_dict().values()):
+            tensor.fill_(0.5 + index / 1000) if tensor.is_floating_point() else None
+    return network
+
+
+def _trace(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], uint16: bool) -> bytes:
+    """The structure of a module, from example inputs; `uint16` says whether its picture is of that type."""
+    onnx = need("onnx")
     free = {key: axes for key, value in inputs.items() if (axes := _free_axes(key, value))}
     buffer = io.BytesIO()
     with tracing, torch.no_grad(), quiet():  # tracing warns of every `if`
@@ -70,7 +111,7 @@ def trace(architecture: Architecture | None, name: str) -> bytes:
             dynamo=False,
         )
     model = onnx.load_model_from_string(buffer.getvalue())
-    return _strip(onnx, model, uint16=name.endswith("uint16"))
+    return _strip(onnx, model, uint16)
 
 
 def _examples(architecture: Architecture | None, network: nn.Module | None, name: str) -> dict[str, Tensor]:
@@ -115,8 +156,8 @@ def _examples(architecture: Architecture | None, network: nn.Module | None, name
 
 def _free_axes(name: str, value: Tensor) -> dict[int, str]:
     """Heights and widths of an input that may be any."""
-    if name == "photosites":
-        return {0: "h", 1: "w"}
+    if name in MOSAICS:
+        return {0: "H", 1: "W"}
     if value.ndim == 4 and name != "grid" and value.shape[2:] != (1, 1):
         return {2: f"{name}_h", 3: f"{name}_w"}
     return {}
@@ -138,7 +179,7 @@ def _strip(onnx: Any, model: Any, uint16: bool) -> bytes:
     """
     kinds = onnx.TensorProto
     for entry in model.graph.input:
-        if entry.name == "photosites":
+        if entry.name in MOSAICS:
             entry.type.tensor_type.elem_type = kinds.UINT16
     for entry in model.graph.output:
         if entry.name == "picture" and uint16:

@@ -56,6 +56,24 @@ def middle(size: int, side: int, step: int = 1) -> slice:
     return slice(start, start + side)
 
 
+def convert(picture: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A picture in another type.
+
+    Args:
+        picture: Floats in [0, 1], or uint8 or uint16 over their range.
+        dtype: float32, uint8 or uint16.
+
+    Returns:
+        The picture in this type, over its range; the picture itself where it has it already.
+    """
+    if picture.dtype == dtype:
+        return picture
+    values = picture
+    if not np.issubdtype(picture.dtype, np.floating):
+        values = picture / np.float32(np.iinfo(picture.dtype).max)
+    return values if dtype == np.float32 else to_integer(values, 8 if dtype == np.uint8 else 16)
+
+
 def to_integer(rgb: NDArray[Any], bits: Literal[8, 16]) -> NDArray[Any]:
     """Round and clip floats in [0, 1] to integers.
 
