@@ -446,7 +446,7 @@ def _meanwhile(prepare: Callable[[], None]) -> Iterator[None]:
     """A block beside which something is prepared; what fails there will fail again where it is used."""
 
     def run() -> None:
-        with contextlib.suppress(CompileError):
+        with contextlib.suppress(CompileError, InputError):
             prepare()
 
     thread = threading.Thread(target=run)
