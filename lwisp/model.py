@@ -372,7 +372,7 @@ class LWISP(nn.Module):
         """
         last = last.to(self.out.weight.dtype)  # a bf16 network may keep its output layer in fp32
         if self.cells is not None:
-            values = self.cells.mix(seen.planes, self.out(self.cells.detail(seen, last)))
+            values = self.cells.mix(seen.planes, self.cells.detail(seen, last), self.out)
             if isinstance(self.look, nn.Identity):
                 return values, 4
             values = values if self.training else values.clamp(0, 1)
@@ -439,22 +439,29 @@ class Cells(nn.Module):
         """
         return functional.leaky_relu(self.fine(torch.cat([seen.encoded[..., 1:-1, 1:-1], found], 1)), SLOPE)
 
-    def mix(self, cells: Tensor, shares: Tensor) -> Tensor:
+    def mix(self, cells: Tensor, detail: Tensor, out: nn.Conv2d) -> Tensor:
         """The picture.
+
+        Each 48 values are computed by a convolution of their own, which takes less time and memory than one for all.
 
         Args:
             cells: (B, 16, h + 2, w + 2) in linear light.
-            shares: (B, 192, h, w), 48 values each: the network's own picture (logits), how much smoother than Malvar's
-                the demosaicing shall be in two steps, and the own picture's share (logits).
+            detail: (B, detail, h, w).
+            out: Makes of it 48 values each of: the network's own picture (logits), how much smoother than Malvar's the
+                demosaicing shall be, in two steps, and the own picture's share (logits).
 
         Returns:
             (B, 48, h, w), each color's 4x4 pixels of a cell; in [0, 1] but for 0.003.
         """
-        own, smooth, smoother, trust = shares.chunk(4, 1)
-        sharp, step, further = self.bases(cells).chunk(3, 1)
-        linear = sharp + smooth * step + smoother * further
+        assert out.bias is not None
+        own, smooth, smoother, trust = zip(out.weight.chunk(4), out.bias.chunk(4), strict=True)
+        sharp, step, further = self.bases.weight.chunk(3)
+        linear = functional.conv2d(cells, sharp)
+        linear = linear + functional.conv2d(detail, *smooth) * functional.conv2d(cells, step)
+        linear = linear + functional.conv2d(detail, *smoother) * functional.conv2d(cells, further)
         demosaiced = color.quick_tone(linear.clamp(0, 1))
-        return torch.lerp(demosaiced, torch.sigmoid(4 * own), torch.sigmoid(trust))
+        share = torch.sigmoid(functional.conv2d(detail, *trust))
+        return torch.lerp(demosaiced, torch.sigmoid(4 * functional.conv2d(detail, *own)), share)
 
 
 def _whitening() -> Tensor:
