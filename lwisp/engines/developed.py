@@ -34,7 +34,7 @@ SHAPES: dict[str, tuple[int | None, ...]] = {
     "offset": (2,),
 }
 OUTPUTS = {
-    "picture": "(H, W, 3), display-referred sRGB, oriented as the mosaic; float32 in [0, 1], or integers over their range",
+    "picture": "(H, W, 3), display-referred sRGB, oriented as the mosaic; integers over their range",
     "sum": "() float32 of the network's values; finite exactly where all of them are",
 }
 
