@@ -1,8 +1,10 @@
 # Two commands do everything: `make demo` and `make test`. Both make .venv first; only Python 3.11+ and make are needed.
-# `make test` takes some minutes, `make test-all` (what `.ci/run` does) two or three times as long.
+# `make demo` installs what runs networks (360 MB), `make test` torch too, and what tests need. `make test` takes some
+# minutes, `make test-all` (what `.ci/run` does) two or three times as long.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+CORE := $(VENV)/.core
 STAMP := $(VENV)/.installed
 # On Linux PyPI's torch brings gigabytes of CUDA; the CPU wheels lie on an index of their own.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -14,14 +16,19 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 install: $(STAMP)
 
+$(CORE): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c constraints.txt -e .
+	touch $@
+
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c 'import torch' 2>/dev/null \
 		|| $(PIP) install -q --no-deps --retries 1 --timeout 15 --extra-index-url $(TORCH_INDEX) -c constraints.txt torch
 	$(PIP) install -q -c constraints.txt -e '.[dev]'
-	touch $@
+	touch $@ $(CORE)
 
-demo: $(STAMP)
+demo: $(CORE)
 	$(BIN)/python demo.py
 
 test: $(STAMP)

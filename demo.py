@@ -4,13 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import rawpy
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 import lwisp
 from lwisp.batch import plan
-from lwisp.imaging import color, mosaic
+from lwisp.files.raw import plane_order
 from lwisp.imaging.pixels import orient, to_integer
 from lwisp.pipeline import develop_files
 
@@ -42,11 +41,15 @@ def main() -> None:
 def sensor_view(path: Path) -> NDArray[np.uint8]:
     """A RAW at half size with nothing done but levels and the sRGB curve: (H/2, W/2, 3)."""
     raw = lwisp.read_raw(path)
-    padded, _ = mosaic.pad_to_rggb(torch.from_numpy(raw.mosaic.astype(np.float32)), raw.cfa)
-    levels = torch.tensor(raw.black_level), torch.tensor(raw.white_level)
-    red, green_r, green_b, blue = mosaic.normalize_levels(mosaic.pack(padded), *levels).clamp(0, 1)
-    rgb = color.srgb_encode(torch.stack([red, (green_r + green_b) / 2, blue], -1))
-    return orient(to_integer(rgb.numpy(), 8), raw.orientation)
+    planes = []
+    for (row, column), black, white in zip(plane_order(raw.cfa), raw.black_level, raw.white_level, strict=True):
+        height, width = raw.mosaic.shape
+        photosites = raw.mosaic[row : height - height % 2 : 2, column : width - width % 2 : 2]
+        planes.append(np.clip((photosites - black) / (white - black), 0, 1))
+    red, green_r, green_b, blue = planes
+    linear = np.stack([red, (green_r + green_b) / 2, blue], -1)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)  # sRGB's curve
+    return orient(to_integer(encoded.astype(np.float32), 8), raw.orientation)
 
 
 def write_pair(kind: str, name: str, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Path:

@@ -20,10 +20,10 @@ import torch
 import lwisp
 from lwisp.engines.backends import BACKENDS, is_installed
 from lwisp.engines.cost import time_in_turn
+from lwisp.engines.eager import channels_last
 from lwisp.engines.engine import prepare_engine
 from lwisp.engines.frames import WholeFrame
 from lwisp.engines.names import Backend, Computed
-from lwisp.engines.eager import channels_last
 
 SIZE = (1504, 2000)
 PRECISIONS: tuple[Computed, ...] = ("fp32", "bf16")
@@ -65,7 +65,7 @@ def main(rounds: int) -> None:
             if is_installed(name) and precision in BACKENDS[name].bytes_per_pixel:
                 engine = prepare_engine(network, name, precision)
                 picture = np.empty((2 * SIZE[0], 2 * SIZE[1], 3), np.uint8)
-                actions[f"{name} {precision}"] = partial(engine.develop, WholeFrame(planes), picture)
+                actions[f"{name} {precision}"] = partial(engine.develop, WholeFrame(planes.numpy()), picture)
     seconds = dict(zip(actions, time_in_turn(list(actions.values()), rounds), strict=True))
     print(f"{torch.get_num_threads()} threads, {rounds} rounds after one to warm up")
     for label, times in seconds.items():

@@ -33,10 +33,11 @@ def main() -> None:
 
     calls: dict[str, Callable[[], object]] = {
         "torch, plain": plain,
-        "torch back end, fp32": partial(prepare_engine(network, "torch", "fp32"), planes),
+        "torch back end, fp32": partial(prepare_engine(network, "torch", "fp32"), planes.numpy()),
     }
     calls |= {
-        file: partial(prepare_engine(lwisp.load(file).network, precision="fp32"), planes) for file in arguments.files
+        file: partial(prepare_engine(lwisp.load(file).runnable, precision="fp32"), planes.numpy())
+        for file in arguments.files
     }
     seconds = dict(zip(calls, time_in_turn(list(calls.values()), arguments.rounds), strict=True))
     for name, times in seconds.items():

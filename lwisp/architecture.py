@@ -1,7 +1,7 @@
 """Architecture of LW-ISP: everything that decides its structure, and the sizes that it takes. Imports no torch."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 SIZE_MULTIPLE = 16  # four 2x poolings
 BLOCKS = tuple(f"{way}{index}" for way in ("down", "up") for index in (1, 2, 3, 4))
@@ -19,8 +19,6 @@ Takes = Literal["raw", "rgb", "planes"]
 @dataclass(frozen=True)
 class LWISPConfig:
     """Everything that decides the structure of one `LWISP`; the defaults are the paper's full student."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # a card or recipe with an unknown field is refused
 
     in_channels: int = 4
     """4 packed RAW planes (R, Gr, Gb, B); 3 for RGB."""

@@ -216,7 +216,9 @@ class LWISP(nn.Module):
         Returns:
             The planes themselves, or cells of them.
         """
-        return Seen(planes, planes) if self.cells is None else self.cells(planes)
+        if self.cells is not None:
+            return self.cells(planes)  # type: ignore[no-any-return]
+        return Seen(planes, planes.to(next(self.head.parameters()).dtype))  # what a residual is added to is not rounded
 
     def blocks_of(self, seen: "Seen", keep: Collection[str] = BLOCKS) -> dict[str, Tensor]:
         """`blocks` of what `see` gives.
@@ -350,6 +352,9 @@ class LWISP(nn.Module):
             (B, out_channels, h * scale, w * scale) in [0, 1]; while training unbounded with `residual` or cells of 4.
         """
         values, scale = self.values(last, seen)
+        is_bounded = self.cells is None and not self.config.residual
+        if not (is_bounded or self.training):  # beyond the limits nothing would be learned
+            values = values.clamp(0, 1)
         if scale > 1:
             values = functional.pixel_shuffle(values, scale)
         return self.crop(values, size[0] * self.config.scale, size[1] * self.config.scale)  # type: ignore[no-any-return]
@@ -362,20 +367,18 @@ class LWISP(nn.Module):
             seen: The same frame or window.
 
         Returns:
-            (B, out_channels * s**2, h', w'), what `functional.pixel_shuffle` makes a picture of, and s. In [0, 1];
-            while training unbounded with `residual` or cells of 4, for beyond the limits nothing would be learned.
+            (B, out_channels * s**2, h', w'), what `functional.pixel_shuffle` makes a picture of, and s. Unbounded with
+            `residual` or cells of 4, else in [0, 1].
         """
         last = last.to(self.out.weight.dtype)  # a bf16 network may keep its output layer in fp32
         if self.cells is not None:
             values = self.cells.mix(seen.planes, self.out(self.cells.detail(seen, last)))
-            values = values if self.training else values.clamp(0, 1)
             if isinstance(self.look, nn.Identity):
                 return values, 4
+            values = values if self.training else values.clamp(0, 1)
             return self.look(functional.pixel_shuffle(values, 4)), 1
         out = self.out(last)
-        if not self.config.residual:
-            return self.look(torch.sigmoid(out)), 1
-        return seen.planes + out if self.training else (seen.planes + out).clamp(0, 1), 1
+        return seen.planes + out if self.config.residual else self.look(torch.sigmoid(out)), 1
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Outputs of the four up blocks for distillation (section 3.3), on the padded frame.
@@ -474,7 +477,7 @@ def _demosaicings() -> Tensor:
     impulses = torch.zeros(144, 16, 11, 11, device="cpu")  # values, even where a network is built without them
     for index in range(144):
         channel, place = divmod(index, 9)
-        impulses[index, channel, 6 - place // 3, 6 - place % 3] = 1
+        impulses[index, channel, 4 + place // 3, 4 + place % 3] = 1
     rgb = color.apply_matrix(color.CANONICAL_TO_SRGB, color.demosaic(functional.pixel_shuffle(impulses, 2)))
     pictures = [rgb]
     for side in (2, 5):

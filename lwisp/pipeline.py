@@ -3,6 +3,7 @@
 `develop` turns one RAW into a picture; `Planes` has the steps before the network; `develop_files` works on many files.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwisp.batch import Job, Made, Outcome, work
+from lwisp.engines.backends import preferred, warm
 from lwisp.engines.contract import Array
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.frames import reflected_indices
@@ -26,6 +28,8 @@ from lwisp.imaging.pixels import unorient
 from lwisp.imaging.shading import shading_gain
 from lwisp.weights import InputConvention, Weights, check_takes, left_out_note, load_once, of_camera
 
+DEFAULT = "photo"
+"""Weights where none are named and none were learned from the camera."""
 MAX_EXPOSURE = 5
 """EV; the largest exposure compensation, up or down."""
 BAND = 64
@@ -235,9 +239,9 @@ def _parts(side: int) -> NDArray[np.float32]:
 def _squared_distance(cells: slice, before: int, side: int) -> NDArray[np.float32]:
     """Squared distance in photosites of cells from the middle of a side that begins `before` photosites in."""
     middles = 2 * np.arange(cells.start, cells.stop, dtype=np.float32) + 1 - before
-    distance = middles - np.float32(side / 2)
-    squared: NDArray[np.float32] = np.multiply(distance, distance, dtype=np.float32)
-    return squared
+    distance: NDArray[np.float32] = middles - np.float32(side / 2)
+    distance *= distance
+    return distance
 
 
 def _take_reflected(photosites: NDArray[np.uint16], axis: int, cells: slice, before: int) -> NDArray[np.uint16]:
@@ -359,7 +363,7 @@ def pick(raw: RawImage) -> Weights:
         else:
             break
     else:
-        weights = load_once("photo")
+        weights = load_once(DEFAULT)
     return replace(weights, notes=tuple(notes)) if notes else weights
 
 
@@ -407,6 +411,9 @@ def develop_files(
 
     if isinstance(weights, Weights):
         ready(weights)  # what is wrong with it is said before any work
+    threading.Thread(target=warm, args=(preferred() if backend == "auto" else backend,), daemon=True).start()
+    if weights is pick:
+        load_once(DEFAULT)  # most likely, and the first file is being read meanwhile
 
     def make(raw: RawImage, job: Job) -> Made:
         chosen = weights if isinstance(weights, Weights) else weights(raw)

@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal, Union
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
@@ -31,6 +30,7 @@ from lwisp.engines.stored import Stored
 from lwisp.engines.structures import shapes
 from lwisp.errors import InputError, one_line
 from lwisp.files.optional import is_there
+from lwisp.files.records import parse
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import is_regular, make_folder, write_whole
 
@@ -45,8 +45,6 @@ Tensors = dict[str, NDArray[Any]]
 @dataclass(frozen=True)
 class InputConvention:
     """What a network expects of its packed planes; a property of the weights, applied by `pipeline.Planes`."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     black_level: Literal["subtract", "keep"] = "subtract"
     """Subtract it, so that black is 0; or keep it, DN over white, as some loaders of the Zurich dataset do."""
@@ -104,8 +102,6 @@ class Camera:
 class Card:
     """The model card: architecture, input convention, provenance, scores."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
-
     name: str
     architecture: Architecture
     convention: InputConvention
@@ -131,7 +127,8 @@ class Weights:
     """Digest of the tensors as they are stored."""
     notes: tuple[str, ...] = ()
     """Messages for the user about other weights that could not be used when these were picked."""
-    _built: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _built: dict[Stored, Any] = field(default_factory=dict, repr=False, compare=False)
+    """Networks by what they were built of, for `replace` hands this on, with another source too."""
 
     @property
     def network(self) -> Union["LWISP", "Baseline"]:
@@ -146,7 +143,7 @@ class Weights:
             )
         if not isinstance(self.source, Stored):
             return self.source
-        if "network" not in self._built:
+        if self.source not in self._built:
             if not is_there("torch"):
                 raise InputError(
                     "a network as a module needs torch, which is not installed; pip install 'lwisp[torch]'"
@@ -154,15 +151,17 @@ class Weights:
             from lwisp.engines.eager import build_stored
 
             try:
-                self._built["network"] = build_stored(self.source)
+                self._built[self.source] = build_stored(self.source)
             except (ValueError, TypeError, RuntimeError) as error:
                 raise InputError(f"the tensors do not fit the card: {one_line(error)}; fetch them again") from error
-        return self._built["network"]  # type: ignore[no-any-return]
+        return self._built[self.source]  # type: ignore[no-any-return]
 
     @property
     def runnable(self) -> Network:
         """What engines run: the network if it was built, for somebody may have changed it, else what its file holds."""
-        return self._built.get("network", self.source)  # type: ignore[no-any-return]
+        if isinstance(self.source, Stored):
+            return self._built.get(self.source, self.source)  # type: ignore[no-any-return]
+        return self.source
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "source": self.runnable, "_built": {}}
@@ -212,8 +211,12 @@ def load(name_or_path: str | Path) -> Weights:
     if path.suffix.lower() in exported.SUFFIXES:
         return _load_exported(path)
     tensors, card = _read(path)
-    expected = shapes(card.architecture)
-    if expected is not None and expected != {name: values.shape for name, values in tensors.items()}:
+    found = {name: values.shape for name, values in tensors.items()}
+    try:
+        fits = (shapes(card.architecture) or found) == found
+    except RuntimeError:  # of tensors that no memory could hold
+        fits = False
+    if not fits:
         raise InputError(f"{path}: its tensors do not fit its card; fetch it again")
     return Weights(Stored(card.architecture, tensors), card, digest_of(tensors))
 
@@ -255,7 +258,6 @@ def save(path: Path, network: Network, card: Card, dtype: type[np.floating[Any]]
     tensors = {
         name: np.ascontiguousarray(values, dtype if _fits(values, dtype) else np.float32)
         for name, values in as_stored(network).tensors.items()
-        if np.issubdtype(values.dtype, np.floating)  # batch normalization also counts batches, which no pass uses
     }
     _write(path, tensors, card)
 
@@ -328,8 +330,8 @@ def _parse_header(path: Path, header: str) -> tuple[Card, str]:
     try:
         content = json.loads(header)
         digest = content.pop("sha256", "")
-        return TypeAdapter(Card).validate_python(content), str(digest)
-    except (ValidationError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        return parse(Card, content), str(digest)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: its card does not fit: {one_line(error)}; fetch or train it again") from error
 
 

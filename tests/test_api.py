@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import lwisp
 from lwisp.cli.commands import app
+from lwisp.weights import Weights
 from tests.conftest import SAMPLE, WriteDng
 
 RNG = np.random.default_rng(0)
@@ -159,3 +160,11 @@ def test_choices_that_do_not_exist_are_refused(options: Any, sentence: str, toy:
             call()
     with pytest.raises(lwisp.InputError, match="1, 2 or 4 passes, got 3"):
         lwisp.denoise(RGB, passes=3)
+
+
+def test_weights_with_another_network_run_that_one(toy: Weights) -> None:
+    loaded = lwisp.load("photo")
+    assert loaded.runnable is loaded.source
+    built = loaded.network
+    assert loaded.runnable is replace(loaded, sha256="").runnable is built
+    assert replace(loaded, source=toy.network).runnable is toy.network

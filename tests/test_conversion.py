@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 import lwisp
@@ -18,10 +19,11 @@ from lwisp.architecture import LWISPConfig
 from lwisp.cli.commands import app
 from lwisp.conversion import export, verify
 from lwisp.engines.backends import BACKENDS, FORMATS
-from lwisp.engines.contract import SEAL_KEY, seal
-from lwisp.engines.engine import run_network
-from lwisp.engines.names import Backend, Format, Name
-from lwisp.engines.onnxruntime import OPSET
+from lwisp.engines.contract import SEAL_KEY, Program, seal
+from lwisp.engines.eager import run_network
+from lwisp.engines.export import OPSET
+from lwisp.engines.exported import Exported
+from lwisp.engines.names import Backend, Format, Name, Precision
 from lwisp.engines.openvino import openvino_core
 from lwisp.engines.portable import portable
 from lwisp.files.optional import need
@@ -73,6 +75,12 @@ def reference(planes: Tensor) -> Tensor:
     return run_network(make().network, planes, "fp32", "torch")
 
 
+def run_file(path: Path, planes: Tensor, precision: Precision = "auto") -> Tensor:
+    network = load(path).runnable
+    assert isinstance(network, Exported)
+    return run_network(network, planes, precision)
+
+
 @pytest.mark.parametrize(
     "config",
     [TOY, LWISPConfig(4, 4, padding="zeros", attention="multiply", core_input="twice", contrast="gated"),
@@ -95,7 +103,7 @@ def check_export(path: Path, size: tuple[int, int], tolerance: float) -> None:
     assert weights.card == make().card
     assert weights.sha256 == "0" * 64
     planes = torch.rand(4, *size)
-    assert torch.allclose(run_network(weights.network, planes, "fp32"), reference(planes), rtol=0, atol=tolerance)
+    assert torch.allclose(run_file(path, planes, "fp32"), reference(planes), rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", ["free.onnx", "free.xml"])
@@ -112,17 +120,17 @@ def test_an_export_in_half_precision_develops_any_size_as_torch_does(variants: P
 
 @pytest.mark.slow
 def test_an_export_of_one_size_serves_what_is_padded_to_it(variants: Path) -> None:
-    network = load(variants / "fixed.onnx").network
+    path = variants / "fixed.onnx"
     for size in ((48, 64), (33, 50)):
         planes = torch.rand(4, *size)
-        assert torch.allclose(run_network(network, planes), reference(planes), rtol=0, atol=1e-5)
+        assert torch.allclose(run_file(path, planes), reference(planes), rtol=0, atol=1e-5)
     with pytest.raises(lwisp.InputError, match=r"made for planes of 48x64, which 32x64 do not fill"):
-        run_network(network, torch.rand(4, 32, 64))
+        run_file(path, torch.rand(4, 32, 64))
 
 
 def test_the_ir_computes_in_bf16_too(folder: Path) -> None:
     planes = torch.rand(4, 48, 64)
-    difference = (run_network(load(folder / "free.xml").network, planes, "bf16") - reference(planes)).abs().max()
+    difference = (run_file(folder / "free.xml", planes, "bf16") - reference(planes)).abs().max()
     assert 0 <= difference < 0.02
 
 
@@ -220,8 +228,12 @@ def test_a_converter_that_loses_precision_is_refused(
 def test_not_a_number_is_a_difference() -> None:
     network = make().network
     assert isinstance(network, LWISP)
-    broken = copy.deepcopy(network)
-    torch.nn.init.constant_(broken.out.weight, torch.nan)
+
+    def run(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+        height, width = planes.shape[-2:]
+        return np.full((1, 3, 2 * height, 2 * width), np.nan, np.float32)
+
+    broken = Exported(network.config, Program("onnxruntime", {}, (1, 4, None, None), lambda *_: run))
     with pytest.raises(lwisp.InputError, match=r"differs from torch by nan on flat 0.0 of 33x50"):
         verify(network, broken, None, 1e-5)
 
@@ -304,9 +316,8 @@ def test_engines_with_an_environment_of_their_own_agree_too(format: Format, toy_
     assert result.exit_code == 0, result.output
     weights, planes = load(output), torch.rand(4, 47, 50)
     assert weights.card == load(toy_file).card
-    assert torch.allclose(
-        run_network(weights.network, planes), run_network(load(toy_file).network, planes, "fp32", "torch"), atol=1e-5
-    )
+    expected = run_network(load(toy_file).network, planes, "fp32", "torch")
+    assert torch.allclose(run_file(output, planes), expected, atol=1e-5)
 
 
 def test_the_formats_of_the_command_are_those_of_the_function() -> None:

@@ -1,4 +1,4 @@
-"""What reads and writes files, and the commands until one is run, need no torch."""
+"""What reads and writes files, what runs networks, and the commands until one is run, need no torch."""
 
 import subprocess
 import sys
@@ -30,6 +30,16 @@ WITHOUT_TORCH = (
     "lwisp.files.tensors",
     "lwisp.files.writing",
     "lwisp.baselines.config",
+    "lwisp.engines.engine",
+    "lwisp.engines.onnxruntime",
+    "lwisp.engines.openvino",
+    "lwisp.engines.runners",
+    "lwisp.engines.structures",
+    "lwisp.engines.tiles",
+    "lwisp.weights",
+    "lwisp.batch",
+    "lwisp.pipeline",
+    "lwisp.restoration",
     "lwisp.cli",
     "lwisp.cli.commands",
     "lwisp.cli.develop",

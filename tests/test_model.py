@@ -5,11 +5,15 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lwisp.architecture import Attention, LWISPConfig
+from lwisp.imaging import color
 from lwisp.model import CCB, FGAM, LWISP, pad_to_multiple, reflected_indices
 from lwisp.training.initialization import center, initialize
 from tests.conftest import TOY
+
+CELLS = LWISPConfig(width=4, cell=4, detail=8)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (2, 3), (16, 16), (33, 17), (50, 64)])
@@ -18,6 +22,69 @@ def test_any_size_works(size: tuple[int, int]) -> None:
     assert rgb.shape == (2, 3, 2 * size[0], 2 * size[1])
     assert rgb.min() >= 0
     assert rgb.max() <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (2, 3), (64, 96), (33, 17), (65, 70)])
+@pytest.mark.parametrize("look", [0, 4])
+def test_cells_of_4_work_at_any_size(size: tuple[int, int], look: int) -> None:
+    config = replace(CELLS, look=look)
+    assert (config.size_multiple, config.size_minimum, config.scale) == (32, 64, 2)
+    torch.manual_seed(0)
+    network, planes = LWISP(config).eval(), torch.rand(2, 4, *size)
+    with torch.inference_mode():
+        rgb, padded = network(planes), network(pad_to_multiple(planes, 32, 64))
+    assert rgb.shape == (2, 3, 2 * size[0], 2 * size[1])
+    assert rgb.min() >= 0
+    assert rgb.max() <= 1
+    assert torch.equal(rgb, padded[..., : 2 * size[0], : 2 * size[1]])
+
+
+def test_cells_begin_with_malvars_demosaicing_and_its_smooth_ones() -> None:
+    cells = LWISP(CELLS).cells
+    assert cells is not None
+    planes = torch.rand(1, 4, 40, 48)
+    with torch.inference_mode():
+        bases = cells.bases(cells(planes).planes)
+    sharp, step, further = (functional.pixel_shuffle(values, 4) for values in bases.chunk(3, 1))
+    expected = color.apply_matrix(color.CANONICAL_TO_SRGB, color.demosaic(planes))
+    inner = (..., slice(8, -8), slice(8, -8))
+    smooth, smoother = (
+        functional.avg_pool2d(functional.pad(expected, (before, after, before, after)), side, 1)
+        for side, before, after in ((2, 0, 1), (5, 2, 2))
+    )
+    assert float((sharp - expected)[inner].abs().max()) < 1e-5
+    assert float((sharp + step - smooth)[inner].abs().max()) < 1e-5
+    assert float((sharp + step + further - smoother)[inner].abs().max()) < 1e-5
+
+
+def test_cells_mix_between_the_demosaicing_and_the_networks_own_picture() -> None:
+    cells = LWISP(CELLS).cells
+    assert cells is not None
+    seen, own = cells(torch.rand(1, 4, 32, 32)).planes, torch.randn(1, 48, 16, 16)
+    zero = torch.zeros_like(own)
+    with torch.inference_mode():
+        alone = cells.mix(seen, torch.cat([own, zero, zero, zero + 50], 1))
+        sharp = cells.mix(seen, torch.cat([own, zero, zero, zero - 50], 1))
+        half = cells.mix(seen, torch.cat([own, zero, zero, zero], 1))
+        demosaiced = color.quick_tone(cells.bases(seen)[:, :48].clamp(0, 1))
+    assert torch.allclose(alone, torch.sigmoid(4 * own), atol=1e-6)
+    assert torch.allclose(sharp, demosaiced, atol=1e-6)
+    assert torch.allclose(half, (alone + sharp) / 2, atol=1e-6)
+
+
+def test_a_window_of_cells_reflects_as_the_whole_frame_at_its_border() -> None:
+    cells = LWISP(CELLS).cells
+    assert cells is not None
+    planes = torch.rand(1, 4, 32, 48)
+    seen = cells(planes)
+    assert seen.planes.shape == seen.encoded.shape == (1, 16, 18, 26)
+    expected = functional.pixel_unshuffle(functional.pad(planes, (2, 2, 2, 2), mode="reflect"), 2)
+    assert torch.equal(seen.planes, expected)
+
+
+def test_the_quick_tone_curve_is_near_the_tone_curve() -> None:
+    linear = torch.linspace(0, 1, 10_001)
+    assert float((color.quick_tone(linear) - color.tone(linear)).abs().max()) < 0.003
 
 
 @pytest.mark.parametrize("size", [(32, 48), (33, 40), (20, 31)])
@@ -50,6 +117,7 @@ def test_reflected_indices_are_numpys(start: int, stop: int, size: int) -> None:
         {"contrast": "gated"},
         {"padding": "zeros"},
         {"in_channels": 3},
+        {"cell": 4, "detail": 8},
     ],
 )
 def test_every_variant_runs_and_learns(change: dict[str, object]) -> None:
@@ -114,7 +182,23 @@ def test_a_network_in_bf16_may_keep_its_output_layer_in_fp32() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"width": 6}, {"width": 0}, {"in_channels": 0}, {"attention": "sum"}, {"padding": "wrap"}]
+    "wrong",
+    [
+        {"width": 6},
+        {"width": 0},
+        {"in_channels": 0},
+        {"attention": "sum"},
+        {"padding": "wrap"},
+        {"cell": 3, "detail": 8},
+        {"cell": 4},
+        {"cell": 4, "detail": -1},
+        {"detail": 8},
+        {"cell": 4, "detail": 8, "out_channels": 4},
+        {"cell": 4, "detail": 8, "upsample": False},
+        {"cell": 4, "detail": 8, "in_channels": 3},
+        {"cell": 4, "detail": 8, "in_channels": 3, "upsample": False, "residual": True},
+    ],
+    ids=str,
 )
 def test_impossible_configs_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):

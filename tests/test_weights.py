@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,22 +14,22 @@ from lwisp import weights as checkpoint
 from lwisp.architecture import LWISPConfig
 from lwisp.baselines.build import Baseline
 from lwisp.baselines.config import BaselineConfig
-from lwisp.engines.engine import run_network
+from lwisp.engines.eager import run_network
 from lwisp.files.tensors import digest_of
 from lwisp.imaging.tensors import to_bytes
 from lwisp.weights import Camera, Card, InputConvention, Weights, describe, load, names, of_camera, save
 from tests.conftest import ROOT, rubbish
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_weights_come_back_with_their_card(dtype: torch.dtype, toy: Weights, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_weights_come_back_with_their_card(dtype: type[np.floating[Any]], toy: Weights, tmp_path: Path) -> None:
     path = tmp_path / "deep" / "toy.safetensors"
     save(path, toy.network, toy.card, dtype)
     loaded = load(path)
     assert loaded.card == toy.card
     assert not loaded.network.training
     for name, value in toy.network.state_dict().items():
-        assert torch.equal(loaded.network.state_dict()[name], value.to(dtype).float())
+        assert torch.equal(loaded.network.state_dict()[name], torch.from_numpy(value.numpy().astype(dtype)).float())
     assert [file.name for file in path.parent.iterdir()] == ["toy.safetensors"]
 
 
@@ -37,7 +38,7 @@ def test_other_networks_come_back_too(tmp_path: Path) -> None:
     network = Baseline(BaselineConfig("srgan"))  # with batch normalization
     network(torch.rand(2, 4, 16, 16))
     card = Card("other", network.config, InputConvention(), "MIT")
-    save(tmp_path / "other.safetensors", network, card, torch.float32)
+    save(tmp_path / "other.safetensors", network, card, np.float32)
     loaded = load(tmp_path / "other.safetensors")
     assert loaded.card == card
     planes = torch.rand(4, 9, 12)

@@ -1,7 +1,7 @@
 """Facts of the networks that the paper compares with: sources, sizes that they take, tasks. Imports none of them."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 from lwisp.architecture import LWISPConfig, Takes
 
@@ -124,8 +124,6 @@ NETWORKS: dict[Name, Network] = {
 @dataclass(frozen=True)
 class BaselineConfig:
     """Architecture of a `Baseline`, as `LWISPConfig` is that of LW-ISP; part of cards and recipes."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # a card or recipe with an unknown field is refused
 
     network: Name
     takes: Takes = "raw"

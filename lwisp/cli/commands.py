@@ -17,6 +17,17 @@ WRONG_REQUEST = 2
 FAILED_WORK = 1
 """Exit code for work that was begun and failed."""
 
+EXTRAS = {
+    "train": "train",
+    "reproduce": "train",
+    "compare": "evaluate",
+    "evaluate": "evaluate",
+    "synthesize": "evaluate",
+    "charts": "evaluate",
+    "export": "export",
+}
+"""Extras of the package that verbs need; others need no more than torch."""
+
 
 @contextlib.contextmanager
 def exit_on_error(code: int) -> Iterator[None]:
@@ -41,6 +52,9 @@ class _Verbs(TyperGroup):
         try:
             with exit_on_error(WRONG_REQUEST):
                 return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            extra = EXTRAS.get(ctx.invoked_subcommand or "", "torch")
+            stop(f"this needs {error.name}, which is not installed; pip install 'lwisp[{extra}]'", WRONG_REQUEST)
         except Exception as error:
             if type(error).__module__.split(".")[0] in ("click", "typer"):  # its own ways to end
                 raise
@@ -77,6 +91,7 @@ def _options(
 def main() -> None:
     """Entry point of the `lwisp` command."""
     received = handle_signals()
+    sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment]  # OpenVINO's converter, 0.2 s that we don't need
     try:
         app()
     except BaseException:  # typer ends by an exit code of its own

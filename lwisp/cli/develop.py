@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lwisp.cli.ahead import read_ahead
 from lwisp.cli.commands import WRONG_REQUEST, app
 from lwisp.cli.options import Backend, MaxPixels, Memory, Output, Overwrite, Precision, Raws, Verbose
 from lwisp.cli.progress import follow
@@ -41,10 +42,7 @@ def develop(
     max_pixels: MaxPixels = 200e6,
 ) -> None:
     """Develop RAW files into finished pictures: NAME-lwisp beside each, or NAME where --output says."""
-    from lwisp.batch import plan
     from lwisp.files.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_mosaic, read_raw
-    from lwisp.pipeline import develop_files, pick
-    from lwisp.weights import load
 
     show_tracebacks(verbose)
     if len({value is None for value in (cfa, black_level, white_level)}) > 1:
@@ -55,7 +53,12 @@ def develop(
             return read_raw(path)
         return read_mosaic(path, cfa, black_level, white_level, max_pixels=max_pixels)
 
+    read_first = read_ahead(read, sources[0])  # while the rest is imported
+    from lwisp.batch import plan
+    from lwisp.pipeline import develop_files, pick
+    from lwisp.weights import load
+
     jobs = plan(sources, output, format, RAW_SUFFIXES if cfa is None else MOSAIC_SUFFIXES)
     chosen = pick if weights == "auto" else load(weights)
-    outcomes = develop_files(chosen, jobs, exposure, precision, overwrite, read, backend, memory)
+    outcomes = develop_files(chosen, jobs, exposure, precision, overwrite, read_first, backend, memory)
     follow(outcomes, jobs, "developing")

@@ -7,13 +7,10 @@ was chosen by trial (docs/log.md). Ranges are (lowest, highest) and drawn from u
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import ClassVar
 
 
 class _Model:
     """Refuses what no simulator can draw from: ranges that run backwards, shares outside of [0, 1], infinities."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():  # type: ignore[call-overload]
@@ -219,8 +216,6 @@ class LowLightModel(_Model):
 @dataclass(frozen=True)
 class Simulation:
     """All of them."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     crops: CropModel = field(default_factory=CropModel)
     dead_leaves: DeadLeavesModel = field(default_factory=DeadLeavesModel)

@@ -1,5 +1,6 @@
 """The table of back ends: a new one is a file beside this one, a line in `BACKENDS` and a word in `names`."""
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from lwisp.engines.openvino import OPENVINO
 from lwisp.engines.threads import default_threads
 from lwisp.engines.torch import TORCH
 from lwisp.errors import InputError
-from lwisp.files.optional import is_there
+from lwisp.files.optional import is_there, need
 
 GPU_DRIVER = Path("/dev/nvidiactl")
 """There on Linux where NVIDIA's driver is."""
@@ -57,6 +58,15 @@ def preferred() -> Name:
         if is_installed(name):
             return name
     raise InputError("no engine for networks is installed; pip install openvino, or onnxruntime")
+
+
+def warm(name: Name) -> None:
+    """Import a back end's package, which takes some tenths of a second; nothing is raised where it cannot be."""
+    with contextlib.suppress(InputError):
+        if name == "openvino":
+            openvino.openvino_core().get_property("CPU", "FULL_DEVICE_NAME")
+        elif name == "onnxruntime":
+            need(name)
 
 
 def others(failed: Name) -> list[Name]:

@@ -119,6 +119,7 @@ class EagerRunner(Runner):
                 network.out.float()  # costs less than it saves in error
                 network.look.float()
         self.network = network
+        self.residual = isinstance(network, LWISP) and network.config.residual
 
     @contextlib.contextmanager
     def caller(self, kept_bytes: int) -> Iterator[Call]:
@@ -128,18 +129,20 @@ class EagerRunner(Runner):
         before = name.startswith(("light", "gain"))
         module = make_module(None if before else self.network, name)
         with torch.inference_mode():
-            outputs = module.to(self.device)(*(self._place(values, before) for values in inputs))
+            # levels, colors and what a residual is added to in float32, always
+            exact = len(inputs) if before else int(self.residual and name.startswith(("whole", "high", "p0")))
+            placed = [self._place(values, index < exact) for index, values in enumerate(inputs)]
+            outputs = module.to(self.device)(*placed)
         found = [outputs] if isinstance(outputs, Tensor) else outputs
         arrays = [
             output.float().cpu().numpy() if output.is_floating_point() else output.cpu().numpy() for output in found
         ]
         return [arrays[0].astype(np.uint16), *arrays[1:]] if name.endswith("uint16") else arrays
 
-    def _place(self, values: Array, before: bool) -> Tensor:
+    def _place(self, values: Array, exact: bool) -> Tensor:
         tensor = torch.from_numpy(_as_float(values)).to(self.device)
-        if before:  # levels and colors in float32, always
-            return tensor
-        tensor = tensor.to(self.dtype)
+        if not exact:
+            tensor = tensor.to(self.dtype)
         return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 

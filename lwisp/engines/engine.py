@@ -4,7 +4,8 @@ import contextlib
 import math
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
@@ -241,8 +242,12 @@ class Engine:
         with self._room(runner, height, width, picture) as window:
             size = height // factor, width // factor
             if window is None:
-                with runner.caller(KEPT_BYTES if self.memory is None else 0) as call:
-                    made, total = call(f"whole-{pixels}", read(slice(0, size[0]), slice(0, size[1])))
+                kept = KEPT_BYTES if self.memory is None else 0
+                shape = (1, frame.shape[0], height, width)
+                with runner.caller(kept) as call:
+                    with _meanwhile(partial(runner.prepare, f"whole-{pixels}", shape, kept)):
+                        planes = read(slice(0, size[0]), slice(0, size[1]))
+                    made, total = call(f"whole-{pixels}", planes)
                     write(made, total, Span(0, size[0], 0, size[0]), Span(0, size[1], 0, size[1]))
             else:
                 runner.forget()
@@ -434,6 +439,22 @@ def _exported_engine(
     if not facts.own_threads and threads is not None:
         raise InputError(f"{runtime} chooses its threads for the whole process; leave threads out")
     return Engine(network, runtime, _choose_precision(runtime, precision), memory, False, passes, threads)
+
+
+@contextlib.contextmanager
+def _meanwhile(prepare: Callable[[], None]) -> Iterator[None]:
+    """A block beside which something is prepared; what fails there will fail again where it is used."""
+
+    def run() -> None:
+        with contextlib.suppress(CompileError):
+            prepare()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _first_stage(config: Architecture) -> int:

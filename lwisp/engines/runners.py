@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Union
 
+import numpy as np
+
 from lwisp.baselines.config import Architecture
 from lwisp.engines import backends, contract
 from lwisp.engines.backends import BACKENDS
@@ -55,6 +57,18 @@ class Runner:
         """
         raise NotImplementedError
 
+    def prepare(self, name: str, shape: tuple[int, ...], kept_bytes: int) -> None:
+        """Compile a module of one input before it is called, where that takes time.
+
+        Args:
+            name: The module.
+            shape: Of its input.
+            kept_bytes: As for `caller`.
+
+        Raises:
+            CompileError: It cannot be compiled.
+        """
+
     def forget(self) -> None:
         """Free what is compiled."""
 
@@ -66,7 +80,8 @@ class CompiledRunner(Runner):
         super().__init__(backend, precision, threads, network.config)
         self.network = network
         self._kept: OrderedDict[tuple[object, ...], tuple[int, contract.Compiled]] = OrderedDict()
-        self._compiling = threading.Lock()
+        self._keeping = threading.Lock()
+        self._compiling: dict[tuple[object, ...], threading.Lock] = {}
 
     @contextlib.contextmanager
     def caller(self, kept_bytes: int) -> Iterator[Call]:
@@ -76,7 +91,7 @@ class CompiledRunner(Runner):
             def call(name: str, *inputs: Array) -> list[Array]:
                 nonlocal current
                 shapes = [values.shape for values in inputs]
-                key = (name,) if BACKENDS[self.backend].any_size else (name, *shapes)
+                key = self._key(name, shapes)
                 if current is None or current[0] != key:
                     current = None
                     borrowed.close()  # the memory of one stage is free before the next takes its own
@@ -85,25 +100,37 @@ class CompiledRunner(Runner):
 
             yield call
 
+    def prepare(self, name: str, shape: tuple[int, ...], kept_bytes: int) -> None:
+        self._get(self._key(name, [shape]), name, [shape], kept_bytes)
+
+    def _key(self, name: str, shapes: list[tuple[int, ...]]) -> tuple[object, ...]:
+        return (name,) if BACKENDS[self.backend].any_size else (name, *shapes)
+
     def _get(
         self, key: tuple[object, ...], name: str, shapes: list[tuple[int, ...]], kept_bytes: int
     ) -> contract.Compiled:
         """A compiled module, compiled if need be; those not used for longest go where it needs their place."""
-        with self._compiling:
-            found = self._kept.pop(key, None)
-            if found is None:
-                before = name.startswith(BEFORE)
-                size = 0 if before or len(shapes[0]) < 4 else self.bytes_per_pixel * shapes[0][-2] * shapes[0][-1]
+        with self._keeping:
+            alone = self._compiling.setdefault(key, threading.Lock())
+        with alone:  # other modules may be compiled meanwhile
+            with self._keeping:
+                if key in self._kept:
+                    self._kept.move_to_end(key)
+                    return self._kept[key][1]
+            before = name.startswith(BEFORE)
+            size = 0 if before or len(shapes[0]) < 4 else self.bytes_per_pixel * shapes[0][-2] * shapes[0][-1]
+            with self._keeping:
                 while self._kept and sum(size for size, _ in self._kept.values()) + size > kept_bytes:
                     self._kept.popitem(last=False)
-                bf16 = self.precision == "bf16" and not before
-                model = fill(structure(None if before else self.network.config, name), self.network.tensors)
-                found = size, backends.compile_model(self.backend, model, shapes, bf16, self.threads)
-            self._kept[key] = found
-            return found[1]
+            bf16 = self.precision == "bf16" and not before
+            model = fill(structure(None if before else self.network.config, name), self.network.tensors)
+            found = backends.compile_model(self.backend, model, shapes, bf16, self.threads)
+            with self._keeping:
+                self._kept[key] = size, found
+            return found
 
     def forget(self) -> None:
-        with self._compiling:
+        with self._keeping:
             self._kept.clear()
 
 
@@ -128,9 +155,10 @@ class ExportedRunner(Runner):
                 if name == DEVELOPED:
                     return self.network.develop(inputs, self.threads)
                 picture = self.network(inputs[0], self.precision, self.threads)[0].transpose(1, 2, 0)
-                total = picture.sum()
-                if not name.endswith("float32"):
-                    picture = to_integer(picture, 8 if name.endswith("uint8") else 16)
+                with np.errstate(invalid="ignore"):  # whoever calls looks at the sum
+                    total = picture.sum()
+                    if not name.endswith("float32"):
+                        picture = to_integer(picture, 8 if name.endswith("uint8") else 16)
                 return [picture, total]
 
             yield call
@@ -159,11 +187,11 @@ def as_stored(network: Union["LWISP", "Baseline", Stored]) -> Stored:
     """A network's architecture and tensors, as they are now.
 
     Args:
-        network: A network of torch, or one that is stored already.
+        network: A network of torch, or one that is stored already. Its integers are left out: batch normalization
+            counts batches, which no pass uses.
     """
     if isinstance(network, Stored):
         return network
     tensors: Mapping[str, Any] = network.state_dict()
-    return Stored(
-        network.config, {name: values.detach().cpu().float().numpy().copy() for name, values in tensors.items()}
-    )
+    floats = {name: values.detach() for name, values in tensors.items() if values.is_floating_point()}
+    return Stored(network.config, {name: values.cpu().float().numpy().copy() for name, values in floats.items()})

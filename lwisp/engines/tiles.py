@@ -122,7 +122,8 @@ def run_tiles(
             core = _at(output, scale, rows.first - top, rows.last - top, columns.first - left, columns.last - left)
             place = _at(kept[name], scale, rows.first, rows.last, columns.first, columns.last)
             place[...] = _pack(core) if bf16 else core
-            total = total + core.sum((-2, -1), dtype=np.float64)
+            with np.errstate(invalid="ignore"):  # infinity less infinity: what becomes of it is looked at in the end
+                total = total + core.sum((-2, -1), dtype=np.float64)
         return (total * (scale * scale / (height * width))).astype(np.float32)
 
     map0 = call("map0", gather("p0"))[0].copy()

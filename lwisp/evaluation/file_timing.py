@@ -56,7 +56,7 @@ def time_tools(weights: Weights, source: Path, rounds: int) -> list[Timing]:
         output = folder / "command.jpg"
         runs: dict[tuple[str, str], Callable[[], object]] = {
             ("lwisp", "in process"): partial(
-                _develop, prepare_engine(weights.network), weights, source, folder / "lwisp.jpg"
+                _develop, prepare_engine(weights.runnable), weights, source, folder / "lwisp.jpg"
             ),
             ("rawpy default", "in process"): partial(_develop_with_rawpy, source, folder / "rawpy.jpg"),
         }
@@ -158,7 +158,7 @@ def _develop_alone(
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     torch.set_num_threads(threads)
     weights = load(name_or_path)
-    engine = prepare_engine(weights.network, memory=memory)
+    engine = prepare_engine(weights.runnable, memory=memory)
     for _ in range(2):
         began = time.perf_counter()
         _develop(engine, weights, source, output)

@@ -67,9 +67,9 @@ def resolve_engines(weights: Weights, engines: Sequence[str]) -> list[str]:
     for engine in engines:
         if engine != EAGER:
             backend, _, precision = engine.partition("-")
-            ready = prepare_engine(weights.network, backend, precision or "auto")  # type: ignore[arg-type]
+            ready = prepare_engine(weights.runnable, backend, precision or "auto")  # type: ignore[arg-type]
             engine = f"{ready.backend}-{ready.precision}"
-        elif isinstance(weights.network, Exported):
+        elif isinstance(weights.source, Exported):
             raise InputError("an exported file has no network for torch; drop the engine eager")
         if engine not in resolved:
             resolved.append(engine)

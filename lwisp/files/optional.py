@@ -17,10 +17,9 @@ from lwisp.files.writing import quiet
 ENVIRONMENT = """\
 they need an environment of their own: python -m venv {0} && {0}/bin/pip install 'lwisp[{0}]', then {0}/bin/lwisp"""
 INSTALLS: dict[str, str] = {
-    "onnx": "pip install 'lwisp[export]'",
+    "onnx": "pip install 'lwisp[torch]'",
     "onnxruntime": "pip install 'lwisp[onnxruntime]'",
     "onnxscript": "pip install 'lwisp[export]'",
-    "openvino": "pip install 'lwisp[openvino]'",
     "colour": "pip install 'lwisp[evaluate]'",
     "colour_demosaicing": "pip install 'lwisp[evaluate]'",
     "h5py": "pip install 'lwisp[train]'",

@@ -5,15 +5,14 @@ import math
 import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
-
-from pydantic import TypeAdapter
+from typing import Any, Literal
 
 from lwisp.architecture import BLOCKS, LWISPConfig
 from lwisp.baselines.config import Architecture, BaselineConfig
 from lwisp.data.simulation import Simulation
 from lwisp.data.sources import Kind
 from lwisp.errors import InputError, one_line
+from lwisp.files.records import parse
 from lwisp.files.writing import read_regular
 from lwisp.imaging import metrics
 from lwisp.weights import InputConvention
@@ -25,8 +24,6 @@ STRIDES = {"down1": 4, "down2": 8, "down3": 16, "down4": 32, "up1": 8, "up2": 4,
 @dataclass(frozen=True)
 class Recipe:
     """One training run."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     name: str
     licence: str
@@ -207,8 +204,7 @@ def read_stages(path: Path) -> tuple[Recipe, ...]:
             raise ValueError("expected [[stage]] tables")
         if any("start" in table for table in tables[1:]):
             raise ValueError("only the first stage has a `start`, the others begin with the weights of the one before")
-        adapter = TypeAdapter(Recipe)
-        return tuple(adapter.validate_python({**shared, **table}) for table in tables)
+        return tuple(parse(Recipe, {**shared, **table}) for table in tables)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a usable recipe: {one_line(error)}") from error
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from lwisp.errors import InputError, OutputError, one_line
+from lwisp.files.records import parse
 from lwisp.files.writing import make_folder, write_whole
 from lwisp.training.recipe import Recipe
 
@@ -103,7 +103,7 @@ class State:
             content = torch.load(path, weights_only=True, map_location="cpu")
             step, row = int(content["step"]), content.get("row")
             names = tuple(content["names"])
-            recipe = TypeAdapter(Recipe).validate_python(content["recipe"])  # newer fields have their defaults
+            recipe = parse(Recipe, content["recipe"])  # newer fields have their defaults
             if step < 1 or not (row is None or int(row["step"]) == step):
                 raise ValueError(f"step {step}")
         except DAMAGED as error:

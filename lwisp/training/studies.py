@@ -41,7 +41,7 @@ SCORES = {score: digits for score, digits in scores.DECIMALS.items() if score no
 """Scores of the table besides PSNR, and their decimals."""
 DEFAULT_BETA = 0.001
 """Weight of the distillation loss of variants that distill, where the recipe does not."""
-ADDED_LATER = {"out_channels": 3, "residual": False, "look": 0, "takes": "raw"}
+ADDED_LATER = {"out_channels": 3, "residual": False, "look": 0, "takes": "raw", "cell": 2, "detail": 0}
 """Fields of an architecture that came after the first runs, with the values that these runs had without saying so."""
 
 

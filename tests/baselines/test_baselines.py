@@ -205,4 +205,4 @@ print([name for name in sys.modules if name.startswith("lwisp.baselines.")])
         "torch",
     ]
     run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines()[-1] == "['lwisp.baselines.config']"
+    assert run.stdout.splitlines()[-1] == "['lwisp.baselines.config', 'lwisp.baselines.build']"

@@ -45,7 +45,7 @@ def test_brighter_corners_are_told_from_the_look() -> None:
     photos = [samples(seed, terms, 0.7) for seed in (0, 1)]
     fitted = look.fit(photos, shading=True, settings=settings)
     places = torch.tensor([0.2, 0.5, 0.9])
-    found, true = shading_gain(fitted.shading, places), color.shading_gain(terms, places)
+    found, true = shading_gain(fitted.shading, places), shading_gain(terms, places)
     assert torch.allclose(found / found[0], true / true[0], atol=0.06)  # a gain of the whole frame is the look's
     assert fitted.error(samples(2, terms, 0.7)) < look.fit(photos, settings=settings).error(samples(2, terms, 0.7)) / 2
 

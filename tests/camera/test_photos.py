@@ -34,7 +34,7 @@ def test_a_look_put_on_later_is_that_of_the_network(toy: Weights) -> None:
     assert isinstance(toy.network, LWISP)
     card = replace(toy.card, convention=replace(toy.card.convention, exposure="none", shading=(0.1, 0.2, 0.3)))
     whole = develop(
-        replace(toy, network=with_look(toy.network, learned, LookFit.channels), card=card), raw, 0, "fp32", "torch"
+        replace(toy, source=with_look(toy.network, learned, LookFit.channels), card=card), raw, 0, "fp32", "torch"
     )
     engine = prepare_engine(toy.network, "torch", "fp32")
     picture = photos.develop(engine, card.convention, raw)

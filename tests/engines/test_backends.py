@@ -1,33 +1,38 @@
 """What a new back end takes: facts, a function that compiles, and a line in the table."""
 
 import importlib
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 from lwisp.engines.backends import BACKENDS
 from lwisp.engines.contract import BackEnd, Compiled
 from lwisp.engines.eager import has_bf16
 from lwisp.engines.engine import prepare_engine
+from lwisp.engines.onnxruntime import ONNXRUNTIME
 from lwisp.model import LWISP
-from tests.conftest import TOY
+from tests.conftest import TOY, require
 
 
 def test_a_back_end_is_added_by_a_line_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    require("onnxruntime")
     compiled = []
 
-    def compile_eagerly(module: nn.Module, inputs: tuple[Tensor, ...], bf16: bool, threads: int) -> Compiled:
-        compiled.append((inputs[0].shape, bf16, threads))
-        return Compiled(lambda: module)
+    def compile_with(model: bytes, shapes: Sequence[tuple[int, ...]], bf16: bool, threads: int) -> Compiled:
+        assert ONNXRUNTIME.compile is not None
+        compiled.append((*shapes, bf16, threads))
+        return ONNXRUNTIME.compile(model, shapes, bf16, 1)
 
-    fake = BackEnd("fake", package="torch", bytes_per_pixel={"fp32": 300}, compile=compile_eagerly)  # type: ignore[arg-type]
+    fake = BackEnd("fake", package="torch", bytes_per_pixel={"fp32": 300}, compile=compile_with)  # type: ignore[arg-type]
     monkeypatch.setitem(BACKENDS, "fake", fake)  # type: ignore[misc]
     torch.manual_seed(0)
     network, planes = LWISP(TOY).eval(), torch.rand(4, 20, 30)
     engine = prepare_engine(network, "fake", threads=3)  # type: ignore[arg-type]
     with torch.inference_mode():
-        assert torch.allclose(engine(planes), network(planes[None])[0], atol=1e-6)
+        expected = network(planes[None])[0].permute(1, 2, 0).numpy()
+    assert np.allclose(engine(planes.numpy()), expected, atol=1e-5)
     assert compiled == [((1, 4, 32, 32), False, 3)]
     assert engine.description == "fake in fp32 on 3 threads"
 

@@ -1,8 +1,10 @@
 import re
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 import lwisp
 from lwisp.architecture import LWISPConfig
@@ -10,14 +12,15 @@ from lwisp.baselines.build import Baseline
 from lwisp.baselines.config import BaselineConfig
 from lwisp.engines import backends
 from lwisp.engines import engine as engines
-from lwisp.engines.contract import CompileError
-from lwisp.engines.engine import prepare_engine, run_network
+from lwisp.engines.contract import Compiled, CompileError
+from lwisp.engines.eager import has_bf16, run_network
+from lwisp.engines.engine import prepare_engine
 from lwisp.engines.frames import WholeFrame
 from lwisp.engines.memory import free_memory, resident_memory
-from lwisp.engines.names import Backend, Precision
-from lwisp.engines.torch import TORCH, has_bf16
+from lwisp.engines.names import Backend, Name, Precision
+from lwisp.engines.torch import TORCH
 from lwisp.model import LWISP
-from lwisp.pipeline import Planes
+from lwisp.pipeline import prepare
 from lwisp.weights import InputConvention, Weights
 from tests.conftest import ROOT, TOY, require
 
@@ -30,9 +33,15 @@ def network() -> LWISP:
     return LWISP(TOY).eval()
 
 
-def plain(network: LWISP, planes: torch.Tensor) -> torch.Tensor:
+def noise(*shape: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).random(shape, np.float32)
+
+
+def plain(network: torch.nn.Module, planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W, C), by the network's own pass."""
     with torch.inference_mode():
-        return network(planes[None])[0]  # type: ignore[no-any-return]
+        picture: torch.Tensor = network(torch.from_numpy(planes)[None])[0]
+    return picture.permute(1, 2, 0).numpy()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -40,15 +49,51 @@ def plain(network: LWISP, planes: torch.Tensor) -> torch.Tensor:
 def test_every_back_end_gives_the_network_s_pixels(backend: Backend, size: tuple[int, int], network: LWISP) -> None:
     if backend != "torch":
         require(backend)
-    planes = torch.rand(4, *size)
+    planes = noise(4, *size)
     engine = prepare_engine(network, backend, "fp32")
     rgb = engine(planes)
-    assert rgb.shape == (3, 2 * size[0], 2 * size[1])
-    assert rgb.dtype == torch.float32
-    assert float((rgb - plain(network, planes)).abs().max()) < 1e-5
-    assert torch.equal(engine(planes), rgb)
+    assert rgb.shape == (2 * size[0], 2 * size[1], 3)
+    assert rgb.dtype == np.float32
+    assert np.abs(rgb - plain(network, planes)).max() < 1e-5
+    assert np.array_equal(engine(planes), rgb)
     assert (engine.backend, engine.precision) == (backend, "fp32")
     assert engine.description.startswith(f"{backend} in fp32 on 1 thread")
+
+
+def cells_of_4(look: int = 0) -> LWISP:
+    torch.manual_seed(0)
+    network = LWISP(LWISPConfig(width=4, cell=4, detail=8, look=look)).eval()
+    if look:
+        torch.nn.init.normal_(network.get_parameter("look.layers.4.weight"), std=0.1)
+    return network
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("look", [0, 4])
+def test_every_back_end_gives_the_pixels_of_cells_of_4(backend: Backend, look: int) -> None:
+    if backend != "torch":
+        require(backend)
+    network, planes = cells_of_4(look), noise(4, 33, 70)
+    expected = plain(network, planes)
+    engine = prepare_engine(network, backend, "fp32")
+    whole = engine(planes)
+    assert whole.shape == (66, 140, 3)
+    assert np.abs(whole - expected).max() < 1e-5
+    picture = np.zeros((64, 137, 3), np.uint8)
+    engine.develop(WholeFrame(planes), picture, (1, 1))
+    assert np.abs(picture / 255 - expected[1:65, 1:138]).max() < 0.5 / 255 + 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_windows_do_not_show_in_cells_of_4(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    if backend != "torch":
+        require(backend)
+    network, planes = cells_of_4(), noise(4, 203, 230)
+    whole = prepare_engine(network, backend, "fp32")(planes)
+    monkeypatch.setattr(engines.Engine, "_choose_window", lambda *_: 192)
+    tiled = prepare_engine(network, backend, "fp32")(planes)
+    assert np.abs(tiled - whole).max() < 3e-6
 
 
 @pytest.mark.slow
@@ -74,21 +119,22 @@ def test_windows_do_not_show(
 def test_bf16_stays_within_55_db_of_fp32_on_real_files(backend: Backend, name: str) -> None:
     if backend != "torch":
         require(backend)
-    frame = Planes(lwisp.read_raw(ROOT / "samples" / name), InputConvention())
-    height, width = frame.shape[1:]
-    planes = frame.read(slice(0, height), slice(0, width))[
-        :, height // 4 : height // 4 + 300, width // 4 : width // 4 + 400
-    ]
+    planes, _ = prepare(lwisp.read_raw(ROOT / "samples" / name), InputConvention())
+    _, height, width = planes.shape
+    planes = planes[:, height // 4 : height // 4 + 300, width // 4 : width // 4 + 400]
     network = lwisp.load("photo").network
-    exact, fast = (run_network(network, planes, precision, backend) for precision in ("fp32", "bf16"))
+    exact, fast = (run_network(network, torch.from_numpy(planes), precision, backend) for precision in ("fp32", "bf16"))
     assert -10 * float(((exact - fast) ** 2).mean().log10()) > 55
 
 
-def test_integers_are_the_rounded_floats(network: LWISP) -> None:
-    planes = torch.rand(4, 20, 30)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_integers_are_the_rounded_floats(backend: Backend, network: LWISP) -> None:
+    if backend != "torch":
+        require(backend)
+    planes = noise(4, 20, 30)
     frame = WholeFrame(planes)
-    engine = prepare_engine(network, "torch", "fp32")
-    rgb = engine(planes).permute(1, 2, 0).numpy()
+    engine = prepare_engine(network, backend, "fp32")
+    rgb = engine(planes)
     for kind, top in ((np.uint8, 255), (np.uint16, 65535)):
         picture = np.zeros((37, 55, 3), kind)
         engine.develop(frame, picture, (1, 0))
@@ -102,34 +148,59 @@ def test_a_back_end_that_is_not_installed_is_named_or_left_out(network: LWISP, m
         prepare_engine(network, "openvino")
 
 
+@pytest.mark.parametrize(("failing", "last"), [({"openvino"}, "onnxruntime"), ({"openvino", "onnxruntime"}, "torch")])
 def test_a_back_end_that_fails_is_left_by_auto_and_named_otherwise(
-    network: LWISP, monkeypatch: pytest.MonkeyPatch
+    failing: set[Name], last: Name, network: LWISP, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require("openvino")
+    require("onnxruntime")
+    compile_model = backends.compile_model
 
-    def fail(*_: object) -> None:
-        raise CompileError("openvino: no such processor")
+    def fail(backend: Name, *arguments: Any) -> Compiled:
+        if backend in failing:
+            raise CompileError(f"{backend}: no such processor")
+        return compile_model(backend, *arguments)
 
-    monkeypatch.setattr(backends, "compile_module", fail)
-    planes = torch.rand(4, 20, 30)
-    engine = prepare_engine(network, precision="fp32")
-    assert engine.backend == "openvino"
-    assert torch.allclose(engine(planes), plain(network, planes), atol=1e-5)
-    assert engine.description.startswith("torch in fp32")
-    assert "because it failed in openvino: no such processor" in engine.description
+    monkeypatch.setattr(backends, "compile_model", fail)
+    planes = noise(4, 20, 30)
+    engine = prepare_engine(network)
+    assert engine.description.startswith("openvino")
+    assert np.abs(engine(planes) - plain(network, planes)).max() < (1e-5 if engine.precision == "fp32" else 0.02)
+    assert engine.backend == last
+    assert engine.description.startswith(f"{last} in {engine.precision}")
+    left = "onnxruntime" if last == "torch" else "openvino"
+    assert f"because it failed in {left}: no such processor" in engine.description
     with pytest.raises(lwisp.InputError, match="no such processor; take --backend auto"):
-        run_network(network, planes, backend="openvino")
+        prepare_engine(network, "openvino")(planes)
+
+
+def test_the_order_of_back_ends_is_the_one_of_preference(network: LWISP, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = ["torch", "onnxruntime", "openvino"]
+    monkeypatch.setattr(backends, "is_installed", lambda name: name in installed)
+    monkeypatch.setattr(backends, "has_gpu", lambda: False)
+    while installed:
+        assert prepare_engine(network, precision="fp32").backend == installed[-1]
+        assert backends.others(installed[-1]) == installed[-2::-1]
+        installed.pop()
+    with pytest.raises(lwisp.InputError, match="no engine for networks is installed; pip install openvino"):
+        prepare_engine(network)
+
+
+def test_torch_is_taken_where_it_has_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert backends.preferred() == "torch"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert backends.preferred() != "torch" or not backends.others("openvino")
 
 
 def test_other_networks_run_on_torch() -> None:
     torch.manual_seed(0)
     baseline = Baseline(BaselineConfig("srcnn")).eval()
-    planes = torch.rand(4, 20, 30)
+    planes = noise(4, 20, 30)
     engine = prepare_engine(baseline, precision="fp32")
     assert engine.backend == "torch"
-    with torch.inference_mode():
-        assert torch.allclose(engine(planes), baseline(planes[None])[0], atol=1e-5)
-    with pytest.raises(lwisp.InputError, match="runs LW-ISP only, not srcnn"):
+    assert np.abs(engine(planes) - plain(baseline, planes)).max() < 1e-5
+    with pytest.raises(lwisp.InputError, match="runs LW-ISP only, not other networks; take --backend torch"):
         prepare_engine(baseline, "onnxruntime")
 
 
@@ -137,16 +208,16 @@ def test_other_networks_run_on_torch() -> None:
 def test_ablations_and_the_teacher_run_on_the_default(change: dict[str, bool]) -> None:
     torch.manual_seed(0)
     network = LWISP(LWISPConfig(width=4, **change)).eval()  # type: ignore[arg-type]
-    planes = torch.rand(network.config.in_channels, 37, 50)
-    assert float((run_network(network, planes, "fp32") - plain(network, planes)).abs().max()) < 1e-5
+    planes = noise(network.config.in_channels, 37, 50)
+    assert np.abs(prepare_engine(network, precision="fp32")(planes) - plain(network, planes)).max() < 1e-5
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_planes_that_are_not_finite_are_refused(value: float, network: LWISP) -> None:
-    planes = torch.rand(4, 20, 30)
+    planes = noise(4, 20, 30)
     planes[2, 3, 4] = value
     with pytest.raises(lwisp.InputError, match="expected planes of finite numbers"):
-        run_network(network, planes)
+        prepare_engine(network)(planes)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -166,7 +237,7 @@ def test_a_network_whose_numbers_overflow_gives_no_picture(
             network.out.bias.fill_(torch.inf)  # type: ignore[union-attr]
     engine = prepare_engine(network, backend, "fp32")
     monkeypatch.setattr(engine, "_choose_window", lambda *_: window)
-    frame = WholeFrame(torch.rand(network.config.in_channels, 130, 100))
+    frame = WholeFrame(noise(network.config.in_channels, 130, 100))
     scale = network.config.scale
     for kind in (np.float32, np.uint8):
         picture = np.zeros((130 * scale, 100 * scale, 3), kind)
@@ -200,16 +271,16 @@ def test_impossible_bounds_are_refused(memory: float, network: LWISP) -> None:
 def test_a_bound_too_small_is_said_before_work_begins(network: LWISP) -> None:
     engine = prepare_engine(network, "torch", "fp32", memory=0.001)
     with pytest.raises(lwisp.InputError, match=r"needs about \d\.\d GB in fp32, --memory allows 0.001 GB"):
-        engine(torch.rand(4, 20, 30))
+        engine(noise(4, 20, 30))
 
 
 def test_a_picture_is_run_by_windows_where_it_does_not_fit(network: LWISP, monkeypatch: pytest.MonkeyPatch) -> None:
-    planes = torch.rand(4, 300, 320)
+    planes = noise(4, 300, 320)
     engine = prepare_engine(network, "torch", "fp32")
     bytes_of_picture = 600 * 640 * 12
     whole = 304 * 320 * 4 * TORCH.bytes_per_pixel["fp32"]
     monkeypatch.setattr("lwisp.engines.engine.free_memory", lambda: bytes_of_picture + whole - 1)
-    assert float((engine(planes) - plain(network, planes)).abs().max()) < 1e-5
+    assert np.abs(engine(planes) - plain(network, planes)).max() < 1e-5
     assert list(engine._windows.values()) == [256]
 
 
@@ -224,14 +295,14 @@ def test_memory_is_plausible() -> None:
 def test_networks_of_equal_weights_but_other_choices_are_not_mixed_up() -> None:
     require("openvino")
     torch.manual_seed(0)
-    planes = torch.rand(4, 20, 30)
+    planes = noise(4, 20, 30)
     adds = LWISP(TOY)
     multiplies = LWISP(LWISPConfig(width=4, attention="multiply"))
     multiplies.load_state_dict(adds.state_dict())
-    pictures = [run_network(network, planes, "fp32", "openvino") for network in (adds, multiplies)]
+    pictures = [prepare_engine(network, "openvino", "fp32")(planes) for network in (adds, multiplies)]
     for network, picture in zip((adds, multiplies), pictures, strict=True):
-        assert torch.allclose(picture, plain(network, planes), atol=1e-5)
-    assert float((pictures[0] - pictures[1]).abs().max()) > 1e-5
+        assert np.abs(picture - plain(network, planes)).max() < 1e-5
+    assert np.abs(pictures[0] - pictures[1]).max() > 1e-5
 
 
 def test_weights_stay_as_they_are(toy: Weights) -> None:

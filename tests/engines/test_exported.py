@@ -1,23 +1,27 @@
 """Files of other engines that are damaged, hostile or not ours."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import TensorProto, helper
 
 import lwisp
 from lwisp.architecture import LWISPConfig
 from lwisp.engines.contract import CARD_KEY, SEAL_KEY, seal
-from lwisp.engines.engine import prepare_engine, run_network
+from lwisp.engines.engine import prepare_engine
+from lwisp.engines.frames import WholeFrame
 from lwisp.weights import Card, InputConvention, load, to_header
 from tests.conftest import TOY, refusal
 
 
-def write(path: Path, card: str | None, channels: int = 4, sealed: bool = True, place: str | None = None) -> Path:
+def write(
+    path: Path, card: str | None, channels: int = 4, sealed: bool = True, place: str | None = None, value: float = 1.0
+) -> Path:
     """An ONNX file of one convolution of ones, with a card or without, its tensor at another place if named."""
-    weight = helper.make_tensor("w", TensorProto.FLOAT, [3, channels, 1, 1], [1.0] * 3 * channels)
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [3, channels, 1, 1], [value] * 3 * channels)
     if place is not None:
         weight.ClearField("float_data")
         weight.data_location = TensorProto.EXTERNAL
@@ -81,11 +85,11 @@ def test_an_engine_that_is_not_installed_is_named_with_what_to_install(
 
 
 def test_the_engine_of_a_file_is_the_only_one_that_runs_it(tmp_path: Path) -> None:
-    network = load(write(tmp_path / "x.onnx", CARD)).network
+    network = load(write(tmp_path / "x.onnx", CARD)).runnable
     engine = prepare_engine(network)
     assert (engine.backend, engine.precision) == ("onnxruntime", "fp32")
-    planes = torch.rand(4, 32, 48)
-    assert torch.allclose(engine(planes), planes.sum(0).expand(3, -1, -1), atol=1e-6)
+    planes = np.random.default_rng(0).random((4, 32, 48), np.float32)
+    assert np.allclose(engine(planes), planes.sum(0)[..., None].repeat(3, -1), atol=1e-6)
     assert engine.description == "onnxruntime in fp32 on 1 thread, which the weights are a file for"
     with pytest.raises(lwisp.InputError, match="are a file for onnxruntime, not for openvino"):
         prepare_engine(network, "openvino")
@@ -95,8 +99,23 @@ def test_the_engine_of_a_file_is_the_only_one_that_runs_it(tmp_path: Path) -> No
 
 def test_a_file_that_gives_another_picture_than_its_card_says_is_refused(tmp_path: Path) -> None:
     card = to_header(Card("toy", TOY, InputConvention(), "MIT"), "")
+    engine = prepare_engine(load(write(tmp_path / "x.onnx", card)).runnable)
     with pytest.raises(lwisp.InputError, match=r"expected RGB of \(1, 3, 64, 96\) .*, got \(1, 3, 32, 48\)"):
-        run_network(load(write(tmp_path / "x.onnx", card)).network, torch.rand(4, 30, 48))
+        engine(np.zeros((4, 30, 48), np.float32))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8, np.uint16])
+def test_a_file_that_gives_no_numbers_gives_no_picture(value: float, dtype: type[Any], tmp_path: Path) -> None:
+    engine = prepare_engine(load(write(tmp_path / "x.onnx", CARD, value=value)).runnable)
+    planes = np.random.default_rng(0).random((4, 32, 48), np.float32) - np.float32(0.5)
+    with pytest.raises(lwisp.InputError, match="got NaN or infinity by onnxruntime: export them in fp32, or take oth"):
+        engine.develop(WholeFrame(planes), np.zeros((32, 48, 3), dtype))
+
+
+def test_an_exported_file_is_no_module(tmp_path: Path) -> None:
+    with pytest.raises(lwisp.InputError, match="are no module of torch; load a safetensors file"):
+        _ = load(write(tmp_path / "x.onnx", CARD)).network
 
 
 def test_an_ir_without_its_tensors_is_refused(tmp_path: Path) -> None:

@@ -1,14 +1,21 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from lwisp.architecture import LWISPConfig
 from lwisp.engines import tiles
-from lwisp.model import LWISP
+from lwisp.engines.contract import Array
+from lwisp.engines.eager import EagerRunner
+from lwisp.model import LWISP, _demosaicings
 from tests.conftest import TOY
+
+CELLS = LWISPConfig(width=4, cell=4, detail=8)
+RNG = np.random.default_rng(0)
 
 
 def network(config: LWISPConfig = TOY) -> LWISP:
@@ -18,43 +25,74 @@ def network(config: LWISPConfig = TOY) -> LWISP:
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, a=0.2)
+    if net.cells is not None:  # demosaicing stays, and nothing is mixed by logits so large that rounding is enlarged
+        net.cells.bases.weight.data.copy_(_demosaicings())
+        net.out.weight.data.mul_(0.03)
     return net
 
 
-def by_windows(network: LWISP, planes: torch.Tensor, window: int) -> torch.Tensor:
-    modules = tiles.split(network, tiles.Tail(network))
-    height, width = planes.shape[-2:]
-    picture = torch.full((3, 2 * height, 2 * width), torch.nan)
-
-    def write(output: torch.Tensor, top: int, left: int, rows: tiles.Span, columns: tiles.Span) -> None:
-        place = picture[:, 2 * rows.first : 2 * rows.last, 2 * columns.first : 2 * columns.last]
-        assert place.isnan().all()  # nothing is written twice
-        down, right = (slice(2 * (span.first - span.start), 2 * (span.last - span.start)) for span in (rows, columns))
-        place.copy_(output[0, :, down, right])
-
+def whole_picture(network: LWISP, planes: Array) -> Array:
+    """(H, W, 3), by the network's own pass."""
     with torch.inference_mode():
-        tiles.run_tiles(
-            network,
-            lambda name, *inputs: modules[name](*inputs),
-            lambda rows, columns: planes[:, :, rows, columns],
-            write,
-            (height, width),
-            window,
-            torch.float32,
+        picture: torch.Tensor = network(torch.from_numpy(planes))[0]
+    return picture.permute(1, 2, 0).numpy()
+
+
+def by_windows(network: LWISP, planes: Array, window: int, bf16: bool = False) -> NDArray[np.float32]:
+    factor = network.config.cell // 2  # planes' pixels of one of the first stage
+    scale = 2 * factor
+    height, width = (side // factor for side in planes.shape[-2:])
+    picture = np.full((scale * height, scale * width, 3), np.nan, np.float32)
+
+    def read(rows: slice, columns: slice) -> Array:
+        down, across = (slice(factor * place.start, factor * place.stop) for place in (rows, columns))
+        return planes[:, :, down, across]
+
+    def write(made: Array, total: Array, rows: tiles.Span, columns: tiles.Span) -> None:
+        assert np.isclose(total, made.sum(dtype=np.float64), rtol=1e-2)  # which is of values that may exceed [0, 1]
+        place = picture[scale * rows.first : scale * rows.last, scale * columns.first : scale * columns.last]
+        assert np.isnan(place).all()  # nothing is written twice
+        down, across = (
+            slice(scale * (span.first - span.start), scale * (span.last - span.start)) for span in (rows, columns)
         )
+        place[...] = made[down, across]
+
+    with EagerRunner(network, "fp32", None).caller(0) as call:
+        tiles.run_tiles(call, read, write, (height, width), window, bf16, "float32")
     return picture
 
 
 @pytest.mark.parametrize("size", [(272, 352), (240, 512)])
 @pytest.mark.parametrize("window", [80, 96, 144, 208, 1024])
 def test_windows_give_what_the_whole_picture_gives(size: tuple[int, int], window: int) -> None:
-    net, planes = network(), torch.rand(1, 4, *size)
-    with torch.inference_mode():
-        whole = net(planes)[0]
-    tiled = by_windows(net, planes, window)
+    net, planes = network(), RNG.random((1, 4, *size), np.float32)
+    whole, tiled = whole_picture(net, planes), by_windows(net, planes, window)
     assert float(whole.std()) > 0.01  # not a flat picture, in which all would agree
-    assert float((tiled - whole).abs().max()) < 1e-5
-    assert torch.equal(tiled, by_windows(net, planes, window))
+    assert float(np.abs(tiled - whole).max()) < 1e-5
+    assert np.array_equal(tiled, by_windows(net, planes, window))
+
+
+@pytest.mark.parametrize("window", [80, 96, 144, 1024])
+def test_windows_of_cells_give_what_the_whole_picture_gives(window: int) -> None:
+    net, planes = network(CELLS), RNG.random((1, 4, 480, 544), np.float32)
+    whole, tiled = whole_picture(net, planes), by_windows(net, planes, window)
+    assert float(whole.std()) > 0.01
+    assert float(np.abs(tiled - whole).max()) < 5e-6
+
+
+def test_what_is_kept_in_bf16_between_stages_is_rounded_little() -> None:
+    net, planes = network(), RNG.random((1, 4, 240, 256), np.float32)
+    difference = np.abs(by_windows(net, planes, 96, bf16=True) - whole_picture(net, planes))
+    assert 1e-5 < float(difference.max()) < 0.02
+
+
+@pytest.mark.parametrize("value", [0.0, -1.5, 1.00390625, -3.3e38, 1e-30])
+def test_numbers_are_rounded_to_bf16_as_torch_does(value: float) -> None:
+    values = np.float32(value) * np.linspace(0.9, 1, 50, dtype=np.float32)
+    expected = torch.from_numpy(values).bfloat16().float().numpy()
+    found = tiles._unpack(tiles._pack(values))
+    assert np.allclose(found, expected, rtol=2**-7)  # what lies in the middle of two may go either way
+    assert np.mean(found == expected) > 0.9
 
 
 @pytest.mark.parametrize(
@@ -70,25 +108,15 @@ def test_windows_give_what_the_whole_picture_gives(size: tuple[int, int], window
     ids=str,
 )
 def test_every_choice_of_the_network_can_be_tiled(choice: dict[str, str]) -> None:
-    net, planes = network(replace(TOY, **choice)), torch.rand(1, 4, 240, 256)  # type: ignore[arg-type]
-    with torch.inference_mode():
-        assert float((by_windows(net, planes, 96) - net(planes)[0]).abs().max()) < 1e-5
+    net, planes = network(replace(TOY, **choice)), RNG.random((1, 4, 240, 256), np.float32)  # type: ignore[arg-type]
+    assert float(np.abs(by_windows(net, planes, 96) - whole_picture(net, planes)).max()) < 1e-5
 
 
-def test_a_halo_less_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    net, planes = network(), torch.rand(1, 4, 240, 256)
+@pytest.mark.parametrize("config", [TOY, CELLS], ids=["cells of 2", "cells of 4"])
+def test_a_halo_less_would_be_seen(config: LWISPConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, planes = network(config), RNG.random((1, 4, 240 * config.cell // 2, 256 * config.cell // 2), np.float32)
     monkeypatch.setitem(tiles.HALOS, "high", 16)
-    with torch.inference_mode():
-        assert float((by_windows(net, planes, 96) - net(planes)[0]).abs().max()) > 1e-5
-
-
-def test_the_packed_tail_gives_the_pixels_of_the_tail_in_cells() -> None:
-    net, features = network(), torch.randn(1, 4, 16, 48)
-    with torch.inference_mode():
-        pixels = tiles.Tail(net)(features)[0]
-        cells = tiles.PackedTail(net)(features)[0].view(16, 48, 2, 2, 3)
-    assert float(pixels.std()) > 0.01
-    assert float((cells.permute(4, 0, 2, 1, 3).reshape(3, 32, 96) - pixels).abs().max()) < 1e-5
+    assert float(np.abs(by_windows(net, planes, 96) - whole_picture(net, planes)).max()) > 1e-5
 
 
 def test_cores_cover_a_side_once() -> None:

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from lwisp.architecture import BLOCKS, LWISPConfig
 from lwisp.baselines.build import Baseline, build
 from lwisp.baselines.config import BaselineConfig
-from lwisp.model import LWISP, pad_to_multiple
+from lwisp.model import LWISP, Seen
 from lwisp.training import loop, losses
 from lwisp.training.objectives import Adversarial, Distilled, Teacher, student_objective, teacher_of
 from lwisp.training.recipe import Recipe
@@ -77,11 +77,11 @@ def test_the_student_imitates_and_the_teacher_stands_still(distilled: Recipe) ->
 class Seer(LWISP):
     """A network whose blocks are what it sees: of a mosaic, of a picture's first channel."""
 
-    def blocks(self, x: Tensor, keep: Collection[str] = BLOCKS) -> dict[str, Tensor]:
-        padded = pad_to_multiple(x)
-        seen = functional.pixel_shuffle(padded, 2) if self.config.upsample else padded[:, :1]
-        first = functional.avg_pool2d(seen, 2) if self.config.upsample else seen
-        known = {"up2": functional.avg_pool2d(first, 2), "up3": first, "up4": seen}
+    def blocks_of(self, seen: Seen, keep: Collection[str] = BLOCKS) -> dict[str, Tensor]:
+        padded = seen.planes
+        gray = functional.pixel_shuffle(padded, 2) if self.config.upsample else padded[:, :1]
+        first = functional.avg_pool2d(gray, 2) if self.config.upsample else gray
+        known = {"up2": functional.avg_pool2d(first, 2), "up3": first, "up4": gray}
         return {name: known[name].expand(-1, 4, -1, -1) for name in keep}
 
 
