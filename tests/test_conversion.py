@@ -229,11 +229,11 @@ def test_not_a_number_is_a_difference() -> None:
     network = make().network
     assert isinstance(network, LWISP)
 
-    def run(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(planes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         height, width = planes.shape[-2:]
-        return np.full((1, 3, 2 * height, 2 * width), np.nan, np.float32)
+        return [np.full((1, 3, 2 * height, 2 * width), np.nan, np.float32)]
 
-    broken = Exported(network.config, Program("onnxruntime", {}, (1, 4, None, None), lambda *_: run))
+    broken = Exported(network.config, Program("onnxruntime", {}, {"planes": (1, 4, None, None)}, lambda *_: run))
     with pytest.raises(lwisp.InputError, match=r"differs from torch by nan on flat 0.0 of 33x50"):
         verify(network, broken, None, 1e-5)
 
