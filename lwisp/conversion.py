@@ -21,11 +21,13 @@ from lwisp.architecture import SIZE_MINIMUM, SIZE_MULTIPLE, Takes
 from lwisp.engines.backends import FORMATS
 from lwisp.engines.contract import CARD_KEY, Program, Size
 from lwisp.engines.developed import contract
-from lwisp.engines.export import developed_model
 from lwisp.engines.exported import Exported, open_program
 from lwisp.engines.modules import LIMITS, to_pixels
 from lwisp.engines.names import Format, Pixels, Stored
 from lwisp.engines.portable import exchange
+from lwisp.engines.runners import as_stored
+from lwisp.engines.structures import fill
+from lwisp.engines.tracing import trace_developed
 from lwisp.errors import InputError
 from lwisp.files.optional import need
 from lwisp.files.raw import RawImage, read_mosaic
@@ -100,7 +102,8 @@ def export(
         contents = FORMATS[format].export(network, metadata(weights), precision, size)
     else:
         computed = precision if format == "onnx" else "fp32"
-        model = developed_model(network, weights.card.convention.preparation, chosen, computed)
+        structure = trace_developed(network.config, weights.card.convention.preparation, chosen, computed)
+        model = fill(structure, as_stored(network).tensors, np.float16 if computed == "fp16" else np.float32)
         contents = wrap(model, metadata(weights, chosen), precision)
     with temporary_folder(output.parent) as folder:
         for path, content in zip(outputs, contents, strict=True):

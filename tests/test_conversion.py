@@ -55,8 +55,8 @@ def make(config: LWISPConfig = TOY) -> Weights:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Exports of the toy, made once: converting takes seconds."""
     folder = tmp_path_factory.mktemp("exports")
-    export(make(), folder / "free.onnx", "onnx")
-    export(make(), folder / "free.xml", "openvino")
+    export(make(), folder / "free.onnx", "onnx", planes=True)
+    export(make(), folder / "free.xml", "openvino", planes=True)
     assert sorted(path.name for path in folder.iterdir()) == ["free.bin", "free.onnx", "free.xml"]
     return folder
 
@@ -65,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Exports in half precision and of one size, for slow tests."""
     folder = tmp_path_factory.mktemp("variants")
-    export(make(), folder / "half.onnx", "onnx", "fp16")
+    export(make(), folder / "half.onnx", "onnx", "fp16", planes=True)
     export(make(), folder / "fixed.onnx", "onnx", size=(48, 64))
     assert sorted(path.name for path in folder.iterdir()) == ["fixed.onnx", "half.onnx"]
     return folder
@@ -198,7 +198,7 @@ def test_a_converter_that_misorders_the_pixel_shuffle_is_refused(
 
     monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], export=wrong))
     with pytest.raises(lwisp.InputError, match=r"deleted, because it differs from torch by .* pixel shuffles put"):
-        export(make(), tmp_path / "wrong.onnx", "onnx")
+        export(make(), tmp_path / "wrong.onnx", "onnx", planes=True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -220,7 +220,7 @@ def test_a_converter_that_loses_precision_is_refused(
     path = tmp_path / "lossy.onnx"
     path.write_text("what was there before")
     with pytest.raises(lwisp.InputError, match=r"lossy.onnx: deleted, because it differs .* over 1e-05$"):
-        export(make(), path, "onnx", overwrite=True)
+        export(make(), path, "onnx", overwrite=True, planes=True)
     assert path.read_text() == "what was there before"
     assert [entry.name for entry in tmp_path.iterdir()] == ["lossy.onnx"]
 

@@ -34,8 +34,8 @@ SHAPES: dict[str, tuple[int | None, ...]] = {
     "offset": (2,),
 }
 OUTPUTS = {
-    "picture": "(H, W, 3), display-referred sRGB, oriented as the mosaic",
-    "sum": "() float32 over the picture in [0, 1]; it is finite exactly where all of its values are",
+    "picture": "(H, W, 3), display-referred sRGB, oriented as the mosaic; integers over their range",
+    "sum": "() float32 of the network's values; finite exactly where all of them are",
 }
 
 

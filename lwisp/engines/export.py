@@ -1,18 +1,13 @@
-"""LW-ISP as ONNX for exported files: the network alone by torch's newer exporter, with the steps before it traced."""
+"""LW-ISP as ONNX for exported files, by torch's newer exporter."""
 
 from typing import Any
 
-import numpy as np
 import torch
 
 from lwisp.architecture import SIZE_MULTIPLE
 from lwisp.engines.contract import Size
-from lwisp.engines.developed import Preparation
-from lwisp.engines.names import Pixels, Stored
+from lwisp.engines.names import Stored
 from lwisp.engines.portable import example, portable
-from lwisp.engines.runners import as_stored
-from lwisp.engines.structures import fill
-from lwisp.engines.tracing import trace_developed
 from lwisp.files.optional import import_dynamo
 from lwisp.files.writing import quiet
 from lwisp.model import LWISP
@@ -57,16 +52,3 @@ def onnx_model(network: LWISP, precision: Stored, size: Size) -> Any:
         for dim, letter in zip(model.graph.output[0].type.tensor_type.shape.dim[2:], "hw", strict=True):
             dim.dim_param = f"{SIZE_MULTIPLE * network.config.scale}*{letter}"
     return model
-
-
-def developed_model(network: LWISP, preparation: Preparation, pixels: Pixels, precision: Stored) -> bytes:
-    """`modules.Developed` as an ONNX file without metadata; the same weights give the same bytes.
-
-    Args:
-        network: LW-ISP that takes RAWs.
-        preparation: What is done to a mosaic before it.
-        pixels: Type of the picture's values.
-        precision: What the network computes in; all else is float32.
-    """
-    structure = trace_developed(network.config, preparation, pixels, precision)
-    return fill(structure, as_stored(network).tensors, np.float16 if precision == "fp16" else np.float32)

@@ -80,7 +80,7 @@ class Developed(nn.Module):
     """Mosaic -> picture: the steps before the network, the network, and the picture's pixels in one graph.
 
     Input: mosaic (H, W) in DN, H and W from 2 up, then those of `developed.INPUTS` that the preparation needs. Output:
-    the picture (H, W, 3), and the sum of its values in [0, 1], which is finite exactly where all values are. Sizes are
+    the picture (H, W, 3), and the sum of the network's values, which is finite exactly where all of them are. Sizes are
     tensors, so that a traced graph computes all that follows from them. The network may be float16; all before it and
     behind it is float32.
     """
