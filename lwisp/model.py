@@ -216,9 +216,7 @@ class LWISP(nn.Module):
         Returns:
             The planes themselves, or cells of them.
         """
-        if self.cells is not None:
-            return self.cells(planes)  # type: ignore[no-any-return]
-        return Seen(planes, planes.to(next(self.head.parameters()).dtype))  # what a residual is added to is not rounded
+        return Seen(planes, planes) if self.cells is None else self.cells(planes)
 
     def blocks_of(self, seen: "Seen", keep: Collection[str] = BLOCKS) -> dict[str, Tensor]:
         """`blocks` of what `see` gives.

@@ -97,6 +97,11 @@ class EagerSteps:
         return output.numpy()
 
 
+def _round(_: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+    """The first layer's input in bf16: planes that a residual is added to come in float32."""
+    return inputs[0].bfloat16()
+
+
 def _as_float(values: Array) -> NDArray[np.float32]:
     return np.asarray(values, np.float32)
 
@@ -118,6 +123,7 @@ class EagerRunner(Runner):
             if isinstance(network, LWISP):
                 network.out.float()  # costs less than it saves in error
                 network.look.float()
+                network.head.register_forward_pre_hook(_round)
         self.network = network
         self.residual = isinstance(network, LWISP) and network.config.residual
 
