@@ -30,9 +30,9 @@ from lwisp.engines.stored import Stored
 from lwisp.engines.structures import shapes
 from lwisp.errors import InputError, one_line
 from lwisp.files.optional import is_there
-from lwisp.files.records import parse
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import is_regular, make_folder, write_whole
+from lwisp.records import parse
 
 if TYPE_CHECKING:
     from lwisp.baselines.build import Baseline

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lwisp.architecture import Attention, LWISPConfig
@@ -61,11 +61,16 @@ def test_cells_mix_between_the_demosaicing_and_the_networks_own_picture() -> Non
     cells = LWISP(CELLS).cells
     assert cells is not None
     seen, own = cells(torch.rand(1, 4, 32, 32)).planes, torch.randn(1, 48, 16, 16)
-    zero = torch.zeros_like(own)
+
+    def mixed(trust: float) -> Tensor:
+        shares = torch.cat([own, torch.zeros(1, 96, 16, 16), torch.full((1, 48, 16, 16), trust)], 1)
+        out = nn.Conv2d(192, 192, 1)
+        out.weight.data.copy_(torch.eye(192)[..., None, None])
+        out.bias.data.zero_()  # type: ignore[union-attr]
+        return cells.mix(seen, shares, out)
+
     with torch.inference_mode():
-        alone = cells.mix(seen, torch.cat([own, zero, zero, zero + 50], 1))
-        sharp = cells.mix(seen, torch.cat([own, zero, zero, zero - 50], 1))
-        half = cells.mix(seen, torch.cat([own, zero, zero, zero], 1))
+        alone, sharp, half = mixed(50), mixed(-50), mixed(0)
         demosaiced = color.quick_tone(cells.bases(seen)[:, :48].clamp(0, 1))
     assert torch.allclose(alone, torch.sigmoid(4 * own), atol=1e-6)
     assert torch.allclose(sharp, demosaiced, atol=1e-6)

@@ -12,9 +12,9 @@ from lwisp.baselines.config import Architecture, BaselineConfig
 from lwisp.data.simulation import Simulation
 from lwisp.data.sources import Kind
 from lwisp.errors import InputError, one_line
-from lwisp.files.records import parse
 from lwisp.files.writing import read_regular
 from lwisp.imaging import metrics
+from lwisp.records import parse
 from lwisp.weights import InputConvention
 
 STRIDES = {"down1": 4, "down2": 8, "down3": 16, "down4": 32, "up1": 8, "up2": 4, "up3": 2, "up4": 1}

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from lwisp.errors import InputError, OutputError, one_line
-from lwisp.files.records import parse
 from lwisp.files.writing import make_folder, write_whole
+from lwisp.records import parse
 from lwisp.training.recipe import Recipe
 
 MAY_DIFFER = ("steps", "root", "workers", "precision")
