@@ -246,7 +246,6 @@ def save(path: Path, network: Network, card: Card, dtype: type[np.floating[Any]]
     tensors = {
         name: np.ascontiguousarray(values, dtype if _fits(values, dtype) else np.float32)
         for name, values in as_stored(network).tensors.items()
-        if np.issubdtype(values.dtype, np.floating)  # batch normalization also counts batches, which no pass uses
     }
     _write(path, tensors, card)
 
