@@ -186,7 +186,7 @@ def make_runner(network: Network, backend: Name, precision: Computed, threads: i
 
 
 def as_stored(network: Union["LWISP", "Baseline", Stored]) -> Stored:
-    """A network's architecture and tensors, as they are now.
+    """A network's architecture and tensors, as they are now, but for integers: what batch normalization counts.
 
     Args:
         network: A network of torch, or one that is stored already. Its integers are left out: batch normalization
@@ -195,5 +195,12 @@ def as_stored(network: Union["LWISP", "Baseline", Stored]) -> Stored:
     if isinstance(network, Stored):
         return network
     tensors: Mapping[str, Any] = network.state_dict()
+<<<<<<< HEAD
     floats = {name: values.detach() for name, values in tensors.items() if values.is_floating_point()}
     return Stored(network.config, {name: values.cpu().float().numpy().copy() for name, values in floats.items()})
+=======
+    floats = {name: values for name, values in tensors.items() if values.is_floating_point()}
+    return Stored(
+        network.config, {name: values.detach().cpu().float().numpy().copy() for name, values in floats.items()}
+    )
+>>>>>>> w-b

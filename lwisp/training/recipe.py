@@ -145,6 +145,8 @@ class Recipe:
     def _check_distillation(self) -> None:
         _expect(set(self.distill) <= set(BLOCKS), f"distill out of {', '.join(BLOCKS)}, got {', '.join(self.distill)}")
         _expect(bool(self.distill) or not self.beta, "blocks to distill, or beta = 0")
+        on_cells = isinstance(self.architecture, LWISPConfig) and self.architecture.cell == 4
+        _expect(not (self.beta and on_cells), "beta = 0 with cell = 4, whose blocks are not as large as a teacher's")
         if not self.beta or self.architecture.scale != 2:
             return
         multiple = max(STRIDES[name] for name in self.distill)
