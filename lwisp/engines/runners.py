@@ -195,12 +195,5 @@ def as_stored(network: Union["LWISP", "Baseline", Stored]) -> Stored:
     if isinstance(network, Stored):
         return network
     tensors: Mapping[str, Any] = network.state_dict()
-<<<<<<< HEAD
     floats = {name: values.detach() for name, values in tensors.items() if values.is_floating_point()}
     return Stored(network.config, {name: values.cpu().float().numpy().copy() for name, values in floats.items()})
-=======
-    floats = {name: values for name, values in tensors.items() if values.is_floating_point()}
-    return Stored(
-        network.config, {name: values.detach().cpu().float().numpy().copy() for name, values in floats.items()}
-    )
->>>>>>> w-b
