@@ -203,7 +203,10 @@ class Engine:
         """Compute by another back end from now on, unless another thread has left this runner before."""
         others = backends.others(failed.backend) if self.may_change else []
         if not others:
-            raise InputError(f"{one_line(error)}; take --backend auto") from error
+            remedy = (
+                "install another engine: pip install 'lwisp[onnxruntime]'" if self.may_change else "take --backend auto"
+            )
+            raise InputError(f"{one_line(error)}; {remedy}") from error
         with self._turn:
             if self._runner is failed:
                 self._windows.clear()

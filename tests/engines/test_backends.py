@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+import lwisp
+from lwisp.engines import backends
 from lwisp.engines.backends import BACKENDS
-from lwisp.engines.contract import BackEnd, Compiled
+from lwisp.engines.contract import BackEnd, Compiled, CompileError
 from lwisp.engines.eager import has_bf16
 from lwisp.engines.engine import prepare_engine
 from lwisp.engines.onnxruntime import ONNXRUNTIME
@@ -49,3 +51,20 @@ def test_bf16_is_asked_of_the_device_that_computes(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
     assert has_bf16("cpu")
     assert not has_bf16("cuda")
+
+
+def test_without_any_engine_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "is_installed", lambda name: False)
+    with pytest.raises(lwisp.InputError, match="no engine for networks is installed; pip install openvino"):
+        prepare_engine(lwisp.load("photo").runnable)
+
+
+def test_the_only_engine_failing_is_said_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise CompileError("openvino: no")
+
+    monkeypatch.setattr(backends, "is_installed", lambda name: name == "openvino")
+    monkeypatch.setattr(backends, "compile_model", fail)
+    engine = prepare_engine(lwisp.load("photo").runnable, "auto", "fp32")
+    with pytest.raises(lwisp.InputError, match=r"openvino: no; install another engine"):
+        engine(np.zeros((4, 32, 32), np.float32))
