@@ -20,12 +20,12 @@ from lwisp.cli.commands import app
 from lwisp.conversion import export, verify
 from lwisp.engines.backends import BACKENDS, FORMATS
 from lwisp.engines.contract import SEAL_KEY, Program, seal
-from lwisp.engines.eager import run_network
 from lwisp.engines.export import OPSET
 from lwisp.engines.exported import Exported
 from lwisp.engines.names import Backend, Format, Name, Precision
 from lwisp.engines.openvino import openvino_core
 from lwisp.engines.portable import portable
+from lwisp.engines.tensors import run_network
 from lwisp.files.optional import need
 from lwisp.model import LWISP
 from lwisp.weights import Card, InputConvention, Photo, Weights, load

@@ -18,9 +18,8 @@ from lwisp.engines.backends import FORMATS
 from lwisp.engines.contract import CONTRACT_KEY
 from lwisp.engines.developed import INPUTS, contract
 from lwisp.engines.exported import Exported
-from lwisp.engines.names import Format
+from lwisp.engines.names import PIXELS, Format
 from lwisp.engines.openvino import openvino_core
-from lwisp.engines.structures import PIXELS
 from lwisp.files.optional import need
 from lwisp.files.pictures import read_picture
 from lwisp.files.raw import RawImage

@@ -22,15 +22,10 @@ FLOORS = [
 SPINE = FLOORS[5].split()
 
 
-def imports_of(file: Path, late: bool = True) -> set[str]:
-    """The modules of lwisp that a file imports, as "files.raw"; without those of functions, if not `late`."""
+def imports_of(file: Path) -> set[str]:
+    """The modules of lwisp that a file imports, wherever in it, as "files.raw"."""
     found = set()
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    functions = () if late else [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    left_out = {node for function in functions for node in ast.walk(function)}
-    for node in ast.walk(tree):
-        if node in left_out:
-            continue
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lwisp":
             for alias in node.names:
                 path = ROOT.joinpath(*(node.module or "").split("."), alias.name)
@@ -42,12 +37,12 @@ def imports_of(file: Path, late: bool = True) -> set[str]:
 def test_imports_only_go_down_and_run_in_no_circles() -> None:
     height = {wing: floor for floor, wings in enumerate(FLOORS) for wing in wings.split()}
     package = ROOT / "lwisp"
-    graph = {}  # of what is imported at once: functions import what needs torch, where it is installed
+    graph = {}
     for file in package.rglob("*.py"):
         name = ".".join(file.relative_to(package).with_suffix("").parts).removesuffix(".__init__")
-        graph[name] = imports_of(file, late=False)
+        graph[name] = imports_of(file)
         wing = name.split(".")[0]
-        for imported in imports_of(file):
+        for imported in graph[name]:
             other = imported.split(".")[0]
             beside = other == wing or {wing, other} <= set(SPINE)
             assert beside or height[other] < height[wing], f"{name} imports {imported}"

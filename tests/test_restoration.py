@@ -17,8 +17,8 @@ from lwisp.batch import plan
 from lwisp.cli import restore
 from lwisp.data import cases
 from lwisp.data.datasets import AS_SENSED
-from lwisp.engines.eager import run_network
 from lwisp.engines.engine import prepare_engine
+from lwisp.engines.tensors import run_network
 from lwisp.errors import InputError
 from lwisp.files.pictures import own_format, read_picture, read_rgb, write_picture
 from lwisp.files.raw import RawImage

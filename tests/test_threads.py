@@ -20,7 +20,7 @@ import lwisp
 from lwisp.architecture import LWISPConfig
 from lwisp.engines import backends
 from lwisp.engines.contract import Array, CompileError
-from lwisp.engines.eager import EagerRunner
+from lwisp.engines.eager_runner import EagerRunner
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.kept import _shelves
 from lwisp.engines.names import Backend, Name

@@ -14,7 +14,7 @@ from lwisp import weights as checkpoint
 from lwisp.architecture import LWISPConfig
 from lwisp.baselines.build import Baseline
 from lwisp.baselines.config import BaselineConfig
-from lwisp.engines.eager import run_network
+from lwisp.engines.tensors import run_network
 from lwisp.files.tensors import digest_of
 from lwisp.imaging.tensors import to_bytes
 from lwisp.weights import Camera, Card, InputConvention, Weights, describe, load, names, of_camera, save

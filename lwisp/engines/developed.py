@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lwisp.engines.contract import CONTRACT_KEY, Program
-from lwisp.engines.names import Pixels
-from lwisp.engines.structures import PIXELS
+from lwisp.engines.names import PIXELS, Pixels
 from lwisp.errors import InputError
 
 VERSION = 1

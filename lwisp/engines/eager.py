@@ -1,8 +1,5 @@
 """torch runs networks: modules as they are, on the processor or a GPU."""
 
-import contextlib
-import copy
-from collections.abc import Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -13,11 +10,7 @@ from torch import Tensor, nn
 from lwisp.baselines.build import Baseline, build
 from lwisp.baselines.config import Architecture
 from lwisp.engines.contract import Array
-from lwisp.engines.engine import prepare_engine
-from lwisp.engines.exported import Exported
 from lwisp.engines.modules import make_module
-from lwisp.engines.names import Backend, Computed, Precision
-from lwisp.engines.runners import Call, Runner
 from lwisp.engines.stored import Stored
 from lwisp.model import LWISP
 
@@ -93,88 +86,10 @@ class EagerSteps:
             Its output.
         """
         with torch.inference_mode():
-            output: Tensor = make_module(None, name)(*(torch.from_numpy(_as_float(values)) for values in inputs))
+            output: Tensor = make_module(None, name)(*(torch.from_numpy(as_float(values)) for values in inputs))
         return output.numpy()
 
 
-def _round(_: nn.Module, inputs: tuple[Tensor]) -> Tensor:
-    """The first layer's input in bf16: planes that a residual is added to come in float32."""
-    return inputs[0].bfloat16()
-
-
-def _as_float(values: Array) -> NDArray[np.float32]:
+def as_float(values: Array) -> NDArray[np.float32]:
+    """Photosites, levels and the like in float32."""
     return np.asarray(values, np.float32)
-
-
-class EagerRunner(Runner):
-    """torch, on a GPU if there is one."""
-
-    def __init__(self, network: LWISP | Baseline | Stored, precision: Computed, threads: int | None) -> None:
-        super().__init__("torch", precision, threads, network.config)
-        self.device = device()
-        if self.device == "cuda":
-            self.at_once = 1  # its memory is not that which is looked at
-        if isinstance(network, Stored):
-            network = build_stored(network) if network.tensors else build(network.config)  # only the steps before it
-        network = channels_last(copy.deepcopy(network).eval()).to(self.device)
-        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        if precision == "bf16":
-            network = network.bfloat16()
-            if isinstance(network, LWISP):
-                network.out.float()  # costs less than it saves in error
-                network.look.float()
-                network.head.register_forward_pre_hook(_round)
-        self.network = network
-        self.residual = isinstance(network, LWISP) and network.config.residual
-
-    @contextlib.contextmanager
-    def caller(self, kept_bytes: int) -> Iterator[Call]:
-        yield self._call
-
-    def _call(self, name: str, *inputs: Array) -> list[Array]:
-        before = name.startswith(("light", "gain"))
-        module = make_module(None if before else self.network, name)
-        with torch.inference_mode():
-            # levels, colors and what a residual is added to in float32, always
-            exact = len(inputs) if before else int(self.residual and name.startswith(("whole", "high", "p0")))
-            placed = [self._place(values, index < exact) for index, values in enumerate(inputs)]
-            outputs = module.to(self.device)(*placed)
-        found = [outputs] if isinstance(outputs, Tensor) else outputs
-        arrays = [
-            output.float().cpu().numpy() if output.is_floating_point() else output.cpu().numpy() for output in found
-        ]
-        return [arrays[0].astype(np.uint16), *arrays[1:]] if name.endswith("uint16") else arrays
-
-    def _place(self, values: Array, exact: bool) -> Tensor:
-        tensor = torch.from_numpy(_as_float(values)).to(self.device)
-        if not exact:
-            tensor = tensor.to(self.dtype)
-        return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
-
-
-def run_network(
-    network: LWISP | Baseline | Exported,
-    planes: Tensor,
-    precision: Precision = "auto",
-    backend: Backend = "auto",
-    memory: float | None = None,
-    passes: int = 1,
-) -> Tensor:
-    """Run a network on one picture: `prepare_engine` and the engine's call in one, for tensors.
-
-    Args:
-        network: As for `prepare_engine`, like the arguments after `planes`.
-        planes: (C, h, w), finite.
-        precision: Likewise.
-        backend: Likewise.
-        memory: Likewise, in GB.
-        passes: Likewise.
-
-    Returns:
-        The picture (C, H, W), float32 in [0, 1].
-
-    Raises:
-        InputError: As `prepare_engine` and `Engine`.
-    """
-    engine = prepare_engine(network, backend, precision, memory, passes)
-    return torch.from_numpy(engine(planes.float().numpy())).permute(2, 0, 1)

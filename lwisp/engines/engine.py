@@ -19,9 +19,10 @@ from lwisp.engines.contract import Array, CompileError
 from lwisp.engines.exported import Exported
 from lwisp.engines.frames import FlippedFrame, Frame, WholeFrame, read_reflected
 from lwisp.engines.memory import free_memory, resident_memory
-from lwisp.engines.names import Backend, Computed, Name, Precision
-from lwisp.engines.runners import DEVELOPED, Network, Runner, make_runner
-from lwisp.engines.structures import PIXELS, can_tile
+from lwisp.engines.names import PIXELS, Backend, Computed, Name, Precision
+from lwisp.engines.runner import DEVELOPED, Runner
+from lwisp.engines.runners import Network, make_runner
+from lwisp.engines.stages import can_tile
 from lwisp.engines.threads import default_threads
 from lwisp.engines.tiles import Span
 from lwisp.errors import InputError, check_choice, one_line

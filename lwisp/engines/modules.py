@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lwisp.engines.developed import Preparation
-from lwisp.engines.names import Pixels
-from lwisp.engines.structures import PIXELS
+from lwisp.engines.names import PIXELS, Pixels
 from lwisp.imaging import color
 from lwisp.imaging.shading import shading_gain
 from lwisp.model import FGAM, LWISP, reflected_indices
@@ -260,7 +259,7 @@ def make_module(network: nn.Module | None, name: str) -> nn.Module:
 
     Args:
         network: LW-ISP, or for "whole" any network; None for the steps before it.
-        name: One of `structures.names_of`.
+        name: One of `stages.names_of`.
     """
     kind, _, rest = name.partition("-")
     if kind == "light":

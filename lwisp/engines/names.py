@@ -1,6 +1,6 @@
 """Names of back ends, precisions and file formats, for types and the command line; `backends` has the table."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 Name = Literal["torch", "openvino", "onnxruntime", "litert", "executorch"]
 """A back end."""
@@ -16,3 +16,5 @@ Stored = Literal["fp32", "fp16"]
 """Number format of an exported file's weights."""
 Pixels = Literal["float32", "uint8", "uint16"]
 """Type of the values of a picture."""
+PIXELS: tuple[Pixels, ...] = get_args(Pixels)
+"""All of them."""

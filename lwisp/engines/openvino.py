@@ -32,7 +32,7 @@ from lwisp.engines.contract import (
     seal,
 )
 from lwisp.engines.names import Computed, Stored
-from lwisp.engines.structures import PREFIX
+from lwisp.engines.stages import PREFIX
 from lwisp.errors import InputError
 from lwisp.files.optional import importing, need
 from lwisp.files.writing import temporary_folder

@@ -3,18 +3,17 @@
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
-from lwisp.architecture import LWISPConfig
-from lwisp.baselines.config import Architecture
 from lwisp.engines import backends, contract
 from lwisp.engines.backends import BACKENDS
 from lwisp.engines.contract import Array
 from lwisp.engines.exported import Exported
 from lwisp.engines.names import Computed, Name
+from lwisp.engines.runner import BEFORE, DEVELOPED, Call, Runner
 from lwisp.engines.stored import Stored
 from lwisp.engines.structures import fill, structure
 from lwisp.imaging.pixels import to_integer
@@ -25,54 +24,6 @@ if TYPE_CHECKING:
 
 Network = Union["LWISP", "Baseline", Stored, Exported]
 """What an engine runs; each has a `config` with its channels, scale, size needs and what it takes."""
-Call = Callable[..., list[Array]]
-"""(name of a module, its inputs) -> its outputs, which the next call may overwrite."""
-AT_ONCE = 4
-"""Pictures that an engine works on at one time where memory holds them; other threads wait."""
-BEFORE = ("light", "gain")
-"""Begin of the names of the steps before the network, which are computed in float32 whatever the network is in."""
-
-
-DEVELOPED = "developed"
-"""Name of the whole of an exported file that takes mosaics."""
-
-
-class Runner:
-    """A network in a back end, for any number of threads; it changes only what it keeps compiled."""
-
-    device = "cpu"
-    at_once = AT_ONCE
-
-    def __init__(self, backend: Name, precision: Computed, threads: int | None, config: Architecture) -> None:
-        self.backend = backend
-        self.precision = precision
-        self.threads = threads
-        on_cells = isinstance(config, LWISPConfig) and config.cell == 4
-        self.bytes_per_pixel = BACKENDS[backend].bytes_per_pixel[precision] * config.scale**2 // (2 if on_cells else 1)
-        """Of the planes; what lies behind them is smaller. Cells of 4 took half of what the paper's network took."""
-
-    def caller(self, kept_bytes: int) -> contextlib.AbstractContextManager[Call]:
-        """A function for one thread that runs modules by name.
-
-        Args:
-            kept_bytes: Memory for compiled modules of other sizes that are kept for the next call.
-        """
-        raise NotImplementedError
-
-    def prepare(self, name: str, shape: tuple[int, ...], kept_bytes: int) -> None:
-        """Compile a module of one input before it is called, where that takes time.
-
-        Args:
-            name: The module.
-            shape: Of its input.
-            kept_bytes: As for `caller`.
-
-        Raises:
-            CompileError: It cannot be compiled.
-        """
-
-    def forget(self) -> None:
-        """Free what is compiled."""
 
 
 class CompiledRunner(Runner):
@@ -179,7 +130,7 @@ def make_runner(network: Network, backend: Name, precision: Computed, threads: i
     if isinstance(network, Exported):
         return ExportedRunner(network, precision, threads)
     if BACKENDS[backend].compile is None:
-        from lwisp.engines.eager import EagerRunner
+        from lwisp.engines.eager_runner import EagerRunner
 
         return EagerRunner(network, precision, threads)
     return CompiledRunner(as_stored(network), backend, precision, threads)

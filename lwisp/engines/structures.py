@@ -3,81 +3,28 @@
 A structure depends on the architecture alone, so one file serves all weights of it, those that users have learned too.
 Those of the shipped weights lie in the package; others are traced from the torch modules (`tracing`), where torch is
 installed.
-
-Names: "light" with "b" for balance and "m" for mixing, "gain"; "whole" with the type of the picture's values; and the
-stages of `tiles`.
 """
 
 import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lwisp.architecture import LWISPConfig
 from lwisp.baselines.config import Architecture
 from lwisp.engines.cache import cached_path, read_cached, write_cached
-from lwisp.engines.names import Pixels
+from lwisp.engines.stages import PREFIX, SHAPES, file_of
 from lwisp.errors import InputError
 from lwisp.files.optional import is_there
 
-PREFIX = "network."
-"""Of the names of weights in a structure, before their name in the file of weights."""
-PIXELS: tuple[Pixels, ...] = get_args(Pixels)
-LIGHTS = ("light-", "light-b", "light-m", "light-bm")
-"""Levels alone; with white balance (b), and with the camera's matrix (m)."""
 TENSOR_KINDS = {"float32": 1, "float16": 10}
 """Numbers of types of tensors in `onnx.TensorProto.DataType`."""
-SHAPES = "tensors.json"
-"""Name of the shapes of a network's tensors beside its structures."""
-STAGES: dict[str, tuple[str, ...]] = {
-    "p0": ("planes",),
-    "p1": ("p0", "map0"),
-    "p2": ("p1", "map1"),
-    "p3": ("p2", "map2"),
-    "bottom": ("p3", "map3"),
-    "low": ("p1", "p2", "map1", "map2", "vector"),
-    "high": ("planes", "p1", "low", "map0", "map1"),
-}
-"""Inputs of the stages, which stand in their order and are named for their outputs (p0 to p3: the four poolings)."""
-
-
-def can_tile(architecture: Architecture) -> bool:
-    """Whether a network can be run by stages, tile by tile.
-
-    Args:
-        architecture: That of the network.
-
-    Returns:
-        True for LW-ISP with both of its blocks, FGAM and CCB.
-    """
-    return isinstance(architecture, LWISPConfig) and architecture.fgam and architecture.ccb
-
-
-def names_of(architecture: Architecture | None) -> list[str]:
-    """Names of the structures of an architecture; of the steps before the network for None."""
-    if architecture is None:
-        return [*LIGHTS, "gain"]
-    names = [f"whole-{pixels}" for pixels in PIXELS]
-    if can_tile(architecture):
-        names += [*STAGES][:-1] + [f"high-{pixels}" for pixels in PIXELS]
-        names += [f"map{level}" for level in range(4)] + ["vector"]
-    return names
-
-
-def file_of(architecture: Architecture | None) -> str:
-    """Name of the file with the structures of an architecture."""
-    if architecture is None:
-        return "light.zip"
-    fields = json.dumps([type(architecture).__name__, asdict(architecture)], sort_keys=True)
-    return f"{hashlib.sha256(fields.encode()).hexdigest()[:16]}.zip"
 
 
 @lru_cache(maxsize=64)

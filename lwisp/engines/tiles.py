@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lwisp.engines.structures import STAGES
+from lwisp.engines.stages import STAGES
 
 Array = NDArray[Any]
 Read = Callable[[slice, slice], Array]

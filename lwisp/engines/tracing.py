@@ -24,7 +24,7 @@ from lwisp.engines.eager import shapes_of
 from lwisp.engines.modules import Developed, make_module
 from lwisp.engines.names import Pixels, Stored
 from lwisp.engines.portable import with_exact_means
-from lwisp.engines.structures import LIGHTS, PREFIX, SHAPES, STAGES, file_of, names_of
+from lwisp.engines.stages import LIGHTS, PREFIX, SHAPES, STAGES, file_of, names_of
 from lwisp.files.optional import need
 from lwisp.files.writing import quiet, write_whole
 from lwisp.model import LWISP

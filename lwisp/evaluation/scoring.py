@@ -22,8 +22,8 @@ from torch import Tensor
 from lwisp.data import folders as formats
 from lwisp.data.cases import Case
 from lwisp.data.datasets import read_tensor
-from lwisp.engines.eager import run_network
 from lwisp.engines.names import Precision
+from lwisp.engines.tensors import run_network
 from lwisp.errors import InputError
 from lwisp.evaluation.classical import BASELINES, Demosaic, develop_with_known_capture, import_menon
 from lwisp.evaluation.contact_sheet import Entry, scale_down, write_sheet

@@ -13,8 +13,8 @@ from rich.progress import track
 from torch import Tensor
 
 from lwisp.data.datasets import SIDD, Box
-from lwisp.engines.eager import run_network
 from lwisp.engines.names import Precision
+from lwisp.engines.tensors import run_network
 from lwisp.errors import InputError
 from lwisp.evaluation.protocols import passes_of
 from lwisp.files.matlab import in_matlabs_order, mat_shape, open_hdf5, read_mat

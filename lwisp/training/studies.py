@@ -18,7 +18,8 @@ from lwisp.baselines.build import build
 from lwisp.data.cases import Case
 from lwisp.data.sources import Data
 from lwisp.engines.cost import count_macs, measure_latency
-from lwisp.engines.eager import channels_last, run_network
+from lwisp.engines.eager import channels_last
+from lwisp.engines.tensors import run_network
 from lwisp.errors import InputError
 from lwisp.files.optional import need
 from lwisp.files.report import Block, Table, is_page, to_markdown

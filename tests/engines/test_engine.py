@@ -13,11 +13,12 @@ from lwisp.baselines.config import BaselineConfig
 from lwisp.engines import backends
 from lwisp.engines import engine as engines
 from lwisp.engines.contract import Compiled, CompileError
-from lwisp.engines.eager import has_bf16, run_network
+from lwisp.engines.eager import has_bf16
 from lwisp.engines.engine import prepare_engine
 from lwisp.engines.frames import WholeFrame
 from lwisp.engines.memory import free_memory, resident_memory
 from lwisp.engines.names import Backend, Name, Precision
+from lwisp.engines.tensors import run_network
 from lwisp.engines.torch import TORCH
 from lwisp.model import LWISP
 from lwisp.pipeline import prepare

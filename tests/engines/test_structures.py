@@ -17,7 +17,7 @@ from onnx import numpy_helper
 import lwisp
 from lwisp.architecture import LWISPConfig
 from lwisp.baselines.config import Architecture
-from lwisp.engines import structures
+from lwisp.engines import names, stages, structures
 from lwisp.engines.backends import compile_model
 from lwisp.engines.contract import Array
 from lwisp.engines.eager import shapes_of
@@ -39,19 +39,19 @@ ADVICE = "the source of the networks has changed: run `python benchmarks/structu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", [None, *SHIPPED], ids=structures.file_of)
+@pytest.mark.parametrize("architecture", [None, *SHIPPED], ids=stages.file_of)
 def test_the_shipped_structures_are_those_of_todays_source(architecture: Architecture | None) -> None:
-    with zipfile.ZipFile(FOLDER / structures.file_of(architecture)) as archive:
+    with zipfile.ZipFile(FOLDER / stages.file_of(architecture)) as archive:
         found = {name: archive.read(name) for name in archive.namelist()}
     if architecture is not None:
-        assert found.pop(structures.SHAPES) == json.dumps(shapes_of(architecture)).encode(), ADVICE
-    assert sorted(found) == sorted(f"{name}.onnx" for name in structures.names_of(architecture)), ADVICE
-    for name in structures.names_of(architecture):
+        assert found.pop(stages.SHAPES) == json.dumps(shapes_of(architecture)).encode(), ADVICE
+    assert sorted(found) == sorted(f"{name}.onnx" for name in stages.names_of(architecture)), ADVICE
+    for name in stages.names_of(architecture):
         assert found[f"{name}.onnx"] == trace(architecture, name), f"{name}: {ADVICE}"
 
 
 def test_nothing_else_is_shipped() -> None:
-    expected = {structures.file_of(architecture) for architecture in (None, *SHIPPED)}
+    expected = {stages.file_of(architecture) for architecture in (None, *SHIPPED)}
     assert {path.name for path in FOLDER.iterdir()} == expected, ADVICE
 
 
@@ -68,7 +68,7 @@ def run_both(
 
 
 @pytest.mark.parametrize("backend", ENGINES)
-@pytest.mark.parametrize("pixels", structures.PIXELS)
+@pytest.mark.parametrize("pixels", names.PIXELS)
 @pytest.mark.parametrize("config", [TOY, CELLS], ids=["cells of 2", "cells of 4"])
 def test_a_structure_with_weights_is_the_network(config: LWISPConfig, pixels: str, backend: Compiling) -> None:
     require(backend)
@@ -90,7 +90,7 @@ def test_a_structure_with_weights_is_the_network(config: LWISPConfig, pixels: st
 
 
 @pytest.mark.parametrize("backend", ENGINES)
-@pytest.mark.parametrize("name", structures.LIGHTS)
+@pytest.mark.parametrize("name", stages.LIGHTS)
 def test_the_steps_before_the_network_are_those_of_torch(name: str, backend: Compiling) -> None:
     require(backend)
     photosites = RNG.integers(0, 4096, (68, 100), dtype=np.uint16)
@@ -117,7 +117,7 @@ def test_the_gain_is_that_of_torch(backend: Compiling) -> None:
 @pytest.mark.parametrize("backend", ENGINES)
 def test_an_architecture_that_is_not_shipped_is_traced(backend: Compiling) -> None:
     require(backend)
-    assert not (FOLDER / structures.file_of(TOY)).exists()
+    assert not (FOLDER / stages.file_of(TOY)).exists()
     torch.manual_seed(0)
     network, planes = LWISP(TOY).eval(), RNG.random((4, 33, 50), np.float32)
     with torch.inference_mode():
@@ -160,11 +160,11 @@ def test_integers_are_coded_in_sevens(value: int) -> None:
 def test_tensors_are_read_by_onnx_as_they_were(shape: tuple[int, ...], name: str) -> None:
     values = RNG.random(shape).astype(np.float16)
     named = onnx.ModelProto()
-    named.graph.node.add(op_type="Neg", input=[structures.PREFIX + name], output=["y"])
+    named.graph.node.add(op_type="Neg", input=[stages.PREFIX + name], output=["y"])
     filled = structures.fill(named.SerializeToString(), {name: values, "unnamed": values})
     model = onnx.load_model_from_string(filled)
     (tensor,) = model.graph.initializer  # the one that is named
-    assert tensor.name == structures.PREFIX + name
+    assert tensor.name == stages.PREFIX + name
     found = numpy_helper.to_array(tensor)
     assert found.dtype == np.float32
     assert found.shape == shape
@@ -174,8 +174,8 @@ def test_tensors_are_read_by_onnx_as_they_were(shape: tuple[int, ...], name: str
 
 def test_every_weight_that_a_structure_takes_is_put_into_it() -> None:
     stored = as_stored(LWISP(TOY).eval())
-    for name in structures.names_of(TOY):
+    for name in stages.names_of(TOY):
         model = onnx.load_model_from_string(structures.fill(structures.structure(TOY, name), stored.tensors))
         taken = {entry for node in model.graph.node for entry in node.input}
-        weights = {tensor.name for tensor in model.graph.initializer if tensor.name.startswith(structures.PREFIX)}
-        assert {entry for entry in taken if entry.startswith(structures.PREFIX)} <= weights, name
+        weights = {tensor.name for tensor in model.graph.initializer if tensor.name.startswith(stages.PREFIX)}
+        assert {entry for entry in taken if entry.startswith(stages.PREFIX)} <= weights, name

@@ -10,7 +10,7 @@ from torch import nn
 from lwisp.architecture import LWISPConfig
 from lwisp.engines import tiles
 from lwisp.engines.contract import Array
-from lwisp.engines.eager import EagerRunner
+from lwisp.engines.eager_runner import EagerRunner
 from lwisp.model import LWISP, _demosaicings
 from tests.conftest import TOY
 

@@ -28,7 +28,7 @@ from lwisp.data import synthetic
 from lwisp.data.cases import Case
 from lwisp.data.datasets import AS_SENSED
 from lwisp.data.photos import Photos
-from lwisp.engines.eager import run_network
+from lwisp.engines.tensors import run_network
 from lwisp.errors import OutputError
 from lwisp.files import writing
 from lwisp.imaging import metrics

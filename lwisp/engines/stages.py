@@ -1,0 +1,61 @@
+"""Names and inputs of the modules that engines run; `modules` has them, `structures` their ONNX.
+
+"light" with "b" for balance and "m" for mixing, "gain"; "whole" with the type of the picture's values; and the stages
+that `tiles` runs.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict
+
+from lwisp.architecture import LWISPConfig
+from lwisp.baselines.config import Architecture
+from lwisp.engines.names import PIXELS
+
+PREFIX = "network."
+"""Of the names of weights in a structure, before their name in the file of weights."""
+LIGHTS = ("light-", "light-b", "light-m", "light-bm")
+"""Levels alone; with white balance (b), and with the camera's matrix (m)."""
+SHAPES = "tensors.json"
+"""Name of the shapes of a network's tensors beside its structures."""
+STAGES: dict[str, tuple[str, ...]] = {
+    "p0": ("planes",),
+    "p1": ("p0", "map0"),
+    "p2": ("p1", "map1"),
+    "p3": ("p2", "map2"),
+    "bottom": ("p3", "map3"),
+    "low": ("p1", "p2", "map1", "map2", "vector"),
+    "high": ("planes", "p1", "low", "map0", "map1"),
+}
+"""Inputs of the stages, which stand in their order and are named for their outputs (p0 to p3: the four poolings)."""
+
+
+def can_tile(architecture: Architecture) -> bool:
+    """Whether a network can be run by stages, tile by tile.
+
+    Args:
+        architecture: That of the network.
+
+    Returns:
+        True for LW-ISP with both of its blocks, FGAM and CCB.
+    """
+    return isinstance(architecture, LWISPConfig) and architecture.fgam and architecture.ccb
+
+
+def names_of(architecture: Architecture | None) -> list[str]:
+    """Names of the structures of an architecture; of the steps before the network for None."""
+    if architecture is None:
+        return [*LIGHTS, "gain"]
+    names = [f"whole-{pixels}" for pixels in PIXELS]
+    if can_tile(architecture):
+        names += [*STAGES][:-1] + [f"high-{pixels}" for pixels in PIXELS]
+        names += [f"map{level}" for level in range(4)] + ["vector"]
+    return names
+
+
+def file_of(architecture: Architecture | None) -> str:
+    """Name of the file with the structures of an architecture."""
+    if architecture is None:
+        return "light.zip"
+    fields = json.dumps([type(architecture).__name__, asdict(architecture)], sort_keys=True)
+    return f"{hashlib.sha256(fields.encode()).hexdigest()[:16]}.zip"
