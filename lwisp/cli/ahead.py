@@ -18,7 +18,11 @@ def read_ahead(read: Callable[[Path], S], first: Path) -> Callable[[Path], S]:
     Returns:
         `read`, but for the first file once what was begun: the same photo, or the same error.
     """
-    if not first.is_file():
+    try:
+        is_file = first.is_file()
+    except OSError:  # as of too long a name, which is said where its turn comes
+        is_file = False
+    if not is_file:
         return read
     reader = ThreadPoolExecutor(1)
     begun: dict[Path, Future[S]] = {first: reader.submit(read, first)}
