@@ -193,7 +193,7 @@ def test_every_extra_that_the_pages_install_exists() -> None:
         for group in re.findall(r"'(?:lwisp|\.)\[([\w,]+)\]'", page.read_text(encoding="utf-8"))
         for extra in group.split(",")
     }
-    assert {"openvino", "train", "export"} <= found <= set(extras)
+    assert {"onnxruntime", "torch", "train", "export"} <= found <= set(extras)
 
 
 def test_every_script_that_the_pages_run_takes_its_options() -> None:

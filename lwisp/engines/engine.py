@@ -410,7 +410,7 @@ def _choose_backend(network: Network, backend: Backend) -> Name:
     if backend == "auto":
         return backends.preferred() if is_lwisp else "torch"
     if not backends.is_installed(backend):
-        raise InputError(f"the back end {backend} is not installed; pip install 'lwisp[{backend}]', or take another")
+        raise InputError(f"the back end {backend} is not installed; pip install {backend}, or take another")
     if backend != "torch" and not is_lwisp:
         raise InputError(f"{backend} runs LW-ISP only, not other networks; take --backend torch")
     return backend
