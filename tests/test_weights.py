@@ -71,9 +71,10 @@ def test_the_shipped_weights_are_the_papers_student() -> None:
     assert not any("SA" in licence or licence == "unknown" for licence in licences)
 
 
-def test_the_page_of_the_shipped_weights_is_their_card() -> None:
-    page = (ROOT / "docs" / "models" / "photo.md").read_text(encoding="utf-8")
-    assert page.startswith(describe("photo"))
+@pytest.mark.parametrize("name", names())
+def test_the_page_of_the_shipped_weights_is_their_card(name: str) -> None:
+    page = (ROOT / "docs" / "models" / f"{name}.md").read_text(encoding="utf-8")
+    assert page.startswith(describe(name))
 
 
 def test_unknown_names_and_files_are_refused(tmp_path: Path) -> None:
