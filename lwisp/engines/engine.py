@@ -488,4 +488,8 @@ def _copy_core(
         parts.append(slice(begin + before - span.start * scale, max(end, begin) + before - span.start * scale))
     target = picture[places[0], places[1]]
     core = made[parts[0], parts[1]]
-    target[...] = target + core if add else core
+    if add:
+        target += core
+        return
+    pixel = np.dtype((np.void, core.itemsize * core.shape[2]))  # in one piece: half the time where turned
+    target.view(pixel)[...] = core.view(pixel)

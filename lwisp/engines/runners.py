@@ -73,14 +73,19 @@ class CompiledRunner(Runner):
             before = name.startswith(BEFORE)
             size = 0 if before or len(shapes[0]) < 4 else self.bytes_per_pixel * shapes[0][-2] * shapes[0][-1]
             with self._keeping:
-                while self._kept and sum(size for size, _ in self._kept.values()) + size > kept_bytes:
-                    self._kept.popitem(last=False)
+                self._make_room(size, kept_bytes)
             bf16 = self.precision == "bf16" and not before
             model = fill(structure(None if before else self.network.config, name), self.network.tensors)
             found = backends.compile_model(self.backend, model, shapes, bf16, self.threads)
             with self._keeping:
                 self._kept[key] = size, found
             return found
+
+    def _make_room(self, size: int, kept_bytes: int) -> None:
+        """Let those go that were not used for longest; steps before the network take no room, so they stay."""
+        large = [key for key, (taken, _) in self._kept.items() if taken]
+        while size and large and sum(taken for taken, _ in self._kept.values()) + size > kept_bytes:
+            del self._kept[large.pop(0)]
 
     def forget(self) -> None:
         with self._keeping:
@@ -107,7 +112,8 @@ class ExportedRunner(Runner):
                     return before(name, *inputs)
                 if name == DEVELOPED:
                     return self.network.develop(inputs, self.threads)
-                picture = self.network(inputs[0], self.precision, self.threads)[0].transpose(1, 2, 0)
+                values = self.network(inputs[0], self.precision, self.threads)[0]
+                picture = np.ascontiguousarray(values.transpose(1, 2, 0))
                 with np.errstate(invalid="ignore"):  # whoever calls looks at the sum
                     total = picture.sum()
                     if not name.endswith("float32"):

@@ -23,7 +23,7 @@ from lwisp.engines.torch import TORCH
 from lwisp.model import LWISP
 from lwisp.pipeline import prepare
 from lwisp.weights import InputConvention, Weights
-from tests.conftest import ROOT, TOY, require
+from tests.conftest import ROOT, TOY, WriteDng, require
 
 BACKENDS = ("torch", "openvino", "onnxruntime")
 
@@ -310,3 +310,21 @@ def test_weights_stay_as_they_are(toy: Weights) -> None:
     before = {name: value.clone() for name, value in toy.network.state_dict().items()}
     run_network(toy.network, torch.rand(4, 20, 30), "bf16", "torch")
     assert all(torch.equal(value, before[name]) for name, value in toy.network.state_dict().items())
+
+
+def test_what_was_compiled_serves_the_next_picture(monkeypatch: pytest.MonkeyPatch, write_dng: WriteDng) -> None:
+    require("openvino")
+    raw = lwisp.read_raw(write_dng(np.random.default_rng(0).integers(64, 4000, (140, 200), dtype=np.uint16)))
+    made: list[list[tuple[int, ...]]] = []
+    compile_model = backends.compile_model
+
+    def count(name: str, model: bytes, shapes: list[tuple[int, ...]], *arguments: object) -> object:
+        made.append(shapes)
+        return compile_model(name, model, shapes, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engines, "KEPT_BYTES", 1000)  # of other sizes: less than one picture takes
+    monkeypatch.setattr(backends, "compile_model", count)
+    developer = lwisp.Developer(lwisp.load("photo"), "openvino", "fp32")
+    for _ in range(3):
+        developer.develop(raw)
+    assert len(made) == 3, made  # levels and colors, the exposure rule, the network
