@@ -18,7 +18,7 @@ from lwisp.weights import Weights, save
 from tests.conftest import ROOT, WriteDng
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
-COUNT = 24  # more than are done before a signal is sent
+COUNT = 8
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
