@@ -65,7 +65,7 @@ class Engine:
         self.passes = passes
         self.threads = threads
         self.fallback_reason: str | None = None
-        """Why torch has taken over from the back end that was chosen; None where it has not."""
+        """Why another back end has taken over from the one that was chosen; None where none has."""
         self._turn = threading.Condition()
         self._waiting: deque[object] = deque()
         self._running: dict[object, float] = {}

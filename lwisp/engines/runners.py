@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Network = Union["LWISP", "Baseline", Stored, Exported]
 """What an engine runs; each has a `config` with its channels, scale, size needs and what it takes."""
+KEPT_SMALL = 32
+"""Compiled steps before the network, and vectors between stages, that are kept: those of some widths of a RAW."""
 
 
 class CompiledRunner(Runner):
@@ -82,10 +84,13 @@ class CompiledRunner(Runner):
             return found
 
     def _make_room(self, size: int, kept_bytes: int) -> None:
-        """Let those go that were not used for longest; steps before the network take no room, so they stay."""
+        """Let those go that were not used for longest; small ones make no room for large ones, nor large for small."""
         large = [key for key, (taken, _) in self._kept.items() if taken]
+        small = [key for key, (taken, _) in self._kept.items() if not taken]
         while size and large and sum(taken for taken, _ in self._kept.values()) + size > kept_bytes:
             del self._kept[large.pop(0)]
+        while not size and len(small) >= KEPT_SMALL:
+            del self._kept[small.pop(0)]
 
     def forget(self) -> None:
         with self._keeping:

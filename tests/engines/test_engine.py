@@ -10,7 +10,7 @@ import lwisp
 from lwisp.architecture import LWISPConfig
 from lwisp.baselines.build import Baseline
 from lwisp.baselines.config import BaselineConfig
-from lwisp.engines import backends
+from lwisp.engines import backends, runners
 from lwisp.engines import engine as engines
 from lwisp.engines.contract import Compiled, CompileError
 from lwisp.engines.eager import has_bf16
@@ -328,3 +328,13 @@ def test_what_was_compiled_serves_the_next_picture(monkeypatch: pytest.MonkeyPat
     for _ in range(3):
         developer.develop(raw)
     assert len(made) == 3, made  # levels and colors, the exposure rule, the network
+
+
+def test_compiled_steps_for_ever_new_widths_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners, "KEPT_SMALL", 3)
+    monkeypatch.setattr(backends, "compile_model", lambda *_: None)
+    runner = runners.CompiledRunner(runners.as_stored(LWISP(TOY)), "openvino", "fp32", None)
+    runner.prepare("whole-float32", (1, 4, 32, 32), 10**9)
+    for width in range(20, 40, 2):
+        runner.prepare("light-", (20, width), 10**9)
+    assert [key[0] for key in runner._kept] == ["whole-float32", *["light-"] * 3]
