@@ -1,28 +1,23 @@
-"""Batches: which pictures to make of which files, and making them while others are read and written."""
+"""Batches: making many pictures, each while others are read and written; whatever fails, the others are done."""
 
 import os
+import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from lwisp.engines.engine import Engine
 from lwisp.errors import InputError, tell_failure
 from lwisp.files.decoding import is_own
-from lwisp.files.encoding import BITS, SUFFIX_FORMATS, SUFFIXES, Format
-from lwisp.files.raw import RAW_SUFFIXES
 from lwisp.files.writing import check_output, clear_leftovers, fold, fold_all, make_folder, not_own
+from lwisp.planning import Job, place_of
 from lwisp.weights import Camera, Card
-
-MARK = "-lwisp"
-"""Ending of a picture's name beside its RAW, so that it is never the name of the camera's own JPEG."""
-
-Product = Format | Literal["dng"]
-"""Formats that a job may write."""
 
 
 class Source(Protocol):
@@ -50,33 +45,12 @@ class Outcome:
     """Name of the weights."""
     camera: Camera | None = None
     """The camera whose look the weights have; None of others."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file, and the picture to make of it."""
-
-    source: Path
-    output: Path
-    format: Product
-    is_named: bool = False
-    """Whether the user named the output file itself, which may then replace one that lwisp did not write."""
-
-    @property
-    def picture(self) -> Format:
-        """The format of a finished picture.
-
-        Raises:
-            InputError: The job asks for a DNG.
-        """
-        if self.format == "dng":
-            raise InputError(f"{self.output}: expected the format of a finished picture, got DNG")
-        return self.format
-
-    @property
-    def dtype(self) -> type[np.uint8] | type[np.uint16]:
-        """Type of the pixels in that format."""
-        return np.uint8 if BITS[self.picture] == 8 else np.uint16
+    is_done_before: bool = False
+    """Whether nothing was to be done: this very picture was there."""
+    seconds: float = 0.0
+    """Time for this file: read, made and written."""
+    making: float = 0.0
+    """Share of it, in seconds, of the network and the steps around it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,91 +64,15 @@ class Made:
     """Messages for the user, beside those of the source."""
 
 
-def plan(
-    sources: list[Path],
-    output: Path | None,
-    format: Product | None,
-    suffixes: frozenset[str] = RAW_SUFFIXES,
-    default: Callable[[Path], Product] = lambda file: "jpg",
-    mark: str = MARK,
-) -> list[Job]:
-    """The jobs for files and folders: which picture to make of which file.
-
-    Args:
-        sources: Files, and folders to be searched, not those below.
-        output: For one file a file name with its suffix; else a folder, made if need be; None for the file's own.
-        format: Format of the pictures; None takes the suffix of `output`, else `default`.
-        suffixes: Suffixes that folders are searched for.
-        default: Format of the picture of a file.
-        mark: Ending of the names of pictures that go beside their file; folders are not searched for such names.
-
-    Returns:
-        The jobs, in the order of `sources`, each file once.
-
-    Raises:
-        InputError: Before any work, where sources and output do not fit together.
-    """
-    endings: dict[str, Product] = {**SUFFIX_FORMATS}
-    try:
-        files = list(dict.fromkeys(_find_files(sources, suffixes, mark)))  # a file named twice is one file
-        if format == "dng" or (format is None and "dng" in map(default, files)):
-            endings[".dng"] = "dng"
-        names_file = output is not None and not output.is_dir() and output.suffix.lower() in endings
-        if output is not None and not names_file and not output.is_dir() and (output.suffix or output.exists()):
-            raise InputError(f"--output {output}: expected a folder, or a name ending in {', '.join(endings)}")
-    except OSError as error:
-        raise InputError(f"{error.filename}: cannot be looked at: {error.strerror}") from error
-    if output is not None and names_file:
-        if len(files) != 1:
-            raise InputError(f"--output {output} names one picture for {len(files)} files; name a folder")
-        found = endings[output.suffix.lower()]
-        if format not in (None, found) and (format, found) != ("png16", "png"):
-            raise InputError(f"--output {output} and --format {format} disagree; drop one of them")
-        own = default(files[0])
-        chosen = format or (own if (own, found) == ("png16", "png") else found)
-        return [Job(files[0], output, chosen, is_named=True)]
-    jobs = []
-    for file in files:
-        chosen = format or default(file)
-        folder = output or file.parent
-        beside = os.path.realpath(folder) == os.path.realpath(file.parent)
-        name = f"{file.stem}{mark if beside else ''}{'.dng' if chosen == 'dng' else SUFFIXES[chosen]}"
-        jobs.append(Job(file, folder / name, chosen))
-    return jobs
-
-
-def _find_files(sources: list[Path], suffixes: frozenset[str], mark: str) -> Iterator[Path]:
-    for source in sources:
-        if not _is_folder(source, is_alone=len(sources) == 1):
-            yield source
-            continue
-        files = sorted(
-            path
-            for path in source.iterdir()
-            if path.suffix.lower() in suffixes and not (mark and path.stem.endswith(mark))
-        )
-        if not files:
-            raise InputError(f"{source}: no such files in this folder ({', '.join(sorted(suffixes))})")
-        yield from files
-
-
-def _is_folder(source: Path, is_alone: bool) -> bool:
-    """Whether a source is a folder; of several one that cannot be looked at, as a too long name, fails by itself."""
-    try:
-        return source.is_dir()
-    except OSError:
-        if is_alone:
-            raise
-        return False
-
-
 def work(
     jobs: Iterable[Job],
     read: Callable[[Path], S],
     make: Callable[[S, Job], Made],
-    write: Callable[[Job, S, NDArray[Any], bool], None],
+    write: Callable[[Job, S, Made, bool], None],
     memory: float | None = None,
     overwrite: bool = False,
+    is_done: Callable[[Job], bool] = lambda job: False,
+    parallel: int = 1,
 ) -> Iterator[Outcome]:
     """Do jobs in their order; whatever goes wrong with a file, the others are done.
 
@@ -182,67 +80,52 @@ def work(
     are the files themselves, and what another job has just made.
 
     Args:
-        jobs: The jobs, from `plan`.
-        read: File -> photo, in a thread of its own.
-        make: (photo, job) -> picture, in the caller's thread.
-        write: Writes (job, photo, picture, whether to replace a file), in a thread of its own.
+        jobs: The jobs, from `planning.plan`.
+        read: File -> photo; called in threads, as `make` and `write` are.
+        make: (photo, job) -> picture.
+        write: Writes (job, photo, what was made, whether to replace a file).
         memory: Bound on the memory of the process in GB; where it is set, files are worked on one at a time.
         overwrite: Replace pictures that lwisp wrote before, and whatever has the very name that the user gave.
+        is_done: Whether the picture that is there already is the one that the job would make: it is left as it is.
+        parallel: How many pictures are made at once; as many more are read and written meanwhile.
 
     Returns:
-        What became of each file, as it is done.
+        What became of each file, in the order of the jobs, as it is done.
+
+    Raises:
+        InputError: `parallel` is less than 1.
     """
-    jobs = list(jobs)
-    outputs = [_place(job.output) for job in jobs]
-    guard = _Guard(jobs, overwrite)
+    if parallel < 1:
+        raise InputError(f"expected 1 job at once or more, got {parallel}")
+    return _work(list(jobs), _Line(read, make, write, parallel), _Guard(overwrite, is_done), memory is not None)
 
-    def begin(job: Job) -> S:
-        guard.begin(job)
-        return read(job.source)
 
-    def end(job: Job, source: S, made: Made) -> Outcome:
-        guard.check(job)  # again: a camera's card may have been copied meanwhile
-        write(job, source, made.picture, os.path.lexists(job.output))
-        guard.end(job)
-        return Outcome(
-            job.source,
-            job.output,
-            notes=(*source.notes, *made.notes),
-            engine=made.engine.description,
-            weights=made.card.name,
-            camera=made.card.camera,
-        )
-
-    reader = ThreadPoolExecutor(1)
-    writer = ThreadPoolExecutor(1)
-    reading: Future[S] | None = None
-    writing: Future[Outcome] | None = None
+def _work(jobs: list[Job], line: "_Line", guard: "_Guard", one_at_a_time: bool) -> Iterator[Outcome]:
+    guard.keep(jobs)
+    window = 1 if one_at_a_time else min(line.stations, max(len(jobs), 1))
+    places = [place_of(job.output) for job in jobs]
+    waiting: deque[tuple[Job, Future[Outcome]]] = deque()
+    pool = ThreadPoolExecutor(window)
     try:
-        for pool in (reader, writer):  # a thread whose start is interrupted would not be waited for
-            pool.submit(int).result()
+        _start_threads(pool, window)
         for index, job in enumerate(jobs):
-            if writing is not None and (memory is not None or outputs[index] in outputs[:index]):
-                yield _outcome(jobs[index - 1], writing)
-                writing = None
-            reading = reading or reader.submit(begin, job)
-            coming = None
-            try:
-                source = reading.result()
-                if memory is None and index + 1 < len(jobs) and outputs[index + 1] not in outputs[: index + 1]:
-                    coming = reader.submit(begin, jobs[index + 1])
-                following = writer.submit(end, job, source, make(source, job))
-            except Exception as error:
-                following = Future()
-                following.set_exception(error)
-            reading = coming
-            if writing is not None:
-                yield _outcome(jobs[index - 1], writing)
-            writing = following
-        if writing is not None:
-            yield _outcome(jobs[-1], writing)
+            is_again = places[index] in places[:index]
+            while waiting and (len(waiting) == window or is_again):
+                yield _outcome(*waiting.popleft())
+            waiting.append((job, pool.submit(line.do, job, guard)))
+        while waiting:
+            yield _outcome(*waiting.popleft())
     finally:  # also where the user stops it: what is being written is finished, nothing else is begun
-        for pool in (reader, writer):
-            pool.shutdown(cancel_futures=True)
+        line.stopping.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_threads(pool: ThreadPoolExecutor, count: int) -> None:
+    """Start all threads of a pool: one whose start a signal interrupts later would not be waited for."""
+    met = threading.Barrier(count + 1)
+    for _ in range(count):
+        pool.submit(met.wait)
+    met.wait()
 
 
 def _outcome(job: Job, result: Future[Outcome]) -> Outcome:
@@ -252,45 +135,119 @@ def _outcome(job: Job, result: Future[Outcome]) -> Outcome:
         return Outcome(job.source, job.output, error=tell_failure(job.source, error))
 
 
-def _place(path: Path) -> tuple[str, str]:
-    """The same for all paths that may be one file."""
-    return os.path.realpath(path.parent), fold(path.name)
+class _Line:
+    """Three stations that a file goes through: reading, making, writing; each has room for so many files."""
+
+    def __init__(
+        self,
+        read: Callable[[Path], Any],
+        make: Callable[[Any, Job], Made],
+        write: Callable[[Job, Any, Made, bool], None],
+        parallel: int,
+    ) -> None:
+        self.read, self.make, self.write = read, make, write
+        self.reading, self.making, self.writing = (threading.Semaphore(parallel) for _ in range(3))
+        self.stations = 3 * parallel
+        self.stopping = threading.Event()
+
+    def do(self, job: Job, guard: "_Guard") -> Outcome:
+        """Do one job; raises whatever goes wrong with it."""
+        with self.reading:
+            self._go_on()
+            began = time.monotonic()
+            if guard.begin(job):
+                return Outcome(job.source, job.output, is_done_before=True)
+            source = self.read(job.source)
+            reading = time.monotonic() - began
+        with self.making:
+            self._go_on()
+            began = time.monotonic()
+            made = self.make(source, job)
+            making = time.monotonic() - began
+        with self.writing:
+            self._go_on()
+            began = time.monotonic()
+            guard.check(job)  # again: a camera's card may have been copied meanwhile
+            self.write(job, source, made, os.path.lexists(job.output))
+            guard.end(job)
+            writing = time.monotonic() - began
+        return Outcome(
+            job.source,
+            job.output,
+            notes=(*source.notes, *made.notes),
+            engine=made.engine.description,
+            weights=made.card.name,
+            camera=made.card.camera,
+            seconds=reading + making + writing,
+            making=making,
+        )
+
+    def _go_on(self) -> None:
+        if self.stopping.is_set():
+            raise InputError("stopped")  # nobody reads it
 
 
 class _Guard:
     """What keeps jobs from destroying people's files, and each other's."""
 
-    def __init__(self, jobs: Sequence[Job], overwrite: bool) -> None:
+    def __init__(self, overwrite: bool, is_done: Callable[[Job], bool]) -> None:
         self.overwrite = overwrite
-        self.sources = {identity: job.source for job in jobs if (identity := _identity(job.source)) is not None}
+        self.is_done = is_done
+        self.sources: dict[tuple[int, int], Path] = {}
         self.written: dict[tuple[str, str], Path] = {}
         self.listings: dict[Path, dict[str, list[str]]] = {}
+        self.lock = threading.Lock()
 
-    def begin(self, job: Job) -> None:
-        """Make the job's folder ready; raises `InputError` where its output must not be written."""
-        folder = job.output.parent
+    def keep(self, jobs: Sequence[Job]) -> None:
+        """Take note of the files that are to be read."""
+        self.sources = {identity: job.source for job in jobs if (identity := _identity(job.source)) is not None}
+
+    def begin(self, job: Job) -> bool:
+        """Make the job's folder ready.
+
+        Returns:
+            Whether the very picture is there already.
+
+        Raises:
+            InputError: The output must not be written.
+        """
+        with self.lock:
+            listing = self._list(job.output.parent)
+            if (source := self.written.get(place_of(job.output))) is not None:
+                raise InputError(f"{job.output} was just made from {source}; this one needs another name: --name")
+        for name in listing.get(fold(job.output.name), ()):
+            path = job.output.with_name(name)
+            if name != job.output.name and not job.is_named and not is_own(path):
+                raise InputError(not_own(path))  # IMG.JPG, where IMG.jpg is to be written
+        self._check_kind(job)
+        if not self.overwrite and os.path.lexists(job.output) and self.is_done(job):
+            return True
+        self.check(job)
+        return False
+
+    def _list(self, folder: Path) -> dict[str, list[str]]:
         if folder not in self.listings:
             make_folder(folder)
             clear_leftovers(folder)
             self.listings[folder] = fold_all(path.name for path in folder.iterdir())
-        if (source := self.written.get(_place(job.output))) is not None:
-            raise InputError(f"{job.output} was just made from {source}; develop this one by itself")
-        for name in self.listings[folder].get(fold(job.output.name), ()):
-            if name != job.output.name and not job.is_named and not is_own(folder / name):
-                raise InputError(not_own(folder / name))  # IMG.JPG, where IMG.jpg is to be written
-        self.check(job)
+        return self.listings[folder]
 
     def check(self, job: Job) -> None:
         """Raise `InputError` where the output is something that must not be replaced."""
+        self._check_kind(job)
+        check_output(job.output, self.overwrite)
+
+    def _check_kind(self, job: Job) -> None:
         identity = _identity(job.output)
         if identity is not None and identity in self.sources:
             what = "the file itself" if self.sources[identity] == job.source else "one of the files to be read"
             raise InputError(f"{job.output} is {what}; --output names another place")
-        check_output(job.output, self.overwrite, None if job.is_named else is_own)
+        check_output(job.output, True, None if job.is_named else is_own)
 
     def end(self, job: Job) -> None:
         """Remember what was written."""
-        self.written[_place(job.output)] = job.source
+        with self.lock:
+            self.written[place_of(job.output)] = job.source
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lwisp.batch import Job, Made, Outcome, work
+from lwisp.batch import Made, Outcome, work
 from lwisp.engines.backends import preferred, warm
 from lwisp.engines.contract import Array
 from lwisp.engines.engine import Engine, prepare_engine
@@ -26,6 +26,7 @@ from lwisp.files.raw import RawImage, read_raw
 from lwisp.imaging.bayer import cfa_offset
 from lwisp.imaging.pixels import unorient
 from lwisp.imaging.shading import shading_gain
+from lwisp.planning import Job
 from lwisp.weights import InputConvention, Weights, check_takes, left_out_note, load_once, of_camera
 
 DEFAULT = "photo"
@@ -423,7 +424,7 @@ def develop_files(
         picture = developer.develop(raw, exposure, job.dtype)
         return Made(picture, chosen.card, developer.engine, notes)
 
-    def write(job: Job, raw: RawImage, picture: NDArray[Any], replace: bool) -> None:
-        write_picture(job.output, picture, job.picture, raw.exif, replace)
+    def write(job: Job, raw: RawImage, made: Made, replace: bool) -> None:
+        write_picture(job.output, made.picture, job.picture, raw.exif, replace)
 
     return work(jobs, read, make, write, memory, overwrite)

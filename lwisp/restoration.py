@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lwisp.batch import Job, Made, Outcome, work
+from lwisp.batch import Made, Outcome, work
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import Backend, Precision
@@ -21,6 +21,7 @@ from lwisp.files.dng import write_dng
 from lwisp.files.pictures import Picture, read_picture, refuse_raw, write_picture
 from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw
 from lwisp.pipeline import Planes, develop_with
+from lwisp.planning import Job
 from lwisp.weights import InputConvention, Weights, check_takes, load_once
 
 PASSES = 4
@@ -140,8 +141,8 @@ def restore_files(
             raise InputError(refuse_raw(str(path)))
         return read_picture(path, max_pixels)
 
-    def write(job: Job, picture: Picture, made: NDArray[Any], replaces: bool) -> None:
-        write_picture(job.output, made, job.picture, picture.exif, replaces)
+    def write(job: Job, picture: Picture, made: Made, replaces: bool) -> None:
+        write_picture(job.output, made.picture, job.picture, picture.exif, replaces)
 
     return work(jobs, read, make, write, memory, overwrite)
 
@@ -214,11 +215,11 @@ def denoise_raw_files(
         picture = develop_with(developer, develop_weights.card.convention, clean, 0.0, job.dtype)
         return Made(picture, weights.card, engine)
 
-    def write(job: Job, raw: RawImage, made: NDArray[Any], replaces: bool) -> None:
+    def write(job: Job, raw: RawImage, made: Made, replaces: bool) -> None:
         if job.format == "dng":
-            write_dng(job.output, _with_mosaic(raw, made), exif=raw.exif, overwrite=replaces)
+            write_dng(job.output, _with_mosaic(raw, made.picture), exif=raw.exif, overwrite=replaces)
         else:
-            write_picture(job.output, made, job.picture, raw.exif, replaces)
+            write_picture(job.output, made.picture, job.picture, raw.exif, replaces)
 
     return work(jobs, read_raw, make, write, memory, overwrite)
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
-from lwisp.batch import MARK, Job, Made, Outcome, plan, work
+from lwisp.batch import Made, Outcome, work
 from lwisp.errors import InputError, OutputError
 from lwisp.files.decoding import is_own
 from lwisp.files.pictures import Picture, own_format, read_picture, write_picture
+from lwisp.planning import MARK, Job, plan
 from lwisp.weights import Card, InputConvention, Weights
 from tests.conftest import TOY
 
@@ -47,8 +47,8 @@ def run(
         make(job.source)
         return Made(picture.rgb, card, engine)  # type: ignore[arg-type]
 
-    def write(job: Job, picture: Picture, made: NDArray[Any], replace: bool) -> None:
-        write_picture(job.output, made, job.picture, picture.exif, replace)
+    def write(job: Job, picture: Picture, made: Made, replace: bool) -> None:
+        write_picture(job.output, made.picture, job.picture, picture.exif, replace)
 
     outcomes: list[Outcome] = list(work(jobs, read, copy, write, memory, overwrite))
     assert [outcome.source for outcome in outcomes] == [job.source for job in jobs]
@@ -127,10 +127,14 @@ def test_two_outputs_that_some_file_systems_take_for_one_are_not_both_made(
     sources = [tmp_path / str(index) / name for index, name in enumerate(names)]
     for source in sources:
         camera_picture(source)
-    errors = run(planned(*sources, output=tmp_path / "out"), overwrite=True)
+    jobs = [Job(source, tmp_path / "out" / source.name, "png") for source in sources]
+    errors = run(jobs, overwrite=True)
     assert errors[0] == ""
     assert f"was just made from {sources[0]}" in errors[1]
     assert [path.name for path in (tmp_path / "out").iterdir()] == [names[0]]
+    shutil.rmtree(tmp_path / "out")
+    assert run(planned(*sources, output=tmp_path / "out")) == ["", ""]  # planned together they get two names
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"0_{names[0]}", f"1_{names[1]}"]
 
 
 def test_two_outputs_in_one_folder_by_two_paths_are_told_apart_from_none(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 import lwisp
 from lwisp.architecture import LWISPConfig, Takes
-from lwisp.batch import plan
 from lwisp.cli import restore
 from lwisp.data import cases
 from lwisp.data.datasets import AS_SENSED
@@ -24,6 +23,7 @@ from lwisp.files.pictures import own_format, read_picture, read_rgb, write_pictu
 from lwisp.files.raw import RawImage
 from lwisp.imaging import color, metrics
 from lwisp.model import LWISP
+from lwisp.planning import plan
 from lwisp.restoration import PASSES, denoise, denoise_raw, denoise_raw_files, restore_files
 from lwisp.weights import Card, Weights, save
 from tests.conftest import ROOT, SAMPLE, TOY, WriteDng

@@ -7,7 +7,6 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,8 +16,10 @@ from lwisp.camera.settings import PairLimits
 from lwisp.errors import InputError, one_line, tell_failure
 from lwisp.files.decoding import FORMATS, is_own_program, opened, read_tags
 from lwisp.files.exif import EXIF_IFD
+from lwisp.files.listing import is_hidden
 from lwisp.files.makernotes import picture_style
 from lwisp.files.raw import RAW_SUFFIXES, camera_name, read_preview
+from lwisp.files.shots import time_of
 from lwisp.files.writing import is_regular
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
@@ -117,8 +118,8 @@ def _walk(folder: Path, refusals: list[Refusal]) -> Iterator[tuple[list[str], Pa
         refusals.append(Refusal(Path(error.filename), f"{error.filename}: cannot be read: {error.strerror}"))
 
     for place, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        visible = sorted(name for name in names if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        visible = sorted(name for name in names if not is_hidden(name))
         yield [name for name in visible if _is_file(Path(place, name), refusals)], Path(place)
 
 
@@ -175,8 +176,8 @@ def _style_of(path: Path, tags: Image.Exif, jpeg: Path, limits: PairLimits) -> s
     if any(word in program.lower() for word in DEVELOPERS):
         raise InputError(f"{jpeg}: made by {one_line(ValueError(program))}, not by the camera; keep it elsewhere")
     of_raw = tags.get_ifd(EXIF_IFD)
-    raw_time = _time(tags, of_raw)
-    time = _time(own, photo)
+    raw_time = time_of(tags, of_raw)
+    time = time_of(own, photo)
     if raw_time and time and abs((raw_time - time).total_seconds()) > limits.seconds:
         raise InputError(f"{jpeg}: taken at {time}, but {path.name} at {raw_time}: it is of another shot")
     for tag, what, stops in ((33434, "exposure time", 1), (33437, "aperture", 2)):
@@ -187,16 +188,6 @@ def _style_of(path: Path, tags: Image.Exif, jpeg: Path, limits: PairLimits) -> s
     if photo.get(41985) in MERGED:
         raise InputError(f"{jpeg}: its tags say that it was merged of several shots; it has no one look to learn")
     return style
-
-
-def _time(tags: Image.Exif, photo: dict[int, object]) -> datetime | None:
-    """When a photo was taken, by the tags that tell (DateTimeOriginal, DateTimeDigitized, DateTime); else None."""
-    for value in (photo.get(36867), photo.get(36868), tags.get(306)):
-        try:
-            return datetime.strptime(str(value).strip("\0 "), "%Y:%m:%d %H:%M:%S")
-        except ValueError:
-            continue
-    return None
 
 
 def _positive(value: object) -> float:

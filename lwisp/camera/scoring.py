@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lwisp.batch import Job
 from lwisp.camera.cross_validation import CrossValidation
 from lwisp.camera.photos import PairReader, PreparedPair, accepted_pixels, on_target
 from lwisp.camera.placement import AlignedPair
@@ -22,6 +21,7 @@ from lwisp.files.writing import make_folder
 from lwisp.imaging import matching, metrics
 from lwisp.imaging.alignment import find_shift, shift_image
 from lwisp.imaging.pixels import to_integer, unorient
+from lwisp.planning import Job
 from lwisp.weights import Weights
 
 PLAIN = "rawpy AHD"

@@ -59,8 +59,8 @@ def develop(
         return read_mosaic(path, cfa, black_level, white_level, max_pixels=max_pixels)
 
     read_first = read_ahead(read, sources[0])  # while the rest is imported
-    from lwisp.batch import plan
     from lwisp.pipeline import develop_files, pick
+    from lwisp.planning import plan
     from lwisp.weights import load
 
     jobs = plan(sources, output, format, RAW_SUFFIXES if cfa is None else MOSAIC_SUFFIXES)

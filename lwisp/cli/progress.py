@@ -10,7 +10,8 @@ from lwisp.cli.stopping import Stopped
 from lwisp.cli.terminal import complain, say_above, stop
 
 if TYPE_CHECKING:
-    from lwisp.batch import Job, Outcome
+    from lwisp.batch import Outcome
+    from lwisp.planning import Job
 
 
 def _is_newer(path: Path, began: float) -> bool:

@@ -40,9 +40,9 @@ def _restoration(name: str, word: str, mark: str, summary: str) -> Callable[...,
         overwrite: Overwrite = False,
         verbose: Verbose = False,
     ) -> None:
-        from lwisp.batch import plan
         from lwisp.files.encoding import SUFFIX_FORMATS
         from lwisp.files.pictures import own_format
+        from lwisp.planning import plan
         from lwisp.restoration import restore_files
         from lwisp.weights import load
 
@@ -85,7 +85,7 @@ def denoise_raw(
     verbose: Verbose = False,
 ) -> None:
     """Take the noise out of RAW files: NAME-denoised.dng beside each, or a finished picture."""
-    from lwisp.batch import plan
+    from lwisp.planning import plan
     from lwisp.restoration import denoise_raw_files
     from lwisp.weights import load
 

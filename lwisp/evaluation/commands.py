@@ -10,9 +10,9 @@ from pathlib import Path
 import rawpy
 from PIL import Image
 
-from lwisp.batch import Job
 from lwisp.errors import one_line, tell_failure
 from lwisp.files.writing import write_whole
+from lwisp.planning import Job
 
 Failures = dict[Path, str]
 """RAW file -> why there is no picture of it, as one sentence."""

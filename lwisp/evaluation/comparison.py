@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from lwisp.batch import Job, plan
 from lwisp.data import folders as formats
 from lwisp.engines.names import Precision
 from lwisp.errors import InputError, tell_failure
@@ -43,6 +42,7 @@ from lwisp.imaging import matching, metrics
 from lwisp.imaging.alignment import REACH, Picture, Shift, find_shift, shift_image
 from lwisp.imaging.pixels import unorient
 from lwisp.imaging.tensors import to_tensor
+from lwisp.planning import Job, plan
 from lwisp.weights import Weights
 
 PAGE = ("compare.csv", "compare.html", "compare.md", "compare.png")

@@ -8,12 +8,12 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from lwisp.batch import Job
 from lwisp.errors import tell_failure
 from lwisp.evaluation.commands import Failures, TimeLimit, collect, run_command
 from lwisp.files.dng import NOISE_PROFILE, write_dng
 from lwisp.files.raw import read_raw
 from lwisp.files.writing import temporary_folder
+from lwisp.planning import Job
 
 PROGRAM = "darktable-cli"
 VERSION_OPTION = "--version"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from lwisp.batch import Job
 from lwisp.evaluation.commands import Failures, TimeLimit, collect, for_each, run_command, write_png
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import read_orientation
 from lwisp.files.writing import temporary_folder
 from lwisp.imaging.pixels import orient
+from lwisp.planning import Job
 
 PROGRAM = "rawtherapee-cli"
 VERSION_OPTION = "-v"

@@ -15,7 +15,6 @@ import rawpy
 import torch
 from PIL import Image, ImageOps
 
-from lwisp.batch import Job
 from lwisp.engines.names import Precision
 from lwisp.errors import InputError
 from lwisp.evaluation import darktable, rawtherapee
@@ -26,6 +25,7 @@ from lwisp.files.raw import read_raw
 from lwisp.imaging import color
 from lwisp.imaging.pixels import orient
 from lwisp.pipeline import develop, develop_files
+from lwisp.planning import Job
 from lwisp.weights import Weights
 
 ORIENTATION_TAG = 274  # of EXIF

@@ -18,7 +18,6 @@ from PIL import Image
 
 import lwisp
 from lwisp import weights
-from lwisp.batch import plan
 from lwisp.camera import learning, look, photos, report, scoring
 from lwisp.camera.pairs import Pair, find_pairs
 from lwisp.camera.placement import AlignedPair, align
@@ -38,6 +37,7 @@ from lwisp.files.raw import RawImage, read_raw
 from lwisp.files.writing import write_csv
 from lwisp.imaging.metrics import delta_e
 from lwisp.pipeline import develop_files, pick
+from lwisp.planning import plan
 from lwisp.training.state import run_folder
 from lwisp.weights import LearnedPair
 from tests.conftest import SAMPLE

@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 
 import lwisp
-from lwisp.batch import Job
 from lwisp.evaluation import darktable, rawtherapee
 from lwisp.evaluation.tools import Tool, all_tools
 from lwisp.files.dng import NOISE_PROFILE
@@ -23,6 +22,7 @@ from lwisp.files.pictures import read_rgb, write_picture
 from lwisp.imaging import color
 from lwisp.imaging.pixels import orient
 from lwisp.pipeline import prepare
+from lwisp.planning import Job
 from lwisp.weights import InputConvention, Weights
 from tests.conftest import SAMPLE, WriteDng
 
