@@ -4,11 +4,11 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
@@ -17,7 +17,8 @@ from lwisp.errors import InputError, tell_failure
 from lwisp.files.decoding import is_own
 from lwisp.files.writing import check_output, clear_leftovers, fold, fold_all, make_folder, not_own
 from lwisp.planning import Job, place_of
-from lwisp.weights import Camera, Card
+from lwisp.provenance import Provenance, Setting, digest
+from lwisp.weights import Camera, Weights
 
 
 class Source(Protocol):
@@ -58,17 +59,44 @@ class Made:
     """A picture made in memory, with the weights and the engine that made it."""
 
     picture: NDArray[Any]
-    card: Card
+    weights: Weights
     engine: Engine
     notes: tuple[str, ...] = ()
     """Messages for the user, beside those of the source."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finished(Generic[S]):
+    """A picture that is ready to be written, and all that it was made of."""
+
+    job: Job
+    source: S
+    made: Made
+    source_sha256: str
+    """Of the file."""
+    replaces: bool
+    """Whether there is a file of this name that may be replaced."""
+
+    def provenance(self, verb: str, settings: Mapping[str, Setting]) -> Provenance:
+        """What the picture was made of.
+
+        Args:
+            verb: What was done, as "develop".
+            settings: Those that differ from the defaults.
+
+        Returns:
+            The provenance, to be written with the picture.
+        """
+        weights = self.made.weights
+        engine = self.made.engine.description
+        return Provenance(verb, self.source_sha256, weights.card.name, weights.sha256, engine, settings)
 
 
 def work(
     jobs: Iterable[Job],
     read: Callable[[Path], S],
     make: Callable[[S, Job], Made],
-    write: Callable[[Job, S, Made, bool], None],
+    write: Callable[[Finished[S]], None],
     memory: float | None = None,
     overwrite: bool = False,
     is_done: Callable[[Job], bool] = lambda job: False,
@@ -83,7 +111,7 @@ def work(
         jobs: The jobs, from `planning.plan`.
         read: File -> photo; called in threads, as `make` and `write` are.
         make: (photo, job) -> picture.
-        write: Writes (job, photo, what was made, whether to replace a file).
+        write: Writes it.
         memory: Bound on the memory of the process in GB; where it is set, files are worked on one at a time.
         overwrite: Replace pictures that lwisp wrote before, and whatever has the very name that the user gave.
         is_done: Whether the picture that is there already is the one that the job would make: it is left as it is.
@@ -118,6 +146,7 @@ def _work(jobs: list[Job], line: "_Line", guard: "_Guard", one_at_a_time: bool) 
     finally:  # also where the user stops it: what is being written is finished, nothing else is begun
         line.stopping.set()
         pool.shutdown(cancel_futures=True)
+        line.hashing.shutdown(cancel_futures=True)
 
 
 def _start_threads(pool: ThreadPoolExecutor, count: int) -> None:
@@ -142,12 +171,13 @@ class _Line:
         self,
         read: Callable[[Path], Any],
         make: Callable[[Any, Job], Made],
-        write: Callable[[Job, Any, Made, bool], None],
+        write: Callable[[Finished[Any]], None],
         parallel: int,
     ) -> None:
         self.read, self.make, self.write = read, make, write
         self.reading, self.making, self.writing = (threading.Semaphore(parallel) for _ in range(3))
         self.stations = 3 * parallel
+        self.hashing = ThreadPoolExecutor(parallel)
         self.stopping = threading.Event()
 
     def do(self, job: Job, guard: "_Guard") -> Outcome:
@@ -157,6 +187,7 @@ class _Line:
             began = time.monotonic()
             if guard.begin(job):
                 return Outcome(job.source, job.output, is_done_before=True)
+            hashing = self.hashing.submit(digest, job.source)  # while it is decoded
             source = self.read(job.source)
             reading = time.monotonic() - began
         with self.making:
@@ -168,7 +199,7 @@ class _Line:
             self._go_on()
             began = time.monotonic()
             guard.check(job)  # again: a camera's card may have been copied meanwhile
-            self.write(job, source, made, os.path.lexists(job.output))
+            self.write(Finished(job, source, made, hashing.result(), os.path.lexists(job.output)))
             guard.end(job)
             writing = time.monotonic() - began
         return Outcome(
@@ -176,8 +207,8 @@ class _Line:
             job.output,
             notes=(*source.notes, *made.notes),
             engine=made.engine.description,
-            weights=made.card.name,
-            camera=made.card.camera,
+            weights=made.weights.card.name,
+            camera=made.weights.card.camera,
             seconds=reading + making + writing,
             making=making,
         )

@@ -11,22 +11,26 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from lwisp.batch import Made, Outcome, work
+from lwisp.batch import Finished, Made, Outcome, work
 from lwisp.engines.backends import preferred, warm
 from lwisp.engines.contract import Array
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.frames import reflected_indices
 from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import Backend, Precision
+from lwisp.engines.threads import share_of_threads
 from lwisp.errors import InputError
 from lwisp.files.makernotes import picture_style
 from lwisp.files.pictures import write_picture
 from lwisp.files.raw import RawImage, read_raw
+from lwisp.files.shots import read_shot
 from lwisp.imaging.bayer import cfa_offset
 from lwisp.imaging.pixels import unorient
 from lwisp.imaging.shading import shading_gain
 from lwisp.planning import Job
+from lwisp.provenance import Setting, is_made_of
 from lwisp.weights import InputConvention, Weights, check_takes, left_out_note, load_once, of_camera
 
 DEFAULT = "photo"
@@ -345,16 +349,28 @@ class Developer:
         return develop_with(self.engine, self.weights.card.convention, raw, exposure, dtype)
 
 
-def pick(raw: RawImage) -> Weights:
+class Photo(Protocol):
+    """What weights are chosen by; a `RawImage` and a `Shot` have it."""
+
+    @property
+    def camera(self) -> str:
+        """Make and model in one."""
+
+    @property
+    def exif(self) -> Image.Exif:
+        """All tags."""
+
+
+def pick(photo: Photo) -> Weights:
     """The weights for a RAW where none are named: those learned from its camera, else `photo`.
 
     Args:
-        raw: The RAW; its camera and its picture style decide.
+        photo: The RAW, or what its tags tell; its camera and its picture style decide.
 
     Returns:
         The weights. What lies among learned weights and cannot be used is left out, with a note in `Weights.notes`.
     """
-    found, notes = of_camera(raw.camera, picture_style(raw.exif))
+    found, notes = of_camera(photo.camera, picture_style(photo.exif))
     for path in found:
         try:
             weights = load_once(path)
@@ -369,7 +385,7 @@ def pick(raw: RawImage) -> Weights:
 
 
 def develop_files(
-    weights: Weights | Callable[[RawImage], Weights],
+    weights: Weights | Callable[[Photo], Weights],
     jobs: Iterable[Job],
     exposure: float = 0.0,
     precision: Precision = "auto",
@@ -377,10 +393,12 @@ def develop_files(
     read: Callable[[Path], RawImage] = read_raw,
     backend: Backend = "auto",
     memory: float | None = None,
+    parallel: int = 1,
 ) -> Iterator[Outcome]:
     """Develop many files, in their order; whatever goes wrong with one, the others are done.
 
-    While one is developed the next is read and the last is written, unless `memory` is bounded.
+    While one is developed the next is read and the last is written, unless `memory` is bounded. A picture that was made
+    of the same file with the same weights and settings is left as it is, unless `overwrite`.
 
     Args:
         weights: Those for all, or a function that says which for each, such as `pick`.
@@ -391,6 +409,7 @@ def develop_files(
         read: How to read a file, where it is no RAW, such as a bare mosaic.
         backend: "auto", "torch", "openvino" or "onnxruntime", as for `develop`.
         memory: Bound on the memory of the whole process, in GB.
+        parallel: How many are developed at once, each by its share of the processor's threads.
 
     Returns:
         What became of each file, as it is done.
@@ -399,15 +418,18 @@ def develop_files(
         InputError: Before any work, for what is wrong with all of them.
     """
     check_exposure(exposure)
+    settings: dict[str, Setting] = {"exposure": exposure} if exposure else {}
     prepared: list[Developer] = []
     said: set[str] = set()
+    lock = threading.Lock()
+    threads = share_of_threads(parallel)
 
     def ready(chosen: Weights) -> Developer:
         for developer in prepared:
             same = chosen.sha256 and (chosen.sha256, chosen.card) == (developer.weights.sha256, developer.weights.card)
             if developer.weights is chosen or same:
                 return developer
-        prepared.append(Developer(chosen, backend, precision, memory))
+        prepared.append(Developer(chosen, backend, precision, memory, threads))
         return prepared[-1]
 
     if isinstance(weights, Weights):
@@ -416,15 +438,32 @@ def develop_files(
     if weights is pick:
         load_once(DEFAULT)  # most likely, and the first file is being read meanwhile
 
+    def choose(photo: Photo) -> Weights:
+        return weights if isinstance(weights, Weights) else weights(photo)
+
     def make(raw: RawImage, job: Job) -> Made:
-        chosen = weights if isinstance(weights, Weights) else weights(raw)
-        developer = ready(chosen)
-        notes = tuple(note for note in chosen.notes if note not in said)
-        said.update(notes)
+        with lock:
+            chosen = choose(raw)
+            developer = ready(chosen)
+            notes = tuple(note for note in chosen.notes if note not in said)
+            said.update(notes)
         picture = developer.develop(raw, exposure, job.dtype)
-        return Made(picture, chosen.card, developer.engine, notes)
+        return Made(picture, chosen, developer.engine, notes)
 
-    def write(job: Job, raw: RawImage, made: Made, replace: bool) -> None:
-        write_picture(job.output, made.picture, job.picture, raw.exif, replace)
+    def write(finished: Finished[RawImage]) -> None:
+        job = finished.job
+        made_of = finished.provenance("develop", {**settings, "format": job.format})
+        write_picture(
+            job.output,
+            finished.made.picture,
+            job.picture,
+            finished.source.exif,
+            finished.replaces,
+            made_of.to_properties(),
+        )
 
-    return work(jobs, read, make, write, memory, overwrite)
+    def is_done(job: Job) -> bool:
+        wanted = {**settings, "format": job.format}
+        return is_made_of(job.output, "develop", wanted, job.source, lambda: choose(read_shot(job.source)).sha256)
+
+    return work(jobs, read, make, write, memory, overwrite, is_done, parallel)

@@ -6,15 +6,16 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lwisp.batch import Made, Outcome, work
+from lwisp.batch import Finished, Made, Outcome, work
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import Backend, Precision
+from lwisp.engines.threads import share_of_threads
 from lwisp.errors import InputError
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.dng import write_dng
@@ -22,6 +23,7 @@ from lwisp.files.pictures import Picture, read_picture, refuse_raw, write_pictur
 from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw
 from lwisp.pipeline import Planes, develop_with
 from lwisp.planning import Job
+from lwisp.provenance import Setting, is_made_of
 from lwisp.weights import InputConvention, Weights, check_takes, load_once
 
 PASSES = 4
@@ -103,6 +105,7 @@ def _restore(
 
 
 def restore_files(
+    verb: Literal["denoise", "enhance"],
     weights: Weights,
     jobs: Iterable[Job],
     precision: Precision = "auto",
@@ -111,10 +114,14 @@ def restore_files(
     memory: float | None = None,
     passes: int = PASSES,
     max_pixels: float = MAX_PIXELS,
+    parallel: int = 1,
 ) -> Iterator[Outcome]:
     """Denoise or enhance many finished pictures, in their order; whatever goes wrong with one, the others are done.
 
+    A picture that was made of the same file with the same weights and settings is left as it is, unless `overwrite`.
+
     Args:
+        verb: What is done, for the provenance of the pictures.
         weights: Weights that take RGB; they decide what is done.
         jobs: The files and the pictures to make of them, from `batch.plan`.
         precision: "auto", "fp32" or "bf16", as for `denoise`.
@@ -123,6 +130,7 @@ def restore_files(
         memory: Bound on the memory of the whole process, in GB.
         passes: 1, 2 or 4, as for `denoise`.
         max_pixels: A picture of more is refused before it is decoded.
+        parallel: How many are worked on at once, each by its share of the processor's threads.
 
     Returns:
         What became of each file, as it is done.
@@ -131,20 +139,29 @@ def restore_files(
         InputError: Before any work, for what is wrong with all of them.
     """
     check_takes(weights.card, "rgb")
-    engine = prepare_engine(weights.runnable, backend, precision, memory, passes)
+    threads = share_of_threads(parallel)
+    engine = prepare_engine(weights.runnable, backend, precision, memory, passes, threads=threads)
+    settings: dict[str, Setting] = {"passes": passes} if passes != PASSES else {}
 
     def make(picture: Picture, job: Job) -> Made:
-        return Made(_restore_with(engine, picture.rgb, job.dtype), weights.card, engine)
+        return Made(_restore_with(engine, picture.rgb, job.dtype), weights, engine)
 
     def read(path: Path) -> Picture:
         if path.suffix.lower() in RAW_SUFFIXES:
             raise InputError(refuse_raw(str(path)))
         return read_picture(path, max_pixels)
 
-    def write(job: Job, picture: Picture, made: Made, replaces: bool) -> None:
-        write_picture(job.output, made.picture, job.picture, picture.exif, replaces)
+    def write(finished: Finished[Picture]) -> None:
+        job = finished.job
+        told = finished.provenance(verb, {**settings, "format": job.format}).to_properties()
+        picture = finished.made.picture
+        write_picture(job.output, picture, job.picture, finished.source.exif, finished.replaces, told)
 
-    return work(jobs, read, make, write, memory, overwrite)
+    def is_done(job: Job) -> bool:
+        wanted = {**settings, "format": job.format}
+        return is_made_of(job.output, verb, wanted, job.source, lambda: weights.sha256)
+
+    return work(jobs, read, make, write, memory, overwrite, is_done, parallel)
 
 
 def denoise_raw(
@@ -184,8 +201,11 @@ def denoise_raw_files(
     overwrite: bool = False,
     backend: Backend = "auto",
     memory: float | None = None,
+    parallel: int = 1,
 ) -> Iterator[Outcome]:
     """Denoise many RAWs, in their order; whatever goes wrong with one, the others are done.
+
+    A file that was made of the same RAW with the same weights is left as it is, unless `overwrite`.
 
     Args:
         weights: Weights from planes to planes.
@@ -195,6 +215,7 @@ def denoise_raw_files(
         overwrite: Replace files that lwisp wrote before; what is never replaced, `batch.work` says.
         backend: "auto", "torch", "openvino" or "onnxruntime", as for `denoise_raw`.
         memory: Bound on the memory of the whole process, in GB.
+        parallel: How many are worked on at once, each by its share of the processor's threads.
 
     Returns:
         What became of each file, as it is done.
@@ -204,24 +225,33 @@ def denoise_raw_files(
     """
     check_takes(weights.card, "planes")
     check_takes(develop_weights.card, "raw")
-    engine, developer = (
-        prepare_engine(chosen.runnable, backend, precision, memory) for chosen in (weights, develop_weights)
-    )
+    threads = share_of_threads(parallel)
+    engine = prepare_engine(weights.runnable, backend, precision, memory, threads=threads)
+    developer = prepare_engine(develop_weights.runnable, backend, precision, memory, threads=threads)
+
+    def settings(job: Job) -> dict[str, Setting]:
+        developed = {} if job.format == "dng" else {"develop-weights": develop_weights.sha256}
+        return {**developed, "format": job.format}
 
     def make(raw: RawImage, job: Job) -> Made:
         clean = _denoise_with(engine, weights.card.convention, raw)
         if job.format == "dng":
-            return Made(clean.mosaic, weights.card, engine)
+            return Made(clean.mosaic, weights, engine)
         picture = develop_with(developer, develop_weights.card.convention, clean, 0.0, job.dtype)
-        return Made(picture, weights.card, engine)
+        return Made(picture, weights, engine)
 
-    def write(job: Job, raw: RawImage, made: Made, replaces: bool) -> None:
+    def write(finished: Finished[RawImage]) -> None:
+        job, raw, made = finished.job, finished.source, finished.made.picture
+        told = finished.provenance("denoise-raw", settings(job)).to_properties()
         if job.format == "dng":
-            write_dng(job.output, _with_mosaic(raw, made.picture), exif=raw.exif, overwrite=replaces)
+            write_dng(job.output, _with_mosaic(raw, made), None, raw.exif, finished.replaces, told)
         else:
-            write_picture(job.output, made.picture, job.picture, raw.exif, replaces)
+            write_picture(job.output, made, job.picture, raw.exif, finished.replaces, told)
 
-    return work(jobs, read_raw, make, write, memory, overwrite)
+    def is_done(job: Job) -> bool:
+        return is_made_of(job.output, "denoise-raw", settings(job), job.source, lambda: weights.sha256)
+
+    return work(jobs, read_raw, make, write, memory, overwrite, is_done, parallel)
 
 
 class _Pixels:

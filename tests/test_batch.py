@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lwisp.batch import Made, Outcome, work
+from lwisp.batch import Finished, Made, Outcome, work
 from lwisp.errors import InputError, OutputError
 from lwisp.files.decoding import is_own
 from lwisp.files.pictures import Picture, own_format, read_picture, write_picture
@@ -41,14 +41,16 @@ def run(
     memory: float | None = None,
 ) -> list[str]:
     """What the jobs come to, if each is to copy its picture: an error for each, or nothing."""
-    card, engine = Card("copy", TOY, InputConvention(), "MIT"), SimpleNamespace(description="")
+    weights = SimpleNamespace(card=Card("copy", TOY, InputConvention(), "MIT"), sha256="")
+    engine = SimpleNamespace(description="")
 
     def copy(picture: Picture, job: Job) -> Made:
         make(job.source)
-        return Made(picture.rgb, card, engine)  # type: ignore[arg-type]
+        return Made(picture.rgb, weights, engine)  # type: ignore[arg-type]
 
-    def write(job: Job, picture: Picture, made: Made, replace: bool) -> None:
-        write_picture(job.output, made.picture, job.picture, picture.exif, replace)
+    def write(finished: Finished[Picture]) -> None:
+        job = finished.job
+        write_picture(job.output, finished.made.picture, job.picture, finished.source.exif, finished.replaces)
 
     outcomes: list[Outcome] = list(work(jobs, read, copy, write, memory, overwrite))
     assert [outcome.source for outcome in outcomes] == [job.source for job in jobs]
@@ -268,10 +270,10 @@ def test_a_raw_among_finished_pictures_is_refused_with_what_to_do(tmp_path: Path
     camera_picture(tmp_path / "a.png")
     shutil.copy(tmp_path / "a.png", tmp_path / "b.CR2")  # whatever is in it
     jobs = plan([tmp_path / "b.CR2", tmp_path / "a.png"], None, None, SUFFIXES, own_format, "-denoised")
-    errors = [outcome.error for outcome in restore_files(weights, jobs, backend="torch", passes=1)]
+    errors = [outcome.error for outcome in restore_files("denoise", weights, jobs, backend="torch", passes=1)]
     assert "`lwisp develop`" in errors[0]
     assert "`lwisp denoise-raw`" in errors[0]
     assert errors[1] == ""
     jobs = plan([tmp_path / "a.png"], tmp_path / "c.png", None, SUFFIXES, own_format)
-    (outcome,) = restore_files(weights, jobs, backend="torch", passes=1, max_pixels=599)
+    (outcome,) = restore_files("denoise", weights, jobs, backend="torch", passes=1, max_pixels=599)
     assert "20x30 px" in outcome.error

@@ -127,7 +127,9 @@ def test_files_keep_their_form_their_tags_and_their_place(tmp_path: Path) -> Non
     write_picture(folder / "d.png", picture(40, 60), "png", exif)
     (folder / "bad.png").write_bytes(b"no picture")
     jobs = plan([folder], None, None, frozenset([".jpg", ".png", ".tif"]), own_format, "-denoised")
-    outcomes = {outcome.source.name: outcome for outcome in restore_files(weights("rgb"), jobs, backend="torch")}
+    outcomes = {
+        outcome.source.name: outcome for outcome in restore_files("denoise", weights("rgb"), jobs, backend="torch")
+    }
     assert {name for name, outcome in outcomes.items() if outcome.error} == {"bad.png"}
     assert str(folder / "bad.png") in outcomes["bad.png"].error
     for name, dtype in (("a.jpg", "uint8"), ("b.png", "uint16"), ("c.tif", "uint16"), ("d.png", "uint8")):
@@ -141,7 +143,7 @@ def test_files_keep_their_form_their_tags_and_their_place(tmp_path: Path) -> Non
     assert [job.source for job in again] == [job.source for job in jobs]  # what was made is not taken for input
     assert all(
         "exists already" in outcome.error
-        for outcome in restore_files(weights("rgb"), again)
+        for outcome in restore_files("denoise", weights("rgb"), again)
         if "bad" not in outcome.source.name
     )
 
@@ -151,7 +153,7 @@ def test_a_picture_of_16_bits_gains_by_them(tmp_path: Path) -> None:
     write_picture(tmp_path / "in.png", rgb, "png16")
     jobs = plan([tmp_path / "in.png"], tmp_path / "out.png", None, default=own_format)
     assert jobs[0].format == "png16"
-    list(restore_files(weights("rgb"), jobs, "fp32", backend="torch"))
+    list(restore_files("denoise", weights("rgb"), jobs, "fp32", backend="torch"))
     expected = denoise(rgb, weights("rgb"), "fp32", "torch")
     assert np.array_equal(read_picture(tmp_path / "out.png").rgb, np.uint16(expected * 65535 + 0.5))
 

@@ -7,8 +7,24 @@ import typer
 
 from lwisp.cli.ahead import read_ahead
 from lwisp.cli.commands import WRONG_REQUEST, app
-from lwisp.cli.options import Backend, MaxPixels, Memory, Output, Overwrite, Precision, Raws, Verbose
-from lwisp.cli.progress import follow
+from lwisp.cli.options import (
+    Backend,
+    DryRun,
+    Jobs,
+    Json,
+    Log,
+    MaxPixels,
+    Memory,
+    NameTemplate,
+    Output,
+    Overwrite,
+    Precision,
+    Quiet,
+    Raws,
+    Recursive,
+    Verbose,
+)
+from lwisp.cli.progress import Telling, follow, list_jobs
 from lwisp.cli.terminal import show_tracebacks, stop
 
 if TYPE_CHECKING:
@@ -43,6 +59,13 @@ def develop(
     black_level: Annotated[float | None, typer.Option(help="Black of bare mosaics, in DN.")] = None,
     white_level: Annotated[float | None, typer.Option(help="White of bare mosaics, in DN.")] = None,
     max_pixels: MaxPixels = 200e6,
+    recursive: Recursive = True,
+    name: NameTemplate = "",
+    jobs: Jobs = 1,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    log: Log = None,
 ) -> None:
     """Develop RAW files into finished pictures: NAME-lwisp beside each, or NAME where --output says."""
     from lwisp.files.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_mosaic, read_raw
@@ -58,12 +81,17 @@ def develop(
             return read_raw(path)
         return read_mosaic(path, cfa, black_level, white_level, max_pixels=max_pixels)
 
-    read_first = read_ahead(read, sources[0])  # while the rest is imported
+    read_first = read if dry_run else read_ahead(read, sources[0])  # while the rest is imported
     from lwisp.pipeline import develop_files, pick
     from lwisp.planning import plan
     from lwisp.weights import load
 
-    jobs = plan(sources, output, format, RAW_SUFFIXES if cfa is None else MOSAIC_SUFFIXES)
+    suffixes = RAW_SUFFIXES if cfa is None else MOSAIC_SUFFIXES
+    planned = plan(sources, output, format, suffixes, recursive=recursive, name=name)
+    telling = Telling(quiet, as_json, log)
+    if dry_run:
+        list_jobs(planned, telling)
+        return
     chosen = load("photo-fast") if fast else pick if weights == "auto" else load(weights)
-    outcomes = develop_files(chosen, jobs, exposure, precision, overwrite, read_first, backend, memory)
-    follow(outcomes, jobs, "developing")
+    outcomes = develop_files(chosen, planned, exposure, precision, overwrite, read_first, backend, memory, jobs)
+    follow(outcomes, planned, "developing", telling)

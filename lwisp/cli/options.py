@@ -37,6 +37,31 @@ MaxPixels = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show where an unforeseen failure came from.")]
 Memory = Annotated[float | None, typer.Option(help="Bound on the memory of the whole process, in GB.")]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs",
+        "-j",
+        help="Pictures made at once, each by its share of the threads; reading and writing overlap.",
+        min=1,
+    ),
+]
+Recursive = Annotated[bool, typer.Option("--recursive/--no-recursive", help="Search the folders below a folder, too.")]
+NameTemplate = Annotated[
+    str,
+    typer.Option(
+        "--name",
+        help="Names of the pictures, as '{date}/{stem}': stem, suffix, folder, number, date, time, year, month, day, "
+        "camera, iso.",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would be made of which file, and make nothing.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell of nothing but what goes wrong.")]
+Json = Annotated[bool, typer.Option("--json", help="Tell of each file by a JSON object on stdout, one a line.")]
+Log = Annotated[
+    Path | None, typer.Option("--log", help="Append the same JSON objects to this file.", show_default=False)
+]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the data, in place of the recipe's.", readable=False)]
 Raws = Annotated[list[Path], typer.Argument(metavar="FILE...", help="RAW files, or folders.", readable=False)]

@@ -8,23 +8,30 @@ import typer
 from lwisp.cli.commands import app
 from lwisp.cli.options import (
     Backend,
+    DryRun,
     Finished,
     FinishedFormat,
+    Jobs,
+    Json,
+    Log,
     MaxPixels,
     Memory,
+    NameTemplate,
     Output,
     Overwrite,
     Passes,
     Precision,
+    Quiet,
     Raws,
+    Recursive,
     Shipped,
     Verbose,
 )
-from lwisp.cli.progress import follow
+from lwisp.cli.progress import Telling, follow, list_jobs
 from lwisp.cli.terminal import show_tracebacks
 
 
-def _restoration(name: str, word: str, mark: str, summary: str) -> Callable[..., None]:
+def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summary: str) -> Callable[..., None]:
     """A verb for finished pictures, registered: it differs from others in its default weights, named as itself."""
 
     def restore(
@@ -39,6 +46,13 @@ def _restoration(name: str, word: str, mark: str, summary: str) -> Callable[...,
         max_pixels: MaxPixels = 200e6,
         overwrite: Overwrite = False,
         verbose: Verbose = False,
+        recursive: Recursive = True,
+        template: NameTemplate = "",
+        jobs: Jobs = 1,
+        dry_run: DryRun = False,
+        quiet: Quiet = False,
+        as_json: Json = False,
+        log: Log = None,
     ) -> None:
         from lwisp.files.encoding import SUFFIX_FORMATS
         from lwisp.files.pictures import own_format
@@ -47,9 +61,16 @@ def _restoration(name: str, word: str, mark: str, summary: str) -> Callable[...,
         from lwisp.weights import load
 
         show_tracebacks(verbose)
-        jobs = plan(sources, output, format, frozenset(SUFFIX_FORMATS), own_format, mark)
-        outcomes = restore_files(load(weights), jobs, precision, overwrite, backend, memory, passes, max_pixels)
-        follow(outcomes, jobs, word)
+        suffixes = frozenset(SUFFIX_FORMATS)
+        planned = plan(sources, output, format, suffixes, own_format, mark, recursive, template)
+        telling = Telling(quiet, as_json, log)
+        if dry_run:
+            list_jobs(planned, telling)
+            return
+        outcomes = restore_files(
+            name, load(weights), planned, precision, overwrite, backend, memory, passes, max_pixels, jobs
+        )
+        follow(outcomes, planned, word, telling)
 
     return app.command(name, help=summary)(restore)
 
@@ -83,6 +104,13 @@ def denoise_raw(
     memory: Memory = None,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
+    recursive: Recursive = True,
+    name: NameTemplate = "",
+    jobs: Jobs = 1,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    log: Log = None,
 ) -> None:
     """Take the noise out of RAW files: NAME-denoised.dng beside each, or a finished picture."""
     from lwisp.planning import plan
@@ -90,6 +118,14 @@ def denoise_raw(
     from lwisp.weights import load
 
     show_tracebacks(verbose)
-    jobs = plan(sources, output, format, default=lambda file: "dng", mark="-denoised")
-    outcomes = denoise_raw_files(load(weights), jobs, load(develop_weights), precision, overwrite, backend, memory)
-    follow(outcomes, jobs, "denoising")
+    planned = plan(
+        sources, output, format, default=lambda file: "dng", mark="-denoised", recursive=recursive, name=name
+    )
+    telling = Telling(quiet, as_json, log)
+    if dry_run:
+        list_jobs(planned, telling)
+        return
+    outcomes = denoise_raw_files(
+        load(weights), planned, load(develop_weights), precision, overwrite, backend, memory, jobs
+    )
+    follow(outcomes, planned, "denoising", telling)

@@ -17,3 +17,15 @@ def default_threads() -> int:
     if told.isdigit() and int(told) > 0:
         return int(told)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def share_of_threads(parallel: int) -> int | None:
+    """How many threads compute one of several pictures that are made at once.
+
+    Args:
+        parallel: How many pictures are made at once.
+
+    Returns:
+        None, the engine's own number, for one; else one thread or more.
+    """
+    return None if parallel <= 1 else max(1, default_threads() // parallel)

@@ -1,5 +1,6 @@
 """`RawImage` -> a plain DNG that any tool reads."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from lwisp.errors import InputError
 from lwisp.files.exif import EXIF_IFD, GPS_IFD, finished_tags
 from lwisp.files.raw import RawImage, plane_order
 from lwisp.files.writing import write_whole
+from lwisp.files.xmp import XMP_TAG, Value, build
 from lwisp.imaging.matrices import CANONICAL_TO_XYZ
 
 NOISE_PROFILE = 51041
@@ -21,6 +23,7 @@ def write_dng(
     noise: tuple[float, float] | None = None,
     exif: Image.Exif | None = None,
     overwrite: bool = False,
+    properties: Mapping[str, Value] | None = None,
 ) -> None:
     """Write a RAW as a plain, uncompressed DNG 1.4 that any tool reads; `read_raw` undoes it.
 
@@ -33,6 +36,7 @@ def write_dng(
         noise: Shot and read noise for `NOISE_PROFILE`.
         exif: Tags of the photo; those that stay true of another file are written (`exif.finished_tags`).
         overwrite: Replace a file of this name.
+        properties: For its XMP packet, as `xmp.build` takes them.
 
     Raises:
         InputError: The white levels of the four planes differ, or the file exists and may not be replaced.
@@ -48,6 +52,7 @@ def write_dng(
     directory = TiffImagePlugin.ImageFileDirectory_v2()
     directory.tagtype |= {254: 4, 273: 4, 279: 4, 50706: 1, 50707: 1, 33422: 1, 50714: 5, 50717: 4, 50721: 10, 50728: 5}
     directory.tagtype[NOISE_PROFILE] = 12
+    directory.tagtype[XMP_TAG] = 1
     told = Image.Exif() if exif is None else finished_tags(exif)
     for tag, value in {
         **told,
@@ -77,6 +82,7 @@ def write_dng(
         50728: tuple((1 / gains).tolist()),
         50778: 21,  # D65
         **({NOISE_PROFILE: noise} if noise else {}),
+        **({XMP_TAG: build(properties)} if properties else {}),
     }.items():
         directory[tag] = value
     content = b"II*\0\x08\0\0\0" + directory.tobytes(8) + np.ascontiguousarray(raw.mosaic.astype("<u2")).tobytes()

@@ -7,10 +7,11 @@ from typing import Any, BinaryIO, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from lwisp.files.exif import EXIF_IFD, GPS_IFD
 from lwisp.files.icc import srgb_profile
+from lwisp.files.xmp import XMP_TAG
 from lwisp.imaging.pixels import to_integer
 
 Format = Literal["jpg", "png", "png16", "tiff"]
@@ -26,27 +27,35 @@ BITS: dict[Format, Literal[8, 16]] = {"jpg": 8, "png": 8, "png16": 16, "tiff": 1
 SUFFIXES: dict[Format, str] = {"jpg": ".jpg", "png": ".png", "png16": ".png", "tiff": ".tif"}
 """Suffix by format."""
 
+PNG_PACKET = "XML:com.adobe.xmp"
+"""Name of an XMP packet among the texts of a PNG."""
+
 STRIP_ROWS = 64
 """Rows that are compressed at once."""
 
 
-def _encode_jpeg(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif) -> None:
+def _encode_jpeg(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes) -> None:
     picture = Image.fromarray(to_integer(rgb, 8))
-    picture.save(file, "JPEG", quality=95, subsampling=0, icc_profile=srgb_profile(), exif=tags)
+    picture.save(file, "JPEG", quality=95, subsampling=0, icc_profile=srgb_profile(), exif=tags, xmp=packet or None)
 
 
-def _encode_png8(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif) -> None:
+def _encode_png8(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes) -> None:
     picture = Image.fromarray(to_integer(rgb, 8))
-    picture.save(file, "PNG", compress_level=3, icc_profile=srgb_profile(), exif=tags)
+    told = PngImagePlugin.PngInfo()
+    if packet:
+        told.add_itxt(PNG_PACKET, packet.decode())
+    picture.save(file, "PNG", compress_level=3, icc_profile=srgb_profile(), exif=tags, pnginfo=told)
 
 
-def _encode_png16(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif) -> None:
+def _encode_png16(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes) -> None:
     """PNG of 16 bits a channel, which Pillow does not write: each row as its difference from the row above."""
     height, width = rgb.shape[:2]
     file.write(b"\x89PNG\r\n\x1a\n")
     _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
     _write_chunk(file, b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile()))
     _write_chunk(file, b"eXIf", tags.tobytes().removeprefix(b"Exif\0\0"))
+    if packet:
+        _write_chunk(file, b"iTXt", PNG_PACKET.encode() + b"\0\0\0\0\0" + packet)
     deflate = zlib.compressobj(1)
     above = np.zeros((1, width * 6), np.uint8)
     for top in range(0, height, STRIP_ROWS):
@@ -64,7 +73,7 @@ def _write_chunk(file: BinaryIO, kind: bytes, content: bytes) -> None:
     file.write(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)))
 
 
-def _encode_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif) -> None:
+def _encode_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes) -> None:
     """TIFF of 16 bits a channel, which Pillow does not write either: deflated strips of differences from the left."""
     strips = []
     for top in range(0, len(rgb), STRIP_ROWS):
@@ -73,6 +82,7 @@ def _encode_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif) -> None:
         strips.append(zlib.compress(samples.tobytes(), 1))
     directory = TiffImagePlugin.ImageFileDirectory_v2()
     directory.tagtype[273] = directory.tagtype[279] = 4  # 32 bits, however small the picture
+    directory.tagtype[XMP_TAG] = 1
     for tag, value in {
         **tags,
         **{ifd: tags.get_ifd(ifd) for ifd in (EXIF_IFD, GPS_IFD) if tags.get_ifd(ifd)},
@@ -86,6 +96,7 @@ def _encode_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif) -> None:
         278: STRIP_ROWS,
         279: tuple(map(len, strips)),
         317: 2,  # differences
+        **({XMP_TAG: packet} if packet else {}),
         34675: srgb_profile(),
     }.items():
         directory[tag] = value
@@ -94,7 +105,7 @@ def _encode_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif) -> None:
         file.write(strip)
 
 
-ENCODERS: dict[Format, Callable[[BinaryIO, NDArray[Any], Image.Exif], None]] = {
+ENCODERS: dict[Format, Callable[[BinaryIO, NDArray[Any], Image.Exif, bytes], None]] = {
     "jpg": _encode_jpeg,
     "png": _encode_png8,
     "png16": _encode_png16,

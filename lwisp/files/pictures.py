@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from PIL import Image, ImageOps
 from lwisp.errors import InputError, alternatives, check_choice
 from lwisp.files.decoding import DNG_VERSION, MAX_PIXELS, opened, read_tags
 from lwisp.files.encoding import ENCODERS, FORMATS, SUFFIX_FORMATS, Format
-from lwisp.files.exif import finished_tags
+from lwisp.files.exif import finished_tags, read_directories
 from lwisp.files.icc import is_srgb, to_srgb
 from lwisp.files.sources import Source, name_source, path_or_content
 from lwisp.files.writing import write_whole
+from lwisp.files.xmp import XMP_TAG, Value, build, read
 from lwisp.imaging.pixels import orient
 
 DEEP = {"16B": "16L", "16L": "16B", "16N": "16L" if sys.byteorder == "big" else "16B"}
@@ -201,6 +203,7 @@ def write_picture(
     format: Format | None = None,
     exif: Image.Exif | None = None,
     overwrite: bool = False,
+    properties: Mapping[str, Value] | None = None,
 ) -> None:
     """Write a finished picture as `lwisp develop` does: with its sRGB profile and tags, whole or not at all.
 
@@ -210,6 +213,7 @@ def write_picture(
         format: "jpg", "png", "png16" or "tiff"; None takes what the suffix says, of PNG the one of 16 bits for uint16.
         exif: Tags of the photo; those that stay true of a finished picture are written (`finished_tags`).
         overwrite: Replace a file of this name.
+        properties: For its XMP packet, as `xmp.build` takes them.
 
     Raises:
         InputError: The suffix is of no format, the format is unknown, or the file exists and may not be replaced.
@@ -222,8 +226,9 @@ def write_picture(
     if rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ValueError(f"expected a picture (H, W, 3), got {rgb.shape}")
     tags = finished_tags(Image.Exif() if exif is None else exif)
+    packet = build(properties or {})
     write = ENCODERS[chosen]
-    write_whole(path, lambda file: write(file, rgb, tags), overwrite)
+    write_whole(path, lambda file: write(file, rgb, tags, packet), overwrite)
 
 
 def _format_of(path: Path, rgb: NDArray[Any]) -> Format:
@@ -232,3 +237,24 @@ def _format_of(path: Path, rgb: NDArray[Any]) -> Format:
     if named is None:
         raise InputError(f"{path}: expected a name ending in {alternatives(SUFFIX_FORMATS)}, or a format")
     return "png16" if named == "png" and rgb.dtype == np.uint16 else named
+
+
+def read_properties(path: Path) -> dict[str, Value]:
+    """The XMP properties of a picture or DNG.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Values by names, as `xmp.read` gives them; empty of a file that has none, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            directory, *_ = read_directories(file)
+        packet = directory.get(XMP_TAG)
+        if not directory:
+            with opened(path) as picture:
+                packet = picture.info.get("xmp")
+    except (InputError, OSError):
+        return {}
+    return read(packet) if isinstance(packet, bytes) else {}

@@ -1,6 +1,6 @@
 """When and with what a photo was taken, read from its tags alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ class Shot:
     """Make and model."""
     iso: int = 0
     """0 where it is not told."""
+    exif: Image.Exif = field(default_factory=Image.Exif)
+    """All tags."""
 
 
 def read_shot(path: Path) -> Shot:
@@ -64,7 +66,7 @@ def shot_of(tags: Image.Exif) -> Shot:
     photo = tags.get_ifd(EXIF_IFD)
     speed = photo.get(34855)
     speed = speed[0] if isinstance(speed, tuple) and speed else speed
-    return Shot(time_of(tags, photo), camera_name(tags), speed if isinstance(speed, int) else 0)
+    return Shot(time_of(tags, photo), camera_name(tags), speed if isinstance(speed, int) else 0, tags)
 
 
 def time_of(tags: Image.Exif, photo: dict[int, Any]) -> datetime | None:
