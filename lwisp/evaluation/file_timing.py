@@ -10,15 +10,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import rawpy
 import torch
-from PIL import Image
 
 from lwisp.conversion import MURAL, MURAL_BALANCE
 from lwisp.engines.cost import time_in_turn
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.errors import InputError, one_line
-from lwisp.evaluation import darktable, rawtherapee
+from lwisp.evaluation import darktable, rawpy_loop, rawtherapee
 from lwisp.evaluation.commands import run_command
 from lwisp.evaluation.network_timing import Timing, ratio
 from lwisp.evaluation.processes import call_in_new_process, peak_memory_mib
@@ -58,7 +56,7 @@ def time_tools(weights: Weights, source: Path, rounds: int) -> list[Timing]:
             ("lwisp", "in process"): partial(
                 _develop, prepare_engine(weights.runnable), weights, source, folder / "lwisp.jpg"
             ),
-            ("rawpy default", "in process"): partial(_develop_with_rawpy, source, folder / "rawpy.jpg"),
+            ("rawpy default", "in process"): partial(rawpy_loop.develop, source, folder / "rawpy.jpg"),
         }
         failures = []
         for tool, arguments in installed_commands(source, output).items():
@@ -105,13 +103,6 @@ def _develop(engine: Engine, weights: Weights, source: Path, output: Path) -> No
     raw = read_raw(source)
     picture = develop_with(engine, weights.card.convention, raw, 0.0, np.uint8)
     write_picture(output, picture, "jpg", raw.exif, overwrite=True)
-
-
-def _develop_with_rawpy(source: Path, output: Path) -> None:
-    """rawpy's default with the camera's white balance, in lwisp's kind of JPEG."""
-    with rawpy.imread(str(source)) as raw:
-        rgb = raw.postprocess(use_camera_wb=True)
-    Image.fromarray(rgb).save(output, "JPEG", quality=95, subsampling=0)
 
 
 def time_file(name_or_path: str, megapixels: float, threads: int, memory: float | None) -> FileTiming:
