@@ -22,7 +22,7 @@ from lwisp.evaluation.network_timing import Timing, ratio
 from lwisp.evaluation.processes import call_in_new_process, peak_memory_mib
 from lwisp.files.dng import write_dng
 from lwisp.files.pictures import write_picture
-from lwisp.files.raw import read_mosaic, read_raw
+from lwisp.files.raw import RawImage, read_mosaic, read_raw
 from lwisp.files.writing import temporary_folder
 from lwisp.pipeline import develop_with
 from lwisp.weights import Weights, load
@@ -116,7 +116,9 @@ def time_file(name_or_path: str, megapixels: float, threads: int, memory: float 
     """
     with temporary_folder() as folder:
         source = folder / "mosaic.dng"
-        area = _write_murals(source, megapixels)
+        raw = mural_of(megapixels)
+        area = raw.mosaic.size / 1e6
+        write_dng(source, raw)
         try:
             seconds, peak = call_in_new_process(
                 _develop_alone, name_or_path, source, folder / "picture.jpg", threads, memory
@@ -126,16 +128,18 @@ def time_file(name_or_path: str, megapixels: float, threads: int, memory: float 
         return FileTiming(area, threads, seconds, peak)
 
 
-def _write_murals(path: Path, megapixels: float) -> float:
-    """Write a DNG of about that size, the mural that exports are checked with side by side; returns its megapixels."""
+def mural_of(megapixels: float) -> RawImage:
+    """A RAW of about that size, 4:3: the mural that exports are checked with, side by side.
+
+    Args:
+        megapixels: Its size in millions of photosites.
+    """
     height: int = 2 * round((megapixels * 1e6 * (3 / 4)) ** 0.5 / 2)
     width: int = 2 * round((megapixels * 1e6 * (4 / 3)) ** 0.5 / 2)
     mural = read_mosaic(MURAL, "RGGB", 0, 16383, MURAL_BALANCE)
     rows = -(-height // mural.mosaic.shape[0])
     columns = -(-width // mural.mosaic.shape[1])
-    tiled = np.tile(mural.mosaic, (rows, columns))[:height, :width]
-    write_dng(path, replace(mural, mosaic=tiled))
-    return height * width / 1e6
+    return replace(mural, mosaic=np.tile(mural.mosaic, (rows, columns))[:height, :width])
 
 
 def _develop_alone(
