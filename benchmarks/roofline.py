@@ -35,6 +35,7 @@ from lwisp.engines.names import Computed
 from lwisp.engines.openvino import has_bf16, hints, openvino_core
 from lwisp.engines.runners import as_stored, make_runner
 from lwisp.engines.structures import fill, structure
+from lwisp.errors import InputError
 from lwisp.evaluation.file_timing import mural_of
 from lwisp.evaluation.processes import available_processors, call_in_new_process, describe_machine
 from lwisp.files.optional import need
@@ -416,8 +417,12 @@ def main() -> None:
         if (machine, label, megapixels, threads) not in done:
             size = f"{label}, {megapixels:g} MP" if label else "the machine's peaks"
             print(f"{size}, {threads} threads", flush=True)
-            rows += call()
-            write_csv(path, rows)
+            try:
+                rows += call()
+            except InputError as error:  # of one size: the others are measured, and this one by the next call
+                print(error, flush=True)
+            else:
+                write_csv(path, rows)
     blocks: list[Block] = [Command("python benchmarks/roofline.py"), ABOUT]
     for each in dict.fromkeys(row.machine for row in rows):
         blocks += describe([row for row in rows if row.machine == each])
