@@ -167,7 +167,7 @@ def draw(path: Path, points: list[Point], raw: str, size: str) -> None:
         for axes, (panel, title) in zip(part.subplots(1, len(panels)), panels.items(), strict=True):
             draw_panel(axes, [point for point in points if point.panel == panel], title)
             axes.set(xlabel=across, ylabel="PSNR, dB, look fitted" if panels is CASES else "PSNR, dB, colors fitted")
-    upper.suptitle("The truth test; lwisp without its look by name, with it without", fontsize=12)
+    upper.suptitle("The truth test; lwisp's named marks are without its look, the others with it", fontsize=12)
     lower.suptitle("Short trainings on the synthetic Zurich: another scale, not to be compared with above", fontsize=12)
     figure.suptitle(points[0].machine, fontsize=9)
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=100))
