@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from lwisp.files.exif import EXIF_IFD, GPS_IFD
+from lwisp.files.exif import HEADER
 from lwisp.files.icc import srgb_profile
+from lwisp.files.tags import Tags
 from lwisp.files.xmp import XMP_TAG
 from lwisp.imaging.pixels import to_integer
 
@@ -34,26 +35,27 @@ STRIP_ROWS = 64
 """Rows that are compressed at once."""
 
 
-def _encode_jpeg(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes) -> None:
+def _encode_jpeg(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes) -> None:
     picture = Image.fromarray(to_integer(rgb, 8))
-    picture.save(file, "JPEG", quality=95, subsampling=0, icc_profile=srgb_profile(), exif=tags, xmp=packet or None)
+    profile, exif = srgb_profile(), tags.tobytes()
+    picture.save(file, "JPEG", quality=95, subsampling=0, icc_profile=profile, exif=exif, xmp=packet or None)
 
 
-def _encode_png8(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes) -> None:
+def _encode_png8(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes) -> None:
     picture = Image.fromarray(to_integer(rgb, 8))
     told = PngImagePlugin.PngInfo()
     if packet:
         told.add_itxt(PNG_PACKET, packet.decode())
-    picture.save(file, "PNG", compress_level=3, icc_profile=srgb_profile(), exif=tags, pnginfo=told)
+    picture.save(file, "PNG", compress_level=3, icc_profile=srgb_profile(), exif=tags.tobytes(), pnginfo=told)
 
 
-def _encode_png16(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes) -> None:
+def _encode_png16(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes) -> None:
     """PNG of 16 bits a channel, which Pillow does not write: each row as its difference from the row above."""
     height, width = rgb.shape[:2]
     file.write(b"\x89PNG\r\n\x1a\n")
     _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
     _write_chunk(file, b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile()))
-    _write_chunk(file, b"eXIf", tags.tobytes().removeprefix(b"Exif\0\0"))
+    _write_chunk(file, b"eXIf", tags.tobytes().removeprefix(HEADER))
     if packet:
         _write_chunk(file, b"iTXt", PNG_PACKET.encode() + b"\0\0\0\0\0" + packet)
     deflate = zlib.compressobj(1)
@@ -73,7 +75,7 @@ def _write_chunk(file: BinaryIO, kind: bytes, content: bytes) -> None:
     file.write(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)))
 
 
-def _encode_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes) -> None:
+def _encode_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes) -> None:
     """TIFF of 16 bits a channel, which Pillow does not write either: deflated strips of differences from the left."""
     strips = []
     for top in range(0, len(rgb), STRIP_ROWS):
@@ -83,9 +85,8 @@ def _encode_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: by
     directory = TiffImagePlugin.ImageFileDirectory_v2()
     directory.tagtype[273] = directory.tagtype[279] = 4  # 32 bits, however small the picture
     directory.tagtype[XMP_TAG] = 1
+    told = tags.fill(directory)
     for tag, value in {
-        **tags,
-        **{ifd: tags.get_ifd(ifd) for ifd in (EXIF_IFD, GPS_IFD) if tags.get_ifd(ifd)},
         256: rgb.shape[1],
         257: rgb.shape[0],
         258: (16, 16, 16),  # bits
@@ -100,12 +101,13 @@ def _encode_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: by
         34675: srgb_profile(),
     }.items():
         directory[tag] = value
-    file.write(b"II*\0\x08\0\0\0" + directory.tobytes(8))
+    start = 8 + len(told)
+    file.write(b"II*\0" + struct.pack("<L", start) + told + directory.tobytes(start))
     for strip in strips:
         file.write(strip)
 
 
-ENCODERS: dict[Format, Callable[[BinaryIO, NDArray[Any], Image.Exif, bytes], None]] = {
+ENCODERS: dict[Format, Callable[[BinaryIO, NDArray[Any], Tags, bytes], None]] = {
     "jpg": _encode_jpeg,
     "png": _encode_png8,
     "png16": _encode_png16,

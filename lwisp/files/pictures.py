@@ -14,9 +14,10 @@ from PIL import Image, ImageOps
 from lwisp.errors import InputError, alternatives, check_choice
 from lwisp.files.decoding import DNG_VERSION, MAX_PIXELS, opened, read_tags
 from lwisp.files.encoding import ENCODERS, FORMATS, SUFFIX_FORMATS, Format
-from lwisp.files.exif import finished_tags, read_directories
+from lwisp.files.exif import read_directories
 from lwisp.files.icc import is_srgb, to_srgb
 from lwisp.files.sources import Source, name_source, path_or_content
+from lwisp.files.tags import finished_properties, finished_tags
 from lwisp.files.writing import write_whole
 from lwisp.files.xmp import XMP_TAG, Value, build, read
 from lwisp.imaging.pixels import orient
@@ -204,6 +205,7 @@ def write_picture(
     exif: Image.Exif | None = None,
     overwrite: bool = False,
     properties: Mapping[str, Value] | None = None,
+    strip: bool = False,
 ) -> None:
     """Write a finished picture as `lwisp develop` does: with its sRGB profile and tags, whole or not at all.
 
@@ -211,9 +213,10 @@ def write_picture(
         path: The file to write.
         rgb: (H, W, 3) sRGB: floats in [0, 1], or the format's own unsigned integers over their range (`BITS`).
         format: "jpg", "png", "png16" or "tiff"; None takes what the suffix says, of PNG the one of 16 bits for uint16.
-        exif: Tags of the photo; those that stay true of a finished picture are written (`finished_tags`).
+        exif: Tags of the photo; those that stay true of a finished picture are written (`tags.finished_tags`).
         overwrite: Replace a file of this name.
         properties: For its XMP packet, as `xmp.build` takes them.
+        strip: Leave out tags and properties that name people and places.
 
     Raises:
         InputError: The suffix is of no format, the format is unknown, or the file exists and may not be replaced.
@@ -225,8 +228,10 @@ def write_picture(
     check_choice("format", chosen, FORMATS)
     if rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ValueError(f"expected a picture (H, W, 3), got {rgb.shape}")
-    tags = finished_tags(Image.Exif() if exif is None else exif)
-    packet = build(properties or {})
+    kept = finished_properties(properties or {}, strip)
+    size = None if chosen == "tiff" else rgb.shape[:2]
+    tags = finished_tags(Image.Exif() if exif is None else exif, kept, strip, size, chosen == "jpg")
+    packet = build(kept)
     write = ENCODERS[chosen]
     write_whole(path, lambda file: write(file, rgb, tags, packet), overwrite)
 
