@@ -3,7 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from lwisp.files.decoding import DNG_VERSION, MAX_PIXELS, opened, read_tags
 from lwisp.files.encoding import ENCODERS, FORMATS, SUFFIX_FORMATS, Format
 from lwisp.files.exif import read_directories
 from lwisp.files.icc import is_srgb, to_srgb
+from lwisp.files.properties import of_picture
 from lwisp.files.sources import Source, name_source, path_or_content
 from lwisp.files.tags import finished_properties, finished_tags
 from lwisp.files.writing import write_whole
@@ -36,6 +37,8 @@ class Picture:
     """(H, W, 3) sRGB over the type's whole range, upright."""
     exif: Image.Exif
     """The file's tags, unfiltered: `write_picture` lets a list of them through."""
+    properties: Mapping[str, Value] = field(default_factory=dict)
+    """What people said of the picture, in its XMP and IPTC and in a sidecar: rating, keywords, title and the like."""
     notes: tuple[str, ...] = ()
     """What of the file is lost, for the user's eyes."""
 
@@ -67,10 +70,11 @@ def read_picture(source: Source, max_pixels: float = MAX_PIXELS) -> Picture:
     """
     name = name_source(source, "the picture")
     content = path_or_content(source, name)
-    notes = []
+    notes: list[str] = []
     with opened(content, name, max_pixels) as picture:
         _refuse_raw_picture(picture, name)
         exif = read_tags(picture)
+        properties = of_picture(picture, exif, source, notes)
         profile = picture.info.get("icc_profile")
         if picture.format == "TIFF" and _most_bits(picture) > 16:
             raise InputError(f"{name}: a TIFF of {_most_bits(picture)} bits a color; expected 8 or 16, save it so")
@@ -90,7 +94,7 @@ def read_picture(source: Source, max_pixels: float = MAX_PIXELS) -> Picture:
         rgb = np.array(to_srgb(Image.fromarray(rgb), profile))
     orientation = exif.get(274, 1)
     upright = orient(rgb, orientation if orientation in range(1, 9) else 1)
-    return Picture(upright, exif, tuple(notes))
+    return Picture(upright, exif, properties, tuple(notes))
 
 
 def _read_pixels(
