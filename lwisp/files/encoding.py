@@ -7,7 +7,8 @@ from typing import Any, BinaryIO, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin, TiffImagePlugin
+from PIL import Image, TiffImagePlugin
+from PIL.PngImagePlugin import PngInfo
 
 from lwisp.files.exif import HEADER
 from lwisp.files.icc import srgb_profile
@@ -43,7 +44,7 @@ def _encode_jpeg(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes) -
 
 def _encode_png8(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes) -> None:
     picture = Image.fromarray(to_integer(rgb, 8))
-    told = PngImagePlugin.PngInfo()
+    told = PngInfo()
     if packet:
         told.add_itxt(PNG_PACKET, packet.decode())
     picture.save(file, "PNG", compress_level=3, icc_profile=srgb_profile(), exif=tags.tobytes(), pnginfo=told)
