@@ -18,10 +18,15 @@ from lwisp.cli.options import (
     NameTemplate,
     Output,
     Overwrite,
+    PictureFormat,
     Precision,
+    Profile,
+    Quality,
     Quiet,
     Raws,
     Recursive,
+    Size,
+    Strip,
     Verbose,
 )
 from lwisp.cli.progress import Telling, follow, list_jobs
@@ -35,10 +40,11 @@ if TYPE_CHECKING:
 def develop(
     sources: Raws,
     output: Output = None,
-    format: Annotated[
-        Literal["jpg", "png", "png16", "tiff"] | None,
-        typer.Option(help="JPEG, PNG of 8 or 16 bits, TIFF of 16; jpg, or what the output's suffix says."),
-    ] = None,
+    format: PictureFormat = None,
+    quality: Quality = 95,
+    size: Size = None,
+    profile: Profile = "srgb",
+    strip: Strip = False,
     weights: Annotated[
         str,
         typer.Option(help="A name or a safetensors file; auto: those learned from the RAW's camera, else photo."),
@@ -68,6 +74,7 @@ def develop(
     log: Log = None,
 ) -> None:
     """Develop RAW files into finished pictures: NAME-lwisp beside each, or NAME where --output says."""
+    from lwisp.files.encoding import Finish
     from lwisp.files.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_mosaic, read_raw
 
     show_tracebacks(verbose)
@@ -93,5 +100,8 @@ def develop(
         list_jobs(planned, telling)
         return
     chosen = load("photo-fast") if fast else pick if weights == "auto" else load(weights)
-    outcomes = develop_files(chosen, planned, exposure, precision, overwrite, read_first, backend, memory, jobs)
+    finish = Finish(quality, size, profile)
+    outcomes = develop_files(
+        chosen, planned, exposure, precision, overwrite, read_first, backend, memory, jobs, finish, strip
+    )
     follow(outcomes, planned, "developing", telling)

@@ -25,9 +25,29 @@ Shipped = Annotated[str, typer.Option(help="Name of shipped weights, or a safete
 Finished = Annotated[
     list[Path], typer.Argument(metavar="FILE...", help="JPEG, PNG or TIFF files, or folders.", readable=False)
 ]
+Formats = Literal["jpg", "png", "png16", "tiff", "avif", "heif", "jxl"]
 FinishedFormat = Annotated[
-    Literal["jpg", "png", "png16", "tiff"] | None,
-    typer.Option(help="JPEG, PNG of 8 or 16 bits, TIFF of 16; the file's own, or what the output's suffix says."),
+    Formats | None,
+    typer.Option(
+        metavar="FORMAT",
+        help="jpg, png, tiff (16 bits), png16 (PNG of 16 bits), avif, heif, jxl; the file's own, or what the output's "
+        "suffix says.",
+    ),
+]
+PictureFormat = Annotated[
+    Formats | None,
+    typer.Option(
+        metavar="FORMAT",
+        help="jpg, png, tiff (16 bits), png16 (PNG of 16 bits), avif, heif, jxl; jpg, or as the output's suffix says.",
+    ),
+]
+Quality = Annotated[int, typer.Option(help="Of JPEG, AVIF, HEIF and JPEG XL.", min=1, max=100)]
+Size = Annotated[
+    int | None, typer.Option(metavar="PX", help="Long side of the pictures; smaller ones stay as they are.", min=1)
+]
+Profile = Annotated[
+    Literal["srgb", "p3", "rec2020"],
+    typer.Option(metavar="NAME", help="Color space: srgb; p3 or rec2020 in formats of 16 bits."),
 ]
 Passes = Annotated[
     int, typer.Option(help="1, 2 or 4: the mean over mirror images, cleaner, in as many times the time.")
@@ -55,6 +75,10 @@ NameTemplate = Annotated[
         "camera, iso.",
         show_default=False,
     ),
+]
+Strip = Annotated[
+    bool,
+    typer.Option("--strip", help="Leave out what names people and places: texts, serial numbers, GPS."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would be made of which file, and make nothing.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell of nothing but what goes wrong.")]

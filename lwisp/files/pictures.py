@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lwisp.errors import InputError, alternatives, check_choice
-from lwisp.files.decoding import DNG_VERSION, MAX_PIXELS, opened, read_tags
-from lwisp.files.encoding import ENCODERS, FORMATS, SUFFIX_FORMATS, Format
+from lwisp.errors import InputError, alternatives
+from lwisp.files.decoding import DNG_VERSION, MAX_PIXELS, WRITTEN, opened, read_tags
+from lwisp.files.encoding import ENCODERS, SUFFIX_FORMATS, Finish, Format
 from lwisp.files.exif import read_directories
 from lwisp.files.icc import is_srgb, to_srgb
+from lwisp.files.profiles import from_srgb
 from lwisp.files.properties import of_picture
 from lwisp.files.sources import Source, name_source, path_or_content
-from lwisp.files.tags import finished_properties, finished_tags
+from lwisp.files.tags import Form, finished_properties, finished_tags
 from lwisp.files.writing import write_whole
-from lwisp.files.xmp import XMP_TAG, Value, build, read
-from lwisp.imaging.pixels import orient
+from lwisp.files.xmp import XMP_TAG, Value, build, packet_of_boxes, read
+from lwisp.imaging.pixels import limit_size, orient
 
 DEEP = {"16B": "16L", "16L": "16B", "16N": "16L" if sys.byteorder == "big" else "16B"}
 """Ways in which Pillow takes 8 bits of 16, and the one that takes the other 8."""
@@ -209,35 +210,40 @@ def write_picture(
     exif: Image.Exif | None = None,
     overwrite: bool = False,
     properties: Mapping[str, Value] | None = None,
+    finish: Finish = Finish(),
     strip: bool = False,
 ) -> None:
-    """Write a finished picture as `lwisp develop` does: with its sRGB profile and tags, whole or not at all.
+    """Write a finished picture as `lwisp develop` does: with its profile and tags, whole or not at all.
 
     Args:
         path: The file to write.
         rgb: (H, W, 3) sRGB: floats in [0, 1], or the format's own unsigned integers over their range (`BITS`).
-        format: "jpg", "png", "png16" or "tiff"; None takes what the suffix says, of PNG the one of 16 bits for uint16.
+        format: One of `encoding.FORMATS`, as "jpg" or "tiff"; None takes what the suffix says, of
+            PNG the one of 16 bits for uint16.
         exif: Tags of the photo; those that stay true of a finished picture are written (`tags.finished_tags`).
         overwrite: Replace a file of this name.
         properties: For its XMP packet, as `xmp.build` takes them.
-        strip: Leave out tags and properties that name people and places.
+        finish: Quality, size and color space.
+        strip: Leave out tags and properties that name people and places (`tags.NAMING`).
 
     Raises:
-        InputError: The suffix is of no format, the format is unknown, or the file exists and may not be replaced.
+        InputError: The suffix is of no format, format or finish cannot be had, or the file exists and may not be
+            replaced.
         OutputError: The file cannot be written.
         ValueError: `rgb` is of another shape or type.
     """
     path = Path(path)
     chosen = _format_of(path, rgb) if format is None else format
-    check_choice("format", chosen, FORMATS)
+    finish.check(chosen)
     if rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ValueError(f"expected a picture (H, W, 3), got {rgb.shape}")
+    pixels = from_srgb(limit_size(rgb, finish.size), finish.profile)
     kept = finished_properties(properties or {}, strip)
-    size = None if chosen == "tiff" else rgb.shape[:2]
-    tags = finished_tags(Image.Exif() if exif is None else exif, kept, strip, size, chosen == "jpg")
+    form = Form(None if chosen == "tiff" else pixels.shape[:2], chosen == "jpg", finish.profile == "srgb")
+    tags = finished_tags(Image.Exif() if exif is None else exif, kept, strip, form)
     packet = build(kept)
     write = ENCODERS[chosen]
-    write_whole(path, lambda file: write(file, rgb, tags, packet), overwrite)
+    write_whole(path, lambda file: write(file, pixels, tags, packet, finish), overwrite)
 
 
 def _format_of(path: Path, rgb: NDArray[Any]) -> Format:
@@ -262,8 +268,10 @@ def read_properties(path: Path) -> dict[str, Value]:
             directory, *_ = read_directories(file)
         packet = directory.get(XMP_TAG)
         if not directory:
-            with opened(path) as picture:
+            with opened(path, formats=WRITTEN) as picture:
                 packet = picture.info.get("xmp")
+            with path.open("rb") as file:
+                packet = packet or packet_of_boxes(file)
     except (InputError, OSError):
         return {}
     return read(packet) if isinstance(packet, bytes) else {}

@@ -186,12 +186,20 @@ def numbers(kind: int, *values: int) -> Entry:
     return Entry(kind, len(values), struct.pack(f"<{len(values)}{LETTERS[kind]}", *values))
 
 
+@dataclass(frozen=True)
+class Form:
+    """What EXIF says of a picture's form."""
+
+    size: tuple[int, int] | None = None
+    """Height and width in pixels; None of a TIFF or DNG, where other tags tell it."""
+    is_jpeg: bool = False
+    """Whether it is a JPEG, which must say how its colors lie."""
+    is_srgb: bool = True
+    """Whether its color space is sRGB: EXIF knows no other."""
+
+
 def finished_tags(
-    source: Image.Exif,
-    properties: Mapping[str, Value] | None = None,
-    strip: bool = False,
-    size: tuple[int, int] | None = None,
-    is_jpeg: bool = False,
+    source: Image.Exif, properties: Mapping[str, Value] | None = None, strip: bool = False, form: Form = Form()
 ) -> Tags:
     """The tags of a picture made of a photo.
 
@@ -200,11 +208,10 @@ def finished_tags(
         properties: Those of its XMP; where they tell its description, artist, copyright or rating, the tags say the
             same.
         strip: Leave out what names people and places (`NAMING`).
-        size: Height and width of the picture in pixels; None of one whose own tags tell it.
-        is_jpeg: Whether it is a JPEG, which must say how its colors lie.
+        form: What is said of the picture's form.
 
     Returns:
-        The sound ones of the tags that are kept, orientation 1 (it is applied), lwisp as software, sRGB, and what the
+        The sound ones of the tags that are kept, orientation 1 (it is applied), lwisp as software, and what the
         standard demands.
     """
     main = _sound(source, MAIN_TAGS, PATTERNS, COUNTS)
@@ -221,10 +228,14 @@ def finished_tags(
     resolution = Entry(RATIONAL, 1, struct.pack("<LL", 72, 1))
     main |= {274: numbers(SHORT, 1), 282: resolution, 283: resolution, 296: numbers(SHORT, 2)}
     main[305] = text(f"lwisp {version('lwisp')}")
-    photo |= {36864: Entry(UNDEFINED, 4, b"0232"), 40960: Entry(UNDEFINED, 4, b"0100"), 40961: numbers(SHORT, 1)}
-    if size is not None:
-        photo |= {40962: numbers(LONG, size[1]), 40963: numbers(LONG, size[0])}
-    if is_jpeg:
+    photo |= {
+        36864: Entry(UNDEFINED, 4, b"0232"),
+        40960: Entry(UNDEFINED, 4, b"0100"),
+        40961: numbers(SHORT, 1 if form.is_srgb else 65535),
+    }
+    if form.size is not None:
+        photo |= {40962: numbers(LONG, form.size[1]), 40963: numbers(LONG, form.size[0])}
+    if form.is_jpeg:
         main[531] = numbers(SHORT, 1)  # color samples lie in the middle of theirs
         photo[37121] = Entry(UNDEFINED, 4, b"\1\2\3\0")  # Y, Cb, Cr
     if gps:

@@ -4,7 +4,10 @@ Read are simple properties, texts in languages (the default one) and lists of te
 is hostile until it is parsed: document types and entities are refused, and so is one larger than `MOST`.
 """
 
+import io
+import struct
 from collections.abc import Mapping
+from typing import BinaryIO
 from xml.etree.ElementTree import Element, ParseError, SubElement, TreeBuilder, XMLParser, tostring
 
 Value = str | tuple[str, ...]
@@ -201,6 +204,28 @@ def _value(element: Element) -> Value | None:
     if len(element):
         return tuple(item.text or "" for item in items) or None
     return element.text or ""
+
+
+def packet_of_boxes(file: BinaryIO) -> bytes:
+    """The XMP packet of a file of boxes such as JPEG XL's, whose reader does not give it.
+
+    Args:
+        file: The file, open in binary mode.
+
+    Returns:
+        b"" where there is none of at most `MOST` bytes.
+    """
+    size = file.seek(0, io.SEEK_END)
+    place = 0
+    while place + 8 <= size:
+        file.seek(place)
+        length, kind = struct.unpack(">I4s", file.read(8))
+        if kind == b"xml " and 8 < length <= MOST:
+            return file.read(length - 8)
+        if length < 8:  # the last box, or one of more than 4 GB
+            break
+        place += length
+    return b""
 
 
 def own_properties(properties: Mapping[str, Value]) -> dict[str, str]:

@@ -252,7 +252,8 @@ def test_heif_is_read_without_being_made_known_to_pillow(tmp_path: Path, monkeyp
 
 def test_lwisp_knows_what_it_wrote(tmp_path: Path, write_dng: WriteDng) -> None:
     rgb = RNG.random((30, 40, 3), dtype=np.float32)
-    for kind in encoding.FORMATS:
+    kinds: tuple[encoding.Format, ...] = ("jpg", "png", "png16", "tiff", "avif")
+    for kind in kinds:
         path = tmp_path / f"{kind}{encoding.SUFFIXES[kind]}"
         write_picture(path, rgb, kind)
         assert is_own(path), kind
