@@ -396,6 +396,7 @@ def develop_files(
     memory: float | None = None,
     parallel: int = 1,
     finish: Finish = Finish(),
+    strip: bool = False,
 ) -> Iterator[Outcome]:
     """Develop many files, in their order; whatever goes wrong with one, the others are done.
 
@@ -413,6 +414,7 @@ def develop_files(
         memory: Bound on the memory of the whole process, in GB.
         parallel: How many are developed at once, each by its share of the processor's threads.
         finish: Quality, size and color space of the pictures.
+        strip: Leave out tags and properties that name people and places.
 
     Returns:
         What became of each file, as it is done.
@@ -425,6 +427,7 @@ def develop_files(
     for job in jobs:
         finish.check(job.picture)
     settings: dict[str, Setting] = {**({"exposure": exposure} if exposure else {}), **finish.settings()}
+    settings |= {"strip": True} if strip else {}
     prepared: list[Developer] = []
     said: set[str] = set()
     lock = threading.Lock()
@@ -459,8 +462,9 @@ def develop_files(
     def write(finished: Finished[RawImage]) -> None:
         job = finished.job
         told = finished.provenance("develop", {**settings, "format": job.format}).to_properties()
-        picture = finished.made.picture
-        write_picture(job.output, picture, job.picture, finished.source.exif, finished.replaces, told, finish)
+        source, picture = finished.source, finished.made.picture
+        told = {**source.properties, **told}
+        write_picture(job.output, picture, job.picture, source.exif, finished.replaces, told, finish, strip)
 
     def is_done(job: Job) -> bool:
         wanted = {**settings, "format": job.format}

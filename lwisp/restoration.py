@@ -117,6 +117,7 @@ def restore_files(
     max_pixels: float = MAX_PIXELS,
     parallel: int = 1,
     finish: Finish = Finish(),
+    strip: bool = False,
 ) -> Iterator[Outcome]:
     """Denoise or enhance many finished pictures, in their order; whatever goes wrong with one, the others are done.
 
@@ -134,6 +135,7 @@ def restore_files(
         max_pixels: A picture of more is refused before it is decoded.
         parallel: How many are worked on at once, each by its share of the processor's threads.
         finish: Quality, size and color space of the pictures.
+        strip: Leave out tags and properties that name people and places.
 
     Returns:
         What became of each file, as it is done.
@@ -148,6 +150,7 @@ def restore_files(
     for job in jobs:
         finish.check(job.picture)
     settings: dict[str, Setting] = {**({"passes": passes} if passes != PASSES else {}), **finish.settings()}
+    settings |= {"strip": True} if strip else {}
 
     def make(picture: Picture, job: Job) -> Made:
         return Made(_restore_with(engine, picture.rgb, job.dtype), weights, engine)
@@ -160,8 +163,9 @@ def restore_files(
     def write(finished: Finished[Picture]) -> None:
         job = finished.job
         told = finished.provenance(verb, {**settings, "format": job.format}).to_properties()
-        picture = finished.made.picture
-        write_picture(job.output, picture, job.picture, finished.source.exif, finished.replaces, told, finish)
+        source, picture = finished.source, finished.made.picture
+        told = {**source.properties, **told}
+        write_picture(job.output, picture, job.picture, source.exif, finished.replaces, told, finish, strip)
 
     def is_done(job: Job) -> bool:
         wanted = {**settings, "format": job.format}
@@ -209,6 +213,7 @@ def denoise_raw_files(
     memory: float | None = None,
     parallel: int = 1,
     finish: Finish = Finish(),
+    strip: bool = False,
 ) -> Iterator[Outcome]:
     """Denoise many RAWs, in their order; whatever goes wrong with one, the others are done.
 
@@ -224,6 +229,7 @@ def denoise_raw_files(
         memory: Bound on the memory of the whole process, in GB.
         parallel: How many are worked on at once, each by its share of the processor's threads.
         finish: Quality, size and color space of the pictures.
+        strip: Leave out tags and properties that name people and places.
 
     Returns:
         What became of each file, as it is done.
@@ -242,9 +248,10 @@ def denoise_raw_files(
     developer = prepare_engine(develop_weights.runnable, backend, precision, memory, threads=threads)
 
     def settings(job: Job) -> dict[str, Setting]:
+        stripped = {"strip": True} if strip else {}
         if job.format == "dng":
-            return {"format": "dng"}
-        return {"develop-weights": develop_weights.sha256, **finish.settings(), "format": job.format}
+            return {**stripped, "format": "dng"}
+        return {"develop-weights": develop_weights.sha256, **finish.settings(), **stripped, "format": job.format}
 
     def make(raw: RawImage, job: Job) -> Made:
         clean = _denoise_with(engine, weights.card.convention, raw)
@@ -255,11 +262,11 @@ def denoise_raw_files(
 
     def write(finished: Finished[RawImage]) -> None:
         job, raw, made = finished.job, finished.source, finished.made.picture
-        told = finished.provenance("denoise-raw", settings(job)).to_properties()
+        told = {**raw.properties, **finished.provenance("denoise-raw", settings(job)).to_properties()}
         if job.format == "dng":
-            write_dng(job.output, _with_mosaic(raw, made), None, raw.exif, finished.replaces, told)
+            write_dng(job.output, _with_mosaic(raw, made), None, raw.exif, finished.replaces, told, strip)
         else:
-            write_picture(job.output, made, job.picture, raw.exif, finished.replaces, told, finish)
+            write_picture(job.output, made, job.picture, raw.exif, finished.replaces, told, finish, strip)
 
     def is_done(job: Job) -> bool:
         return is_made_of(job.output, "denoise-raw", settings(job), job.source, lambda: weights.sha256)

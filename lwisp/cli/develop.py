@@ -28,6 +28,7 @@ from lwisp.cli.options import (
     Raws,
     Recursive,
     Size,
+    Strip,
     Verbose,
 )
 from lwisp.cli.progress import Telling, follow, list_jobs
@@ -45,6 +46,7 @@ def develop(
     quality: Quality = 95,
     size: Size = None,
     profile: Profile = "srgb",
+    strip: Strip = False,
     weights: Annotated[
         str,
         typer.Option(
@@ -119,5 +121,7 @@ def develop(
         return
     chosen = load("photo-fast") if fast else pick if weights == "auto" else load(weights)
     finish = Finish(quality, size, profile)
-    outcomes = develop_files(chosen, planned, exposure, precision, overwrite, read_first, backend, memory, jobs, finish)
+    outcomes = develop_files(
+        chosen, planned, exposure, precision, overwrite, read_first, backend, memory, jobs, finish, strip
+    )
     follow(outcomes, planned, "developing", telling)

@@ -130,6 +130,14 @@ NameTemplate = Annotated[
         rich_help_panel=FILES,
     ),
 ]
+Strip = Annotated[
+    bool,
+    typer.Option(
+        "--strip",
+        help="Leave out what names people and places: texts, serial numbers, GPS.",
+        rich_help_panel=FILES,
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Tell what would be made of which file, and make nothing.", rich_help_panel=FILES),

@@ -29,6 +29,7 @@ from lwisp.cli.options import (
     Recursive,
     Shipped,
     Size,
+    Strip,
     Verbose,
 )
 from lwisp.cli.progress import Telling, follow, list_jobs
@@ -45,6 +46,7 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
         quality: Quality = 95,
         size: Size = None,
         profile: Profile = "srgb",
+        strip: Strip = False,
         weights: Shipped = name,
         precision: Precision = "auto",
         backend: Backend = "auto",
@@ -86,6 +88,7 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
             max_pixels,
             jobs,
             Finish(quality, size, profile),
+            strip,
         )
         follow(outcomes, planned, word, telling)
 
@@ -121,6 +124,7 @@ def denoise_raw(
     quality: Quality = 95,
     size: Size = None,
     profile: Profile = "srgb",
+    strip: Strip = False,
     weights: Shipped = "denoise-raw",
     develop_weights: Annotated[
         str, typer.Option(metavar="NAME", help="Weights that develop pictures.", rich_help_panel=PICTURE)
@@ -162,5 +166,6 @@ def denoise_raw(
         memory,
         jobs,
         Finish(quality, size, profile),
+        strip,
     )
     follow(outcomes, planned, "denoising", telling)

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from PIL import AvifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from lwisp.errors import InputError, alternatives, one_line
-from lwisp.files.exif import EXIF_IFD, GPS_IFD
+from lwisp.files.exif import EXIF_IFD, GPS_IFD, repair_text
 from lwisp.files.optional import need
 from lwisp.files.writing import is_regular, quiet
 
@@ -98,9 +98,10 @@ def opened(
 def read_tags(picture: Image.Image) -> Image.Exif:
     """All tags of an open picture; they outlive it."""
     exif = picture.getexif()
-    dict(exif)  # Pillow reads what it is asked for when it is asked
-    for ifd in (EXIF_IFD, GPS_IFD):
-        exif.get_ifd(ifd)
+    for values in (exif, exif.get_ifd(EXIF_IFD), exif.get_ifd(GPS_IFD)):
+        for tag, value in list(values.items()):  # Pillow reads what it is asked for when it is asked
+            if isinstance(value, str):
+                values[tag] = repair_text(value)
     return exif
 
 

@@ -12,9 +12,10 @@ from PIL import Image, TiffImagePlugin, features
 from PIL.PngImagePlugin import PngInfo
 
 from lwisp.errors import InputError, check_choice
-from lwisp.files.exif import EXIF_IFD, GPS_IFD
+from lwisp.files.exif import HEADER
 from lwisp.files.optional import need
 from lwisp.files.profiles import PROFILE_NAMES, ProfileName, profile_of
+from lwisp.files.tags import Tags
 from lwisp.files.xmp import XMP_TAG
 from lwisp.imaging.pixels import to_integer
 
@@ -111,29 +112,37 @@ STRIP_ROWS = 64
 """Rows that are compressed at once."""
 
 
-def _encode_jpeg(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes, finish: Finish) -> None:
+def _encode_jpeg(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes, finish: Finish) -> None:
     picture = Image.fromarray(to_integer(rgb, 8))
     profile = profile_of(finish.profile)
     picture.save(
-        file, "JPEG", quality=finish.quality, subsampling=0, icc_profile=profile, exif=tags, xmp=packet or None
+        file,
+        "JPEG",
+        quality=finish.quality,
+        subsampling=0,
+        icc_profile=profile,
+        exif=tags.tobytes(),
+        xmp=packet or None,
     )
 
 
-def _encode_png8(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes, finish: Finish) -> None:
+def _encode_png8(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes, finish: Finish) -> None:
     picture = Image.fromarray(to_integer(rgb, 8))
     told = PngInfo()
     if packet:
         told.add_itxt(PNG_PACKET, packet.decode())
-    picture.save(file, "PNG", compress_level=3, icc_profile=profile_of(finish.profile), exif=tags, pnginfo=told)
+    picture.save(
+        file, "PNG", compress_level=3, icc_profile=profile_of(finish.profile), exif=tags.tobytes(), pnginfo=told
+    )
 
 
-def _encode_png16(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes, finish: Finish) -> None:
+def _encode_png16(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes, finish: Finish) -> None:
     """PNG of 16 bits a channel, which Pillow does not write: each row as its difference from the row above."""
     height, width = rgb.shape[:2]
     file.write(b"\x89PNG\r\n\x1a\n")
     _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
     _write_chunk(file, b"iCCP", b"RGB\0\0" + zlib.compress(profile_of(finish.profile)))
-    _write_chunk(file, b"eXIf", tags.tobytes().removeprefix(b"Exif\0\0"))
+    _write_chunk(file, b"eXIf", tags.tobytes().removeprefix(HEADER))
     if packet:
         _write_chunk(file, b"iTXt", PNG_PACKET.encode() + b"\0\0\0\0\0" + packet)
     deflate = zlib.compressobj(1)
@@ -153,7 +162,7 @@ def _write_chunk(file: BinaryIO, kind: bytes, content: bytes) -> None:
     file.write(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)))
 
 
-def _encode_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes, finish: Finish) -> None:
+def _encode_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes, finish: Finish) -> None:
     """TIFF of 16 bits a channel, which Pillow does not write either: deflated strips of differences from the left."""
     strips = []
     for top in range(0, len(rgb), STRIP_ROWS):
@@ -163,9 +172,8 @@ def _encode_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: by
     directory = TiffImagePlugin.ImageFileDirectory_v2()
     directory.tagtype[273] = directory.tagtype[279] = 4  # 32 bits, however small the picture
     directory.tagtype[XMP_TAG] = 1
+    told = tags.fill(directory)
     for tag, value in {
-        **tags,
-        **{ifd: tags.get_ifd(ifd) for ifd in (EXIF_IFD, GPS_IFD) if tags.get_ifd(ifd)},
         256: rgb.shape[1],
         257: rgb.shape[0],
         258: (16, 16, 16),  # bits
@@ -180,14 +188,13 @@ def _encode_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: by
         34675: profile_of(finish.profile),
     }.items():
         directory[tag] = value
-    file.write(b"II*\0\x08\0\0\0" + directory.tobytes(8))
+    start = 8 + len(told)
+    file.write(b"II*\0" + struct.pack("<L", start) + told + directory.tobytes(start))
     for strip in strips:
         file.write(strip)
 
 
-def _encode_modern(
-    file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes, finish: Finish, name: str
-) -> None:
+def _encode_modern(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes, finish: Finish, name: str) -> None:
     """One of the formats that Pillow or its plugin writes alike."""
     picture = Image.fromarray(to_integer(rgb, 8))
     told: dict[str, Any] = {"xmp": packet} if packet else {}
@@ -201,16 +208,16 @@ def _encode_modern(
     )
 
 
-def _encode_avif(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes, finish: Finish) -> None:
+def _encode_avif(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes, finish: Finish) -> None:
     _encode_modern(file, rgb, tags, packet, finish, "AVIF")
 
 
-def _encode_jxl(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes, finish: Finish) -> None:
+def _encode_jxl(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes, finish: Finish) -> None:
     need("pillow_jxl", "writing JPEG XL")
     _encode_modern(file, rgb, tags, packet, finish, "JXL")
 
 
-def _encode_heif(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes, finish: Finish) -> None:
+def _encode_heif(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes, finish: Finish) -> None:
     heif = need("pillow_heif", "writing HEIF")
     height, width = rgb.shape[:2]
     picture = heif.from_bytes("RGB", (width, height), np.ascontiguousarray(to_integer(rgb, 8)).tobytes())
@@ -219,7 +226,7 @@ def _encode_heif(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: by
     picture.save(file, quality=finish.quality, icc_profile=profile, exif=tags.tobytes(), **told)
 
 
-ENCODERS: dict[Format, Callable[[BinaryIO, NDArray[Any], Image.Exif, bytes, Finish], None]] = {
+ENCODERS: dict[Format, Callable[[BinaryIO, NDArray[Any], Tags, bytes, Finish], None]] = {
     "jpg": _encode_jpeg,
     "png": _encode_png8,
     "png16": _encode_png16,

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from PIL import Image, ImageOps
 from lwisp.errors import InputError, alternatives
 from lwisp.files.decoding import DNG_VERSION, MAX_PIXELS, WRITTEN, opened, read_tags
 from lwisp.files.encoding import ENCODERS, SUFFIX_FORMATS, Finish, Format
-from lwisp.files.exif import finished_tags, read_directories
+from lwisp.files.exif import read_directories
 from lwisp.files.icc import is_srgb, to_srgb
 from lwisp.files.profiles import from_srgb
+from lwisp.files.properties import of_picture
 from lwisp.files.sources import Source, name_source, path_or_content
+from lwisp.files.tags import Form, finished_properties, finished_tags
 from lwisp.files.writing import write_whole
 from lwisp.files.xmp import XMP_TAG, Value, build, packet_of_boxes, read
 from lwisp.imaging.pixels import limit_size, orient
@@ -36,6 +38,8 @@ class Picture:
     """(H, W, 3) sRGB over the type's whole range, upright."""
     exif: Image.Exif
     """The file's tags, unfiltered: `write_picture` lets a list of them through."""
+    properties: Mapping[str, Value] = field(default_factory=dict)
+    """What people said of the picture, in its XMP and IPTC and in a sidecar: rating, keywords, title and the like."""
     notes: tuple[str, ...] = ()
     """What of the file is lost, for the user's eyes."""
 
@@ -67,10 +71,11 @@ def read_picture(source: Source, max_pixels: float = MAX_PIXELS) -> Picture:
     """
     name = name_source(source, "the picture")
     content = path_or_content(source, name)
-    notes = []
+    notes: list[str] = []
     with opened(content, name, max_pixels) as picture:
         _refuse_raw_picture(picture, name)
         exif = read_tags(picture)
+        properties = of_picture(picture, exif, source, notes)
         profile = picture.info.get("icc_profile")
         if picture.format == "TIFF" and _most_bits(picture) > 16:
             raise InputError(f"{name}: a TIFF of {_most_bits(picture)} bits a color; expected 8 or 16, save it so")
@@ -90,7 +95,7 @@ def read_picture(source: Source, max_pixels: float = MAX_PIXELS) -> Picture:
         rgb = np.array(to_srgb(Image.fromarray(rgb), profile))
     orientation = exif.get(274, 1)
     upright = orient(rgb, orientation if orientation in range(1, 9) else 1)
-    return Picture(upright, exif, tuple(notes))
+    return Picture(upright, exif, properties, tuple(notes))
 
 
 def _read_pixels(
@@ -206,6 +211,7 @@ def write_picture(
     overwrite: bool = False,
     properties: Mapping[str, Value] | None = None,
     finish: Finish = Finish(),
+    strip: bool = False,
 ) -> None:
     """Write a finished picture as `lwisp develop` does: with its profile and tags, whole or not at all.
 
@@ -214,10 +220,11 @@ def write_picture(
         rgb: (H, W, 3) sRGB: floats in [0, 1], or the format's own unsigned integers over their range (`BITS`).
         format: One of `encoding.FORMATS`, as "jpg" or "tiff"; None takes what the suffix says, of
             PNG the one of 16 bits for uint16.
-        exif: Tags of the photo; those that stay true of a finished picture are written (`finished_tags`).
+        exif: Tags of the photo; those that stay true of a finished picture are written (`tags.finished_tags`).
         overwrite: Replace a file of this name.
         properties: For its XMP packet, as `xmp.build` takes them.
         finish: Quality, size and color space.
+        strip: Leave out tags and properties that name people and places (`tags.NAMING`).
 
     Raises:
         InputError: The suffix is of no format, format or finish cannot be had, or the file exists and may not be
@@ -230,10 +237,12 @@ def write_picture(
     finish.check(chosen)
     if rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ValueError(f"expected a picture (H, W, 3), got {rgb.shape}")
-    tags = finished_tags(Image.Exif() if exif is None else exif)
-    packet = build(properties or {})
-    write = ENCODERS[chosen]
     pixels = from_srgb(limit_size(rgb, finish.size), finish.profile)
+    kept = finished_properties(properties or {}, strip)
+    form = Form(None if chosen == "tiff" else pixels.shape[:2], chosen == "jpg", finish.profile == "srgb")
+    tags = finished_tags(Image.Exif() if exif is None else exif, kept, strip, form)
+    packet = build(kept)
+    write = ENCODERS[chosen]
     write_whole(path, lambda file: write(file, pixels, tags, packet, finish), overwrite)
 
 

@@ -272,10 +272,11 @@ def test_lwisp_knows_what_it_wrote(tmp_path: Path, write_dng: WriteDng) -> None:
 
 
 def add_pages(path: Path, count: int) -> None:
-    """Lengthen a TIFF of little endian, whose first directory lies at its start, by pages that show the same."""
+    """Lengthen a TIFF of little endian, with one page, by pages that show the same."""
     content = bytearray(path.read_bytes())
-    length = 2 + 12 * struct.unpack("<H", content[8:10])[0]
-    directory, link = content[8 : 8 + length], 8 + length
+    start = struct.unpack("<I", content[4:8])[0]
+    length = 2 + 12 * struct.unpack("<H", content[start : start + 2])[0]
+    directory, link = content[start : start + length], start + length
     for _ in range(count):
         content += bytes(len(content) % 2)
         content[link : link + 4] = struct.pack("<I", len(content))

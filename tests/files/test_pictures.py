@@ -7,7 +7,6 @@ import tifffile
 from PIL import Image, ImageCms, TiffImagePlugin
 
 import lwisp
-from lwisp.files import exif as tags_of_files
 from lwisp.files import pictures
 from lwisp.files.encoding import SUFFIXES, Format
 from lwisp.files.icc import srgb_profile
@@ -104,13 +103,15 @@ def test_tags_that_stay_true_are_kept_and_the_orientation_reset(format: Format, 
 
 def test_damaged_tags_are_left_out(tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[271], exif[272] = "Caf\xe9", "Model"
+    exif[271], exif[272] = 7, "Model"
     exif.get_ifd(0x8769).update({33434: "not a number", 34855: 200})
     write_picture(tmp_path / "a.jpg", RGB, "jpg", exif)
     with Image.open(tmp_path / "a.jpg") as picture:
         assert 271 not in picture.getexif()
         assert picture.getexif()[272] == "Model"
-        assert dict(picture.getexif().get_ifd(0x8769)) == {34855: 200, 40961: 1}
+        photo = picture.getexif().get_ifd(0x8769)
+        assert photo[34855] == 200
+        assert 33434 not in photo
 
 
 def test_the_same_picture_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -178,11 +179,6 @@ def test_rationals_with_a_zero_denominator_do_not_stop_writing(tmp_path: Path) -
         assert picture.getexif().get_ifd(0x8769)[34855] == 200
 
 
-def test_all_tags_together_fit_into_a_jpeg() -> None:
-    tags = len(tags_of_files.MAIN_TAGS) + len(tags_of_files.PHOTO_TAGS) + len(tags_of_files.GPS_TAGS)
-    assert (tags + 3) * tags_of_files.MAX_TAG_BYTES < 65_533  # with orientation, software and color space
-
-
 @pytest.mark.parametrize("format", BUILT_IN)
 def test_odd_places_and_endless_texts_do_not_stop_writing(format: Format, tmp_path: Path) -> None:
     exif = Image.Exif()
@@ -196,7 +192,7 @@ def test_odd_places_and_endless_texts_do_not_stop_writing(format: Format, tmp_pa
         tags = picture.getexif()
         assert tags[271] == "Make"
         assert 270 not in tags
-        assert tags.get_ifd(0x8825) == {1: "N"}
+        assert tags.get_ifd(0x8825) == {0: b"\2\3\0\0", 1: "N"}
 
 
 @pytest.mark.parametrize("alpha", [False, True])
