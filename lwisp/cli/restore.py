@@ -54,15 +54,14 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
         as_json: Json = False,
         log: Log = None,
     ) -> None:
-        from lwisp.files.encoding import SUFFIX_FORMATS
+        from lwisp.files.decoding import PICTURE_SUFFIXES
         from lwisp.files.pictures import own_format
         from lwisp.planning import plan
         from lwisp.restoration import restore_files
         from lwisp.weights import load
 
         show_tracebacks(verbose)
-        suffixes = frozenset(SUFFIX_FORMATS)
-        planned = plan(sources, output, format, suffixes, own_format, mark, recursive, template)
+        planned = plan(sources, output, format, PICTURE_SUFFIXES, own_format, mark, recursive, template)
         telling = Telling(quiet, as_json, log)
         if dry_run:
             list_jobs(planned, telling)

@@ -19,6 +19,10 @@ from lwisp.files.writing import is_regular, quiet
 
 FORMATS = ("JPEG", "PNG", "TIFF")
 """Formats that are opened by default."""
+FINISHED = (*FORMATS, "HEIF")
+"""Formats of finished pictures that are read; HEIF where pillow-heif is installed."""
+PICTURE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".tif", ".tiff", ".heic", ".heif", ".hif"])
+"""Suffixes of those, that folders are searched for."""
 MAX_PIXELS = 200_000_000
 """Cameras of 150 MP are the largest; a picture of this size takes 0.6 GB decoded, and several times that on its way."""
 
@@ -150,7 +154,7 @@ def _choose_reader(head: bytes, formats: Sequence[str], name: str) -> Callable[[
             return readers[allowed]
     if "HEIF" in formats and head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
         return _heif_reader()
-    found = _name_format(head)
+    found = name_format(head)
     what = f"a file of the format {found}" if found else "not a picture of a known format"
     raise InputError(f"{name}: cannot be read as a picture: {what}; expected {alternatives(formats)}")
 
@@ -161,8 +165,8 @@ def _heif_reader() -> Callable[[BinaryIO], Image.Image]:
     return reader
 
 
-def _name_format(head: bytes) -> str:
-    """What a file is that is not opened, by how it begins; empty where that is not known."""
+def name_format(head: bytes) -> str:
+    """The name of a format that is not among `HEADS`, by how a file of it begins; empty where that is not known."""
     if head[4:8] == b"ftyp":
         return "AVIF" if head[8:12] in (b"avif", b"avis") else "HEIF" if head[8:12] in HEIF_BRANDS else ""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from lwisp.files.exif import EXIF_IFD, GPS_IFD
-from lwisp.files.icc import srgb_profile
+from lwisp.files.icc import gray_profile, srgb_profile
 from lwisp.files.xmp import XMP_TAG
 from lwisp.imaging.pixels import to_integer
 
@@ -34,9 +34,18 @@ STRIP_ROWS = 64
 """Rows that are compressed at once."""
 
 
+def _channels(rgb: NDArray[Any]) -> int:
+    """3 of RGB (H, W, 3), 1 of grays (H, W)."""
+    return 1 if rgb.ndim == 2 else 3
+
+
+def _profile(rgb: NDArray[Any]) -> bytes:
+    return gray_profile() if rgb.ndim == 2 else srgb_profile()
+
+
 def _encode_jpeg(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes) -> None:
     picture = Image.fromarray(to_integer(rgb, 8))
-    picture.save(file, "JPEG", quality=95, subsampling=0, icc_profile=srgb_profile(), exif=tags, xmp=packet or None)
+    picture.save(file, "JPEG", quality=95, subsampling=0, icc_profile=_profile(rgb), exif=tags, xmp=packet or None)
 
 
 def _encode_png8(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes) -> None:
@@ -44,22 +53,23 @@ def _encode_png8(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: by
     told = PngImagePlugin.PngInfo()
     if packet:
         told.add_itxt(PNG_PACKET, packet.decode())
-    picture.save(file, "PNG", compress_level=3, icc_profile=srgb_profile(), exif=tags, pnginfo=told)
+    picture.save(file, "PNG", compress_level=3, icc_profile=_profile(rgb), exif=tags, pnginfo=told)
 
 
 def _encode_png16(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes) -> None:
     """PNG of 16 bits a channel, which Pillow does not write: each row as its difference from the row above."""
     height, width = rgb.shape[:2]
+    channels = _channels(rgb)
     file.write(b"\x89PNG\r\n\x1a\n")
-    _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
-    _write_chunk(file, b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile()))
+    _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 0 if channels == 1 else 2, 0, 0, 0))
+    _write_chunk(file, b"iCCP", b"sRGB\0\0" + zlib.compress(_profile(rgb)))
     _write_chunk(file, b"eXIf", tags.tobytes().removeprefix(b"Exif\0\0"))
     if packet:
         _write_chunk(file, b"iTXt", PNG_PACKET.encode() + b"\0\0\0\0\0" + packet)
     deflate = zlib.compressobj(1)
-    above = np.zeros((1, width * 6), np.uint8)
+    above = np.zeros((1, width * channels * 2), np.uint8)
     for top in range(0, height, STRIP_ROWS):
-        rows = to_integer(rgb[top : top + STRIP_ROWS], 16).astype(">u2").reshape(-1, width * 3).view(np.uint8)
+        rows = to_integer(rgb[top : top + STRIP_ROWS], 16).astype(">u2").reshape(-1, width * channels).view(np.uint8)
         filtered = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
         filtered[:, 0] = 2  # PNG's filter "up"
         np.subtract(rows, np.concatenate([above, rows[:-1]]), out=filtered[:, 1:])
@@ -76,6 +86,7 @@ def _write_chunk(file: BinaryIO, kind: bytes, content: bytes) -> None:
 def _encode_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: bytes) -> None:
     """TIFF of 16 bits a channel, which Pillow does not write either: deflated strips of differences from the left."""
     strips = []
+    channels = _channels(rgb)
     for top in range(0, len(rgb), STRIP_ROWS):
         samples = to_integer(rgb[top : top + STRIP_ROWS], 16).astype("<u2")  # a copy
         samples[:, 1:] -= samples[:, :-1].copy()
@@ -88,16 +99,16 @@ def _encode_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Image.Exif, packet: by
         **{ifd: tags.get_ifd(ifd) for ifd in (EXIF_IFD, GPS_IFD) if tags.get_ifd(ifd)},
         256: rgb.shape[1],
         257: rgb.shape[0],
-        258: (16, 16, 16),  # bits
+        258: (16,) * channels,  # bits
         259: 8,  # deflate
-        262: 2,  # RGB
+        262: 1 if channels == 1 else 2,  # grays, zero is black, or RGB
         273: tuple(np.cumsum([0, *map(len, strips[:-1])]).tolist()),  # Pillow counts them from the directory's end
-        277: 3,
+        277: channels,
         278: STRIP_ROWS,
         279: tuple(map(len, strips)),
         317: 2,  # differences
         **({XMP_TAG: packet} if packet else {}),
-        34675: srgb_profile(),
+        34675: _profile(rgb),
     }.items():
         directory[tag] = value
     file.write(b"II*\0\x08\0\0\0" + directory.tobytes(8))

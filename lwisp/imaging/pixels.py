@@ -44,6 +44,12 @@ def unorient(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
     return view[::-1] if orientation in (3, 4, 6, 7) else view
 
 
+def average_channels(rgb: NDArray[Any]) -> NDArray[Any]:
+    """The grays (H, W) of a picture (H, W, 3) of uint8 or uint16: the rounded mean of its channels, in its type."""
+    total: NDArray[np.uint32] = rgb.sum(-1, dtype=np.uint32)
+    return ((total + 1) // 3).astype(rgb.dtype)
+
+
 def middle(size: int, side: int, step: int = 1) -> slice:
     """The middle `side` of `size` px along one axis.
 
