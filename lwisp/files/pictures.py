@@ -74,11 +74,13 @@ def read_picture(source: Source, max_pixels: float = MAX_PIXELS) -> Picture:
     check_floats(content, name)
     with opened(content, name, max_pixels, FINISHED) as picture:
         check_samples(picture, name)
-        exif = read_tags(picture)
+        is_png = picture.format == "PNG"  # its tags may lie behind its pixels, which are decoded to find them
+        exif = Image.Exif() if is_png else read_tags(picture)
         notes = [*_left_out(content, picture)]
         if picture.has_transparency_data:
             notes.append("its transparency is lost")
         rendered = render(content, name, picture, max_pixels)
+        exif = read_tags(picture) if is_png else exif
     orientation = exif.get(274, 1)
     upright = orient(rendered.rgb, orientation if orientation in range(1, 9) else 1)
     return Picture(upright, exif, (*notes, *rendered.notes), rendered.is_gray)

@@ -27,6 +27,8 @@ PLANAR, PREDICTOR, SAMPLE_FORMAT = 284, 317, 339
 DEFLATE = (8, 32946)
 UNSIGNED, FLOATS = 1, 3
 """TIFF's SampleFormat."""
+DEEP_COLORS = ("RGB", "RGBX", "RGBA")
+"""Colors of 16 bits that Pillow takes apart; those multiplied by their opacity (RGBa) it divides, at 8 bits."""
 GRAYS = ("1", "L", "LA", "La")
 """Pillow's modes of grays of 8 bits."""
 ROUNDING = 0.5 / 65535
@@ -95,8 +97,9 @@ def read_samples(content: Path | bytes, name: str, picture: Image.Image, max_pix
     if _has_deep_planes(picture):
         return _read_planes(content, name, picture)
     if not is_deep(picture):
+        is_pair = any(str(tile.args).startswith("LA") for tile in getattr(picture, "tile", ()))  # gray and opacity
         rgb = np.array(picture.convert("RGB"))
-        is_gray = picture.mode in ("P", "PA") and (rgb == rgb[..., :1]).all()
+        is_gray = is_pair or (picture.mode in ("P", "PA") and (rgb == rgb[..., :1]).all())
         return rgb[..., 0].copy() if is_gray else rgb
     upper = np.array(picture.convert("RGB"))  # Pillow decodes the upper 8 bits, and the lower 8 if told to
     with opened(content, name, max_pixels) as other:
@@ -129,7 +132,7 @@ def _swapped(picture: Image.Image) -> list[Any] | None:
     for tile in getattr(picture, "tile", ()):
         mode, *others = (tile.args,) if isinstance(tile.args, str) else tile.args or ("",)
         letters, _, way = str(mode).partition(";")
-        if way not in DEEP or letters == "RGBa":  # colors multiplied by their opacity: Pillow divides, at 8 bits
+        if way not in DEEP or letters not in DEEP_COLORS:
             return None
         mode = f"{letters};{DEEP[way]}"
         tiles.append(tile._replace(args=(mode, *others) if others else mode))
@@ -152,14 +155,16 @@ def _from_floats(values: NDArray[np.float32], name: str) -> NDArray[np.uint16]:
     low, high = float(values.min()), float(values.max())
     if low < -ROUNDING or high > 1 + ROUNDING:
         raise InputError(f"{name}: a TIFF of floats from {low:.4g} to {high:.4g}; expected 0 to 1, scale it so")
-    return np.clip(values * np.float32(65535) + np.float32(0.5), 0, 65535).astype(np.uint16)
+    scaled: NDArray[np.uint16] = np.clip(values * np.float32(65535) + np.float32(0.5), 0, 65535).astype(np.uint16)
+    return scaled
 
 
 def _turned_round(picture: Image.Image, values: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """Grays of which zero is black, of those of which it is white."""
     is_white = picture.format == "TIFF" and _tag(picture, PHOTOMETRIC) == 0
-    turned: NDArray[np.uint16] = np.bitwise_not(values)
-    return turned if is_white else values
+    if is_white:
+        np.invert(values, out=values)
+    return values
 
 
 def _has_deep_planes(picture: Image.Image) -> bool:

@@ -15,7 +15,7 @@ from lwisp.imaging.pixels import to_integer
 CODES = 65536
 """Code values of a curve's table: those of 16 bits."""
 SRGB_TO_XYZ = np.array(
-    [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
+    [[0.4360413, 0.3851129, 0.1430458], [0.2224845, 0.7169051, 0.0606104], [0.0139202, 0.0970672, 0.7139126]]
 )
 """(3, 3), linear sRGB to XYZ under D50, by Bradford's adaptation."""
 D50 = np.array([0.9642, 1.0, 0.8249])
