@@ -27,7 +27,6 @@ import numpy as np
 import rawpy
 
 from lwisp.baselines.config import NETWORKS
-from lwisp.batch import Job
 from lwisp.engines.cost import time_in_turn
 from lwisp.engines.engine import prepare_engine
 from lwisp.engines.threads import default_threads
@@ -39,6 +38,7 @@ from lwisp.files.optional import need
 from lwisp.files.raw import read_raw
 from lwisp.files.writing import make_folder, temporary_folder, write_csv, write_whole
 from lwisp.pipeline import develop_with
+from lwisp.planning import Job
 from lwisp.weights import load
 
 WEIGHTS = ("photo", "photo-fast")
