@@ -153,15 +153,18 @@ def _choose_reader(head: bytes, formats: Sequence[str], name: str) -> Callable[[
         if allowed in HEADS and head.startswith(HEADS[allowed]):
             return readers[allowed]
     if "HEIF" in formats and head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
-        return _heif_reader()
+        return _heif_reader(name)
     found = name_format(head)
     what = f"a file of the format {found}" if found else "not a picture of a known format"
     raise InputError(f"{name}: cannot be read as a picture: {what}; expected {alternatives(formats)}")
 
 
-def _heif_reader() -> Callable[[BinaryIO], Image.Image]:
+def _heif_reader(name: str) -> Callable[[BinaryIO], Image.Image]:
     """pillow-heif's reader itself: it is not made known to Pillow, which would open HEIF everywhere from then on."""
-    reader: Callable[[BinaryIO], Image.Image] = need("pillow_heif", "reading HEIF").HeifImageFile
+    try:
+        reader: Callable[[BinaryIO], Image.Image] = need("pillow_heif", "reading HEIF").HeifImageFile
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
     return reader
 
 
@@ -217,4 +220,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     said = one_line(error)
+    if said == "unknown pixel mode":
+        return "its samples are of a kind that is not read; save it with 8 or 16 bits a color"
     return said if said and " object at 0x" not in said else "it is damaged"
