@@ -23,7 +23,7 @@ Overwrite = Annotated[
 ]
 Shipped = Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")]
 Finished = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="JPEG, PNG or TIFF files, or folders.", readable=False)
+    list[Path], typer.Argument(metavar="FILE...", help="JPEG, PNG, TIFF or HEIF files, or folders.", readable=False)
 ]
 FinishedFormat = Annotated[
     Literal["jpg", "png", "png16", "tiff"] | None,
