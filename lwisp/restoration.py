@@ -20,8 +20,10 @@ from lwisp.errors import InputError
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.dng import write_dng
 from lwisp.files.encoding import Finish
-from lwisp.files.pictures import Picture, read_picture, refuse_raw, write_picture
+from lwisp.files.pictures import Picture, read_picture, write_picture
 from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw
+from lwisp.files.raw_check import refuse_raw
+from lwisp.imaging.pixels import average_channels
 from lwisp.pipeline import Planes, develop_with
 from lwisp.planning import Job
 from lwisp.provenance import Setting, is_made_of
@@ -153,7 +155,8 @@ def restore_files(
     settings |= {"strip": True} if strip else {}
 
     def make(picture: Picture, job: Job) -> Made:
-        return Made(_restore_with(engine, picture.rgb, job.dtype), weights, engine)
+        restored = _restore_with(engine, picture.rgb, job.dtype)
+        return Made(average_channels(restored) if picture.is_gray else restored, weights, engine)
 
     def read(path: Path) -> Picture:
         if path.suffix.lower() in RAW_SUFFIXES:

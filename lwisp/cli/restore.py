@@ -7,6 +7,7 @@ import typer
 
 from lwisp.cli.commands import app
 from lwisp.cli.options import (
+    PICTURE,
     Backend,
     DryRun,
     Finished,
@@ -117,6 +118,7 @@ def denoise_raw(
         typer.Option(
             metavar="FORMAT",
             help="dng: a RAW again, for any tool; else a picture; dng, or what the output's suffix says.",
+            rich_help_panel=PICTURE,
         ),
     ] = None,
     quality: Quality = 95,
@@ -124,7 +126,9 @@ def denoise_raw(
     profile: Profile = "srgb",
     strip: Strip = False,
     weights: Shipped = "denoise-raw",
-    develop_weights: Annotated[str, typer.Option(help="Weights that develop pictures.")] = "photo",
+    develop_weights: Annotated[
+        str, typer.Option(metavar="NAME", help="Weights that develop pictures.", rich_help_panel=PICTURE)
+    ] = "photo",
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: Memory = None,

@@ -19,7 +19,9 @@ from lwisp.files.writing import is_regular, quiet
 
 FORMATS = ("JPEG", "PNG", "TIFF")
 """Formats that are opened by default."""
-PICTURE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".tif", ".tiff"])
+FINISHED = (*FORMATS, "HEIF")
+"""Formats of finished pictures that are read; HEIF where pillow-heif is installed."""
+PICTURE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".tif", ".tiff", ".heic", ".heif", ".hif"])
 """Suffixes of those, that folders are searched for."""
 WRITTEN = (*FORMATS, "AVIF", "HEIF", "JPEG XL")
 """Formats that lwisp writes, so far as their encoders are installed."""
@@ -153,7 +155,7 @@ def _choose_reader(head: bytes, formats: Sequence[str], name: str) -> Callable[[
     for allowed in formats:
         if allowed in HEADS and head.startswith(HEADS[allowed]):
             return readers[allowed]
-    found = _name_format(head)
+    found = name_format(head)
     if found in formats and found in OPTIONAL_READERS:
         return OPTIONAL_READERS[found]()
     what = f"a file of the format {found}" if found else "not a picture of a known format"
@@ -183,8 +185,8 @@ OPTIONAL_READERS: dict[str, Callable[[], Callable[[BinaryIO], Image.Image]]] = {
 """Readers of formats that need a package of their own, or a Pillow built with them."""
 
 
-def _name_format(head: bytes) -> str:
-    """What a file is that is not opened, by how it begins; empty where that is not known."""
+def name_format(head: bytes) -> str:
+    """The name of a format that is not among `HEADS`, by how a file of it begins; empty where that is not known."""
     if head[4:8] == b"ftyp":
         return "AVIF" if head[8:12] in (b"avif", b"avis") else "HEIF" if head[8:12] in HEIF_BRANDS else ""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":

@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from lwisp.errors import InputError, check_choice
 from lwisp.files.exif import HEADER
+from lwisp.files.icc import gray_profile
 from lwisp.files.optional import need
 from lwisp.files.profiles import PROFILE_NAMES, ProfileName, profile_of
 from lwisp.files.tags import Tags
@@ -112,15 +113,23 @@ STRIP_ROWS = 64
 """Rows that are compressed at once."""
 
 
+def _channels(rgb: NDArray[Any]) -> int:
+    """3 of RGB (H, W, 3), 1 of grays (H, W)."""
+    return 1 if rgb.ndim == 2 else 3
+
+
+def _profile(rgb: NDArray[Any], finish: Finish) -> bytes:
+    return gray_profile() if rgb.ndim == 2 else profile_of(finish.profile)
+
+
 def _encode_jpeg(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes, finish: Finish) -> None:
     picture = Image.fromarray(to_integer(rgb, 8))
-    profile = profile_of(finish.profile)
     picture.save(
         file,
         "JPEG",
         quality=finish.quality,
         subsampling=0,
-        icc_profile=profile,
+        icc_profile=_profile(rgb, finish),
         exif=tags.tobytes(),
         xmp=packet or None,
     )
@@ -131,24 +140,24 @@ def _encode_png8(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes, f
     told = PngInfo()
     if packet:
         told.add_itxt(PNG_PACKET, packet.decode())
-    picture.save(
-        file, "PNG", compress_level=3, icc_profile=profile_of(finish.profile), exif=tags.tobytes(), pnginfo=told
-    )
+    profile = _profile(rgb, finish)
+    picture.save(file, "PNG", compress_level=3, icc_profile=profile, exif=tags.tobytes(), pnginfo=told)
 
 
 def _encode_png16(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes, finish: Finish) -> None:
     """PNG of 16 bits a channel, which Pillow does not write: each row as its difference from the row above."""
     height, width = rgb.shape[:2]
+    channels = _channels(rgb)
     file.write(b"\x89PNG\r\n\x1a\n")
-    _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
-    _write_chunk(file, b"iCCP", b"RGB\0\0" + zlib.compress(profile_of(finish.profile)))
+    _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 0 if channels == 1 else 2, 0, 0, 0))
+    _write_chunk(file, b"iCCP", b"ICC\0\0" + zlib.compress(_profile(rgb, finish)))
     _write_chunk(file, b"eXIf", tags.tobytes().removeprefix(HEADER))
     if packet:
         _write_chunk(file, b"iTXt", PNG_PACKET.encode() + b"\0\0\0\0\0" + packet)
     deflate = zlib.compressobj(1)
-    above = np.zeros((1, width * 6), np.uint8)
+    above = np.zeros((1, width * channels * 2), np.uint8)
     for top in range(0, height, STRIP_ROWS):
-        rows = to_integer(rgb[top : top + STRIP_ROWS], 16).astype(">u2").reshape(-1, width * 3).view(np.uint8)
+        rows = to_integer(rgb[top : top + STRIP_ROWS], 16).astype(">u2").reshape(-1, width * channels).view(np.uint8)
         filtered = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
         filtered[:, 0] = 2  # PNG's filter "up"
         np.subtract(rows, np.concatenate([above, rows[:-1]]), out=filtered[:, 1:])
@@ -165,6 +174,7 @@ def _write_chunk(file: BinaryIO, kind: bytes, content: bytes) -> None:
 def _encode_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes, finish: Finish) -> None:
     """TIFF of 16 bits a channel, which Pillow does not write either: deflated strips of differences from the left."""
     strips = []
+    channels = _channels(rgb)
     for top in range(0, len(rgb), STRIP_ROWS):
         samples = to_integer(rgb[top : top + STRIP_ROWS], 16).astype("<u2")  # a copy
         samples[:, 1:] -= samples[:, :-1].copy()
@@ -176,16 +186,16 @@ def _encode_tiff(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes, f
     for tag, value in {
         256: rgb.shape[1],
         257: rgb.shape[0],
-        258: (16, 16, 16),  # bits
+        258: (16,) * channels,  # bits
         259: 8,  # deflate
-        262: 2,  # RGB
+        262: 1 if channels == 1 else 2,  # grays, zero is black, or RGB
         273: tuple(np.cumsum([0, *map(len, strips[:-1])]).tolist()),  # Pillow counts them from the directory's end
-        277: 3,
+        277: channels,
         278: STRIP_ROWS,
         279: tuple(map(len, strips)),
         317: 2,  # differences
         **({XMP_TAG: packet} if packet else {}),
-        34675: profile_of(finish.profile),
+        34675: _profile(rgb, finish),
     }.items():
         directory[tag] = value
     start = 8 + len(told)
@@ -202,7 +212,7 @@ def _encode_modern(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes,
         file,
         name,
         quality=finish.quality,
-        icc_profile=profile_of(finish.profile),
+        icc_profile=_profile(rgb, finish),
         exif=tags.tobytes(),
         **told,
     )
@@ -220,9 +230,10 @@ def _encode_jxl(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes, fi
 def _encode_heif(file: BinaryIO, rgb: NDArray[Any], tags: Tags, packet: bytes, finish: Finish) -> None:
     heif = need("pillow_heif", "writing HEIF")
     height, width = rgb.shape[:2]
-    picture = heif.from_bytes("RGB", (width, height), np.ascontiguousarray(to_integer(rgb, 8)).tobytes())
+    mode = "L" if rgb.ndim == 2 else "RGB"
+    picture = heif.from_bytes(mode, (width, height), np.ascontiguousarray(to_integer(rgb, 8)).tobytes())
     told: dict[str, Any] = {"xmp": packet} if packet else {}
-    profile = profile_of(finish.profile)
+    profile = _profile(rgb, finish)
     picture.save(file, quality=finish.quality, icc_profile=profile, exif=tags.tobytes(), **told)
 
 

@@ -45,6 +45,12 @@ def unorient(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
     return view[::-1] if orientation in (3, 4, 6, 7) else view
 
 
+def average_channels(rgb: NDArray[Any]) -> NDArray[Any]:
+    """The grays (H, W) of a picture (H, W, 3) of uint8 or uint16: the rounded mean of its channels, in its type."""
+    total: NDArray[np.uint32] = rgb.sum(-1, dtype=np.uint32)
+    return ((total + 1) // 3).astype(rgb.dtype)
+
+
 def middle(size: int, side: int, step: int = 1) -> slice:
     """The middle `side` of `size` px along one axis.
 
@@ -79,7 +85,7 @@ def limit_size(picture: NDArray[Any], side: int | None) -> NDArray[Any]:
     """A picture whose long side is at most so many pixels.
 
     Args:
-        picture: (H, W, 3): floats in [0, 1], or uint8 or uint16 over their range.
+        picture: (H, W, 3) or (H, W): floats in [0, 1], or uint8 or uint16 over their range.
         side: Pixels, 1 or more; None for any.
 
     Returns:
@@ -96,7 +102,7 @@ def resize(picture: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """A picture in another size, by Lanczos' filter in float32.
 
     Args:
-        picture: (H, W, 3): floats in [0, 1], or uint8 or uint16 over their range.
+        picture: (H, W, 3) or (H, W): floats in [0, 1], or uint8 or uint16 over their range.
         size: (height, width).
 
     Returns:
@@ -104,12 +110,12 @@ def resize(picture: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """
     is_float = np.issubdtype(picture.dtype, np.floating)
     top = np.float32(1 if is_float else np.iinfo(picture.dtype).max)
-    resized = np.empty((*size, 3), picture.dtype)
-    for channel in range(3):
-        plane = picture[..., channel].astype(np.float32) / top
+    resized = np.empty((*size, *picture.shape[2:]), picture.dtype)
+    for channel in np.ndindex(picture.shape[2:]):
+        plane = picture[..., *channel].astype(np.float32) / top
         values = np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.LANCZOS))
         values = values.clip(0, 1)  # the filter overshoots at edges
-        resized[..., channel] = values if is_float else to_integer(values, 8 if top == 255 else 16)
+        resized[..., *channel] = values if is_float else to_integer(values, 8 if top == 255 else 16)
     return resized
 
 
