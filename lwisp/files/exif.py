@@ -12,6 +12,7 @@ from PIL import Image, TiffTags
 from PIL.TiffImagePlugin import IFDRational
 
 EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD, SUB_IFDS = 0x8769, 0x8825, 0xA005, 330
+IPTC_TAG = 33723
 MAX_PARTS = 16
 NUMBERS = {3: "H", 4: "L", 6: "b", 8: "h", 9: "l", 11: "f", 12: "d", 13: "L", 16: "Q"}
 """`struct`'s letters of TIFF's types."""
@@ -118,7 +119,8 @@ def _read_directory(file: BinaryIO, order: str, place: Any, group: int | None = 
             file.seek(struct.unpack(order + "L", field)[0])
             field = file.read(size)
         if len(field) >= size:
-            values[tag] = _value(kind, order, field[:size], TiffTags.lookup(tag, group).length == 1)
+            single = TiffTags.lookup(tag, group).length == 1 and tag != IPTC_TAG  # which is a block, of whatever type
+            values[tag] = _value(kind, order, field[:size], single)
     return values
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from lwisp.files.exif import decode_text
 from lwisp.files.xmp import LISTS, Value
 
-IPTC_TAG, PHOTOSHOP_TAG = 33723, 34377
-"""TIFF's tags for such a block, and for Photoshop's resources, of which one is such a block."""
+PHOTOSHOP_TAG = 34377
+"""TIFF's tag for Photoshop's resources, of which one is such a block; `exif.IPTC_TAG` is that of a block itself."""
 RESOURCE = 0x0404
 """Number of that resource."""
 CHARACTER_SET = (1, 90)

@@ -3,12 +3,13 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image
 
 from lwisp.errors import InputError
-from lwisp.files.iptc import IPTC_TAG, PHOTOSHOP_TAG, RESOURCE, find_resource, read_iptc
+from lwisp.files.exif import IPTC_TAG, read_tiff
+from lwisp.files.iptc import PHOTOSHOP_TAG, RESOURCE, find_resource, read_iptc
 from lwisp.files.sources import Source
 from lwisp.files.writing import read_regular
 from lwisp.files.xmp import MOST, XMP_TAG, Value, build, editors, is_readable, read
@@ -62,7 +63,10 @@ def of_picture(picture: Image.Image, tags: Image.Exif, source: Source, notes: li
     """
     packet = picture.info.get("xmp")
     resources = picture.info.get("photoshop")
-    block = resources.get(RESOURCE, b"") if isinstance(resources, Mapping) else _iptc(tags)
+    block = resources.get(RESOURCE, b"") if isinstance(resources, Mapping) else b""
+    file: BinaryIO | None = getattr(picture, "fp", None)
+    if picture.format == "TIFF" and file is not None:
+        block = _iptc(read_tiff(file))  # Pillow takes the first number for the block
     return _gather(tags, _as_bytes(packet, "<"), _as_bytes(block, "<"), _sidecars(source, False), notes)
 
 

@@ -265,7 +265,7 @@ def _sound(
             continue
         try:
             entry = _entry(tag, kind, source[tag], patterns.get(tag), counts.get(tag, 1))
-        except (ValueError, TypeError, ArithmeticError, AttributeError, struct.error):
+        except (ValueError, TypeError, ArithmeticError, AttributeError, LookupError, struct.error):
             continue
         if entry is not None and len(entry.data) <= MAX_TAG_BYTES:
             found[tag] = entry
