@@ -9,7 +9,7 @@ from PIL import Image
 
 import lwisp
 from lwisp.batch import plan
-from lwisp.files.raw import plane_order
+from lwisp.imaging.bayer import plane_order
 from lwisp.imaging.pixels import orient, to_integer
 from lwisp.pipeline import develop_files
 

@@ -31,6 +31,10 @@ def develop(
         bool, typer.Option("--fast", help="Weights photo-fast: a third of the time, a little less detail.")
     ] = False,
     exposure: Annotated[float, typer.Option(help="EV on top of the exposure rule, -5 to 5.")] = 0.0,
+    white_balance: Annotated[
+        str,
+        typer.Option(metavar="BALANCE", help="as-shot, auto, daylight, KELVIN, KELVIN,TINT, or gains R,G,B."),
+    ] = "as-shot",
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: Memory = None,
@@ -65,5 +69,5 @@ def develop(
 
     jobs = plan(sources, output, format, RAW_SUFFIXES if cfa is None else MOSAIC_SUFFIXES)
     chosen = load("photo-fast") if fast else pick if weights == "auto" else load(weights)
-    outcomes = develop_files(chosen, jobs, exposure, precision, overwrite, read_first, backend, memory)
+    outcomes = develop_files(chosen, jobs, exposure, precision, overwrite, read_first, backend, memory, white_balance)
     follow(outcomes, jobs, "developing")
