@@ -1,4 +1,4 @@
-"""RAW development: levels, balance, canonical color, exposure, network, orientation.
+"""RAW development: lens shading, levels, balance, canonical color, exposure, network, orientation.
 
 `develop` turns one RAW into a picture; `Planes` has the steps before the network; `develop_files` works on many files.
 """
@@ -24,12 +24,15 @@ from lwisp.engines.threads import share_of_threads
 from lwisp.errors import InputError
 from lwisp.files.encoding import Finish
 from lwisp.files.makernotes import picture_style
+from lwisp.files.opcodes import NO_LISTS
 from lwisp.files.pictures import write_picture
 from lwisp.files.raw import RawImage, read_raw
 from lwisp.files.shots import read_shot
+from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
 from lwisp.imaging.bayer import cfa_offset
 from lwisp.imaging.pixels import unorient
 from lwisp.imaging.shading import shading_gain
+from lwisp.imaging.shading_maps import WHITE, undo_shading
 from lwisp.planning import Job
 from lwisp.provenance import Setting, is_made_of
 from lwisp.weights import InputConvention, Weights, check_takes, left_out_note, load_once, of_camera
@@ -51,6 +54,7 @@ def develop(
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: float | None = None,
+    white_balance: str = AS_SHOT,
 ) -> NDArray[np.float32]:
     """A RAW developed into a picture: (H, W, 3) display-referred sRGB in [0, 1], upright, of the visible area's size.
 
@@ -64,6 +68,8 @@ def develop(
         precision: "auto", "fp32" or "bf16"; auto takes bf16 where the processor computes in it.
         backend: "auto", "torch", "openvino" or "onnxruntime"; auto takes OpenVINO where it is installed.
         memory: Bound on the memory of the whole process, in GB.
+        white_balance: "as-shot", "auto", "daylight", "5200" kelvin, "5200,10" with a tint, or the gains "2.1,1,1.6", as
+            in `files.white_balance.parse_balance`.
 
     Returns:
         The picture, float32.
@@ -73,6 +79,7 @@ def develop(
     """
     check_takes(weights.card, "raw")
     check_exposure(exposure)
+    raw = balanced(raw, white_balance, weights.card.convention)
     engine = cached_engine(weights, backend, precision, memory)
     picture: NDArray[np.float32] = develop_with(engine, weights.card.convention, raw, exposure, np.float32)
     return picture
@@ -110,6 +117,56 @@ def develop_with(
     return picture
 
 
+def balanced(raw: RawImage, white_balance: str, convention: InputConvention) -> RawImage:
+    """A RAW with the white balance that was asked for.
+
+    Args:
+        raw: The RAW, which stays as it is.
+        white_balance: What `files.white_balance.parse_balance` takes.
+        convention: What the network expects of its input.
+
+    Raises:
+        InputError: The words are no white balance, the RAW cannot have it, or the weights take RAWs without any.
+    """
+    balance = parse_balance(white_balance)
+    check_balances(balance.words, convention)
+    return with_balance(raw, balance)
+
+
+def check_balances(words: str, convention: InputConvention) -> None:
+    """Check that weights take a white balance.
+
+    Args:
+        words: The white balance; "as-shot" suits all.
+        convention: What the network expects of its input.
+
+    Raises:
+        InputError: They take RAWs as the sensor saw them.
+    """
+    if words != AS_SHOT and not convention.preparation.balances:
+        raise InputError(
+            f"expected weights that take a balanced RAW for a white balance of {words}, got some that balance by "
+            "themselves; take other weights, or leave the white balance out"
+        )
+
+
+def without_shading(raw: RawImage) -> RawImage:
+    """A RAW with even light over the frame: what its file says of the lens's shading is applied to the mosaic.
+
+    Args:
+        raw: The RAW, which stays as it is; it is returned where its file says nothing.
+
+    Returns:
+        The RAW with another mosaic and other levels.
+    """
+    if not raw.shading:
+        return raw
+    mosaic, black = undo_shading(raw.mosaic, raw.cfa, raw.black_level, raw.white_level, raw.shading)
+    white = float(WHITE)
+    even = replace(raw, mosaic=mosaic, black_level=(black,) * 4, white_level=(white,) * 4)
+    return replace(even, shading=(), opcode_lists=NO_LISTS)
+
+
 def inputs_of(raw: RawImage, exposure: float = 0.0) -> dict[str, Array]:
     """Inputs of an exported file that takes mosaics.
 
@@ -118,8 +175,10 @@ def inputs_of(raw: RawImage, exposure: float = 0.0) -> dict[str, Array]:
         exposure: EV on top of the exposure rule.
 
     Returns:
-        Values by the names of `engines.developed.INPUTS`; the mosaic is not copied.
+        Values by the names of `engines.developed.INPUTS`; the mosaic is not copied, unless the file tells of the lens's
+        shading.
     """
+    raw = without_shading(raw)
     return {
         "mosaic": raw.mosaic,
         "black_level": np.asarray(raw.black_level, np.float32),
@@ -141,8 +200,8 @@ class Steps(Protocol):
 class Planes:
     """The network's input (4, h, w), planes R, Gr, Gb, B of a RAW, made window by window; the mosaic stays in 16 bits.
 
-    Levels, balance and canonical color are the engine's module "light", the exposure rule its "gain"; what is done here
-    is geometry. Any window is exactly that part of the whole frame.
+    Lens shading goes first. Levels, balance and canonical color are the engine's module "light", the exposure rule its
+    "gain"; what is done here is geometry. Any window is exactly that part of the whole frame.
 
     Args:
         steps: Computes these modules.
@@ -152,6 +211,7 @@ class Planes:
     """
 
     def __init__(self, steps: Steps, raw: RawImage, convention: InputConvention, exposure: float = 0.0) -> None:
+        raw = without_shading(raw)
         self.steps, self.raw, self.convention = steps, raw, convention
         self.offset = cfa_offset(raw.cfa)
         height, width = raw.mosaic.shape
@@ -332,6 +392,7 @@ class Developer:
         raw: RawImage,
         exposure: float = 0.0,
         dtype: type[np.float32] | type[np.uint8] | type[np.uint16] = np.float32,
+        white_balance: str = AS_SHOT,
     ) -> NDArray[Any]:
         """The picture that `lwisp.develop` gives: (H, W, 3) sRGB, upright.
 
@@ -339,14 +400,17 @@ class Developer:
             raw: The RAW.
             exposure: EV on top of the exposure rule, -5 to 5.
             dtype: float32 for values in [0, 1]; integers reach over their whole range.
+            white_balance: As for `lwisp.develop`.
 
         Returns:
             The picture, of this type.
 
         Raises:
-            InputError: The exposure is out of range, or memory cannot hold the picture.
+            InputError: The exposure is out of range, the RAW cannot have this white balance, or memory cannot hold the
+                picture.
         """
         check_exposure(exposure)
+        raw = balanced(raw, white_balance, self.weights.card.convention)
         return develop_with(self.engine, self.weights.card.convention, raw, exposure, dtype)
 
 
@@ -397,6 +461,7 @@ def develop_files(
     parallel: int = 1,
     finish: Finish = Finish(),
     strip: bool = False,
+    white_balance: str = AS_SHOT,
 ) -> Iterator[Outcome]:
     """Develop many files, in their order; whatever goes wrong with one, the others are done.
 
@@ -415,6 +480,7 @@ def develop_files(
         parallel: How many are developed at once, each by its share of the processor's threads.
         finish: Quality, size and color space of the pictures.
         strip: Leave out tags and properties that name people and places.
+        white_balance: As for `develop`.
 
     Returns:
         What became of each file, as it is done.
@@ -423,11 +489,13 @@ def develop_files(
         InputError: Before any work, for what is wrong with all of them.
     """
     check_exposure(exposure)
+    balance = parse_balance(white_balance)
     jobs = list(jobs)
     for job in jobs:
         finish.check(job.picture)
     settings: dict[str, Setting] = {**({"exposure": exposure} if exposure else {}), **finish.settings()}
     settings |= {"strip": True} if strip else {}
+    settings |= {"white-balance": balance.words} if balance.words != AS_SHOT else {}
     prepared: list[Developer] = []
     said: set[str] = set()
     lock = threading.Lock()
@@ -443,6 +511,7 @@ def develop_files(
 
     if isinstance(weights, Weights):
         ready(weights)  # what is wrong with it is said before any work
+        check_balances(balance.words, weights.card.convention)
     threading.Thread(target=warm, args=(preferred() if backend == "auto" else backend,), daemon=True).start()
     if weights is pick:
         load_once(DEFAULT)  # most likely, and the first file is being read meanwhile
@@ -450,10 +519,14 @@ def develop_files(
     def choose(photo: Photo) -> Weights:
         return weights if isinstance(weights, Weights) else weights(photo)
 
+    def read_balanced(path: Path) -> RawImage:
+        return with_balance(read(path), balance, str(path))
+
     def make(raw: RawImage, job: Job) -> Made:
         with lock:
             chosen = choose(raw)
             developer = ready(chosen)
+            check_balances(balance.words, chosen.card.convention)
             notes = tuple(note for note in chosen.notes if note not in said)
             said.update(notes)
         picture = developer.develop(raw, exposure, job.dtype)
@@ -470,4 +543,4 @@ def develop_files(
         wanted = {**settings, "format": job.format}
         return is_made_of(job.output, "develop", wanted, job.source, lambda: choose(read_shot(job.source)).sha256)
 
-    return work(jobs, read, make, write, memory, overwrite, is_done, parallel)
+    return work(jobs, read_balanced, make, write, memory, overwrite, is_done, parallel)

@@ -302,7 +302,7 @@ def _restore_with(engine: Engine, rgb: NDArray[Any], dtype: type[Any]) -> NDArra
 
 
 def _denoise_with(engine: Engine, convention: InputConvention, raw: RawImage) -> RawImage:
-    frame = Planes(engine, raw, convention)
+    frame = Planes(engine, replace(raw, shading=()), convention)  # noise as the sensor made it; the lens comes later
     planes = np.empty((*frame.shape[1:], 4), np.float32)
     engine.develop(frame, planes)
     rows, columns, _ = planes.shape

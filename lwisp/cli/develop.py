@@ -65,6 +65,14 @@ def develop(
         float,
         typer.Option(metavar="EV", help="EV on top of the exposure rule, -5 to 5.", rich_help_panel=PICTURE),
     ] = 0.0,
+    white_balance: Annotated[
+        str,
+        typer.Option(
+            metavar="BALANCE",
+            help="as-shot, auto, daylight, KELVIN, KELVIN,TINT, or gains R,G,B.",
+            rich_help_panel=PICTURE,
+        ),
+    ] = "as-shot",
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: Memory = None,
@@ -120,8 +128,18 @@ def develop(
         list_jobs(planned, telling)
         return
     chosen = load("photo-fast") if fast else pick if weights == "auto" else load(weights)
-    finish = Finish(quality, size, profile)
     outcomes = develop_files(
-        chosen, planned, exposure, precision, overwrite, read_first, backend, memory, jobs, finish, strip
+        chosen,
+        planned,
+        exposure,
+        precision,
+        overwrite,
+        read_first,
+        backend,
+        memory,
+        parallel=jobs,
+        finish=Finish(quality, size, profile),
+        strip=strip,
+        white_balance=white_balance,
     )
     follow(outcomes, planned, "developing", telling)
