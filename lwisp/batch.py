@@ -50,6 +50,8 @@ class Outcome:
     """Name of the weights."""
     camera: Camera | None = None
     """The camera whose look the weights have; None of others."""
+    pixels: int = 0
+    """Of the picture."""
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,7 @@ def work(
             engine=made.engine.description,
             weights=made.card.name,
             camera=made.card.camera,
+            pixels=made.picture.shape[0] * made.picture.shape[1],
         )
 
     reader = ThreadPoolExecutor(1)

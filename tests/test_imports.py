@@ -12,7 +12,7 @@ FLOORS = [
     "model",
     "files baselines",
     "engines",
-    "records weights batch pipeline restoration conversion",
+    "records weights collection sequences batch pipeline restoration conversion",
     "data",
     "training evaluation",
     "camera",

@@ -9,6 +9,7 @@ from lwisp.cli.ahead import read_ahead
 from lwisp.cli.commands import WRONG_REQUEST, app
 from lwisp.cli.options import Backend, MaxPixels, Memory, Output, Overwrite, Precision, Raws, Verbose
 from lwisp.cli.progress import follow
+from lwisp.cli.sequences import SameAs, frame_rate, measuring, parse_reference
 from lwisp.cli.terminal import show_tracebacks, stop
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def develop(
         bool, typer.Option("--fast", help="Weights photo-fast: a third of the time, a little less detail.")
     ] = False,
     exposure: Annotated[float, typer.Option(help="EV on top of the exposure rule, -5 to 5.")] = 0.0,
+    same_as: SameAs = None,
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: Memory = None,
@@ -65,5 +67,9 @@ def develop(
 
     jobs = plan(sources, output, format, RAW_SUFFIXES if cfa is None else MOSAIC_SUFFIXES)
     chosen = load("photo-fast") if fast else pick if weights == "auto" else load(weights)
-    outcomes = develop_files(chosen, jobs, exposure, precision, overwrite, read_first, backend, memory)
-    follow(outcomes, jobs, "developing")
+    reference = parse_reference(same_as)
+    with measuring(reference) as watch:
+        outcomes = develop_files(
+            chosen, jobs, exposure, precision, overwrite, read_first, backend, memory, reference, watch
+        )
+    follow(frame_rate(outcomes) if reference else outcomes, jobs, "developing")
