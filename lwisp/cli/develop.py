@@ -32,6 +32,14 @@ def develop(
         bool, typer.Option("--fast", help="Weights photo-fast: a third of the time, a little less detail.")
     ] = False,
     exposure: Annotated[float, typer.Option(help="EV on top of the exposure rule, -5 to 5.")] = 0.0,
+    look: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A look that was learned from any camera, by the name of this camera or of its weights "
+            "(lwisp weights list).",
+        ),
+    ] = None,
     same_as: SameAs = None,
     precision: Precision = "auto",
     backend: Backend = "auto",
@@ -52,6 +60,8 @@ def develop(
     show_tracebacks(verbose)
     if fast and weights != "auto":
         stop(f"--fast and --weights {weights} disagree; drop one of them", WRONG_REQUEST)
+    if look is not None and (fast or weights != "auto"):
+        stop(f"--look names the weights, as {'--fast' if fast else '--weights'} does; drop one of them", WRONG_REQUEST)
     if len({value is None for value in (cfa, black_level, white_level)}) > 1:
         stop("--cfa, --black-level and --white-level go together", WRONG_REQUEST)
 
@@ -67,6 +77,10 @@ def develop(
 
     jobs = plan(sources, output, format, RAW_SUFFIXES if cfa is None else MOSAIC_SUFFIXES)
     chosen = load("photo-fast") if fast else pick if weights == "auto" else load(weights)
+    if look is not None:
+        from lwisp.collection import load_look
+
+        chosen = load_look(look)
     reference = parse_reference(same_as)
     with measuring(reference) as watch:
         outcomes = develop_files(
