@@ -455,7 +455,7 @@ def read_card(path: Path) -> Card:
 
 def shipped_files() -> list[Path]:
     """The files of the shipped weights, by name."""
-    return sorted(_shipped_folder().glob("*.safetensors"))
+    return sorted(_shipped_folder().glob("*.safetensors"), key=lambda path: path.stem)
 
 
 def _shipped_folder() -> Path:

@@ -62,12 +62,12 @@ def test_the_list_tells_task_camera_style_photos_error_and_date(folder: Path, to
     assert found["photo"].error == pytest.approx((2.15 + 3.08) / 2, abs=0.006)  # clean and noisy, on its card
 
     lines = call("weights", "list").stdout.splitlines()
-    assert lines[0].split() == ["name", "task", "camera", "style", "photos", "dE2000", "date"]
+    assert lines[0].split() == ["name", "task", "camera", "style", "photos", "error", "dE2000", "date"]
     (row,) = (line for line in lines if line.startswith("nikon "))
     start = lines[0].index
     assert row[start("camera") : start("style")].strip() == "NIKON D5000"
     assert row[start("style") : start("photos")].strip() == "Vivid"
-    assert row[start("dE2000") : start("date")].strip() in ("2.34", "2.35")
+    assert row[start("error") : start("date")].strip() in ("2.34", "2.35")
     told = {entry["name"]: entry for entry in json.loads(call("weights", "list", "--json").stdout)}
     assert set(told) == set(found)
     assert (told["nikon"]["style"], told["photo"]["date"]) == ("Vivid", None)

@@ -28,7 +28,7 @@ def list_weights(
 
         typer.echo(json.dumps([asdict(entry) for entry in entries], indent=2))
         return
-    head = ("name", "task", "camera", "style", "photos", "dE2000", "date")
+    head = ("name", "task", "camera", "style", "photos", "error dE2000", "date")
     rows = [
         (
             entry.name,
