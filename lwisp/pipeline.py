@@ -3,6 +3,7 @@
 `develop` turns one RAW into a picture; `Planes` has the steps before the network; `develop_files` works on many files.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -35,6 +36,7 @@ from lwisp.imaging.shading import shading_gain
 from lwisp.imaging.shading_maps import WHITE, undo_shading
 from lwisp.planning import Job
 from lwisp.provenance import Setting, is_made_of
+from lwisp.sequences import CommonLight, Reference, common_light
 from lwisp.weights import InputConvention, Weights, check_takes, left_out_note, load_once, of_camera
 
 DEFAULT = "photo"
@@ -91,6 +93,7 @@ def develop_with(
     raw: RawImage,
     exposure: float,
     dtype: type[np.float32] | type[np.uint8] | type[np.uint16],
+    gain: float | None = None,
 ) -> NDArray[Any]:
     """A RAW developed by a prepared engine: (H, W, 3) sRGB, upright.
 
@@ -100,6 +103,7 @@ def develop_with(
         raw: The RAW.
         exposure: EV on top of the exposure rule.
         dtype: float32 for values in [0, 1]; integers reach over their whole range.
+        gain: The exposure rule's, where it is that of another frame; None takes this frame's own.
 
     Returns:
         The picture, of this type.
@@ -109,10 +113,12 @@ def develop_with(
     picture = np.empty((*upright, 3), dtype)
     as_sensed = unorient(picture, raw.orientation)  # a view of the picture, which is upright when this is full
     if engine.takes_mosaics:
+        if gain is not None:  # the file takes the frame's own, with what is missing as exposure
+            exposure += math.log2(gain / Planes(engine, raw, convention).gain)
         facts = inputs_of(raw, exposure)
         engine.develop_mosaic([facts[name] for name in convention.preparation.inputs], as_sensed)
     else:
-        planes = Planes(engine, raw, convention, exposure)  # levels, balance, canonical color, exposure
+        planes = Planes(engine, raw, convention, exposure, gain)  # levels, balance, canonical color, exposure
         engine.develop(planes, as_sensed, cfa_offset(raw.cfa))
     return picture
 
@@ -208,9 +214,17 @@ class Planes:
         raw: The RAW; it is not copied.
         convention: Which of the steps the network expects.
         exposure: EV on top of the exposure rule.
+        gain: The exposure rule's, where it is that of another frame; None takes this frame's own.
     """
 
-    def __init__(self, steps: Steps, raw: RawImage, convention: InputConvention, exposure: float = 0.0) -> None:
+    def __init__(
+        self,
+        steps: Steps,
+        raw: RawImage,
+        convention: InputConvention,
+        exposure: float = 0.0,
+        gain: float | None = None,
+    ) -> None:
         raw = without_shading(raw)
         self.steps, self.raw, self.convention = steps, raw, convention
         self.offset = cfa_offset(raw.cfa)
@@ -223,7 +237,15 @@ class Planes:
         colors = [facts[name] for name in ("white_balance", "matrix") if name in preparation.inputs]
         self._facts = [black, facts["white_level"], *colors]
         self._exposure = np.float32(2.0**exposure)
-        self._gain: np.float32 | None = None if convention.exposure == "auto" else np.float32(1)
+        fixed = gain if convention.exposure == "auto" else 1.0
+        self._gain = None if fixed is None else np.float32(fixed)
+
+    @property
+    def gain(self) -> float:
+        """The gain of the exposure rule; 1 where the network expects none."""
+        if self._gain is None:
+            self._gain = self._exposure_gain(None)
+        return float(self._gain)
 
     def read(self, rows: slice, columns: slice, out: NDArray[np.float32]) -> None:
         """Write the network's input for a window of the frame into an array.
@@ -393,6 +415,7 @@ class Developer:
         exposure: float = 0.0,
         dtype: type[np.float32] | type[np.uint8] | type[np.uint16] = np.float32,
         white_balance: str = AS_SHOT,
+        gain: float | None = None,
     ) -> NDArray[Any]:
         """The picture that `lwisp.develop` gives: (H, W, 3) sRGB, upright.
 
@@ -401,6 +424,8 @@ class Developer:
             exposure: EV on top of the exposure rule, -5 to 5.
             dtype: float32 for values in [0, 1]; integers reach over their whole range.
             white_balance: As for `lwisp.develop`.
+            gain: The exposure rule's, from `gain` of another frame, so that both come out alike; None takes this
+                frame's own.
 
         Returns:
             The picture, of this type.
@@ -411,7 +436,18 @@ class Developer:
         """
         check_exposure(exposure)
         raw = balanced(raw, white_balance, self.weights.card.convention)
-        return develop_with(self.engine, self.weights.card.convention, raw, exposure, dtype)
+        return develop_with(self.engine, self.weights.card.convention, raw, exposure, dtype, gain)
+
+    def gain(self, raw: RawImage) -> float:
+        """The gain that the exposure rule gives a RAW.
+
+        Args:
+            raw: The RAW.
+
+        Returns:
+            1 where the weights have no exposure rule.
+        """
+        return Planes(self.engine, raw, self.weights.card.convention).gain
 
 
 class Photo(Protocol):
@@ -462,6 +498,8 @@ def develop_files(
     finish: Finish = Finish(),
     strip: bool = False,
     white_balance: str = AS_SHOT,
+    same_as: Reference | None = None,
+    watch: Callable[[int, int], None] = lambda done, count: None,
 ) -> Iterator[Outcome]:
     """Develop many files, in their order; whatever goes wrong with one, the others are done.
 
@@ -481,6 +519,10 @@ def develop_files(
         finish: Quality, size and color space of the pictures.
         strip: Leave out tags and properties that name people and places.
         white_balance: As for `develop`.
+        same_as: Develop all with one exposure and white balance, for sequences: those of a file, of the "first", or
+            the "median" over all, which are read before any is developed. `exposure` comes on top. The weights that
+            are picked for the first file that is measured serve all.
+        watch: Called with (files measured, files to measure) meanwhile.
 
     Returns:
         What became of each file, as it is done.
@@ -516,20 +558,31 @@ def develop_files(
     if weights is pick:
         load_once(DEFAULT)  # most likely, and the first file is being read meanwhile
 
+    of_all: list[Weights] = []
+    light: CommonLight | None = None
+
     def choose(photo: Photo) -> Weights:
-        return weights if isinstance(weights, Weights) else weights(photo)
+        if isinstance(weights, Weights):
+            return weights
+        if same_as is None:
+            return weights(photo)
+        if not of_all:
+            of_all.append(weights(photo))
+        return of_all[0]
 
     def read_balanced(path: Path) -> RawImage:
-        return with_balance(read(path), balance, str(path))
+        raw = with_balance(read(path), balance, str(path))
+        return light.balanced(raw) if light else raw
 
     def make(raw: RawImage, job: Job) -> Made:
         with lock:
             chosen = choose(raw)
             developer = ready(chosen)
             check_balances(balance.words, chosen.card.convention)
-            notes = tuple(note for note in chosen.notes if note not in said)
+            found = (*chosen.notes, light.note) if light else chosen.notes
+            notes = tuple(note for note in found if note not in said)
             said.update(notes)
-        picture = developer.develop(raw, exposure, job.dtype)
+        picture = developer.develop(raw, exposure, job.dtype, gain=light.gain if light else None)
         return Made(picture, chosen, developer.engine, notes)
 
     def write(finished: Finished[RawImage]) -> None:
@@ -543,4 +596,8 @@ def develop_files(
         wanted = {**settings, "format": job.format}
         return is_made_of(job.output, "develop", wanted, job.source, lambda: choose(read_shot(job.source)).sha256)
 
+    if same_as is not None and jobs:
+        sources = [job.source for job in jobs]
+        light = common_light(same_as, sources, read_balanced, lambda raw: ready(choose(raw)).gain(raw), watch)
+        settings["same-as"] = light.note
     return work(jobs, read_balanced, make, write, memory, overwrite, is_done, parallel)
