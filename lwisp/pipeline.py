@@ -19,12 +19,13 @@ from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.frames import reflected_indices
 from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import Backend, Precision
-from lwisp.errors import InputError
+from lwisp.errors import InputError, check_choice
 from lwisp.files.makernotes import picture_style
 from lwisp.files.pictures import write_picture
 from lwisp.files.raw import RawImage, read_raw
 from lwisp.imaging.bayer import cfa_offset
-from lwisp.imaging.pixels import unorient
+from lwisp.imaging.framing import CROPS, Crop, frame_picture
+from lwisp.imaging.pixels import orient, unorient
 from lwisp.imaging.shading import shading_gain
 from lwisp.weights import InputConvention, Weights, check_takes, left_out_note, load_once, of_camera
 
@@ -45,8 +46,9 @@ def develop(
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: float | None = None,
+    crop: Crop = "camera",
 ) -> NDArray[np.float32]:
-    """A RAW developed into a picture: (H, W, 3) display-referred sRGB in [0, 1], upright, of the visible area's size.
+    """A RAW developed into a picture: (H, W, 3) display-referred sRGB in [0, 1], upright, of square pixels.
 
     The same RAW, weights, back end and precision give the same pixels. The engine is kept with `weights`, so that the
     next picture costs what the network costs.
@@ -58,6 +60,7 @@ def develop(
         precision: "auto", "fp32" or "bf16"; auto takes bf16 where the processor computes in it.
         backend: "auto", "torch", "openvino" or "onnxruntime"; auto takes OpenVINO where it is installed.
         memory: Bound on the memory of the whole process, in GB.
+        crop: "camera" for what the camera's own pictures show, "none" for the whole visible area.
 
     Returns:
         The picture, float32.
@@ -68,7 +71,7 @@ def develop(
     check_takes(weights.card, "raw")
     check_exposure(exposure)
     engine = cached_engine(weights, backend, precision, memory)
-    picture: NDArray[np.float32] = develop_with(engine, weights.card.convention, raw, exposure, np.float32)
+    picture: NDArray[np.float32] = develop_with(engine, weights.card.convention, raw, exposure, np.float32, crop)
     return picture
 
 
@@ -78,8 +81,11 @@ def develop_with(
     raw: RawImage,
     exposure: float,
     dtype: type[np.float32] | type[np.uint8] | type[np.uint16],
+    crop: Crop = "camera",
 ) -> NDArray[Any]:
-    """A RAW developed by a prepared engine: (H, W, 3) sRGB, upright.
+    """A RAW developed by a prepared engine: (H, W, 3) sRGB, upright, of square pixels.
+
+    The whole visible area is developed and cropped afterwards: no pixel depends on the crop, the exposure neither.
 
     Args:
         engine: The network, from `engines.engine.prepare_engine`.
@@ -87,10 +93,15 @@ def develop_with(
         raw: The RAW.
         exposure: EV on top of the exposure rule.
         dtype: float32 for values in [0, 1]; integers reach over their whole range.
+        crop: "camera" or "none", as for `develop`.
 
     Returns:
         The picture, of this type.
+
+    Raises:
+        InputError: The crop is none of these.
     """
+    check_choice("crop", crop, CROPS)
     height, width = raw.mosaic.shape
     upright = (width, height) if raw.orientation >= 5 else (height, width)
     picture = np.empty((*upright, 3), dtype)
@@ -101,7 +112,8 @@ def develop_with(
     else:
         planes = Planes(engine, raw, convention, exposure)  # levels, balance, canonical color, exposure
         engine.develop(planes, as_sensed, cfa_offset(raw.cfa))
-    return picture
+    shown = frame_picture(as_sensed, raw.crop if crop == "camera" else None, raw.pixel_aspect)
+    return picture if shown is as_sensed else orient(shown, raw.orientation)
 
 
 def inputs_of(raw: RawImage, exposure: float = 0.0) -> dict[str, Array]:
@@ -326,6 +338,7 @@ class Developer:
         raw: RawImage,
         exposure: float = 0.0,
         dtype: type[np.float32] | type[np.uint8] | type[np.uint16] = np.float32,
+        crop: Crop = "camera",
     ) -> NDArray[Any]:
         """The picture that `lwisp.develop` gives: (H, W, 3) sRGB, upright.
 
@@ -333,15 +346,16 @@ class Developer:
             raw: The RAW.
             exposure: EV on top of the exposure rule, -5 to 5.
             dtype: float32 for values in [0, 1]; integers reach over their whole range.
+            crop: "camera" or "none", as for `develop`.
 
         Returns:
             The picture, of this type.
 
         Raises:
-            InputError: The exposure is out of range, or memory cannot hold the picture.
+            InputError: An argument is out of range, or memory cannot hold the picture.
         """
         check_exposure(exposure)
-        return develop_with(self.engine, self.weights.card.convention, raw, exposure, dtype)
+        return develop_with(self.engine, self.weights.card.convention, raw, exposure, dtype, crop)
 
 
 def pick(raw: RawImage) -> Weights:
@@ -376,6 +390,7 @@ def develop_files(
     read: Callable[[Path], RawImage] = read_raw,
     backend: Backend = "auto",
     memory: float | None = None,
+    crop: Crop = "camera",
 ) -> Iterator[Outcome]:
     """Develop many files, in their order; whatever goes wrong with one, the others are done.
 
@@ -390,6 +405,7 @@ def develop_files(
         read: How to read a file, where it is no RAW, such as a bare mosaic.
         backend: "auto", "torch", "openvino" or "onnxruntime", as for `develop`.
         memory: Bound on the memory of the whole process, in GB.
+        crop: "camera" or "none", as for `develop`.
 
     Returns:
         What became of each file, as it is done.
@@ -398,6 +414,7 @@ def develop_files(
         InputError: Before any work, for what is wrong with all of them.
     """
     check_exposure(exposure)
+    check_choice("crop", crop, CROPS)
     prepared: list[Developer] = []
     said: set[str] = set()
 
@@ -420,7 +437,7 @@ def develop_files(
         developer = ready(chosen)
         notes = tuple(note for note in chosen.notes if note not in said)
         said.update(notes)
-        picture = developer.develop(raw, exposure, job.dtype)
+        picture = developer.develop(raw, exposure, job.dtype, crop)
         return Made(picture, chosen.card, developer.engine, notes)
 
     def write(job: Job, raw: RawImage, picture: NDArray[Any], replace: bool) -> None:

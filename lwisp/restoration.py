@@ -15,11 +15,12 @@ from lwisp.batch import Job, Made, Outcome, work
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import Backend, Precision
-from lwisp.errors import InputError
+from lwisp.errors import InputError, check_choice
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.dng import write_dng
 from lwisp.files.pictures import Picture, read_picture, refuse_raw, write_picture
 from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw
+from lwisp.imaging.framing import CROPS, Crop
 from lwisp.pipeline import Planes, develop_with
 from lwisp.weights import InputConvention, Weights, check_takes, load_once
 
@@ -183,6 +184,7 @@ def denoise_raw_files(
     overwrite: bool = False,
     backend: Backend = "auto",
     memory: float | None = None,
+    crop: Crop = "camera",
 ) -> Iterator[Outcome]:
     """Denoise many RAWs, in their order; whatever goes wrong with one, the others are done.
 
@@ -194,6 +196,7 @@ def denoise_raw_files(
         overwrite: Replace files that lwisp wrote before; what is never replaced, `batch.work` says.
         backend: "auto", "torch", "openvino" or "onnxruntime", as for `denoise_raw`.
         memory: Bound on the memory of the whole process, in GB.
+        crop: "camera" for what the camera's own pictures show, told by tags in a DNG; "none" for the visible area.
 
     Returns:
         What became of each file, as it is done.
@@ -201,6 +204,7 @@ def denoise_raw_files(
     Raises:
         InputError: Before any work, for what is wrong with all of them.
     """
+    check_choice("crop", crop, CROPS)
     check_takes(weights.card, "planes")
     check_takes(develop_weights.card, "raw")
     engine, developer = (
@@ -211,12 +215,13 @@ def denoise_raw_files(
         clean = _denoise_with(engine, weights.card.convention, raw)
         if job.format == "dng":
             return Made(clean.mosaic, weights.card, engine)
-        picture = develop_with(developer, develop_weights.card.convention, clean, 0.0, job.dtype)
+        picture = develop_with(developer, develop_weights.card.convention, clean, 0.0, job.dtype, crop)
         return Made(picture, weights.card, engine)
 
     def write(job: Job, raw: RawImage, made: NDArray[Any], replaces: bool) -> None:
         if job.format == "dng":
-            write_dng(job.output, _with_mosaic(raw, made), exif=raw.exif, overwrite=replaces)
+            shown = raw if crop == "camera" else replace(raw, crop=None)
+            write_dng(job.output, _with_mosaic(shown, made), exif=raw.exif, overwrite=replaces)
         else:
             write_picture(job.output, made, job.picture, raw.exif, replaces)
 

@@ -36,6 +36,10 @@ MaxPixels = Annotated[
     float, typer.Option(help="Pictures of more pixels are refused before they are decoded.", show_default="200e6")
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show where an unforeseen failure came from.")]
+Crop = Annotated[
+    Literal["camera", "none"],
+    typer.Option(help="camera: what the camera's own pictures show; none: all photosites of the visible area."),
+]
 Memory = Annotated[float | None, typer.Option(help="Bound on the memory of the whole process, in GB.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the data, in place of the recipe's.", readable=False)]

@@ -8,6 +8,7 @@ import typer
 from lwisp.cli.commands import app
 from lwisp.cli.options import (
     Backend,
+    Crop,
     Finished,
     FinishedFormat,
     MaxPixels,
@@ -78,6 +79,7 @@ def denoise_raw(
     ] = None,
     weights: Shipped = "denoise-raw",
     develop_weights: Annotated[str, typer.Option(help="Weights that develop pictures.")] = "photo",
+    crop: Crop = "camera",
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: Memory = None,
@@ -91,5 +93,7 @@ def denoise_raw(
 
     show_tracebacks(verbose)
     jobs = plan(sources, output, format, default=lambda file: "dng", mark="-denoised")
-    outcomes = denoise_raw_files(load(weights), jobs, load(develop_weights), precision, overwrite, backend, memory)
+    outcomes = denoise_raw_files(
+        load(weights), jobs, load(develop_weights), precision, overwrite, backend, memory, crop
+    )
     follow(outcomes, jobs, "denoising")

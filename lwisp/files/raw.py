@@ -19,10 +19,12 @@ from lwisp.files import damage, exif
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.decoding import opened as opened_picture
 from lwisp.files.exif import EXIF_IFD
+from lwisp.files.framing import read_crop, read_pixel_aspect
 from lwisp.files.libraw import Opened, opened
 from lwisp.files.sources import Source
 from lwisp.imaging import matrices
 from lwisp.imaging.bayer import CFA, CFAS, cfa_offset
+from lwisp.imaging.framing import CropBox
 
 RAW_SUFFIXES = frozenset(
     [".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".iiq", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"]
@@ -59,6 +61,10 @@ class RawImage:
     """(3, 3), balanced camera RGB -> canonical RGB (linear Rec. 2020); rows sum to one."""
     orientation: int = 1
     """EXIF's 1 to 8: what to do to the mosaic to see the picture upright; `imaging.pixels.orient` does it."""
+    crop: CropBox | None = None
+    """The part of the mosaic that the camera's own pictures show; None for all of it."""
+    pixel_aspect: float = 1.0
+    """Width over height of the area that a photosite stands for; 1 for squares."""
     make: str = "unknown"
     model: str = "unknown"
     jpeg: bytes | None = None
@@ -105,6 +111,8 @@ def read_raw(source: Source) -> RawImage:
         black = [float(raw.black_level_per_channel[sensor[position]]) for position in order]
         white = _white_level(raw, [int(sensor[position]) for position in order])
         sizes = raw.sizes
+        crop = read_crop(file, notes)
+        pixel_aspect = read_pixel_aspect(file, notes)
     if min(mosaic.shape) < 2:
         raise InputError(f"{name}: expected at least 2x2 photosites, got {mosaic.shape}")
     if not all(low < high for low, high in zip(black, white, strict=True)):
@@ -119,6 +127,8 @@ def read_raw(source: Source) -> RawImage:
         white_balance=white_balance,
         cam2rgb=cam2rgb,
         orientation=FLIP_TO_ORIENTATION.get(sizes.flip, 1),
+        crop=crop,
+        pixel_aspect=pixel_aspect,
         make=_text(tags, 271),
         model=_text(tags, 272),
         jpeg=jpeg,
