@@ -25,6 +25,7 @@ from lwisp.files.pictures import write_picture
 from lwisp.files.raw import RawImage, read_raw
 from lwisp.imaging.bayer import cfa_offset
 from lwisp.imaging.framing import CROPS, Crop, frame_picture
+from lwisp.imaging.hot_pixels import repair_hot_pixels
 from lwisp.imaging.pixels import orient, unorient
 from lwisp.imaging.shading import shading_gain
 from lwisp.weights import InputConvention, Weights, check_takes, left_out_note, load_once, of_camera
@@ -47,6 +48,7 @@ def develop(
     backend: Backend = "auto",
     memory: float | None = None,
     crop: Crop = "camera",
+    keep_hot_pixels: bool = False,
 ) -> NDArray[np.float32]:
     """A RAW developed into a picture: (H, W, 3) display-referred sRGB in [0, 1], upright, of square pixels.
 
@@ -61,6 +63,7 @@ def develop(
         backend: "auto", "torch", "openvino" or "onnxruntime"; auto takes OpenVINO where it is installed.
         memory: Bound on the memory of the whole process, in GB.
         crop: "camera" for what the camera's own pictures show, "none" for the whole visible area.
+        keep_hot_pixels: Leave hot and dead photosites as they are.
 
     Returns:
         The picture, float32.
@@ -71,8 +74,15 @@ def develop(
     check_takes(weights.card, "raw")
     check_exposure(exposure)
     engine = cached_engine(weights, backend, precision, memory)
+    raw = raw if keep_hot_pixels else without_hot_pixels(raw)
     picture: NDArray[np.float32] = develop_with(engine, weights.card.convention, raw, exposure, np.float32, crop)
     return picture
+
+
+def without_hot_pixels(raw: RawImage) -> RawImage:
+    """A RAW whose hot and dead photosites are repaired, as `imaging.hot_pixels` does; the RAW itself where none are."""
+    mosaic, count = repair_hot_pixels(raw.mosaic, min(raw.black_level), max(raw.white_level))
+    return replace(raw, mosaic=mosaic) if count else raw
 
 
 def develop_with(
@@ -339,6 +349,7 @@ class Developer:
         exposure: float = 0.0,
         dtype: type[np.float32] | type[np.uint8] | type[np.uint16] = np.float32,
         crop: Crop = "camera",
+        keep_hot_pixels: bool = False,
     ) -> NDArray[Any]:
         """The picture that `lwisp.develop` gives: (H, W, 3) sRGB, upright.
 
@@ -347,6 +358,7 @@ class Developer:
             exposure: EV on top of the exposure rule, -5 to 5.
             dtype: float32 for values in [0, 1]; integers reach over their whole range.
             crop: "camera" or "none", as for `develop`.
+            keep_hot_pixels: Leave hot and dead photosites as they are.
 
         Returns:
             The picture, of this type.
@@ -355,6 +367,7 @@ class Developer:
             InputError: An argument is out of range, or memory cannot hold the picture.
         """
         check_exposure(exposure)
+        raw = raw if keep_hot_pixels else without_hot_pixels(raw)
         return develop_with(self.engine, self.weights.card.convention, raw, exposure, dtype, crop)
 
 
@@ -391,6 +404,7 @@ def develop_files(
     backend: Backend = "auto",
     memory: float | None = None,
     crop: Crop = "camera",
+    keep_hot_pixels: bool = False,
 ) -> Iterator[Outcome]:
     """Develop many files, in their order; whatever goes wrong with one, the others are done.
 
@@ -406,6 +420,7 @@ def develop_files(
         backend: "auto", "torch", "openvino" or "onnxruntime", as for `develop`.
         memory: Bound on the memory of the whole process, in GB.
         crop: "camera" or "none", as for `develop`.
+        keep_hot_pixels: Leave hot and dead photosites as they are.
 
     Returns:
         What became of each file, as it is done.
@@ -432,15 +447,19 @@ def develop_files(
     if weights is pick:
         load_once(DEFAULT)  # most likely, and the first file is being read meanwhile
 
+    def read_sound(path: Path) -> RawImage:  # in the thread that reads, while the file before is developed
+        raw = read(path)
+        return raw if keep_hot_pixels else without_hot_pixels(raw)
+
     def make(raw: RawImage, job: Job) -> Made:
         chosen = weights if isinstance(weights, Weights) else weights(raw)
         developer = ready(chosen)
         notes = tuple(note for note in chosen.notes if note not in said)
         said.update(notes)
-        picture = developer.develop(raw, exposure, job.dtype, crop)
+        picture = developer.develop(raw, exposure, job.dtype, crop, keep_hot_pixels=True)
         return Made(picture, chosen.card, developer.engine, notes)
 
     def write(job: Job, raw: RawImage, picture: NDArray[Any], replace: bool) -> None:
         write_picture(job.output, picture, job.picture, raw.exif, replace)
 
-    return work(jobs, read, make, write, memory, overwrite)
+    return work(jobs, read_sound, make, write, memory, overwrite)

@@ -21,7 +21,7 @@ from lwisp.files.dng import write_dng
 from lwisp.files.pictures import Picture, read_picture, refuse_raw, write_picture
 from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw
 from lwisp.imaging.framing import CROPS, Crop
-from lwisp.pipeline import Planes, develop_with
+from lwisp.pipeline import Planes, develop_with, without_hot_pixels
 from lwisp.weights import InputConvention, Weights, check_takes, load_once
 
 PASSES = 4
@@ -153,6 +153,7 @@ def denoise_raw(
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: float | None = None,
+    keep_hot_pixels: bool = False,
 ) -> RawImage:
     """A RAW without its noise, of 16 bits: black at 4096 DN, white at 65535.
 
@@ -163,6 +164,7 @@ def denoise_raw(
         precision: "auto", "fp32" or "bf16", as in `engines.engine.prepare_engine`.
         backend: "auto", "torch", "openvino" or "onnxruntime", as there.
         memory: Bound on the memory of the whole process, in GB.
+        keep_hot_pixels: Leave hot and dead photosites as they are.
 
     Returns:
         The RAW with another mosaic and other levels.
@@ -173,7 +175,7 @@ def denoise_raw(
     weights = weights or load_once("denoise-raw")
     check_takes(weights.card, "planes")
     engine = cached_engine(weights, backend, precision, memory)
-    return _denoise_with(engine, weights.card.convention, raw)
+    return _denoise_with(engine, weights.card.convention, raw if keep_hot_pixels else without_hot_pixels(raw))
 
 
 def denoise_raw_files(
@@ -185,6 +187,7 @@ def denoise_raw_files(
     backend: Backend = "auto",
     memory: float | None = None,
     crop: Crop = "camera",
+    keep_hot_pixels: bool = False,
 ) -> Iterator[Outcome]:
     """Denoise many RAWs, in their order; whatever goes wrong with one, the others are done.
 
@@ -197,6 +200,7 @@ def denoise_raw_files(
         backend: "auto", "torch", "openvino" or "onnxruntime", as for `denoise_raw`.
         memory: Bound on the memory of the whole process, in GB.
         crop: "camera" for what the camera's own pictures show, told by tags in a DNG; "none" for the visible area.
+        keep_hot_pixels: Leave hot and dead photosites as they are.
 
     Returns:
         What became of each file, as it is done.
@@ -210,6 +214,10 @@ def denoise_raw_files(
     engine, developer = (
         prepare_engine(chosen.runnable, backend, precision, memory) for chosen in (weights, develop_weights)
     )
+
+    def read(path: Path) -> RawImage:
+        raw = read_raw(path)
+        return raw if keep_hot_pixels else without_hot_pixels(raw)
 
     def make(raw: RawImage, job: Job) -> Made:
         clean = _denoise_with(engine, weights.card.convention, raw)
@@ -225,7 +233,7 @@ def denoise_raw_files(
         else:
             write_picture(job.output, made, job.picture, raw.exif, replaces)
 
-    return work(jobs, read_raw, make, write, memory, overwrite)
+    return work(jobs, read, make, write, memory, overwrite)
 
 
 class _Pixels:

@@ -7,7 +7,18 @@ import typer
 
 from lwisp.cli.ahead import read_ahead
 from lwisp.cli.commands import WRONG_REQUEST, app
-from lwisp.cli.options import Backend, Crop, MaxPixels, Memory, Output, Overwrite, Precision, Raws, Verbose
+from lwisp.cli.options import (
+    Backend,
+    Crop,
+    KeepHotPixels,
+    MaxPixels,
+    Memory,
+    Output,
+    Overwrite,
+    Precision,
+    Raws,
+    Verbose,
+)
 from lwisp.cli.progress import follow
 from lwisp.cli.terminal import show_tracebacks, stop
 
@@ -32,6 +43,7 @@ def develop(
     ] = False,
     exposure: Annotated[float, typer.Option(help="EV on top of the exposure rule, -5 to 5.")] = 0.0,
     crop: Crop = "camera",
+    keep_hot_pixels: KeepHotPixels = False,
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: Memory = None,
@@ -66,5 +78,7 @@ def develop(
 
     jobs = plan(sources, output, format, RAW_SUFFIXES if cfa is None else MOSAIC_SUFFIXES)
     chosen = load("photo-fast") if fast else pick if weights == "auto" else load(weights)
-    outcomes = develop_files(chosen, jobs, exposure, precision, overwrite, read_first, backend, memory, crop)
+    outcomes = develop_files(
+        chosen, jobs, exposure, precision, overwrite, read_first, backend, memory, crop, keep_hot_pixels
+    )
     follow(outcomes, jobs, "developing")

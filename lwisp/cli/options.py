@@ -40,6 +40,9 @@ Crop = Annotated[
     Literal["camera", "none"],
     typer.Option(help="camera: what the camera's own pictures show; none: all photosites of the visible area."),
 ]
+KeepHotPixels = Annotated[
+    bool, typer.Option("--keep-hot-pixels", help="Leave single hot and dead photosites as they are.")
+]
 Memory = Annotated[float | None, typer.Option(help="Bound on the memory of the whole process, in GB.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the data, in place of the recipe's.", readable=False)]

@@ -11,6 +11,7 @@ from lwisp.cli.options import (
     Crop,
     Finished,
     FinishedFormat,
+    KeepHotPixels,
     MaxPixels,
     Memory,
     Output,
@@ -80,6 +81,7 @@ def denoise_raw(
     weights: Shipped = "denoise-raw",
     develop_weights: Annotated[str, typer.Option(help="Weights that develop pictures.")] = "photo",
     crop: Crop = "camera",
+    keep_hot_pixels: KeepHotPixels = False,
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: Memory = None,
@@ -93,7 +95,6 @@ def denoise_raw(
 
     show_tracebacks(verbose)
     jobs = plan(sources, output, format, default=lambda file: "dng", mark="-denoised")
-    outcomes = denoise_raw_files(
-        load(weights), jobs, load(develop_weights), precision, overwrite, backend, memory, crop
-    )
+    chosen, developing = load(weights), load(develop_weights)
+    outcomes = denoise_raw_files(chosen, jobs, developing, precision, overwrite, backend, memory, crop, keep_hot_pixels)
     follow(outcomes, jobs, "denoising")
