@@ -150,7 +150,7 @@ def _choose_reader(head: bytes, formats: Sequence[str], name: str) -> Callable[[
             return readers[allowed]
     if "HEIF" in formats and head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
         return _heif_reader()
-    found = _name_format(head)
+    found = name_format(head)
     what = f"a file of the format {found}" if found else "not a picture of a known format"
     raise InputError(f"{name}: cannot be read as a picture: {what}; expected {alternatives(formats)}")
 
@@ -161,7 +161,7 @@ def _heif_reader() -> Callable[[BinaryIO], Image.Image]:
     return reader
 
 
-def _name_format(head: bytes) -> str:
+def name_format(head: bytes) -> str:
     """What a file is that is not opened, by how it begins; empty where that is not known."""
     if head[4:8] == b"ftyp":
         return "AVIF" if head[8:12] in (b"avif", b"avis") else "HEIF" if head[8:12] in HEIF_BRANDS else ""

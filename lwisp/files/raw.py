@@ -27,9 +27,14 @@ from lwisp.imaging.bayer import CFA, CFAS, cfa_offset
 from lwisp.imaging.framing import CropBox
 
 RAW_SUFFIXES = frozenset(
-    [".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".iiq", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"]
+    [
+        *(".3fr", ".ari", ".arw", ".bay", ".bmq", ".cap", ".cine", ".cr2", ".crw", ".cr3", ".cs1", ".dc2", ".dcr"),
+        *(".dng", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kc2", ".kdc", ".mdc", ".mef", ".mos", ".mrw", ".nef"),
+        *(".nrw", ".orf", ".ori", ".pef", ".ptx", ".pxn", ".qtk", ".raf", ".raw", ".rdc", ".rw2", ".rwl", ".rwz"),
+        *(".sr2", ".srf", ".srw", ".sti", ".x3f"),
+    ]
 )
-"""Suffixes that a folder is searched for; a file given by name may have any."""
+"""Suffixes of the cameras that LibRaw knows, which a folder is searched for; a file given by name may have any."""
 
 MOSAIC_SUFFIXES = frozenset([".png", ".tif", ".tiff"])
 """The same for bare mosaics."""
