@@ -22,7 +22,7 @@ from lwisp.engines.frames import reflected_indices
 from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import Backend, Precision
 from lwisp.engines.threads import share_of_threads
-from lwisp.errors import InputError
+from lwisp.errors import InputError, check_choice
 from lwisp.files.encoding import Finish
 from lwisp.files.makernotes import picture_style
 from lwisp.files.opcodes import NO_LISTS
@@ -31,7 +31,9 @@ from lwisp.files.raw import RawImage, read_raw
 from lwisp.files.shots import read_shot
 from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
 from lwisp.imaging.bayer import cfa_offset
-from lwisp.imaging.pixels import unorient
+from lwisp.imaging.framing import CROPS, Crop, frame_picture
+from lwisp.imaging.hot_pixels import repair_hot_pixels
+from lwisp.imaging.pixels import orient, unorient
 from lwisp.imaging.shading import shading_gain
 from lwisp.imaging.shading_maps import WHITE, undo_shading
 from lwisp.planning import Job
@@ -57,8 +59,10 @@ def develop(
     backend: Backend = "auto",
     memory: float | None = None,
     white_balance: str = AS_SHOT,
+    crop: Crop = "camera",
+    keep_hot_pixels: bool = False,
 ) -> NDArray[np.float32]:
-    """A RAW developed into a picture: (H, W, 3) display-referred sRGB in [0, 1], upright, of the visible area's size.
+    """A RAW developed into a picture: (H, W, 3) display-referred sRGB in [0, 1], upright, of square pixels.
 
     The same RAW, weights, back end and precision give the same pixels. The engine is kept with `weights`, so that the
     next picture costs what the network costs.
@@ -72,6 +76,8 @@ def develop(
         memory: Bound on the memory of the whole process, in GB.
         white_balance: "as-shot", "auto", "daylight", "5200" kelvin, "5200,10" with a tint, or the gains "2.1,1,1.6", as
             in `files.white_balance.parse_balance`.
+        crop: "camera" for what the camera's own pictures show, "none" for the whole visible area.
+        keep_hot_pixels: Leave hot and dead photosites as they are.
 
     Returns:
         The picture, float32.
@@ -83,8 +89,15 @@ def develop(
     check_exposure(exposure)
     raw = balanced(raw, white_balance, weights.card.convention)
     engine = cached_engine(weights, backend, precision, memory)
-    picture: NDArray[np.float32] = develop_with(engine, weights.card.convention, raw, exposure, np.float32)
+    raw = raw if keep_hot_pixels else without_hot_pixels(raw)
+    picture: NDArray[np.float32] = develop_with(engine, weights.card.convention, raw, exposure, np.float32, crop=crop)
     return picture
+
+
+def without_hot_pixels(raw: RawImage) -> RawImage:
+    """A RAW whose hot and dead photosites are repaired, as `imaging.hot_pixels` does; the RAW itself where none are."""
+    mosaic, count = repair_hot_pixels(raw.mosaic, min(raw.black_level), max(raw.white_level))
+    return replace(raw, mosaic=mosaic) if count else raw
 
 
 def develop_with(
@@ -94,8 +107,11 @@ def develop_with(
     exposure: float,
     dtype: type[np.float32] | type[np.uint8] | type[np.uint16],
     gain: float | None = None,
+    crop: Crop = "camera",
 ) -> NDArray[Any]:
-    """A RAW developed by a prepared engine: (H, W, 3) sRGB, upright.
+    """A RAW developed by a prepared engine: (H, W, 3) sRGB, upright, of square pixels.
+
+    The whole visible area is developed and cropped afterwards: no pixel depends on the crop, the exposure neither.
 
     Args:
         engine: The network, from `engines.engine.prepare_engine`.
@@ -104,10 +120,15 @@ def develop_with(
         exposure: EV on top of the exposure rule.
         dtype: float32 for values in [0, 1]; integers reach over their whole range.
         gain: The exposure rule's, where it is that of another frame; None takes this frame's own.
+        crop: "camera" or "none", as for `develop`.
 
     Returns:
         The picture, of this type.
+
+    Raises:
+        InputError: The crop is none of these.
     """
+    check_choice("crop", crop, CROPS)
     height, width = raw.mosaic.shape
     upright = (width, height) if raw.orientation >= 5 else (height, width)
     picture = np.empty((*upright, 3), dtype)
@@ -120,7 +141,8 @@ def develop_with(
     else:
         planes = Planes(engine, raw, convention, exposure, gain)  # levels, balance, canonical color, exposure
         engine.develop(planes, as_sensed, cfa_offset(raw.cfa))
-    return picture
+    shown = frame_picture(as_sensed, raw.crop if crop == "camera" else None, raw.pixel_aspect)
+    return picture if shown is as_sensed else orient(shown, raw.orientation)
 
 
 def balanced(raw: RawImage, white_balance: str, convention: InputConvention) -> RawImage:
@@ -416,6 +438,8 @@ class Developer:
         dtype: type[np.float32] | type[np.uint8] | type[np.uint16] = np.float32,
         white_balance: str = AS_SHOT,
         gain: float | None = None,
+        crop: Crop = "camera",
+        keep_hot_pixels: bool = False,
     ) -> NDArray[Any]:
         """The picture that `lwisp.develop` gives: (H, W, 3) sRGB, upright.
 
@@ -426,17 +450,20 @@ class Developer:
             white_balance: As for `lwisp.develop`.
             gain: The exposure rule's, from `gain` of another frame, so that both come out alike; None takes this
                 frame's own.
+            crop: "camera" or "none", as for `develop`.
+            keep_hot_pixels: Leave hot and dead photosites as they are.
 
         Returns:
             The picture, of this type.
 
         Raises:
-            InputError: The exposure is out of range, the RAW cannot have this white balance, or memory cannot hold the
+            InputError: An argument is out of range, the RAW cannot have this white balance, or memory cannot hold the
                 picture.
         """
         check_exposure(exposure)
         raw = balanced(raw, white_balance, self.weights.card.convention)
-        return develop_with(self.engine, self.weights.card.convention, raw, exposure, dtype, gain)
+        raw = raw if keep_hot_pixels else without_hot_pixels(raw)
+        return develop_with(self.engine, self.weights.card.convention, raw, exposure, dtype, gain, crop)
 
     def gain(self, raw: RawImage) -> float:
         """The gain that the exposure rule gives a RAW.
@@ -500,6 +527,8 @@ def develop_files(
     white_balance: str = AS_SHOT,
     same_as: Reference | None = None,
     watch: Callable[[int, int], None] = lambda done, count: None,
+    crop: Crop = "camera",
+    keep_hot_pixels: bool = False,
 ) -> Iterator[Outcome]:
     """Develop many files, in their order; whatever goes wrong with one, the others are done.
 
@@ -523,6 +552,8 @@ def develop_files(
             the "median" over all, which are read before any is developed. `exposure` comes on top. The weights that
             are picked for the first file that is measured serve all.
         watch: Called with (files measured, files to measure) meanwhile.
+        crop: "camera" or "none", as for `develop`.
+        keep_hot_pixels: Leave hot and dead photosites as they are.
 
     Returns:
         What became of each file, as it is done.
@@ -531,6 +562,7 @@ def develop_files(
         InputError: Before any work, for what is wrong with all of them.
     """
     check_exposure(exposure)
+    check_choice("crop", crop, CROPS)
     balance = parse_balance(white_balance)
     jobs = list(jobs)
     for job in jobs:
@@ -538,6 +570,8 @@ def develop_files(
     settings: dict[str, Setting] = {**({"exposure": exposure} if exposure else {}), **finish.settings()}
     settings |= {"strip": True} if strip else {}
     settings |= {"white-balance": balance.words} if balance.words != AS_SHOT else {}
+    settings |= {"crop": crop} if crop != "camera" else {}
+    settings |= {"keep-hot-pixels": True} if keep_hot_pixels else {}
     prepared: list[Developer] = []
     said: set[str] = set()
     lock = threading.Lock()
@@ -570,9 +604,10 @@ def develop_files(
             of_all.append(weights(photo))
         return of_all[0]
 
-    def read_balanced(path: Path) -> RawImage:
+    def prepare(path: Path) -> RawImage:  # in the thread that reads, while the file before is developed
         raw = with_balance(read(path), balance, str(path))
-        return light.balanced(raw) if light else raw
+        sound = raw if keep_hot_pixels else without_hot_pixels(raw)
+        return light.balanced(sound) if light else sound
 
     def make(raw: RawImage, job: Job) -> Made:
         with lock:
@@ -582,7 +617,8 @@ def develop_files(
             found = (*chosen.notes, light.note) if light else chosen.notes
             notes = tuple(note for note in found if note not in said)
             said.update(notes)
-        picture = developer.develop(raw, exposure, job.dtype, gain=light.gain if light else None)
+        gain = light.gain if light else None
+        picture = developer.develop(raw, exposure, job.dtype, gain=gain, crop=crop, keep_hot_pixels=True)
         return Made(picture, chosen, developer.engine, notes)
 
     def write(finished: Finished[RawImage]) -> None:
@@ -598,6 +634,6 @@ def develop_files(
 
     if same_as is not None and jobs:
         sources = [job.source for job in jobs]
-        light = common_light(same_as, sources, read_balanced, lambda raw: ready(choose(raw)).gain(raw), watch)
+        light = common_light(same_as, sources, prepare, lambda raw: ready(choose(raw)).gain(raw), watch)
         settings["same-as"] = light.note
-    return work(jobs, read_balanced, make, write, memory, overwrite, is_done, parallel)
+    return work(jobs, prepare, make, write, memory, overwrite, is_done, parallel)

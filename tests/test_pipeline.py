@@ -295,15 +295,28 @@ def test_blown_sky_and_lamps_have_no_cast(gains: tuple[float, float, float], pho
     assert blue[2] > 0.9 > blue[:2].max()
 
 
-def test_hot_and_dead_photosites_leave_no_dots(photo: Weights) -> None:
+def test_hot_photosites_that_are_kept_leave_faint_dots_at_most(photo: Weights) -> None:
     raw = camera_raw(torch.full((3, 256, 256), 0.18), (2.0, 1.0, 1.6), read_noise=1e-6)
     clean = lwisp.develop(photo, raw, precision="fp32")
     places = np.arange(21, 240, 50)
     for column, place in enumerate(places):  # odd and even rows and columns in turn: all colors
         raw.mosaic[places + column % 2, place + np.arange(len(places)) % 2] = 16000
-    dotted = lwisp.develop(photo, raw, precision="fp32")
+    dotted = lwisp.develop(photo, raw, precision="fp32", keep_hot_pixels=True)
     before = (raw.mosaic / 16000 - 0.2).max()
     assert np.abs(dotted - clean).max() < 0.25 < before
+
+
+@pytest.mark.parametrize("value", [16000, 0])
+def test_hot_and_dead_photosites_leave_no_dots(value: int, photo: Weights) -> None:
+    raw = camera_raw(torch.full((3, 256, 256), 0.18), (2.0, 1.0, 1.6), read_noise=1e-6)
+    clean = lwisp.develop(photo, raw, precision="fp32")
+    places = np.arange(21, 240, 24)
+    rows, columns = np.meshgrid(places, places)
+    raw.mosaic[rows, columns + rows % 4 // 2] = value
+    assert np.abs(lwisp.develop(photo, raw, precision="fp32") - clean).max() < 0.02
+    developer = pipeline.Developer(photo, precision="fp32")
+    assert np.abs(developer.develop(raw) - clean).max() < 0.02
+    assert np.abs(developer.develop(raw, keep_hot_pixels=True) - clean).max() > 0.05
 
 
 def test_shipped_weights_are_found_by_name() -> None:

@@ -11,9 +11,11 @@ from lwisp.cli.options import (
     MOSAICS,
     PICTURE,
     Backend,
+    Crop,
     DryRun,
     Jobs,
     Json,
+    KeepHotPixels,
     Log,
     MaxPixels,
     Memory,
@@ -84,6 +86,8 @@ def develop(
         ),
     ] = None,
     same_as: SameAs = None,
+    crop: Crop = "camera",
+    keep_hot_pixels: KeepHotPixels = False,
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: Memory = None,
@@ -162,5 +166,7 @@ def develop(
             white_balance=white_balance,
             same_as=reference,
             watch=watch,
+            crop=crop,
+            keep_hot_pixels=keep_hot_pixels,
         )
     follow(frame_rate(outcomes) if reference else outcomes, planned, "developing", telling)

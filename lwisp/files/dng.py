@@ -9,6 +9,7 @@ from PIL import Image, TiffImagePlugin
 
 from lwisp.errors import InputError
 from lwisp.files.dng_tags import OPCODE_LISTS
+from lwisp.files.framing import CROP_ORIGIN, CROP_SIZE, DEFAULT_SCALE
 from lwisp.files.raw import RawImage
 from lwisp.files.tags import finished_properties, finished_tags
 from lwisp.files.writing import write_whole
@@ -58,6 +59,7 @@ def write_dng(
     black = dict(zip(plane_order(raw.cfa), raw.black_level, strict=True))
     directory = TiffImagePlugin.ImageFileDirectory_v2()
     directory.tagtype |= {254: 4, 273: 4, 279: 4, 50706: 1, 50707: 1, 33422: 1, 50714: 5, 50717: 4, 50721: 10, 50728: 5}
+    directory.tagtype |= {DEFAULT_SCALE: 5, CROP_ORIGIN: 4, CROP_SIZE: 4}
     directory.tagtype |= {NOISE_PROFILE: 12, XMP_TAG: 1, **dict.fromkeys(OPCODE_LISTS, 7)}
     kept = finished_properties(properties or {}, strip)
     told = b"" if exif is None else finished_tags(exif, kept, strip).fill(directory)
@@ -85,6 +87,7 @@ def write_dng(
         50717: int(raw.white_level[0]),
         50721: tuple(xyz2cam.flatten().tolist()),
         50728: tuple((1 / gains).tolist()),
+        **_frame_tags(raw),
         50778: 21,  # D65
         **({NOISE_PROFILE: noise} if noise else {}),
         **({XMP_TAG: build(kept)} if kept else {}),
@@ -95,3 +98,14 @@ def write_dng(
     head = b"II*\0" + struct.pack("<L", start) + told + directory.tobytes(start)
     content = head + np.ascontiguousarray(raw.mosaic.astype("<u2")).tobytes()
     write_whole(path, lambda file: file.write(content), overwrite)
+
+
+def _frame_tags(raw: RawImage) -> dict[int, tuple[float, float]]:
+    """The crop, and the shape of pixels, where they are other than all and square."""
+    tags: dict[int, tuple[float, float]] = {}
+    if raw.pixel_aspect != 1:
+        tags[DEFAULT_SCALE] = max(raw.pixel_aspect, 1.0), max(1 / raw.pixel_aspect, 1.0)  # none of them shrinks
+    if raw.crop is not None:
+        top, left, height, width = raw.crop
+        tags |= {CROP_ORIGIN: (left, top), CROP_SIZE: (width, height)}
+    return tags

@@ -21,6 +21,7 @@ from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.decoding import opened as opened_picture
 from lwisp.files.dng_tags import LightTags, read_light
 from lwisp.files.exif import EXIF_IFD
+from lwisp.files.framing import read_crop, read_pixel_aspect
 from lwisp.files.libraw import Opened, opened
 from lwisp.files.opcodes import NO_LISTS, OpcodeLists, read_lists
 from lwisp.files.properties import of_raw
@@ -30,12 +31,18 @@ from lwisp.imaging import matrices
 from lwisp.imaging.automatic_balance import estimate_gains
 from lwisp.imaging.bayer import CFA, CFAS, plane_order
 from lwisp.imaging.camera_color import Calibration, CameraColor, Gains, matrix_under
+from lwisp.imaging.framing import CropBox
 from lwisp.imaging.shading_maps import Shading
 
 RAW_SUFFIXES = frozenset(
-    [".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".iiq", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"]
+    [
+        *(".3fr", ".ari", ".arw", ".bay", ".bmq", ".cap", ".cine", ".cr2", ".crw", ".cr3", ".cs1", ".dc2", ".dcr"),
+        *(".dng", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kc2", ".kdc", ".mdc", ".mef", ".mos", ".mrw", ".nef"),
+        *(".nrw", ".orf", ".ori", ".pef", ".ptx", ".pxn", ".qtk", ".raf", ".raw", ".rdc", ".rw2", ".rwl", ".rwz"),
+        *(".sr2", ".srf", ".srw", ".sti", ".x3f"),
+    ]
 )
-"""Suffixes that a folder is searched for; a file given by name may have any."""
+"""Suffixes of the cameras that LibRaw knows, which a folder is searched for; a file given by name may have any."""
 
 MOSAIC_SUFFIXES = frozenset([".png", ".tif", ".tiff"])
 """The same for bare mosaics."""
@@ -72,6 +79,10 @@ class RawImage:
     """(3, 3), balanced camera RGB -> canonical RGB (linear Rec. 2020); rows sum to one."""
     orientation: int = 1
     """EXIF's 1 to 8: what to do to the mosaic to see the picture upright; `imaging.pixels.orient` does it."""
+    crop: CropBox | None = None
+    """The part of the mosaic that the camera's own pictures show; None for all of it."""
+    pixel_aspect: float = 1.0
+    """Width over height of the area that a photosite stands for; 1 for squares."""
     make: str = "unknown"
     model: str = "unknown"
     jpeg: bytes | None = None
@@ -129,6 +140,8 @@ def read_raw(source: Source) -> RawImage:
         white = _white_level(raw, [int(sensor[position]) for position in order])
         sizes = raw.sizes
         properties = of_raw(tags, source, notes)
+        crop = read_crop(file, notes)
+        pixel_aspect = read_pixel_aspect(file, notes)
     if light.black is not None:
         black = list(light.black.of_planes(cfa))
     if min(mosaic.shape) < 2:
@@ -155,6 +168,8 @@ def read_raw(source: Source) -> RawImage:
         white_balance=white_balance,
         cam2rgb=matrix_under(white_balance, color, cam2rgb),
         orientation=FLIP_TO_ORIENTATION.get(sizes.flip, 1),
+        crop=crop,
+        pixel_aspect=pixel_aspect,
         make=_text(tags, 271),
         model=_text(tags, 272),
         jpeg=jpeg,
