@@ -251,8 +251,14 @@ class _Guard:
             if name != job.output.name and not job.is_named and not is_own(path):
                 raise InputError(not_own(path))  # IMG.JPG, where IMG.jpg is to be written
         self._check_kind(job)
-        if not self.overwrite and os.path.lexists(job.output) and self.is_done(job):
-            return True
+        if os.path.lexists(job.output) and not self.overwrite:
+            if self.is_done(job):
+                return True
+            if is_own(job.output):
+                raise InputError(
+                    f"{job.output} exists already, made of another file or with other weights or settings; "
+                    "--overwrite replaces it, --output names another place"
+                )
         self.check(job)
         return False
 

@@ -22,6 +22,7 @@ from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import Backend, Precision
 from lwisp.engines.threads import share_of_threads
 from lwisp.errors import InputError
+from lwisp.files.encoding import Finish
 from lwisp.files.makernotes import picture_style
 from lwisp.files.pictures import write_picture
 from lwisp.files.raw import RawImage, read_raw
@@ -394,6 +395,8 @@ def develop_files(
     backend: Backend = "auto",
     memory: float | None = None,
     parallel: int = 1,
+    finish: Finish = Finish(),
+    strip: bool = False,
 ) -> Iterator[Outcome]:
     """Develop many files, in their order; whatever goes wrong with one, the others are done.
 
@@ -410,6 +413,8 @@ def develop_files(
         backend: "auto", "torch", "openvino" or "onnxruntime", as for `develop`.
         memory: Bound on the memory of the whole process, in GB.
         parallel: How many are developed at once, each by its share of the processor's threads.
+        finish: Quality, size and color space of the pictures.
+        strip: Leave out tags and properties that name people and places.
 
     Returns:
         What became of each file, as it is done.
@@ -418,7 +423,11 @@ def develop_files(
         InputError: Before any work, for what is wrong with all of them.
     """
     check_exposure(exposure)
-    settings: dict[str, Setting] = {"exposure": exposure} if exposure else {}
+    jobs = list(jobs)
+    for job in jobs:
+        finish.check(job.picture)
+    settings: dict[str, Setting] = {**({"exposure": exposure} if exposure else {}), **finish.settings()}
+    settings |= {"strip": True} if strip else {}
     prepared: list[Developer] = []
     said: set[str] = set()
     lock = threading.Lock()
@@ -452,15 +461,10 @@ def develop_files(
 
     def write(finished: Finished[RawImage]) -> None:
         job = finished.job
-        made_of = finished.provenance("develop", {**settings, "format": job.format})
-        write_picture(
-            job.output,
-            finished.made.picture,
-            job.picture,
-            finished.source.exif,
-            finished.replaces,
-            made_of.to_properties(),
-        )
+        told = finished.provenance("develop", {**settings, "format": job.format}).to_properties()
+        source, picture = finished.source, finished.made.picture
+        told = {**source.properties, **told}
+        write_picture(job.output, picture, job.picture, source.exif, finished.replaces, told, finish, strip)
 
     def is_done(job: Job) -> bool:
         wanted = {**settings, "format": job.format}

@@ -19,6 +19,7 @@ from lwisp.engines.threads import share_of_threads
 from lwisp.errors import InputError
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.dng import write_dng
+from lwisp.files.encoding import Finish
 from lwisp.files.pictures import Picture, read_picture, write_picture
 from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw
 from lwisp.files.raw_check import refuse_raw
@@ -117,6 +118,8 @@ def restore_files(
     passes: int = PASSES,
     max_pixels: float = MAX_PIXELS,
     parallel: int = 1,
+    finish: Finish = Finish(),
+    strip: bool = False,
 ) -> Iterator[Outcome]:
     """Denoise or enhance many finished pictures, in their order; whatever goes wrong with one, the others are done.
 
@@ -133,6 +136,8 @@ def restore_files(
         passes: 1, 2 or 4, as for `denoise`.
         max_pixels: A picture of more is refused before it is decoded.
         parallel: How many are worked on at once, each by its share of the processor's threads.
+        finish: Quality, size and color space of the pictures.
+        strip: Leave out tags and properties that name people and places.
 
     Returns:
         What became of each file, as it is done.
@@ -143,7 +148,11 @@ def restore_files(
     check_takes(weights.card, "rgb")
     threads = share_of_threads(parallel)
     engine = prepare_engine(weights.runnable, backend, precision, memory, passes, threads=threads)
-    settings: dict[str, Setting] = {"passes": passes} if passes != PASSES else {}
+    jobs = list(jobs)
+    for job in jobs:
+        finish.check(job.picture)
+    settings: dict[str, Setting] = {**({"passes": passes} if passes != PASSES else {}), **finish.settings()}
+    settings |= {"strip": True} if strip else {}
 
     def make(picture: Picture, job: Job) -> Made:
         restored = _restore_with(engine, picture.rgb, job.dtype)
@@ -157,8 +166,9 @@ def restore_files(
     def write(finished: Finished[Picture]) -> None:
         job = finished.job
         told = finished.provenance(verb, {**settings, "format": job.format}).to_properties()
-        picture = finished.made.picture
-        write_picture(job.output, picture, job.picture, finished.source.exif, finished.replaces, told)
+        source, picture = finished.source, finished.made.picture
+        told = {**source.properties, **told}
+        write_picture(job.output, picture, job.picture, source.exif, finished.replaces, told, finish, strip)
 
     def is_done(job: Job) -> bool:
         wanted = {**settings, "format": job.format}
@@ -205,6 +215,8 @@ def denoise_raw_files(
     backend: Backend = "auto",
     memory: float | None = None,
     parallel: int = 1,
+    finish: Finish = Finish(),
+    strip: bool = False,
 ) -> Iterator[Outcome]:
     """Denoise many RAWs, in their order; whatever goes wrong with one, the others are done.
 
@@ -219,6 +231,8 @@ def denoise_raw_files(
         backend: "auto", "torch", "openvino" or "onnxruntime", as for `denoise_raw`.
         memory: Bound on the memory of the whole process, in GB.
         parallel: How many are worked on at once, each by its share of the processor's threads.
+        finish: Quality, size and color space of the pictures.
+        strip: Leave out tags and properties that name people and places.
 
     Returns:
         What became of each file, as it is done.
@@ -228,13 +242,19 @@ def denoise_raw_files(
     """
     check_takes(weights.card, "planes")
     check_takes(develop_weights.card, "raw")
+    jobs = list(jobs)
+    for job in jobs:
+        if job.format != "dng":
+            finish.check(job.picture)
     threads = share_of_threads(parallel)
     engine = prepare_engine(weights.runnable, backend, precision, memory, threads=threads)
     developer = prepare_engine(develop_weights.runnable, backend, precision, memory, threads=threads)
 
     def settings(job: Job) -> dict[str, Setting]:
-        developed = {} if job.format == "dng" else {"develop-weights": develop_weights.sha256}
-        return {**developed, "format": job.format}
+        stripped = {"strip": True} if strip else {}
+        if job.format == "dng":
+            return {**stripped, "format": "dng"}
+        return {"develop-weights": develop_weights.sha256, **finish.settings(), **stripped, "format": job.format}
 
     def make(raw: RawImage, job: Job) -> Made:
         clean = _denoise_with(engine, weights.card.convention, raw)
@@ -245,11 +265,11 @@ def denoise_raw_files(
 
     def write(finished: Finished[RawImage]) -> None:
         job, raw, made = finished.job, finished.source, finished.made.picture
-        told = finished.provenance("denoise-raw", settings(job)).to_properties()
+        told = {**raw.properties, **finished.provenance("denoise-raw", settings(job)).to_properties()}
         if job.format == "dng":
-            write_dng(job.output, _with_mosaic(raw, made), None, raw.exif, finished.replaces, told)
+            write_dng(job.output, _with_mosaic(raw, made), None, raw.exif, finished.replaces, told, strip)
         else:
-            write_picture(job.output, made, job.picture, raw.exif, finished.replaces, told)
+            write_picture(job.output, made, job.picture, raw.exif, finished.replaces, told, finish, strip)
 
     def is_done(job: Job) -> bool:
         return is_made_of(job.output, "denoise-raw", settings(job), job.source, lambda: weights.sha256)

@@ -161,7 +161,7 @@ class LayerNorm2d(nn.LayerNorm):
     """Normalizes the channels of each pixel of (B, C, h, w)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input.movedim(1, -1)).movedim(-1, 1)
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # movedim exports a negative axis
 
 
 class Gate(nn.Module):

@@ -1,13 +1,15 @@
 """The `lwisp` command: where verbs are registered, errors become exit codes, and signals end the program."""
 
 import contextlib
+import os
 import sys
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+from lwisp.cli.defaults import read_defaults
 from lwisp.cli.stopping import handle_signals
 from lwisp.cli.terminal import say, show_tracebacks, stop
 from lwisp.errors import InputError, log, one_line
@@ -27,6 +29,9 @@ EXTRAS = {
     "export": "export",
 }
 """Extras of the package that verbs need; others need no more than torch."""
+
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @contextlib.contextmanager
@@ -55,6 +60,9 @@ class _Verbs(TyperGroup):
         except ModuleNotFoundError as error:
             extra = EXTRAS.get(ctx.invoked_subcommand or "", "torch")
             stop(f"this needs {error.name}, which is not installed; pip install 'lwisp[{extra}]'", WRONG_REQUEST)
+        except BrokenPipeError:  # what reads our lines has read enough, as `head`
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  # nothing more to be flushed there
+            raise typer.Exit(FAILED_WORK) from None
         except Exception as error:
             if type(error).__module__.split(".")[0] in ("click", "typer"):  # its own ways to end
                 raise
@@ -67,7 +75,44 @@ class _Verbs(TyperGroup):
             )
 
 
-app = typer.Typer(cls=_Verbs, no_args_is_help=True, pretty_exceptions_enable=False)
+class _Verb(TyperCommand):
+    """A verb in whose help switches have no type, so that nobody gives them a value."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        for parameter in self.params:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.metavar = ""
+        return option
+
+
+class App(typer.Typer):
+    """A command with verbs, whose help has no types of switches."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[F], F]:
+        """Register a function as a verb.
+
+        Args:
+            name: The verb, if it is not the function's name.
+            settings: As `typer.Typer.command` takes them.
+        """
+        return super().command(name, cls=_Verb, **settings)
+
+
+EXIT_CODES = """Exit codes: 0 all is done; 1 some files failed; 2 the command cannot be carried out as it was given;
+128 and a signal's number: stopped by it, the same command goes on."""
+
+app = App(
+    cls=_Verbs,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def _show_version(is_asked: bool) -> None:
@@ -78,14 +123,23 @@ def _show_version(is_asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(help="RAW photos to finished pictures with one two-million-parameter network (LW-ISP).")
+@app.callback(
+    help="RAW photos to finished pictures with one two-million-parameter network (LW-ISP).", epilog=EXIT_CODES
+)
 def _options(
+    context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool,
+        typer.Option(
+            "--version", "-V", metavar="", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show where an unforeseen failure came from.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", metavar="", help="Show where an unforeseen failure came from.")
+    ] = False,
 ) -> None:
     show_tracebacks(verbose)
+    context.default_map = read_defaults(context.command)  # type: ignore[arg-type]
 
 
 def main() -> None:

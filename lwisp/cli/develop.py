@@ -8,6 +8,8 @@ import typer
 from lwisp.cli.ahead import read_ahead
 from lwisp.cli.commands import WRONG_REQUEST, app
 from lwisp.cli.options import (
+    MOSAICS,
+    PICTURE,
     Backend,
     DryRun,
     Jobs,
@@ -18,10 +20,15 @@ from lwisp.cli.options import (
     NameTemplate,
     Output,
     Overwrite,
+    PictureFormat,
     Precision,
+    Profile,
+    Quality,
     Quiet,
     Raws,
     Recursive,
+    Size,
+    Strip,
     Verbose,
 )
 from lwisp.cli.progress import Telling, follow, list_jobs
@@ -35,18 +42,29 @@ if TYPE_CHECKING:
 def develop(
     sources: Raws,
     output: Output = None,
-    format: Annotated[
-        Literal["jpg", "png", "png16", "tiff"] | None,
-        typer.Option(help="JPEG, PNG of 8 or 16 bits, TIFF of 16; jpg, or what the output's suffix says."),
-    ] = None,
+    format: PictureFormat = None,
+    quality: Quality = 95,
+    size: Size = None,
+    profile: Profile = "srgb",
+    strip: Strip = False,
     weights: Annotated[
         str,
-        typer.Option(help="A name or a safetensors file; auto: those learned from the RAW's camera, else photo."),
+        typer.Option(
+            metavar="NAME",
+            help="A name or a safetensors file; auto: those learned from the RAW's camera, else photo.",
+            rich_help_panel=PICTURE,
+        ),
     ] = "auto",
     fast: Annotated[
-        bool, typer.Option("--fast", help="Weights photo-fast: a third of the time, a little less detail.")
+        bool,
+        typer.Option(
+            "--fast", help="Weights photo-fast: a third of the time, a little less detail.", rich_help_panel=PICTURE
+        ),
     ] = False,
-    exposure: Annotated[float, typer.Option(help="EV on top of the exposure rule, -5 to 5.")] = 0.0,
+    exposure: Annotated[
+        float,
+        typer.Option(metavar="EV", help="EV on top of the exposure rule, -5 to 5.", rich_help_panel=PICTURE),
+    ] = 0.0,
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: Memory = None,
@@ -54,10 +72,18 @@ def develop(
     verbose: Verbose = False,
     cfa: Annotated[
         Literal["RGGB", "BGGR", "GRBG", "GBRG"] | None,
-        typer.Option(help="The files are bare 16-bit grayscale mosaics of this pattern; needs both levels."),
+        typer.Option(
+            metavar="RGGB",
+            help="Pattern of bare 16-bit grayscale mosaics, or BGGR, GRBG, GBRG; both levels are needed, too.",
+            rich_help_panel=MOSAICS,
+        ),
     ] = None,
-    black_level: Annotated[float | None, typer.Option(help="Black of bare mosaics, in DN.")] = None,
-    white_level: Annotated[float | None, typer.Option(help="White of bare mosaics, in DN.")] = None,
+    black_level: Annotated[
+        float | None, typer.Option(metavar="DN", help="Black of bare mosaics, in DN.", rich_help_panel=MOSAICS)
+    ] = None,
+    white_level: Annotated[
+        float | None, typer.Option(metavar="DN", help="White of bare mosaics, in DN.", rich_help_panel=MOSAICS)
+    ] = None,
     max_pixels: MaxPixels = 200e6,
     recursive: Recursive = True,
     name: NameTemplate = "",
@@ -68,6 +94,7 @@ def develop(
     log: Log = None,
 ) -> None:
     """Develop RAW files into finished pictures: NAME-lwisp beside each, or NAME where --output says."""
+    from lwisp.files.encoding import Finish
     from lwisp.files.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_mosaic, read_raw
 
     show_tracebacks(verbose)
@@ -93,5 +120,8 @@ def develop(
         list_jobs(planned, telling)
         return
     chosen = load("photo-fast") if fast else pick if weights == "auto" else load(weights)
-    outcomes = develop_files(chosen, planned, exposure, precision, overwrite, read_first, backend, memory, jobs)
+    finish = Finish(quality, size, profile)
+    outcomes = develop_files(
+        chosen, planned, exposure, precision, overwrite, read_first, backend, memory, jobs, finish, strip
+    )
     follow(outcomes, planned, "developing", telling)

@@ -102,6 +102,9 @@ def bench(
         Path | None,
         typer.Option(metavar="FILE", help="A RAW to develop, beside rawpy, darktable, RawTherapee.", readable=False),
     ] = None,
+    folder: Annotated[
+        int | None, typer.Option(metavar="N", help="Also develop a folder of N copies of that RAW, beside rawpy.")
+    ] = None,
     sizes: Annotated[str, typer.Option(help="Megapixels of whole files, as 1,12,100.")] = "",
     threads: Annotated[str, typer.Option(help="Numbers of threads, as 1,2,4.")] = "",
     memory: Annotated[float | None, typer.Option(help="GB that a whole file's process may take.")] = None,
@@ -123,7 +126,7 @@ def bench(
         benches.check_report(output, overwrite)
         clear_leftovers(output)
     report = benches.bench(
-        weights, parse_size(size), split(engines), split(against), rounds, end_to_end, areas, counts, memory
+        weights, parse_size(size), split(engines), split(against), rounds, end_to_end, areas, counts, memory, folder
     )
     show(benches.to_markdown(report).removesuffix("\n"))
     if output is not None:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,23 +67,20 @@ def follow(outcomes: "Iterator[Outcome]", jobs: "list[Job]", word: str, telling:
 
     console = Console(stderr=True)
     has_bar = console.is_terminal and sys.stdout.isatty() and not telling.quiet and not telling.as_json
-    log = _open_log(telling.log)
-    teller = _Teller(word, len(jobs), telling, console if has_bar else None, log)
     began = time.time()
-    with _progress(console, has_bar) as progress:
+    with _opened(telling.log) as log:
+        teller = _Teller(word, len(jobs), telling, console if has_bar else None, log)
         try:
-            for outcome in progress.track(outcomes, total=len(jobs), description=word):
-                teller.tell(outcome)
+            with _progress(console, has_bar) as progress:
+                for outcome in progress.track(outcomes, total=len(jobs), description=word):
+                    teller.tell(outcome)
         except Stopped as stopped:
             if isinstance(outcomes, Generator):
                 outcomes.close()  # what is being written is finished
             done = teller.done_before + sum(_is_newer(job.output, began) for job in jobs)
             stopped.add_note(f"{done} of {len(jobs)} files are done; the same command makes the others")
             raise
-        finally:
-            if log is not None:
-                log.close()
-    teller.sum_up()
+        teller.sum_up()
 
 
 def _progress(console: "Console", has_bar: bool) -> "Progress":
@@ -92,10 +90,10 @@ def _progress(console: "Console", has_bar: bool) -> "Progress":
     return Progress(*columns, console=console, transient=True, disable=not has_bar)
 
 
-def _open_log(path: Path | None) -> "JsonLines | None":
+def _opened(path: Path | None) -> "AbstractContextManager[JsonLines | None]":
     from lwisp.files.logs import JsonLines
 
-    return None if path is None else JsonLines(path)
+    return nullcontext() if path is None else closing(JsonLines(path))
 
 
 def _is_newer(path: Path, began: float) -> bool:

@@ -7,6 +7,7 @@ import typer
 
 from lwisp.cli.commands import app
 from lwisp.cli.options import (
+    PICTURE,
     Backend,
     DryRun,
     Finished,
@@ -21,10 +22,14 @@ from lwisp.cli.options import (
     Overwrite,
     Passes,
     Precision,
+    Profile,
+    Quality,
     Quiet,
     Raws,
     Recursive,
     Shipped,
+    Size,
+    Strip,
     Verbose,
 )
 from lwisp.cli.progress import Telling, follow, list_jobs
@@ -38,6 +43,10 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
         sources: Finished,
         output: Output = None,
         format: FinishedFormat = None,
+        quality: Quality = 95,
+        size: Size = None,
+        profile: Profile = "srgb",
+        strip: Strip = False,
         weights: Shipped = name,
         precision: Precision = "auto",
         backend: Backend = "auto",
@@ -55,6 +64,7 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
         log: Log = None,
     ) -> None:
         from lwisp.files.decoding import PICTURE_SUFFIXES
+        from lwisp.files.encoding import Finish
         from lwisp.files.pictures import own_format
         from lwisp.planning import plan
         from lwisp.restoration import restore_files
@@ -67,7 +77,18 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
             list_jobs(planned, telling)
             return
         outcomes = restore_files(
-            name, load(weights), planned, precision, overwrite, backend, memory, passes, max_pixels, jobs
+            name,
+            load(weights),
+            planned,
+            precision,
+            overwrite,
+            backend,
+            memory,
+            passes,
+            max_pixels,
+            jobs,
+            Finish(quality, size, profile),
+            strip,
         )
         follow(outcomes, planned, word, telling)
 
@@ -93,11 +114,21 @@ def denoise_raw(
     sources: Raws,
     output: Output = None,
     format: Annotated[
-        Literal["dng", "jpg", "png", "png16", "tiff"] | None,
-        typer.Option(help="dng: a RAW again, for any tool; else a picture; dng, or what the output's suffix says."),
+        Literal["dng", "jpg", "png", "png16", "tiff", "avif", "heif", "jxl"] | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="dng: a RAW again, for any tool; else a picture; dng, or what the output's suffix says.",
+            rich_help_panel=PICTURE,
+        ),
     ] = None,
+    quality: Quality = 95,
+    size: Size = None,
+    profile: Profile = "srgb",
+    strip: Strip = False,
     weights: Shipped = "denoise-raw",
-    develop_weights: Annotated[str, typer.Option(help="Weights that develop pictures.")] = "photo",
+    develop_weights: Annotated[
+        str, typer.Option(metavar="NAME", help="Weights that develop pictures.", rich_help_panel=PICTURE)
+    ] = "photo",
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: Memory = None,
@@ -112,6 +143,7 @@ def denoise_raw(
     log: Log = None,
 ) -> None:
     """Take the noise out of RAW files: NAME-denoised.dng beside each, or a finished picture."""
+    from lwisp.files.encoding import Finish
     from lwisp.planning import plan
     from lwisp.restoration import denoise_raw_files
     from lwisp.weights import load
@@ -125,6 +157,15 @@ def denoise_raw(
         list_jobs(planned, telling)
         return
     outcomes = denoise_raw_files(
-        load(weights), planned, load(develop_weights), precision, overwrite, backend, memory, jobs
+        load(weights),
+        planned,
+        load(develop_weights),
+        precision,
+        overwrite,
+        backend,
+        memory,
+        jobs,
+        Finish(quality, size, profile),
+        strip,
     )
     follow(outcomes, planned, "denoising", telling)

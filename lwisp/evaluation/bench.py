@@ -18,6 +18,7 @@ import torch
 from lwisp.baselines.config import Name
 from lwisp.errors import InputError
 from lwisp.evaluation.file_timing import FileTiming, time_file, time_tools
+from lwisp.evaluation.folder_timing import FolderTiming, time_folder
 from lwisp.evaluation.network_timing import EAGER, ENGINES, Contender, Timing, resolve_engines, time_networks
 from lwisp.evaluation.processes import describe_machine
 from lwisp.files import report as report_writer
@@ -25,12 +26,14 @@ from lwisp.files.optional import import_dynamo, need
 from lwisp.files.raw import read_raw
 from lwisp.files.report import Block, Bullets, Command, Heading, Table
 from lwisp.files.writing import check_outputs, make_folder, write_text, write_whole
-from lwisp.weights import load
+from lwisp.weights import find, load
 
 FILES = ("bench.json", "bench.md", "scaling.png")
 """What a report consists of."""
 MEGAPIXELS = (0.01, 2000)
 """Smallest and largest file that is made."""
+MAX_FILES = 10_000
+"""Files in a folder."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,10 @@ class Report:
     networks: tuple[Timing, ...]
     tools: tuple[Timing, ...] = ()
     file: str = ""
-    """What `tools` developed."""
+    """What `tools` and `folders` developed."""
+    folders: tuple[FolderTiming, ...] = ()
+    folder: int = 0
+    """Files in the folder that `folders` developed."""
     by_size: tuple[FileTiming, ...] = ()
     by_threads: tuple[FileTiming, ...] = ()
 
@@ -60,6 +66,7 @@ def bench(
     megapixels: Sequence[float] = (),
     threads: Sequence[int] = (),
     memory: float | None = None,
+    folder: int | None = None,
 ) -> Report:
     """Measure time and memory of a network and of baselines, of whole files, and how both grow.
 
@@ -74,6 +81,7 @@ def bench(
         megapixels: Sizes of whole files that are made and developed.
         threads: Numbers of threads on which a file of the size that belongs to `size` is developed.
         memory: Bound on the memory of a whole file's process, in GB.
+        folder: Copies of `file` that are also developed as a folder, beside rawpy.
 
     Returns:
         All measurements, and the machine they come from.
@@ -81,7 +89,7 @@ def bench(
     Raises:
         InputError: For unknown engines and networks and for what is not installed, before anything is measured.
     """
-    _check(size, engines, against, rounds, file, megapixels, threads)
+    _check(size, engines, against, rounds, file, megapixels, threads, folder)
     import_dynamo()  # which counting operations does
     weights = load(name_or_path)
     named = resolve_engines(weights, engines)
@@ -95,6 +103,8 @@ def bench(
         networks=tuple(time_networks(str(name_or_path), contenders, size, rounds)),
         tools=tuple(time_tools(weights, file, rounds)) if file else (),
         file=file.name if file else "",
+        folders=tuple(time_folder(find(name_or_path), file, folder, rounds)) if file and folder else (),
+        folder=folder or 0,
         by_size=tuple(time_file(str(name_or_path), each, torch.get_num_threads(), memory) for each in megapixels),
         by_threads=tuple(time_file(str(name_or_path), area, count, memory) for count in threads),
     )
@@ -108,6 +118,7 @@ def _check(
     file: Path | None,
     megapixels: Sequence[float],
     threads: Sequence[int],
+    folder: int | None,
 ) -> None:
     for given, known in ((engines, ENGINES), (against, get_args(Name))):
         for name in given:
@@ -122,6 +133,8 @@ def _check(
     processors = os.cpu_count() or 1
     if any(not 1 <= count <= processors for count in threads):
         raise InputError(f"expected 1 to {processors} threads, got {', '.join(map(str, threads))}")
+    if folder is not None and (file is None or not 1 <= folder <= MAX_FILES):
+        raise InputError(f"expected 1 to {MAX_FILES} copies of the file that --end-to-end names, got {folder}")
     if file is not None:
         read_raw(file)
 
@@ -133,6 +146,8 @@ def to_markdown(report: Report) -> str:
     blocks += _networks_section(report)
     if report.tools:
         blocks += _tools_section(report)
+    if report.folders:
+        blocks += _folder_section(report)
     if report.by_size or report.by_threads:
         blocks += _growth_section(report)
     return report_writer.to_markdown("What it costs", blocks, rule="---")
@@ -179,6 +194,24 @@ def _tools_section(report: Report) -> list[Block]:
     ]
 
 
+def _folder_section(report: Report) -> list[Block]:
+    rows = []
+    for row in report.folders:
+        figures = [row.failure]
+        if not row.failure:
+            related = "" if row.ratio is None else f"{row.ratio:.2f}"
+            each = statistics.median(row.seconds) / report.folder
+            figures = [_spread(row.seconds, 1), f"{each:.2f}", related, _spread(row.core_seconds, 1)]
+        rows.append([row.name, str(row.processes), *figures])
+    return [
+        Heading(f"A folder of {report.folder} files: {report.file} under as many names"),
+        f"RAW to JPEG of quality 95, in turn, {len(report.folders[0].seconds)} rounds after one to warm up: one "
+        "`lwisp develop FOLDER` beside rawpy's loop in a process for each processor, their starts included. "
+        "*Core-seconds*: summed over all cores.",
+        Table(["tool", "processes", "s", "s a file", "times", "core-seconds"], rows),
+    ]
+
+
 def _growth_section(report: Report) -> list[Block]:
     rows = []
     for point in (*report.by_size, *report.by_threads):
@@ -194,7 +227,7 @@ def _growth_section(report: Report) -> list[Block]:
     ]
 
 
-def _spread(seconds: list[float], scale: float) -> str:
+def _spread(seconds: Sequence[float], scale: float) -> str:
     """Median, fastest and slowest in seconds times `scale`, with about three digits."""
     middle = scale * statistics.median(seconds)
     low = scale * min(seconds)

@@ -10,21 +10,19 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import rawpy
 import torch
-from PIL import Image
 
 from lwisp.conversion import MURAL, MURAL_BALANCE
 from lwisp.engines.cost import time_in_turn
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.errors import InputError, one_line
-from lwisp.evaluation import darktable, rawtherapee
+from lwisp.evaluation import darktable, rawpy_loop, rawtherapee
 from lwisp.evaluation.commands import run_command
 from lwisp.evaluation.network_timing import Timing, ratio
 from lwisp.evaluation.processes import call_in_new_process, peak_memory_mib
 from lwisp.files.dng import write_dng
 from lwisp.files.pictures import write_picture
-from lwisp.files.raw import read_mosaic, read_raw
+from lwisp.files.raw import RawImage, read_mosaic, read_raw
 from lwisp.files.writing import temporary_folder
 from lwisp.pipeline import develop_with
 from lwisp.weights import Weights, load
@@ -58,7 +56,7 @@ def time_tools(weights: Weights, source: Path, rounds: int) -> list[Timing]:
             ("lwisp", "in process"): partial(
                 _develop, prepare_engine(weights.runnable), weights, source, folder / "lwisp.jpg"
             ),
-            ("rawpy default", "in process"): partial(_develop_with_rawpy, source, folder / "rawpy.jpg"),
+            ("rawpy default", "in process"): partial(rawpy_loop.develop, source, folder / "rawpy.jpg"),
         }
         failures = []
         for tool, arguments in installed_commands(source, output).items():
@@ -107,13 +105,6 @@ def _develop(engine: Engine, weights: Weights, source: Path, output: Path) -> No
     write_picture(output, picture, "jpg", raw.exif, overwrite=True)
 
 
-def _develop_with_rawpy(source: Path, output: Path) -> None:
-    """rawpy's default with the camera's white balance, in lwisp's kind of JPEG."""
-    with rawpy.imread(str(source)) as raw:
-        rgb = raw.postprocess(use_camera_wb=True)
-    Image.fromarray(rgb).save(output, "JPEG", quality=95, subsampling=0)
-
-
 def time_file(name_or_path: str, megapixels: float, threads: int, memory: float | None) -> FileTiming:
     """Time and peak memory of one file of a given size, developed in a process of its own.
 
@@ -125,7 +116,9 @@ def time_file(name_or_path: str, megapixels: float, threads: int, memory: float 
     """
     with temporary_folder() as folder:
         source = folder / "mosaic.dng"
-        area = _write_murals(source, megapixels)
+        raw = mural_of(megapixels)
+        area = raw.mosaic.size / 1e6
+        write_dng(source, raw)
         try:
             seconds, peak = call_in_new_process(
                 _develop_alone, name_or_path, source, folder / "picture.jpg", threads, memory
@@ -135,16 +128,18 @@ def time_file(name_or_path: str, megapixels: float, threads: int, memory: float 
         return FileTiming(area, threads, seconds, peak)
 
 
-def _write_murals(path: Path, megapixels: float) -> float:
-    """Write a DNG of about that size, the mural that exports are checked with side by side; returns its megapixels."""
+def mural_of(megapixels: float) -> RawImage:
+    """A RAW of about that size, 4:3: the mural that exports are checked with, side by side.
+
+    Args:
+        megapixels: Its size in millions of photosites.
+    """
     height: int = 2 * round((megapixels * 1e6 * (3 / 4)) ** 0.5 / 2)
     width: int = 2 * round((megapixels * 1e6 * (4 / 3)) ** 0.5 / 2)
     mural = read_mosaic(MURAL, "RGGB", 0, 16383, MURAL_BALANCE)
     rows = -(-height // mural.mosaic.shape[0])
     columns = -(-width // mural.mosaic.shape[1])
-    tiled = np.tile(mural.mosaic, (rows, columns))[:height, :width]
-    write_dng(path, replace(mural, mosaic=tiled))
-    return height * width / 1e6
+    return replace(mural, mosaic=np.tile(mural.mosaic, (rows, columns))[:height, :width])
 
 
 def _develop_alone(

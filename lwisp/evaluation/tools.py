@@ -31,6 +31,29 @@ from lwisp.weights import Weights
 ORIENTATION_TAG = 274  # of EXIF
 VERSION_OPTIONS = {program.PROGRAM: program.VERSION_OPTION for program in (darktable, rawtherapee)}
 
+_PLAIN = {"no_auto_bright": True, "gamma": (2.4, 12.92)}  # the sRGB curve
+_AHD = {"demosaic_algorithm": rawpy.DemosaicAlgorithm.AHD}
+_DCB = {"demosaic_algorithm": rawpy.DemosaicAlgorithm.DCB}
+_FBDD = {"fbdd_noise_reduction": rawpy.FBDDNoiseReductionMode.Full}
+_BLEND = {"highlight_mode": rawpy.HighlightMode.Blend}
+_MEDIAN = {"median_filter_passes": 3}
+RAWPY: dict[str, tuple[str, dict[str, Any]]] = {
+    "rawpy default": ("AHD, auto-bright", {}),
+    "rawpy tuned": (
+        "AHD, FBDD full, one median pass, highlights blended, auto-bright",
+        {**_AHD, **_FBDD, "median_filter_passes": 1, **_BLEND},
+    ),
+    "rawpy AHD": ("sRGB curve, no auto-bright", _PLAIN),
+    "rawpy DCB": ("sRGB curve, no auto-bright", {**_PLAIN, **_DCB}),
+    "rawpy AHD + FBDD": ("as rawpy AHD, with FBDD full", {**_PLAIN, **_FBDD}),
+    "rawpy AHD + median": ("as rawpy AHD, with three median passes", {**_PLAIN, **_MEDIAN}),
+    "rawpy DCB + FBDD + median": (
+        "as rawpy DCB, with FBDD full and three median passes",
+        {**_PLAIN, **_DCB, **_FBDD, **_MEDIAN},
+    ),
+}
+"""Name -> options for the reader, and those of `postprocess` beside the camera's white balance."""
+
 
 @dataclass(frozen=True)
 class Tool:
@@ -86,24 +109,9 @@ def _lwisp_tools(weights: Weights, precision: Precision) -> list[Tool]:
 
 
 def _rawpy_tools() -> list[Tool]:
-    plain = {"no_auto_bright": True, "gamma": (2.4, 12.92)}  # the sRGB curve
-    ahd = {"demosaic_algorithm": rawpy.DemosaicAlgorithm.AHD}
-    dcb = {"demosaic_algorithm": rawpy.DemosaicAlgorithm.DCB}
-    fbdd = {"fbdd_noise_reduction": rawpy.FBDDNoiseReductionMode.Full}
-    median_once = {"median_filter_passes": 1}
-    median = {"median_filter_passes": 3}
-    blend = {"highlight_mode": rawpy.HighlightMode.Blend}
-    tuned = {**ahd, **fbdd, **median_once, **blend}
-    about_tuned = "AHD, FBDD full, one median pass, highlights blended, auto-bright"
-    about_both = "as rawpy DCB, with FBDD full and three median passes"
     return [
-        Tool("rawpy default", "AHD, auto-bright", partial(_rawpy, {}), finished=True),
-        Tool("rawpy tuned", about_tuned, partial(_rawpy, tuned), finished=True),
-        Tool("rawpy AHD", "sRGB curve, no auto-bright", partial(_rawpy, plain)),
-        Tool("rawpy DCB", "sRGB curve, no auto-bright", partial(_rawpy, {**plain, **dcb})),
-        Tool("rawpy AHD + FBDD", "as rawpy AHD, with FBDD full", partial(_rawpy, {**plain, **fbdd})),
-        Tool("rawpy AHD + median", "as rawpy AHD, with three median passes", partial(_rawpy, {**plain, **median})),
-        Tool("rawpy DCB + FBDD + median", about_both, partial(_rawpy, {**plain, **dcb, **fbdd, **median})),
+        Tool(name, about, partial(_rawpy, options), finished="no_auto_bright" not in options)
+        for name, (about, options) in RAWPY.items()
     ]
 
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
+from PIL import AvifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from lwisp.errors import InputError, alternatives, one_line
-from lwisp.files.exif import EXIF_IFD, GPS_IFD
+from lwisp.files.exif import EXIF_IFD, GPS_IFD, repair_text
 from lwisp.files.optional import need
 from lwisp.files.writing import is_regular, quiet
 
@@ -23,6 +23,8 @@ FINISHED = (*FORMATS, "HEIF")
 """Formats of finished pictures that are read; HEIF where pillow-heif is installed."""
 PICTURE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".tif", ".tiff", ".heic", ".heif", ".hif"])
 """Suffixes of those, that folders are searched for."""
+WRITTEN = (*FORMATS, "AVIF", "HEIF", "JPEG XL")
+"""Formats that lwisp writes, so far as their encoders are installed."""
 MAX_PIXELS = 200_000_000
 """Cameras of 150 MP are the largest; a picture of this size takes 0.6 GB decoded, and several times that on its way."""
 
@@ -98,9 +100,10 @@ def opened(
 def read_tags(picture: Image.Image) -> Image.Exif:
     """All tags of an open picture; they outlive it."""
     exif = picture.getexif()
-    dict(exif)  # Pillow reads what it is asked for when it is asked
-    for ifd in (EXIF_IFD, GPS_IFD):
-        exif.get_ifd(ifd)
+    for values in (exif, exif.get_ifd(EXIF_IFD), exif.get_ifd(GPS_IFD)):
+        for tag, value in list(values.items()):  # Pillow reads what it is asked for when it is asked
+            if isinstance(value, str):
+                values[tag] = repair_text(value)
     return exif
 
 
@@ -113,7 +116,7 @@ def is_own(path: Path) -> bool:
             exif = Image.Exif()
             exif.load_from_fp(file)
             return _is_ours(exif) or (DNG_VERSION in exif and _text(exif, MAKE) == "lwisp")
-        picture = _choose_reader(head, FORMATS, str(path))(file)
+        picture = _choose_reader(head, WRITTEN, str(path))(file)
         return "exif" in picture.info and _is_ours(picture.getexif())
     return False
 
@@ -152,20 +155,37 @@ def _choose_reader(head: bytes, formats: Sequence[str], name: str) -> Callable[[
     for allowed in formats:
         if allowed in HEADS and head.startswith(HEADS[allowed]):
             return readers[allowed]
-    if "HEIF" in formats and head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
-        return _heif_reader(name)
     found = name_format(head)
+    if found in formats and found in OPTIONAL_READERS:
+        try:
+            return OPTIONAL_READERS[found]()
+        except InputError as error:  # not installed
+            raise InputError(f"{name}: {error}") from error
     what = f"a file of the format {found}" if found else "not a picture of a known format"
     raise InputError(f"{name}: cannot be read as a picture: {what}; expected {alternatives(formats)}")
 
 
-def _heif_reader(name: str) -> Callable[[BinaryIO], Image.Image]:
+def _heif_reader() -> Callable[[BinaryIO], Image.Image]:
     """pillow-heif's reader itself: it is not made known to Pillow, which would open HEIF everywhere from then on."""
-    try:
-        reader: Callable[[BinaryIO], Image.Image] = need("pillow_heif", "reading HEIF").HeifImageFile
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
+    reader: Callable[[BinaryIO], Image.Image] = need("pillow_heif", "reading HEIF").HeifImageFile
     return reader
+
+
+def _avif_reader() -> Callable[[BinaryIO], Image.Image]:
+    return AvifImagePlugin.AvifImageFile
+
+
+def _jxl_reader() -> Callable[[BinaryIO], Image.Image]:
+    reader: Callable[[BinaryIO], Image.Image] = need("pillow_jxl.JpegXLImagePlugin", "reading JPEG XL").JXLImageFile
+    return reader
+
+
+OPTIONAL_READERS: dict[str, Callable[[], Callable[[BinaryIO], Image.Image]]] = {
+    "AVIF": _avif_reader,
+    "HEIF": _heif_reader,
+    "JPEG XL": _jxl_reader,
+}
+"""Readers of formats that need a package of their own, or a Pillow built with them."""
 
 
 def name_format(head: bytes) -> str:

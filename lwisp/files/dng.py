@@ -1,5 +1,6 @@
 """`RawImage` -> a plain DNG that any tool reads."""
 
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from lwisp.errors import InputError
-from lwisp.files.exif import EXIF_IFD, GPS_IFD, finished_tags
 from lwisp.files.raw import RawImage, plane_order
+from lwisp.files.tags import finished_properties, finished_tags
 from lwisp.files.writing import write_whole
 from lwisp.files.xmp import XMP_TAG, Value, build
 from lwisp.imaging.matrices import CANONICAL_TO_XYZ
@@ -24,6 +25,7 @@ def write_dng(
     exif: Image.Exif | None = None,
     overwrite: bool = False,
     properties: Mapping[str, Value] | None = None,
+    strip: bool = False,
 ) -> None:
     """Write a RAW as a plain, uncompressed DNG 1.4 that any tool reads; `read_raw` undoes it.
 
@@ -34,9 +36,10 @@ def write_dng(
         path: The file to write.
         raw: The RAW.
         noise: Shot and read noise for `NOISE_PROFILE`.
-        exif: Tags of the photo; those that stay true of another file are written (`exif.finished_tags`).
+        exif: Tags of the photo; those that stay true of another file are written (`tags.finished_tags`).
         overwrite: Replace a file of this name.
         properties: For its XMP packet, as `xmp.build` takes them.
+        strip: Leave out tags and properties that name people and places.
 
     Raises:
         InputError: The white levels of the four planes differ, or the file exists and may not be replaced.
@@ -53,10 +56,9 @@ def write_dng(
     directory.tagtype |= {254: 4, 273: 4, 279: 4, 50706: 1, 50707: 1, 33422: 1, 50714: 5, 50717: 4, 50721: 10, 50728: 5}
     directory.tagtype[NOISE_PROFILE] = 12
     directory.tagtype[XMP_TAG] = 1
-    told = Image.Exif() if exif is None else finished_tags(exif)
+    kept = finished_properties(properties or {}, strip)
+    told = b"" if exif is None else finished_tags(exif, kept, strip).fill(directory)
     for tag, value in {
-        **told,
-        **{ifd: told.get_ifd(ifd) for ifd in (EXIF_IFD, GPS_IFD) if told.get_ifd(ifd)},
         254: 0,  # the whole picture
         256: raw.mosaic.shape[1],
         257: raw.mosaic.shape[0],
@@ -82,8 +84,10 @@ def write_dng(
         50728: tuple((1 / gains).tolist()),
         50778: 21,  # D65
         **({NOISE_PROFILE: noise} if noise else {}),
-        **({XMP_TAG: build(properties)} if properties else {}),
+        **({XMP_TAG: build(kept)} if kept else {}),
     }.items():
         directory[tag] = value
-    content = b"II*\0\x08\0\0\0" + directory.tobytes(8) + np.ascontiguousarray(raw.mosaic.astype("<u2")).tobytes()
+    start = 8 + len(told)
+    head = b"II*\0" + struct.pack("<L", start) + told + directory.tobytes(start)
+    content = head + np.ascontiguousarray(raw.mosaic.astype("<u2")).tobytes()
     write_whole(path, lambda file: file.write(content), overwrite)

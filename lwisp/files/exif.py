@@ -6,7 +6,6 @@ silenced for a whole process only. Here damaged tags are left out without a word
 
 import io
 import struct
-from importlib.metadata import version
 from typing import Any, BinaryIO
 
 from PIL import Image, TiffTags
@@ -19,16 +18,6 @@ NUMBERS = {3: "H", 4: "L", 6: "b", 8: "h", 9: "l", 11: "f", 12: "d", 13: "L", 16
 RATIONALS = {5: "L", 10: "l"}
 """Those of numerator and denominator."""
 BYTES, TEXT, UNDEFINED = 1, 2, 7
-MAX_TAG_BYTES = 900  # all allowed tags together stay below the 65,533 bytes that JPEG has for them
-MAIN_TAGS = (270, 271, 272, 306, 315, 33432)  # description, make, model, date, artist, copyright
-PHOTO_TAGS = (
-    *(33434, 33437, 34850, 34855, 34864, 34865, 34866),  # exposure time, aperture, program, ISO
-    *(36867, 36868, 36880, 36881, 36882, 37520, 37521, 37522),  # dates with offsets and fractions
-    *(37377, 37378, 37380, 37381, 37382, 37383, 37384, 37385, 37386),  # exposure values, metering, light, focal length
-    *(41986, 41987, 41989, 41990, 42034, 42035, 42036),  # exposure and balance mode, 35 mm length, lens
-)
-GPS_TAGS = tuple(range(32))
-TEXT_TAGS = {*MAIN_TAGS, 36867, 36868, 36880, 36881, 36882, 37520, 37521, 37522, 42035, 42036}
 HEADER = b"Exif\0\0"
 MAGICS = frozenset([b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"IIRO", b"IIRS", b"MMOR", b"IIU\0"])
 """How files begin; Olympus and Panasonic write other numbers where TIFF has 42, and some have its bytes exchanged."""
@@ -145,7 +134,7 @@ def _value(kind: int, order: str, data: bytes, single: bool) -> Any:
     if kind in (BYTES, UNDEFINED):
         return data
     if kind == TEXT:
-        return data.removesuffix(b"\0").decode("latin-1")
+        return decode_text(data.removesuffix(b"\0"))
     letter = NUMBERS.get(kind) or RATIONALS[kind]
     numbers = struct.unpack(f"{order}{len(data) // struct.calcsize('=' + letter)}{letter}", data)
     if kind in RATIONALS:
@@ -153,39 +142,31 @@ def _value(kind: int, order: str, data: bytes, single: bool) -> Any:
     return numbers[0] if single or len(numbers) == 1 else numbers
 
 
-def finished_tags(source: Image.Exif) -> Image.Exif:
-    """Those tags of a photo that stay true of the picture made of it, for writing.
+def decode_text(data: bytes) -> str:
+    """A text as programs write it: UTF-8, and where it is none the Latin letters of Windows and old cameras.
 
     Args:
-        source: All tags of the photo.
+        data: The bytes, without the NUL at their end.
 
     Returns:
-        The allowed ones that are sound, with orientation 1 (it is applied), lwisp as software, and sRGB.
+        The text; any bytes give one.
     """
-    tags = Image.Exif()
-    for tag in MAIN_TAGS:
-        if tag in source and _writable(None, tag, source[tag]):
-            tags[tag] = source[tag]
-    tags[274], tags[305] = 1, f"lwisp {version('lwisp')}"
-    for ifd, allowed in ((EXIF_IFD, PHOTO_TAGS), (GPS_IFD, GPS_TAGS)):
-        found = source.get_ifd(ifd)
-        kept = {tag: found[tag] for tag in allowed if tag in found and _writable(ifd, tag, found[tag])}
-        if ifd == EXIF_IFD:
-            kept[40961] = 1  # color space: sRGB
-        if kept:
-            tags.get_ifd(ifd).update(kept)
-    return tags
-
-
-def _writable(ifd: int | None, tag: int, value: Any) -> bool:
-    """Whether a tag of a possibly damaged file can be written again: tried by itself, and not of monstrous size."""
-    if isinstance(value, str) and not (value.isascii() and value.strip(" \0")):
-        return False
-    if ifd != GPS_IFD and (tag in TEXT_TAGS) != isinstance(value, str):
-        return False
-    probe = Image.Exif()
     try:
-        (probe if ifd is None else probe.get_ifd(ifd))[tag] = value
-        return len(probe.tobytes()) < MAX_TAG_BYTES
-    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, struct.error):
-        return False
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
+
+
+def repair_text(text: str) -> str:
+    """A text that Pillow read as Latin-1, as `decode_text` reads it.
+
+    Args:
+        text: As Pillow gives it.
+
+    Returns:
+        The text; one that Pillow cannot have read so stays as it is.
+    """
+    try:
+        return decode_text(text.encode("latin-1"))
+    except UnicodeEncodeError:
+        return text

@@ -1,10 +1,11 @@
-"""The picture style in the notes that camera makers keep in EXIF's tag 37500, where it can be read without guessing.
+"""Picture style, camera and lens in the notes that makers keep in EXIF's tag 37500, where they can be read safely.
 
 Layouts after ExifTool's tables: a directory like TIFF's behind a header of the maker's own.
 """
 
 import struct
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -37,31 +38,119 @@ FUJI_FILMS = {
 }
 
 
-def picture_style(tags: Image.Exif) -> str:
-    """The name of the picture style, color mode or film that a RAW's or JPEG's tags tell; "" where they do not."""
+@dataclass(frozen=True)
+class Notes:
+    """A maker's notes, where their layout is known."""
+
+    maker: Literal["Canon", "Nikon", "Fujifilm", "Sony", "Panasonic"]
+    order: str
+    """`struct`'s letter of their order of bytes."""
+    values: dict[int, bytes]
+    """By the maker's own tags."""
+
+
+def read_notes(tags: Image.Exif) -> Notes | None:
+    """The maker's notes in a RAW's or JPEG's tags; None where there are none that can be read."""
     note = tags.get_ifd(EXIF_IFD).get(MAKER_NOTE)
     maker = str(tags.get(271, "")).upper()
     if not isinstance(note, bytes):
-        return ""
+        return None
     order = tags.endian or "<"
     try:
         if note.startswith(b"Nikon\0"):
             order = "<" if note[10:12] == b"II" else ">"
-            return _text(_entries(note[10:], 8, order).get(0x23, b"")[4:24]).title()
+            return Notes("Nikon", order, _entries(note[10:], 8, order))
         if note.startswith(b"FUJIFILM"):
-            found = _entries(note, struct.unpack_from("<I", note, 8)[0], "<").get(0x1401)
-            return _named(FUJI_FILMS, struct.unpack_from("<H", found)[0]) if found else ""
+            return Notes("Fujifilm", "<", _entries(note, struct.unpack_from("<I", note, 8)[0], "<"))
         if note.startswith(b"SONY"):
-            return _text(_entries(note, 12, order, guess=True).get(0xB020, b""))
+            return Notes("Sony", order, _entries(note, 12, order, guess=True))
         if note.startswith(b"Panasonic"):
-            found = _entries(note, 12, order, guess=True).get(0x89)
-            return _named(PANASONIC_STYLES, struct.unpack_from(order + "H", found)[0]) if found else ""
+            return Notes("Panasonic", order, _entries(note, 12, order, guess=True))
         if maker.startswith("CANON"):
-            found = _entries(note, 0, order, guess=True).get(0xA0, b"")
-            return _named(CANON_STYLES, struct.unpack_from(order + "h", found, 20)[0]) if len(found) >= 22 else ""
+            return Notes("Canon", order, _entries(note, 0, order, guess=True))
     except struct.error:  # cut short, or not what its header says
         pass
-    return ""
+    return None
+
+
+def picture_style(tags: Image.Exif) -> str:
+    """The name of the picture style, color mode or film that a RAW's or JPEG's tags tell; "" where they do not."""
+    notes = read_notes(tags)
+    if notes is None:
+        return ""
+    values, order = notes.values, notes.order
+    try:
+        if notes.maker == "Nikon":
+            return _text(values.get(0x23, b"")[4:24]).title()
+        if notes.maker == "Fujifilm":
+            found = values.get(0x1401)
+            return _named(FUJI_FILMS, struct.unpack_from("<H", found)[0]) if found else ""
+        if notes.maker == "Sony":
+            return _text(values.get(0xB020, b""))
+        if notes.maker == "Panasonic":
+            found = values.get(0x89)
+            return _named(PANASONIC_STYLES, struct.unpack_from(order + "H", found)[0]) if found else ""
+        found = values.get(0xA0, b"")
+        return _named(CANON_STYLES, struct.unpack_from(order + "h", found, 20)[0]) if len(found) >= 22 else ""
+    except struct.error:
+        return ""
+
+
+@dataclass(frozen=True)
+class Gear:
+    """The very camera and lens that a photo was taken with; what is not told is empty."""
+
+    owner: str = ""
+    serial: str = ""
+    """Of the camera."""
+    lens: str = ""
+    lens_serial: str = ""
+    lens_range: tuple[float, float, float, float] | None = None
+    """Shortest and longest focal length in mm, with the f-numbers of either; 0 for one that is not told."""
+
+
+def read_gear(tags: Image.Exif) -> Gear:
+    """What a maker's notes tell of camera and lens, of makers that kept it out of EXIF's own tags."""
+    notes = read_notes(tags)
+    if notes is None:
+        return Gear()
+    values, order = notes.values, notes.order
+    try:
+        if notes.maker == "Canon":
+            owner = _name(values.get(0x09, b""))
+            lens_range = _canon_range(values.get(0x01, b""), order)
+            serial = _canon_serial(values.get(0x0C, b""), order, str(tags.get(272, "")))
+            return Gear("" if owner == "unknown" else owner, serial, _name(values.get(0x95, b"")), "", lens_range)
+        if notes.maker == "Nikon":
+            return Gear(serial=_name(values.get(0x1D, b"")), lens_range=_nikon_range(values.get(0x84, b""), order))
+        if notes.maker == "Panasonic":
+            return Gear(lens=_name(values.get(0x51, b"")), lens_serial=_name(values.get(0x52, b"")))
+    except struct.error:
+        pass
+    return Gear()
+
+
+def _canon_serial(value: bytes, order: str, model: str) -> str:
+    number = struct.unpack(order + "I", value)[0] if len(value) == 4 else 0
+    return f"{number:06}" if number and "EOS-1D" in model else f"{number:010}" if number else ""
+
+
+def _canon_range(settings: bytes, order: str) -> tuple[float, float, float, float] | None:
+    """Of the camera's settings, numbers of 16 bits, the focal lengths and the steps a mm that they count in."""
+    if len(settings) < 52:
+        return None
+    longest, shortest, steps = struct.unpack_from(order + "3H", settings, 46)
+    return (shortest / steps, longest / steps, 0.0, 0.0) if steps and 0 < shortest <= longest else None
+
+
+def _nikon_range(value: bytes, order: str) -> tuple[float, float, float, float] | None:
+    if len(value) != 32:
+        return None
+    parts = struct.unpack(order + "8I", value)
+    if 0 in parts[1::2] or parts[0] == 0:
+        return None
+    shortest, longest, wide, tele = (top / bottom for top, bottom in zip(parts[::2], parts[1::2], strict=True))
+    return shortest, longest, wide, tele
 
 
 def _entries(note: bytes, start: int, order: str, guess: bool = False) -> dict[int, bytes]:
@@ -87,6 +176,12 @@ def _entries(note: bytes, start: int, order: str, guess: bool = False) -> dict[i
 
 def _text(value: bytes) -> str:
     return " ".join(value.split(b"\0")[0].decode("ascii", "replace").split())
+
+
+def _name(value: bytes) -> str:
+    """A name of ASCII letters; "" where they are others, for then its place was guessed wrong."""
+    text = value.split(b"\0")[0]
+    return text.decode("ascii").strip() if text.isascii() and text.decode("ascii").isprintable() else ""
 
 
 def _named(names: dict[int, str], number: int) -> str:

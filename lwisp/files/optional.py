@@ -147,6 +147,7 @@ def _matplotlib_folder() -> str:
 
 _GUARDS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "openvino": _without_reporter,
+    "nncf": _without_reporter,
     "onnxruntime": lambda: with_variable("ORT_DISABLE_TELEMETRY", "1"),
     "matplotlib": lambda: with_variable("MPLCONFIGDIR", _matplotlib_folder()),
 }

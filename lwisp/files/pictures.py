@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lwisp.errors import InputError, alternatives, check_choice
+from lwisp.errors import InputError, alternatives
 from lwisp.files.colors import render
-from lwisp.files.decoding import FINISHED, MAX_PIXELS, opened, read_tags
-from lwisp.files.encoding import ENCODERS, FORMATS, SUFFIX_FORMATS, Format
-from lwisp.files.exif import finished_tags, read_directories
+from lwisp.files.decoding import FINISHED, MAX_PIXELS, WRITTEN, opened, read_tags
+from lwisp.files.encoding import ENCODERS, SUFFIX_FORMATS, Finish, Format
+from lwisp.files.exif import read_directories
+from lwisp.files.optional import is_there
+from lwisp.files.profiles import from_srgb
+from lwisp.files.properties import of_picture
 from lwisp.files.raw_check import check_not_raw
 from lwisp.files.samples import check_floats, check_samples, is_deep
 from lwisp.files.sources import Source, name_source, path_or_content
+from lwisp.files.tags import Form, finished_properties, finished_tags
 from lwisp.files.writing import write_whole
-from lwisp.files.xmp import XMP_TAG, Value, build, read
-from lwisp.imaging.pixels import orient
+from lwisp.files.xmp import XMP_TAG, Value, build, packet_of_boxes, read
+from lwisp.imaging.pixels import limit_size, orient
 
 MAX_PAGES = 1000
 """Pages of a TIFF that are counted."""
@@ -34,6 +38,8 @@ class Picture:
     """(H, W, 3) sRGB over the type's whole range, upright."""
     exif: Image.Exif
     """The file's tags, unfiltered: `write_picture` lets a list of them through."""
+    properties: Mapping[str, Value] = field(default_factory=dict)
+    """What people said of the picture, in its XMP and IPTC and in a sidecar: rating, keywords, title and the like."""
     notes: tuple[str, ...] = ()
     """What of the file is lost, for the user's eyes."""
     is_gray: bool = False
@@ -81,9 +87,10 @@ def read_picture(source: Source, max_pixels: float = MAX_PIXELS) -> Picture:
             notes.append("its transparency is lost")
         rendered = render(content, name, picture, max_pixels)
         exif = read_tags(picture) if is_png else exif
+        properties = of_picture(picture, exif, source, notes)
     orientation = exif.get(274, 1)
     upright = orient(rendered.rgb, orientation if orientation in range(1, 9) else 1)
-    return Picture(upright, exif, (*notes, *rendered.notes), rendered.is_gray)
+    return Picture(upright, exif, properties, (*notes, *rendered.notes), rendered.is_gray)
 
 
 def own_format(path: Path) -> Format:
@@ -91,7 +98,8 @@ def own_format(path: Path) -> Format:
     with contextlib.suppress(InputError), opened(path, max_pixels=float("inf")) as picture:
         if picture.format == "PNG":
             return "png16" if is_deep(picture) or picture.mode.startswith("I") else "png"
-    return SUFFIX_FORMATS.get(path.suffix.lower(), "jpg")
+    named = SUFFIX_FORMATS.get(path.suffix.lower(), "jpg")
+    return "jpg" if named == "heif" and not is_there("pillow_heif") else named  # it fails by itself, when it is read
 
 
 def _left_out(content: Path | bytes, picture: Image.Image) -> Iterator[str]:
@@ -132,32 +140,42 @@ def write_picture(
     exif: Image.Exif | None = None,
     overwrite: bool = False,
     properties: Mapping[str, Value] | None = None,
+    finish: Finish = Finish(),
+    strip: bool = False,
 ) -> None:
-    """Write a finished picture as `lwisp develop` does: with its sRGB profile and tags, whole or not at all.
+    """Write a finished picture as `lwisp develop` does: with its profile and tags, whole or not at all.
 
     Args:
         path: The file to write.
         rgb: (H, W, 3) sRGB, or (H, W) grays of the same curve: floats in [0, 1], or the format's own unsigned integers
             over their range (`BITS`).
-        format: "jpg", "png", "png16" or "tiff"; None takes what the suffix says, of PNG the one of 16 bits for uint16.
-        exif: Tags of the photo; those that stay true of a finished picture are written (`finished_tags`).
+        format: One of `encoding.FORMATS`, as "jpg" or "tiff"; None takes what the suffix says, of PNG the one of 16
+            bits for uint16.
+        exif: Tags of the photo; those that stay true of a finished picture are written (`tags.finished_tags`).
         overwrite: Replace a file of this name.
         properties: For its XMP packet, as `xmp.build` takes them.
+        finish: Quality, size and color space.
+        strip: Leave out tags and properties that name people and places (`tags.NAMING`).
 
     Raises:
-        InputError: The suffix is of no format, the format is unknown, or the file exists and may not be replaced.
+        InputError: The suffix is of no format, format or finish cannot be had, or the file exists and may not be
+            replaced.
         OutputError: The file cannot be written.
         ValueError: `rgb` is of another shape or type.
     """
     path = Path(path)
     chosen = _format_of(path, rgb) if format is None else format
-    check_choice("format", chosen, FORMATS)
+    finish.check(chosen)
     if rgb.ndim != 2 and rgb.shape[2:] != (3,):
         raise ValueError(f"expected a picture (H, W, 3) or (H, W), got {rgb.shape}")
-    tags = finished_tags(Image.Exif() if exif is None else exif)
-    packet = build(properties or {})
+    small = limit_size(rgb, finish.size)
+    pixels = small if rgb.ndim == 2 else from_srgb(small, finish.profile)
+    kept = finished_properties(properties or {}, strip)
+    form = Form(None if chosen == "tiff" else pixels.shape[:2], chosen == "jpg", finish.profile == "srgb")
+    tags = finished_tags(Image.Exif() if exif is None else exif, kept, strip, form)
+    packet = build(kept)
     write = ENCODERS[chosen]
-    write_whole(path, lambda file: write(file, rgb, tags, packet), overwrite)
+    write_whole(path, lambda file: write(file, pixels, tags, packet, finish), overwrite)
 
 
 def _format_of(path: Path, rgb: NDArray[Any]) -> Format:
@@ -182,8 +200,10 @@ def read_properties(path: Path) -> dict[str, Value]:
             directory, *_ = read_directories(file)
         packet = directory.get(XMP_TAG)
         if not directory:
-            with opened(path) as picture:
+            with opened(path, formats=WRITTEN) as picture:
                 packet = picture.info.get("xmp")
+            with path.open("rb") as file:
+                packet = packet or packet_of_boxes(file)
     except (InputError, OSError):
         return {}
     return read(packet) if isinstance(packet, bytes) else {}

@@ -5,7 +5,7 @@ developed is refused by name, what a file leaves out is filled in and said aloud
 is the way back, for other tools.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,11 +16,14 @@ from PIL import Image
 
 from lwisp.errors import InputError
 from lwisp.files import damage, exif
+from lwisp.files.completion import complete
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.decoding import opened as opened_picture
 from lwisp.files.exif import EXIF_IFD
 from lwisp.files.libraw import Opened, opened
+from lwisp.files.properties import of_raw
 from lwisp.files.sources import Source
+from lwisp.files.xmp import Value
 from lwisp.imaging import matrices
 from lwisp.imaging.bayer import CFA, CFAS, cfa_offset
 
@@ -65,6 +68,8 @@ class RawImage:
     """The largest embedded JPEG; where it has no tags of its own, LibRaw adds a few."""
     exif: Image.Exif = field(default_factory=Image.Exif)
     """The file's tags, unfiltered: `write_picture` lets a list of them through."""
+    properties: Mapping[str, Value] = field(default_factory=dict)
+    """What people said of the photo, in its XMP and IPTC and in a sidecar: rating, keywords, title and the like."""
     notes: tuple[str, ...] = ()
     """What the file did not say, and what was taken for it: for the user's eyes."""
 
@@ -105,6 +110,7 @@ def read_raw(source: Source) -> RawImage:
         black = [float(raw.black_level_per_channel[sensor[position]]) for position in order]
         white = _white_level(raw, [int(sensor[position]) for position in order])
         sizes = raw.sizes
+        properties = of_raw(tags, source, notes)
     if min(mosaic.shape) < 2:
         raise InputError(f"{name}: expected at least 2x2 photosites, got {mosaic.shape}")
     if not all(low < high for low, high in zip(black, white, strict=True)):
@@ -123,6 +129,7 @@ def read_raw(source: Source) -> RawImage:
         model=_text(tags, 272),
         jpeg=jpeg,
         exif=tags,
+        properties=properties,
         notes=tuple(notes),
     )
 
@@ -332,10 +339,14 @@ def _embedded_jpeg(raw: rawpy.RawPy) -> bytes | None:
 
 
 def _read_tags(file: Opened, jpeg: bytes | None) -> Image.Exif:
-    """The tags of a TIFF-like RAW, else those of its embedded JPEG, else none."""
+    """The tags of a TIFF-like RAW, else those of its embedded JPEG, with what others tell."""
     with file.open() as content:
         tags = exif.read_tiff(content)
-    return tags if tags or tags.get_ifd(EXIF_IFD) else exif.read_jpeg(jpeg or b"")
+        content.seek(0)
+        head = content.read(16)
+    tags = tags if tags or tags.get_ifd(EXIF_IFD) else exif.read_jpeg(jpeg or b"")
+    complete(tags, file.libraw, head)
+    return tags
 
 
 def _text(tags: Image.Exif, tag: int) -> str:

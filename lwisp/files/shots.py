@@ -1,5 +1,6 @@
 """When and with what a photo was taken, read from its tags alone."""
 
+import contextlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -47,11 +48,13 @@ def read_shot(path: Path) -> Shot:
         if head.startswith((*HEADS["JPEG"], *HEADS["PNG"])):
             with opened(path) as picture:
                 tags = read_tags(picture)
-        elif not tags:
-            tags, _ = read_preview(path)
     except (InputError, OSError):
         return Shot()
-    return shot_of(tags)
+    shot = shot_of(tags)
+    if shot.taken is None or not shot.iso:  # then LibRaw may tell
+        with contextlib.suppress(InputError, OSError):
+            return shot_of(read_preview(path)[0])
+    return shot
 
 
 def shot_of(tags: Image.Exif) -> Shot:

@@ -4,7 +4,10 @@ Read are simple properties, texts in languages (the default one) and lists of te
 is hostile until it is parsed: document types and entities are refused, and so is one larger than `MOST`.
 """
 
+import io
+import struct
 from collections.abc import Mapping
+from typing import BinaryIO
 from xml.etree.ElementTree import Element, ParseError, SubElement, TreeBuilder, XMLParser, tostring
 
 Value = str | tuple[str, ...]
@@ -17,18 +20,36 @@ NAMESPACES = {
     "xmp": "http://ns.adobe.com/xap/1.0/",
     "photoshop": "http://ns.adobe.com/photoshop/1.0/",
     "Iptc4xmpCore": "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/",
+    "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
+    "lr": "http://ns.adobe.com/lightroom/1.0/",
+    "aux": "http://ns.adobe.com/exif/1.0/aux/",
     "lwisp": "https://lwisp.org/ns/1.0/",
 }
 """Namespaces of properties, by their usual prefixes."""
 OWN = "lwisp:"
 """Prefix of the properties that tell what a picture was made of."""
-LANGUAGES = frozenset(["dc:title", "dc:description", "dc:rights"])
+LANGUAGES = frozenset(["dc:title", "dc:description", "dc:rights", "xmpRights:UsageTerms"])
 """Properties that are texts in languages."""
 ORDERED = frozenset(["dc:creator"])
 """Lists whose order means something."""
-LISTS = frozenset(["dc:subject", "dc:creator"])
+LISTS = frozenset(
+    ["dc:subject", "dc:creator", "lr:hierarchicalSubject", "Iptc4xmpCore:Scene", "Iptc4xmpCore:SubjectCode"]
+)
 """Properties that are lists."""
-MOST = 2**20
+CAMERA_RAW = "http://ns.adobe.com/camera-raw-settings/1.0/"
+CAMERA_RAW_FACTS = frozenset(
+    ["Version", "ProcessVersion", "HasSettings", "HasCrop", "AlreadyApplied", "RawFileName", "CropConstrainToWarp"]
+)
+"""Properties of Camera Raw that are no settings."""
+EDITORS = {
+    CAMERA_RAW: "Camera Raw",
+    "http://darktable.sf.net/": "darktable",
+    "http://www.rawtherapee.com/1.0/": "RawTherapee",
+    "http://ns.dxo.com/photolab/1.0/": "PhotoLab",
+    "http://ns.acdsee.com/developsettings/1.0/": "ACDSee",
+}
+"""Programs whose settings for developing stand in XMP, by namespace."""
+MOST = 2**22
 """Bytes of a packet that is read."""
 HEAD = b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>'
 TAIL = b'<?xpacket end="r"?>'
@@ -93,17 +114,12 @@ def read(packet: bytes) -> dict[str, Value]:
     Returns:
         Values by names, as `build` takes them; empty of a packet that is damaged or too large.
     """
-    if len(packet) > MOST or b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:
-        return {}
-    parser = XMLParser(target=_Strict())
-    try:
-        parser.feed(packet.strip(b"\0 \t\r\n"))
-        root: Element = parser.close()
-    except (ParseError, ValueError, LookupError, RecursionError):
+    root = _parse(packet)
+    if root is None:
         return {}
     prefixes = {space: prefix for prefix, space in NAMESPACES.items()}
     found: dict[str, Value] = {}
-    for about in root.iter(f"{{{RDF}}}Description"):
+    for about in _abouts(root):
         for key, text in about.attrib.items():
             if (name := _name(key, prefixes)) is not None:
                 found[name] = text
@@ -113,6 +129,65 @@ def read(packet: bytes) -> dict[str, Value]:
             if name is not None and value is not None:
                 found[name] = value if name not in LISTS or isinstance(value, tuple) else (value,)
     return found
+
+
+def _parse(packet: bytes) -> Element | None:
+    """The tree of a packet; None of one that is damaged or too large."""
+    if len(packet) > MOST or b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:
+        return None
+    parser = XMLParser(target=_Strict())
+    try:
+        parser.feed(packet.strip(b"\0 \t\r\n"))
+        root: Element = parser.close()
+    except (ParseError, ValueError, LookupError, RecursionError):
+        return None
+    return root
+
+
+def _abouts(root: Element) -> list[Element]:
+    """What holds the properties of the picture itself, and not those of a structure in it."""
+    return [about for rdf in root.iter(f"{{{RDF}}}RDF") for about in rdf.iterfind(f"{{{RDF}}}Description")]
+
+
+def is_readable(packet: bytes) -> bool:
+    """Whether `read` can read a packet: it is XML, without entities, and not too large."""
+    return _parse(packet) is not None
+
+
+def editors(packet: bytes) -> tuple[str, ...]:
+    """The programs whose settings for developing, not yet applied, stand in a packet.
+
+    Args:
+        packet: The packet, of a RAW or from beside it.
+
+    Returns:
+        Their names, as "darktable"; none for a packet without such settings, or a damaged one.
+    """
+    root = _parse(packet)
+    if root is None:
+        return ()
+    found: dict[str, dict[str, str]] = {}
+    for about in _abouts(root):
+        values = [(key, text.strip()) for key, text in about.attrib.items()]
+        values += [
+            (child.tag, "items" if child.find(f".//{{{RDF}}}li") is not None else (child.text or "").strip())
+            for child in about
+        ]
+        for key, value in values:
+            space, _, local = key.removeprefix("{").partition("}")
+            if space in EDITORS:
+                found.setdefault(space, {})[local] = value
+    return tuple(EDITORS[space] for space, values in found.items() if _is_edited(space, values))
+
+
+def _is_edited(space: str, values: Mapping[str, str]) -> bool:
+    """Whether a program's properties, values by names, tell of settings."""
+    if space == CAMERA_RAW:
+        told = values.get("HasSettings", "").lower(), values.get("AlreadyApplied", "").lower()
+        return told[0] != "false" and told[1] != "true" and (told[0] == "true" or bool(set(values) - CAMERA_RAW_FACTS))
+    if EDITORS[space] == "darktable":
+        return values.get("history") == "items" or values.get("history_end", "0") not in ("", "0", "-1")
+    return True
 
 
 def _name(tag: str, prefixes: Mapping[str, str]) -> str | None:
@@ -129,6 +204,28 @@ def _value(element: Element) -> Value | None:
     if len(element):
         return tuple(item.text or "" for item in items) or None
     return element.text or ""
+
+
+def packet_of_boxes(file: BinaryIO) -> bytes:
+    """The XMP packet of a file of boxes such as JPEG XL's, whose reader does not give it.
+
+    Args:
+        file: The file, open in binary mode.
+
+    Returns:
+        b"" where there is none of at most `MOST` bytes.
+    """
+    size = file.seek(0, io.SEEK_END)
+    place = 0
+    while place + 8 <= size:
+        file.seek(place)
+        length, kind = struct.unpack(">I4s", file.read(8))
+        if kind == b"xml " and 8 < length <= MOST:
+            return file.read(length - 8)
+        if length < 8:  # the last box, or one of more than 4 GB
+            break
+        place += length
+    return b""
 
 
 def own_properties(properties: Mapping[str, Value]) -> dict[str, str]:

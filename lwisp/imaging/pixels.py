@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 
 def orient(rgb: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -78,6 +79,44 @@ def convert(picture: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if not np.issubdtype(picture.dtype, np.floating):
         values = picture / np.float32(np.iinfo(picture.dtype).max)
     return values if dtype == np.float32 else to_integer(values, 8 if dtype == np.uint8 else 16)
+
+
+def limit_size(picture: NDArray[Any], side: int | None) -> NDArray[Any]:
+    """A picture whose long side is at most so many pixels.
+
+    Args:
+        picture: (H, W, 3) or (H, W): floats in [0, 1], or uint8 or uint16 over their range.
+        side: Pixels, 1 or more; None for any.
+
+    Returns:
+        The picture itself where it is small enough; else a smaller one of the same type and proportions.
+    """
+    height, width = picture.shape[:2]
+    if side is None or max(height, width) <= side:
+        return picture
+    scale = side / max(height, width)
+    return resize(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
+
+
+def resize(picture: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """A picture in another size, by Lanczos' filter in float32.
+
+    Args:
+        picture: (H, W, 3) or (H, W): floats in [0, 1], or uint8 or uint16 over their range.
+        size: (height, width).
+
+    Returns:
+        A picture of this size and the same type.
+    """
+    is_float = np.issubdtype(picture.dtype, np.floating)
+    top = np.float32(1 if is_float else np.iinfo(picture.dtype).max)
+    resized = np.empty((*size, *picture.shape[2:]), picture.dtype)
+    for channel in np.ndindex(picture.shape[2:]):
+        plane = picture[..., *channel].astype(np.float32) / top
+        values = np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.LANCZOS))
+        values = values.clip(0, 1)  # the filter overshoots at edges
+        resized[..., *channel] = values if is_float else to_integer(values, 8 if top == 255 else 16)
+    return resized
 
 
 def to_integer(rgb: NDArray[Any], bits: Literal[8, 16]) -> NDArray[Any]:

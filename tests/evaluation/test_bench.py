@@ -17,6 +17,7 @@ from lwisp.evaluation import bench as benches
 from lwisp.evaluation import file_timing
 from lwisp.evaluation.bench import bench
 from lwisp.evaluation.file_timing import FileTiming
+from lwisp.evaluation.folder_timing import FolderTiming
 from lwisp.model import LWISP, count_params
 from tests.conftest import TOY, WriteDng
 from tests.test_cli import call
@@ -77,6 +78,8 @@ def test_what_cannot_be_measured_is_refused_before_anything_is(toy_file: Path, t
         (("--sizes", "1e9"), "0.01 to 2000 megapixels"),
         (("--threads", "0"), "expected 1 to"),
         (("--end-to-end", tmp_path / "none.dng"), "No such file"),
+        (("--folder", "4"), "copies of the file that --end-to-end names"),
+        (("--end-to-end", tmp_path / "none.dng", "--folder", "0"), "expected 1 to 10000 copies"),
     ):
         result = call("bench", toy_file, *arguments)
         assert result.exit_code == 2, result.output
@@ -96,3 +99,12 @@ def test_a_failed_size_stands_on_the_page(toy_file: Path) -> None:
     failed = FileTiming(200, 2, failure="needs 9 GB")
     page = benches.to_markdown(replace(report, by_size=(failed,)))
     assert "| 200.00 | 2 | needs 9 GB |" in page
+
+
+def test_a_folder_stands_on_the_page_with_seconds_a_file_and_core_seconds(toy_file: Path) -> None:
+    report = bench(str(toy_file), (32, 32), ("eager",), rounds=1)
+    lwisp = FolderTiming("lwisp", 1, (8.0, 10.0, 9.0), (15.0, 16.0, 17.0), 1.0)
+    failed = FolderTiming("rawpy default", 2, failure="rawpy default made 3 pictures of 4 files")
+    page = benches.to_markdown(replace(report, folders=(lwisp, failed), folder=4, file="a.dng"))
+    assert "| lwisp | 1 | 9.00 [8.00, 10.00] | 2.25 | 1.00 | 16.0 [15.0, 17.0] |" in page
+    assert "| rawpy default | 2 | rawpy default made 3 pictures of 4 files |" in page

@@ -1,10 +1,12 @@
+import pytest
 import torch
 
 from lwisp.evaluation.network_timing import load_network, make_ready, random_planes, ratio
 
 
-def test_a_baseline_gives_the_same_picture_in_openvino() -> None:
-    network, planes = load_network("photo", "unet"), random_planes((30, 50))
+@pytest.mark.parametrize("baseline", ["unet", "nafnet"])
+def test_a_baseline_gives_the_same_picture_in_openvino(baseline: str) -> None:
+    network, planes = load_network("photo", baseline), random_planes((30, 50))
     got = make_ready(network, "openvino-fp32", (30, 50))(planes)
     assert torch.allclose(got, make_ready(network, "eager", (30, 50))(planes), rtol=0, atol=1e-4)
 

@@ -1,0 +1,88 @@
+"""Defaults of options from `lwisp.toml`: in the working folder, else in the user's folder of settings."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lwisp.errors import InputError
+
+if TYPE_CHECKING:
+    from typer.core import TyperGroup
+
+NAME = "lwisp.toml"
+
+
+def settings_folder() -> Path | None:
+    """The user's folder of settings: `lwisp` in `XDG_CONFIG_HOME` or ~/.config; None where there is no home folder."""
+    try:
+        return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "lwisp"
+    except RuntimeError:
+        return None
+
+
+def read_defaults(group: "TyperGroup") -> dict[str, dict[str, Any]]:
+    """Defaults of the options of all verbs.
+
+    A table of the name of a verb holds its options by their names without dashes, as `quality = 90`; options outside of
+    a table are those of every verb that has them. What the working folder's file says goes before the user's.
+
+    Args:
+        group: The command with all verbs.
+
+    Returns:
+        Value by parameter by verb, as click's `default_map`.
+
+    Raises:
+        InputError: A file is no TOML, or names a verb or an option that does not exist.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in _files():
+        for verb, parameters in _parse(path, group):
+            found.setdefault(verb, {}).update(parameters)
+    return found
+
+
+def _files() -> Iterator[Path]:
+    own = settings_folder()
+    for folder in (own, Path()):
+        try:
+            if folder is not None and (folder / NAME).is_file():
+                yield folder / NAME
+        except OSError:
+            continue
+
+
+def _parse(path: Path, group: "TyperGroup") -> Iterator[tuple[str, dict[str, Any]]]:
+    import tomllib
+
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected defaults in TOML: {error}") from error
+    shared = {name: value for name, value in content.items() if not isinstance(value, dict)}
+    options = {verb: _options(group, verb) for verb in group.commands}
+    for name in shared:
+        if not any(name in of_verb for of_verb in options.values()):
+            raise InputError(f"{path}: there is no option --{name}")
+    for verb, values in content.items():
+        if isinstance(values, dict):
+            if verb not in options:
+                raise InputError(f"{path}: there is no verb {verb}; there are {', '.join(options)}")
+            for name in values:
+                if name not in options[verb]:
+                    raise InputError(f"{path}: {verb} has no option --{name}")
+    for verb, of_verb in options.items():
+        values = {**shared, **content.get(verb, {})}
+        yield verb, {of_verb[name]: value for name, value in values.items() if name in of_verb}
+
+
+def _options(group: "TyperGroup", verb: str) -> Mapping[str, str]:
+    """The parameters of a verb by the names of their options without dashes."""
+    return {
+        option.removeprefix("--"): parameter.name or ""
+        for parameter in group.commands[verb].params
+        if parameter.param_type_name == "option"
+        for option in parameter.opts
+        if option.startswith("--")
+    }

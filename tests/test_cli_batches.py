@@ -1,0 +1,217 @@
+"""The command on many files: what it tells, where, and how it goes on after being stopped or killed."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from lwisp.cli.commands import app
+from tests.conftest import WriteDng
+
+RNG = np.random.default_rng(11)
+LWISP = [sys.executable, "-m", "lwisp"]
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def photos(write_dng: WriteDng, tmp_path: Path) -> Path:
+    """A folder with two RAWs, one of them in a folder below, and a file that is none."""
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a.dng", "sub/b.dng"):
+        written = write_dng(RNG.integers(64, 4000, (40, 60), dtype=np.uint16))
+        written.rename(folder / name)
+    (folder / "bad.dng").write_text("no")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A working folder and a folder of settings of the test's own."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path / "here"
+
+
+def test_made_files_go_to_stdout_and_all_else_to_stderr(photos: Path, toy_file: Path, tmp_path: Path) -> None:
+    result = call("develop", photos, "-o", tmp_path / "out", "--weights", toy_file)
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert [line.rsplit(" (", 1)[0] for line in lines] == [
+        f"{photos / 'a.dng'} -> {tmp_path / 'out' / 'a.jpg'}",
+        f"{photos / 'sub/b.dng'} -> {tmp_path / 'out' / 'sub/b.jpg'}",
+    ]
+    assert all(line.endswith(" s)") for line in lines)
+    assert "lwisp: 1 of 3 files failed: bad.dng" in result.stderr
+    assert "the network took" in result.stderr
+    again = call("develop", photos, "-o", tmp_path / "out", "--weights", toy_file)
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert "2 of 3 files were done before" in again.stderr
+    (photos / "bad.dng").unlink()
+    assert call("develop", photos, "-o", tmp_path / "out", "--weights", toy_file).exit_code == 0
+
+
+def test_each_file_as_json_on_stdout_and_in_a_log(photos: Path, toy_file: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    result = call("develop", photos, "-o", tmp_path / "out", "--weights", toy_file, "--json", "--log", log)
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [record["status"] for record in told[:-1]] == ["made", "failed", "made"]
+    assert told[0]["output"] == str(tmp_path / "out" / "a.jpg")
+    assert told[0]["seconds"] >= told[0]["network_seconds"] > 0
+    assert "bad.dng" in told[1]["error"]
+    assert {key: told[-1][key] for key in ("event", "made", "done_before", "failed")} == {
+        "event": "end",
+        "made": 2,
+        "done_before": 0,
+        "failed": 1,
+    }
+    logged = [json.loads(line) for line in log.read_text().splitlines()]
+    assert all(record.pop("time") for record in logged)
+    assert logged == told
+    call("develop", photos, "-o", tmp_path / "out", "--weights", toy_file, "-q", "--log", log)
+    assert len(log.read_text().splitlines()) == 2 * len(told)  # appended
+
+
+@pytest.mark.parametrize("content", ["a letter\n", "[1]\n", '{"cut": "sho'])
+def test_a_log_never_touches_another_file(content: str, photos: Path, toy_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "letter.txt"
+    other.write_text(content)
+    result = call("develop", photos, "-o", tmp_path / "out", "--weights", toy_file, "--log", other)
+    assert result.exit_code == 2
+    assert "expected a log of JSON lines" in result.stderr
+    assert other.read_text() == content
+    assert not (tmp_path / "out").exists()
+
+
+def test_quiet_tells_of_failures_alone(photos: Path, toy_file: Path, tmp_path: Path) -> None:
+    result = call("develop", photos, "-o", tmp_path / "out", "--weights", toy_file, "-q")
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 2  # the file, and the count
+
+
+def test_a_dry_run_makes_nothing(photos: Path, tmp_path: Path) -> None:
+    result = call("develop", photos, "-o", tmp_path / "out", "--dry-run", "--no-recursive", "--name", "{number}")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        f"{photos / 'a.dng'} -> {tmp_path / 'out' / '1.jpg'}",
+        f"{photos / 'bad.dng'} -> {tmp_path / 'out' / '2.jpg'}",
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_pictures_are_the_same_however_many_are_made_at_once(
+    jobs: str, write_dng: WriteDng, toy_file: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(5):
+        written = write_dng(np.random.default_rng(index).integers(64, 4000, (40, 60), dtype=np.uint16))
+        written.rename(folder / f"{index}.dng")
+    for name, count in (("alone", "1"), ("out", jobs)):
+        result = call("develop", folder, "-o", tmp_path / name, "--weights", toy_file, "--jobs", count)
+        assert result.exit_code == 0, result.stderr
+    pixels = [[path.read_bytes()[-500:] for path in sorted((tmp_path / name).iterdir())] for name in ("alone", "out")]
+    assert pixels[0] == pixels[1]
+
+
+def test_defaults_come_from_a_file_and_options_go_before_them(
+    photos: Path, toy_file: Path, no_defaults: Path, tmp_path: Path
+) -> None:
+    (photos / "bad.dng").unlink()
+    own = tmp_path / "config" / "lwisp"
+    own.mkdir(parents=True)
+    (own / "lwisp.toml").write_text(f'quality = 50\n[develop]\nformat = "tiff"\nweights = "{toy_file}"\n')
+    assert call("develop", photos, "-o", tmp_path / "a").exit_code == 0
+    assert (tmp_path / "a" / "a.tif").exists()
+    (no_defaults / "lwisp.toml").write_text('[develop]\nformat = "png"\n')
+    assert call("develop", photos, "-o", tmp_path / "b").exit_code == 0
+    assert (tmp_path / "b" / "a.png").exists()
+    assert call("develop", photos, "-o", tmp_path / "c", "--format", "jpg").exit_code == 0
+    assert (tmp_path / "c" / "a.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        ("quality = ", "TOML"),
+        ("colour = 1\n", "--colour"),
+        ("[develop]\npasses = 1\n", "develop has no option --passes"),
+        ("[paint]\nquality = 1\n", "no verb paint"),
+        ("quality = 1000\n", "equal to 100"),
+        ('[develop]\nformat = "bmp"\n', "bmp"),
+    ],
+)
+def test_wrong_defaults_are_refused(content: str, word: str, photos: Path, no_defaults: Path, tmp_path: Path) -> None:
+    (no_defaults / "lwisp.toml").write_text(content)
+    result = call("develop", photos, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert word in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_switches_in_the_help_take_no_value() -> None:
+    result = call("develop", "-h")
+    assert result.exit_code == 0
+    assert "<bool>" not in result.stdout
+    assert "Exit codes: 0 all is done" in call("-h").stdout
+    assert call("-V").stdout.startswith("lwisp ")
+
+
+def test_a_reader_that_has_read_enough_ends_the_program_quietly(photos: Path, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*LWISP, "develop", str(photos), "-o", str(tmp_path / "out"), "--dry-run"]
+    try:
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writing)
+    assert done.stderr == ""
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_killed_again_and_again_comes_to_the_same(
+    write_dng: WriteDng, toy_file: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(300):
+        written = write_dng(np.random.default_rng(index).integers(64, 4000, (40, 60), dtype=np.uint16))
+        written.rename(folder / f"{index:03}.dng")
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    command = [*LWISP, "develop", str(folder), "--weights", str(toy_file), "-o"]
+    subprocess.run([*command, str(undisturbed)], check=True, capture_output=True)
+    killed.mkdir()
+    moments = random.Random(3)
+    for part in range(1, 11):
+        process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while len(list(killed.glob("*.jpg"))) < 25 * part and process.poll() is None:
+            time.sleep(moments.uniform(0, 0.01))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert all(path.stat().st_size > 0 for path in killed.glob("*.jpg"))
+    last = subprocess.run([*command, str(killed)], check=True, capture_output=True, text=True)
+    assert "were done before" in last.stderr
+    assert digests(killed) == digests(undisturbed)
+    assert len(digests(killed)) == 300
