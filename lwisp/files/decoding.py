@@ -157,31 +157,31 @@ def _choose_reader(head: bytes, formats: Sequence[str], name: str) -> Callable[[
             return readers[allowed]
     found = name_format(head)
     if found in formats and found in OPTIONAL_READERS:
-        return OPTIONAL_READERS[found](name)
+        try:
+            return OPTIONAL_READERS[found]()
+        except InputError as error:  # not installed
+            raise InputError(f"{name}: {error}") from error
     what = f"a file of the format {found}" if found else "not a picture of a known format"
     raise InputError(f"{name}: cannot be read as a picture: {what}; expected {alternatives(formats)}")
 
 
-def _heif_reader(name: str) -> Callable[[BinaryIO], Image.Image]:
+def _heif_reader() -> Callable[[BinaryIO], Image.Image]:
     """pillow-heif's reader itself: it is not made known to Pillow, which would open HEIF everywhere from then on."""
-    try:
-        reader: Callable[[BinaryIO], Image.Image] = need("pillow_heif", "reading HEIF").HeifImageFile
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
+    reader: Callable[[BinaryIO], Image.Image] = need("pillow_heif", "reading HEIF").HeifImageFile
     return reader
 
 
-def _avif_reader(name: str) -> Callable[[BinaryIO], Image.Image]:
+def _avif_reader() -> Callable[[BinaryIO], Image.Image]:
     return AvifImagePlugin.AvifImageFile
 
 
-def _jxl_reader(name: str) -> Callable[[BinaryIO], Image.Image]:
-    plugin = need("pillow_jxl.JpegXLImagePlugin", f"{name}: reading JPEG XL")
+def _jxl_reader() -> Callable[[BinaryIO], Image.Image]:
+    plugin = need("pillow_jxl.JpegXLImagePlugin", "reading JPEG XL")
     reader: Callable[[BinaryIO], Image.Image] = plugin.JXLImageFile
     return reader
 
 
-OPTIONAL_READERS: dict[str, Callable[[str], Callable[[BinaryIO], Image.Image]]] = {
+OPTIONAL_READERS: dict[str, Callable[[], Callable[[BinaryIO], Image.Image]]] = {
     "AVIF": _avif_reader,
     "HEIF": _heif_reader,
     "JPEG XL": _jxl_reader,
