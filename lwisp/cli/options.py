@@ -45,7 +45,7 @@ Shipped = Annotated[
     str, typer.Option(help="Name of shipped weights, or a safetensors file.", metavar="NAME", rich_help_panel=PICTURE)
 ]
 Finished = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="JPEG, PNG or TIFF files, or folders.", readable=False)
+    list[Path], typer.Argument(metavar="FILE...", help="JPEG, PNG, TIFF or HEIF files, or folders.", readable=False)
 ]
 Formats = Literal["jpg", "png", "png16", "tiff", "avif", "heif", "jxl"]
 FinishedFormat = Annotated[
@@ -157,6 +157,20 @@ Log = Annotated[
         show_default=False,
         metavar="FILE",
         rich_help_panel=RUNNING,
+    ),
+]
+Crop = Annotated[
+    Literal["camera", "none"],
+    typer.Option(
+        metavar="NAME",
+        help="camera: what the camera's own pictures show; none: all photosites of the visible area.",
+        rich_help_panel=PICTURE,
+    ),
+]
+KeepHotPixels = Annotated[
+    bool,
+    typer.Option(
+        "--keep-hot-pixels", help="Leave single hot and dead photosites as they are.", rich_help_panel=PICTURE
     ),
 ]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]

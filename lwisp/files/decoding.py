@@ -157,27 +157,31 @@ def _choose_reader(head: bytes, formats: Sequence[str], name: str) -> Callable[[
             return readers[allowed]
     found = name_format(head)
     if found in formats and found in OPTIONAL_READERS:
-        return OPTIONAL_READERS[found]()
+        return OPTIONAL_READERS[found](name)
     what = f"a file of the format {found}" if found else "not a picture of a known format"
     raise InputError(f"{name}: cannot be read as a picture: {what}; expected {alternatives(formats)}")
 
 
-def _heif_reader() -> Callable[[BinaryIO], Image.Image]:
+def _heif_reader(name: str) -> Callable[[BinaryIO], Image.Image]:
     """pillow-heif's reader itself: it is not made known to Pillow, which would open HEIF everywhere from then on."""
-    reader: Callable[[BinaryIO], Image.Image] = need("pillow_heif", "reading HEIF").HeifImageFile
+    try:
+        reader: Callable[[BinaryIO], Image.Image] = need("pillow_heif", "reading HEIF").HeifImageFile
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
     return reader
 
 
-def _avif_reader() -> Callable[[BinaryIO], Image.Image]:
+def _avif_reader(name: str) -> Callable[[BinaryIO], Image.Image]:
     return AvifImagePlugin.AvifImageFile
 
 
-def _jxl_reader() -> Callable[[BinaryIO], Image.Image]:
-    reader: Callable[[BinaryIO], Image.Image] = need("pillow_jxl.JpegXLImagePlugin", "reading JPEG XL").JXLImageFile
+def _jxl_reader(name: str) -> Callable[[BinaryIO], Image.Image]:
+    plugin = need("pillow_jxl.JpegXLImagePlugin", f"{name}: reading JPEG XL")
+    reader: Callable[[BinaryIO], Image.Image] = plugin.JXLImageFile
     return reader
 
 
-OPTIONAL_READERS: dict[str, Callable[[], Callable[[BinaryIO], Image.Image]]] = {
+OPTIONAL_READERS: dict[str, Callable[[str], Callable[[BinaryIO], Image.Image]]] = {
     "AVIF": _avif_reader,
     "HEIF": _heif_reader,
     "JPEG XL": _jxl_reader,
@@ -237,4 +241,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     said = one_line(error)
+    if said == "unknown pixel mode":
+        return "its samples are of a kind that is not read; save it with 8 or 16 bits a color"
     return said if said and " object at 0x" not in said else "it is damaged"
