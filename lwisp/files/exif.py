@@ -6,10 +6,13 @@ silenced for a whole process only. Here damaged tags are left out without a word
 
 import io
 import struct
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from PIL import Image, TiffTags
 from PIL.TiffImagePlugin import IFDRational
+
+from lwisp.files.xmp import XMP_TAG
 
 EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD, SUB_IFDS = 0x8769, 0x8825, 0xA005, 330
 IPTC_TAG = 33723
@@ -20,6 +23,7 @@ RATIONALS = {5: "L", 10: "l"}
 """Those of numerator and denominator."""
 BYTES, TEXT, UNDEFINED = 1, 2, 7
 HEADER = b"Exif\0\0"
+XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 MAGICS = frozenset([b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"IIRO", b"IIRS", b"MMOR", b"IIU\0"])
 """How files begin; Olympus and Panasonic write other numbers where TIFF has 42, and some have its bytes exchanged."""
 
@@ -70,12 +74,20 @@ def read_directories(file: BinaryIO) -> list[dict[int, Any]]:
 
 
 def read_jpeg(content: bytes) -> Image.Exif:
-    """Tags of a JPEG; empty where it has none, or where the content is no JPEG."""
-    return read_tiff(io.BytesIO(_exif_segments(content).removeprefix(HEADER)))
+    """Tags of a JPEG, its XMP packet as a TIFF's tag; empty where it has none, or where the content is no JPEG."""
+    found = {HEADER: b"", XMP_HEADER: b""}
+    for segment in _segments(content):
+        for header in found:
+            if segment.startswith(header):
+                found[header] += segment.removeprefix(header)
+    exif = read_tiff(io.BytesIO(found[HEADER]))
+    if found[XMP_HEADER]:
+        exif[XMP_TAG] = found[XMP_HEADER]
+    return exif
 
 
-def _exif_segments(content: bytes) -> bytes:
-    found = b""
+def _segments(content: bytes) -> Iterator[bytes]:
+    """What applications wrote into a JPEG under its first marker."""
     place = 2 if content.startswith(b"\xff\xd8") else len(content)
     while place + 4 <= len(content) and content[place] == 0xFF:
         marker = content[place + 1]
@@ -85,11 +97,9 @@ def _exif_segments(content: bytes) -> bytes:
         if marker == 0xDA:  # the picture itself
             break
         length = struct.unpack_from(">H", content, place + 2)[0]
-        segment = content[place + 4 : place + 2 + length]
-        if marker == 0xE1 and segment.startswith(HEADER):
-            found += segment.removeprefix(HEADER)
+        if marker == 0xE1:
+            yield content[place + 4 : place + 2 + length]
         place += 2 + length
-    return found
 
 
 def _read_head(file: BinaryIO) -> tuple[str, int | None]:

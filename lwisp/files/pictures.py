@@ -87,7 +87,7 @@ def read_picture(source: Source, max_pixels: float = MAX_PIXELS) -> Picture:
             notes.append("its transparency is lost")
         rendered = render(content, name, picture, max_pixels)
         exif = read_tags(picture) if is_png else exif
-        properties = of_picture(picture, exif, source, notes)
+        properties = of_picture(picture, exif, content, notes)
     orientation = exif.get(274, 1)
     upright = orient(rendered.rgb, orientation if orientation in range(1, 9) else 1)
     return Picture(upright, exif, properties, (*notes, *rendered.notes), rendered.is_gray)

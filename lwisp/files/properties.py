@@ -1,9 +1,10 @@
 """What people said of a photo, as XMP properties: from its own XMP and IPTC, and from a sidecar beside it."""
 
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from PIL import Image
 
@@ -49,13 +50,13 @@ def of_raw(tags: Image.Exif, source: Source, notes: list[str]) -> dict[str, Valu
     return _gather(tags, packet, _iptc(tags), _sidecars(source, True), notes)
 
 
-def of_picture(picture: Image.Image, tags: Image.Exif, source: Source, notes: list[str]) -> dict[str, Value]:
+def of_picture(picture: Image.Image, tags: Image.Exif, content: Path | bytes, notes: list[str]) -> dict[str, Value]:
     """What people said of a finished picture.
 
     Args:
         picture: The picture, open.
         tags: All its tags.
-        source: What it is read from; beside a path a sidecar is looked for, IMG.jpg.xmp.
+        content: The file, or what stands in it; beside a path a sidecar is looked for, IMG.jpg.xmp.
         notes: Gets what is left out.
 
     Returns:
@@ -64,10 +65,10 @@ def of_picture(picture: Image.Image, tags: Image.Exif, source: Source, notes: li
     packet = picture.info.get("xmp")
     resources = picture.info.get("photoshop")
     block = resources.get(RESOURCE, b"") if isinstance(resources, Mapping) else b""
-    file: BinaryIO | None = getattr(picture, "fp", None)
-    if picture.format == "TIFF" and file is not None:
-        block = _iptc(read_tiff(file))  # Pillow takes the first number for the block
-    return _gather(tags, _as_bytes(packet, "<"), _as_bytes(block, "<"), _sidecars(source, False), notes)
+    if picture.format == "TIFF":  # Pillow takes the first number for the block
+        with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
+            block = _iptc(read_tiff(file))
+    return _gather(tags, _as_bytes(packet, "<"), _as_bytes(block, "<"), _sidecars(content, False), notes)
 
 
 def _gather(tags: Image.Exif, packet: bytes, block: bytes, sidecars: list[Path], notes: list[str]) -> dict[str, Value]:

@@ -17,6 +17,7 @@ from PIL import Image
 from lwisp.errors import InputError
 from lwisp.files import damage, exif
 from lwisp.files.completion import complete
+from lwisp.files.cr3 import read_cr3
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.decoding import opened as opened_picture
 from lwisp.files.dng_tags import LightTags, read_light
@@ -411,9 +412,10 @@ def _embedded_jpeg(raw: rawpy.RawPy) -> bytes | None:
 
 
 def _read_tags(file: Opened, jpeg: bytes | None) -> Image.Exif:
-    """The tags of a TIFF-like RAW, else those of its embedded JPEG, with what others tell."""
+    """The tags of a TIFF-like RAW or a CR3, else those of its embedded JPEG, with what others tell."""
     with file.open() as content:
         tags = exif.read_tiff(content)
+        tags = tags if tags or tags.get_ifd(EXIF_IFD) else read_cr3(content)
         content.seek(0)
         head = content.read(16)
     tags = tags if tags or tags.get_ifd(EXIF_IFD) else exif.read_jpeg(jpeg or b"")

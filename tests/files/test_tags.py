@@ -16,9 +16,10 @@ import lwisp
 from lwisp.files.encoding import Format
 from lwisp.files.exif import EXIF_IFD, GPS_IFD, read_jpeg
 from lwisp.files.pictures import read_picture, read_properties, write_picture
+from lwisp.files.properties import of_raw
 from lwisp.files.raw import read_raw
 from lwisp.files.tags import MAX_BYTES, finished_tags
-from lwisp.files.xmp import Value
+from lwisp.files.xmp import Value, build
 from tests.conftest import WriteDng
 
 RGB = np.random.default_rng(3).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -260,6 +261,18 @@ def test_tags_of_jpegs_are_read_as_pillow_reads_them(tmp_path: Path) -> None:
         photo = theirs.get_ifd(EXIF_IFD)
     assert ours.get_ifd(EXIF_IFD)[42032] == photo[42032].encode("latin-1").decode()
     assert ours[315] == "Zoë"
+
+
+def test_the_xmp_of_a_raws_embedded_jpeg_is_read_with_its_tags() -> None:
+    """Where a RAF keeps what its camera rated."""
+    file = io.BytesIO()
+    packet = build({"xmp:Rating": "5"})
+    Image.fromarray(RGB).save(file, "JPEG", exif=finished_tags(everything()).tobytes(), xmp=packet)
+    tags = read_jpeg(file.getvalue())
+    assert (tags[700], tags[315]) == (packet, "Zoë")
+    notes: list[str] = []
+    assert of_raw(tags, b"", notes)["xmp:Rating"] == "5"
+    assert notes == []
 
 
 @pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
