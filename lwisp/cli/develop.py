@@ -1,14 +1,13 @@
 """`lwisp develop`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lwisp.cli.ahead import read_ahead
 from lwisp.cli.commands import WRONG_REQUEST, app
 from lwisp.cli.options import (
-    MOSAICS,
     PICTURE,
     Backend,
     Crop,
@@ -34,6 +33,19 @@ from lwisp.cli.options import (
     Verbose,
 )
 from lwisp.cli.progress import Telling, follow, list_jobs
+from lwisp.cli.sensor import (
+    BlackLevel,
+    Cfa,
+    ColorMatrix,
+    Height,
+    Packing,
+    Stride,
+    WhiteLevel,
+    Width,
+    is_bare,
+    is_described,
+    reader,
+)
 from lwisp.cli.sequences import SameAs, frame_rate, measuring, parse_reference
 from lwisp.cli.terminal import show_tracebacks, stop
 
@@ -93,20 +105,14 @@ def develop(
     memory: Memory = None,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
-    cfa: Annotated[
-        Literal["RGGB", "BGGR", "GRBG", "GBRG"] | None,
-        typer.Option(
-            metavar="RGGB",
-            help="Pattern of bare 16-bit grayscale mosaics, or BGGR, GRBG, GBRG; both levels are needed, too.",
-            rich_help_panel=MOSAICS,
-        ),
-    ] = None,
-    black_level: Annotated[
-        float | None, typer.Option(metavar="DN", help="Black of bare mosaics, in DN.", rich_help_panel=MOSAICS)
-    ] = None,
-    white_level: Annotated[
-        float | None, typer.Option(metavar="DN", help="White of bare mosaics, in DN.", rich_help_panel=MOSAICS)
-    ] = None,
+    cfa: Cfa = None,
+    black_level: BlackLevel = None,
+    white_level: WhiteLevel = None,
+    color_matrix: ColorMatrix = None,
+    packing: Packing = None,
+    width: Width = None,
+    height: Height = None,
+    stride: Stride = None,
     max_pixels: MaxPixels = 200e6,
     recursive: Recursive = True,
     name: NameTemplate = "",
@@ -118,27 +124,31 @@ def develop(
 ) -> None:
     """Develop RAW files into finished pictures: NAME-lwisp beside each, or NAME where --output says."""
     from lwisp.files.encoding import Finish
-    from lwisp.files.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_mosaic, read_raw
+    from lwisp.files.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_raw
 
     show_tracebacks(verbose)
     if fast and weights != "auto":
         stop(f"--fast and --weights {weights} disagree; drop one of them", WRONG_REQUEST)
     if look is not None and (fast or weights != "auto"):
         stop(f"--look names the weights, as {'--fast' if fast else '--weights'} does; drop one of them", WRONG_REQUEST)
-    if len({value is None for value in (cfa, black_level, white_level)}) > 1:
-        stop("--cfa, --black-level and --white-level go together", WRONG_REQUEST)
+    told = (cfa, black_level, white_level, color_matrix, packing, width, height, stride)
+    are_bare = any(value is not None for value in told)
+    read_bare = reader(*told, max_pixels=max_pixels)
+    is_described_beside = any(is_described(source) for source in sources)
+    if are_bare and None in told[:3] and not is_described_beside:
+        stop("--cfa, --black-level and --white-level go together, or stand in a sensor.toml", WRONG_REQUEST)
 
     def read(path: Path) -> "RawImage":
-        if cfa is None or black_level is None or white_level is None:
-            return read_raw(path)
-        return read_mosaic(path, cfa, black_level, white_level, max_pixels=max_pixels)
+        return read_bare(path) if are_bare or is_bare(path) else read_raw(path)
 
     read_first = read if dry_run else read_ahead(read, sources[0])  # while the rest is imported
     from lwisp.pipeline import develop_files, pick
     from lwisp.planning import plan
     from lwisp.weights import load
 
-    suffixes = RAW_SUFFIXES if cfa is None else MOSAIC_SUFFIXES
+    suffixes = MOSAIC_SUFFIXES if are_bare else RAW_SUFFIXES
+    if is_described_beside:
+        suffixes |= MOSAIC_SUFFIXES
     planned = plan(sources, output, format, suffixes, recursive=recursive, name=name)
     telling = Telling(quiet, as_json, log)
     if dry_run:

@@ -5,9 +5,10 @@ developed is refused by name, what a file leaves out is filled in and said aloud
 is the way back, for other tools.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rawpy
@@ -16,16 +17,17 @@ from PIL import Image
 
 from lwisp.errors import InputError
 from lwisp.files import damage, exif
+from lwisp.files.bare import read_photosites
 from lwisp.files.completion import complete
 from lwisp.files.cr3 import read_cr3
 from lwisp.files.decoding import MAX_PIXELS
-from lwisp.files.decoding import opened as opened_picture
 from lwisp.files.dng_tags import LightTags, read_light
 from lwisp.files.exif import EXIF_IFD
 from lwisp.files.framing import read_crop, read_pixel_aspect
 from lwisp.files.libraw import Opened, opened
 from lwisp.files.opcodes import NO_LISTS, OpcodeLists, read_lists
 from lwisp.files.properties import of_raw
+from lwisp.files.sensor import SENSOR_FILE, Sensor, find_sensor, read_black, read_gains
 from lwisp.files.sources import Source
 from lwisp.files.xmp import Value
 from lwisp.imaging import matrices
@@ -45,7 +47,7 @@ RAW_SUFFIXES = frozenset(
 )
 """Suffixes of the cameras that LibRaw knows, which a folder is searched for; a file given by name may have any."""
 
-MOSAIC_SUFFIXES = frozenset([".png", ".tif", ".tiff"])
+MOSAIC_SUFFIXES = frozenset([".bin", ".npy", ".png", ".raw", ".tif", ".tiff"])
 """The same for bare mosaics."""
 
 FLIP_TO_ORIENTATION = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
@@ -269,43 +271,81 @@ def _camera(make: str, model: str) -> str:
 
 def read_mosaic(
     path: str | Path,
-    cfa: CFA,
-    black_level: float,
-    white_level: float,
-    white_balance: tuple[float, float, float] | None = None,
+    cfa: CFA | None = None,
+    black_level: float | Sequence[float] | None = None,
+    white_level: float | None = None,
+    white_balance: Sequence[float] | None = None,
     max_pixels: float = MAX_PIXELS,
+    sensor: Sensor = Sensor(),
 ) -> RawImage:
-    """A bare mosaic from a 16-bit grayscale PNG or TIFF, as a RAW whose colors are taken as canonical.
+    """A bare mosaic, as of one's own sensor: a 16-bit grayscale PNG or TIFF, a NumPy file, or packed bits.
+
+    What no argument tells is taken from TOML files beside it (`sensor.find_sensor`).
 
     Args:
         path: The file.
         cfa: Pattern of the top-left 2x2: "RGGB", "BGGR", "GRBG" or "GBRG".
-        black_level: Black in DN.
+        black_level: Black in DN; one number, or four of the top-left 2x2 row by row.
         white_level: White in DN.
-        white_balance: Gains that multiply R, G, B; None balances to gray on average.
+        white_balance: Gains that multiply R, G, B; where none are told, it is balanced to gray on average.
         max_pixels: A mosaic of more is refused before it is decoded.
+        sensor: Color matrix, packing, size and more.
 
     Raises:
-        InputError: The file is no such mosaic, or an argument cannot be used.
+        InputError: The file is no such mosaic, a fact that is needed is told nowhere, or one cannot be used.
     """
     path = Path(path)
-    if cfa not in CFAS:
-        raise InputError(f"expected a Bayer pattern out of {', '.join(CFAS)}, got {cfa!r}")
-    if not 0 <= black_level < white_level < 65536:
-        raise InputError(f"expected 0 <= black level < white level < 65536, got {black_level} and {white_level}")
-    with opened_picture(path, max_pixels=max_pixels, formats=("PNG", "TIFF")) as picture:
-        if picture.mode not in ("I;16", "I;16B", "I;16L", "I"):
-            raise InputError(f"{path}: expected a grayscale mosaic of 16 bits, got mode {picture.mode}")
-        values = np.array(picture)
-    mosaic = values.astype(np.uint16)
-    if mosaic.ndim != 2 or min(mosaic.shape) < 2 or not np.array_equal(mosaic, values):
-        raise InputError(f"{path}: expected 2x2 photosites or more of 0 to 65535, got {values.shape} of {values.dtype}")
-    _check_light(str(path), mosaic, cfa, (black_level,) * 4)
-    notes = ["the file has no color matrix: its colors are taken as they are"]
-    if white_balance is None:
+    given = Sensor(
+        cfa=cfa,
+        black_level=_argument(read_black, black_level),
+        white_level=white_level,
+        white_balance=_argument(read_gains, white_balance),
+    )
+    told = given.over(sensor).over(find_sensor(path))
+    missing = [name for name in ("cfa", "black_level", "white_level") if getattr(told, name) is None]
+    if told.cfa is None or told.black_level is None or told.white_level is None:
+        raise InputError(
+            f"{path}: {', '.join(missing)} of this bare mosaic must be told, as in {SENSOR_FILE} beside it"
+        )
+    if told.cfa not in CFAS:
+        raise InputError(f"expected a Bayer pattern out of {', '.join(CFAS)}, got {told.cfa!r}")
+    if not (min(told.black_level) >= 0 and max(told.black_level) < told.white_level < 65536):
+        levels = f"{', '.join(f'{level:g}' for level in dict.fromkeys(told.black_level))} and {told.white_level}"
+        raise InputError(f"expected 0 <= black level < white level < 65536, got {levels}")
+    mosaic = read_photosites(path, told, max_pixels)
+    black = [told.black_level[2 * row + column] for row, column in plane_order(told.cfa)]
+    _check_light(str(path), mosaic, told.cfa, black)
+    notes: list[str] = []
+    cam2rgb = np.eye(3, dtype=np.float32)
+    if told.color_matrix is None:
+        notes.append("the file has no color matrix: its colors are taken as they are")
+    else:
+        try:
+            cam2rgb = matrices.cam2rgb_from_xyz(np.array(told.color_matrix, np.float32).reshape(3, 3))
+        except ValueError as error:  # numpy's for a matrix without inverse is one too
+            raise InputError(f"{path}: its color matrix cannot be used: {error}") from error
+    gains = told.white_balance
+    if gains is None:
         notes.append(f"{NOT_GIVEN}: balanced to gray on average")
-        white_balance = _gray_world(mosaic, cfa, black_level)
-    return RawImage(mosaic, cfa, (black_level,) * 4, (white_level,) * 4, white_balance, notes=tuple(notes))
+        gains = _gray_world(mosaic, told.cfa, black)
+    return RawImage(
+        mosaic,
+        told.cfa,
+        (black[0], black[1], black[2], black[3]),
+        (told.white_level,) * 4,
+        (gains[0], gains[1], gains[2]),
+        cam2rgb,
+        told.orientation or 1,
+        notes=tuple(notes),
+    )
+
+
+def _argument(read: Callable[[Any], tuple[float, ...]], value: Any) -> tuple[float, ...] | None:
+    """An argument as a fact of a sensor; raises `InputError`."""
+    try:
+        return None if value is None else read(value if isinstance(value, float | int) else list(value))
+    except (TypeError, ValueError) as error:
+        raise InputError(str(error)) from error
 
 
 def _bayer_pattern(name: str, raw: rawpy.RawPy, tags: Image.Exif) -> CFA:
@@ -397,8 +437,9 @@ def _cam2rgb(raw: rawpy.RawPy, notes: list[str]) -> NDArray[np.float32]:
     return np.eye(3, dtype=np.float32)
 
 
-def _gray_world(mosaic: NDArray[np.uint16], cfa: CFA, black_level: float) -> tuple[float, float, float]:
-    means = [max(float(mosaic[row::2, column::2].mean()) - black_level, 1e-3) for row, column in plane_order(cfa)]
+def _gray_world(mosaic: NDArray[np.uint16], cfa: CFA, black: Sequence[float]) -> tuple[float, float, float]:
+    places = zip(plane_order(cfa), black, strict=True)
+    means = [max(float(mosaic[row::2, column::2].mean()) - level, 1e-3) for (row, column), level in places]
     green = (means[1] + means[2]) / 2
     return float(np.clip(green / means[0], 0.25, 4)), 1.0, float(np.clip(green / means[3], 0.25, 4))
 

@@ -1,0 +1,183 @@
+"""Options that describe a sensor whose bare mosaics are read, and `lwisp dng`."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from lwisp.cli.commands import app
+from lwisp.cli.options import MOSAICS, MaxPixels, Output, Overwrite, Recursive, Verbose
+from lwisp.cli.progress import follow
+from lwisp.cli.terminal import show_tracebacks
+from lwisp.errors import InputError, tell_failure
+
+if TYPE_CHECKING:
+    from lwisp.batch import Outcome
+    from lwisp.files.raw import RawImage
+    from lwisp.planning import Job
+
+Cfa = Annotated[
+    Literal["RGGB", "BGGR", "GRBG", "GBRG"] | None,
+    typer.Option(
+        metavar="RGGB",
+        rich_help_panel=MOSAICS,
+        help="Pattern of bare mosaics (or BGGR, GRBG, GBRG): PNG, TIFF, .npy, or --packing.",
+    ),
+]
+BlackLevel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DN",
+        rich_help_panel=MOSAICS,
+        help="Black of bare mosaics in DN: one number, or four of the top-left 2x2, row by row.",
+    ),
+]
+WhiteLevel = Annotated[
+    float | None, typer.Option(metavar="DN", rich_help_panel=MOSAICS, help="White of bare mosaics, in DN.")
+]
+ColorMatrix = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MATRIX",
+        rich_help_panel=MOSAICS,
+        help="Camera RGB to XYZ (D65) of bare mosaics: nine numbers with commas, row by row.",
+    ),
+]
+Packing = Annotated[
+    Literal["raw10", "raw12", "raw16le", "raw16be"] | None,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=MOSAICS,
+        help="raw10, raw12, raw16le, raw16be: packed so (MIPI's layouts), without a header; needs --width and --height.",
+    ),
+]
+Width = Annotated[
+    int | None, typer.Option(metavar="N", rich_help_panel=MOSAICS, help="Photosites of a row of packed mosaics.")
+]
+Height = Annotated[int | None, typer.Option(metavar="N", rich_help_panel=MOSAICS, help="Their rows.")]
+Stride = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", rich_help_panel=MOSAICS, help="Their bytes from row to row; without padding if not given."
+    ),
+]
+
+
+def reader(
+    cfa: str | None = None,
+    black_level: str | None = None,
+    white_level: float | None = None,
+    color_matrix: str | None = None,
+    packing: str | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    stride: int | None = None,
+    white_balance: str | None = None,
+    max_pixels: float = 200e6,
+) -> "Callable[[Path], RawImage]":
+    """What reads bare mosaics of the sensor that options tell.
+
+    Raises:
+        InputError: An option cannot be used.
+    """
+    from lwisp.files.raw import read_mosaic
+    from lwisp.files.sensor import KEYS, Sensor
+
+    told = {
+        "cfa": cfa,
+        "black_level": _numbers("--black-level", black_level),
+        "white_level": white_level,
+        "white_balance": _numbers("--white-balance", white_balance),
+        "color_matrix": _numbers("--color-matrix", color_matrix),
+        "packing": packing,
+        "width": width,
+        "height": height,
+        "stride": stride,
+    }
+    facts = {}
+    for key, value in told.items():
+        if value is not None:
+            try:
+                facts[key] = KEYS[key][1](value)
+            except ValueError as error:
+                raise InputError(f"--{key.replace('_', '-')}: {error}") from error
+    sensor = Sensor(**facts)
+    return lambda path: read_mosaic(path, max_pixels=max_pixels, sensor=sensor)
+
+
+def _numbers(option: str, text: str | None) -> list[float] | None:
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"{option}: expected numbers with commas between, got {text!r}") from error
+
+
+def is_described(path: Path) -> bool:
+    """Whether a TOML describes the sensor of a file, or of the files in a folder."""
+    from lwisp.files.sensor import SENSOR_FILE, sensor_files
+
+    try:
+        return bool(sensor_files(path) or sensor_files(path / SENSOR_FILE))
+    except InputError:  # as of too long a name, which is said where its turn comes
+        return False
+
+
+def is_bare(path: Path) -> bool:
+    """Whether a file is one of a sensor that a TOML beside it describes, and no camera's RAW."""
+    from lwisp.files.raw import MOSAIC_SUFFIXES
+
+    return path.suffix.lower() in MOSAIC_SUFFIXES and is_described(path)
+
+
+@app.command()
+def dng(
+    sources: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Bare mosaics, or folders.", readable=False)],
+    output: Output = None,
+    overwrite: Overwrite = False,
+    recursive: Recursive = True,
+    verbose: Verbose = False,
+    cfa: Cfa = None,
+    black_level: BlackLevel = None,
+    white_level: WhiteLevel = None,
+    white_balance: Annotated[
+        str | None, typer.Option(help="Gains of R, G, B with commas; balanced to gray if told nowhere.")
+    ] = None,
+    color_matrix: ColorMatrix = None,
+    packing: Packing = None,
+    width: Width = None,
+    height: Height = None,
+    stride: Stride = None,
+    max_pixels: MaxPixels = 200e6,
+) -> None:
+    """Wrap bare mosaics of one's own sensor as DNGs that any tool opens: NAME.dng beside each."""
+    from lwisp.files.raw import MOSAIC_SUFFIXES
+    from lwisp.planning import plan
+
+    show_tracebacks(verbose)
+    read = reader(
+        cfa, black_level, white_level, color_matrix, packing, width, height, stride, white_balance, max_pixels
+    )
+    jobs = plan(sources, output, None, MOSAIC_SUFFIXES, lambda file: "dng", mark="", recursive=recursive)
+    follow(_wrap(jobs, read, overwrite), jobs, "wrapping")
+
+
+def _wrap(jobs: "list[Job]", read: "Callable[[Path], RawImage]", overwrite: bool) -> "Iterator[Outcome]":
+    from lwisp.batch import Outcome
+    from lwisp.files.decoding import is_own
+    from lwisp.files.dng import write_dng
+    from lwisp.files.writing import check_output, make_folder
+
+    for job in jobs:
+        try:
+            make_folder(job.output.parent)
+            check_output(job.output, overwrite, None if job.is_named else is_own)
+            if job.output.exists() and job.output.samefile(job.source):
+                raise InputError(f"{job.output} is the file itself; --output names another place")
+            raw = read(job.source)
+            write_dng(job.output, raw, overwrite=os.path.lexists(job.output))
+        except Exception as error:  # of one file: the others are done
+            yield Outcome(job.source, job.output, error=tell_failure(job.source, error))
+        else:
+            yield Outcome(job.source, job.output, notes=raw.notes)
