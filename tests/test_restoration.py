@@ -1,3 +1,5 @@
+import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from inspect import signature
@@ -19,6 +21,7 @@ from lwisp.data.datasets import AS_SENSED
 from lwisp.engines.engine import prepare_engine
 from lwisp.engines.tensors import run_network
 from lwisp.errors import InputError
+from lwisp.files.decoding import PICTURE_SUFFIXES
 from lwisp.files.pictures import own_format, read_picture, read_rgb, write_picture
 from lwisp.files.raw import RawImage
 from lwisp.imaging import color, metrics
@@ -156,6 +159,44 @@ def test_a_picture_of_16_bits_gains_by_them(tmp_path: Path) -> None:
     list(restore_files("denoise", weights("rgb"), jobs, "fp32", backend="torch"))
     expected = denoise(rgb, weights("rgb"), "fp32", "torch")
     assert np.array_equal(read_picture(tmp_path / "out.png").rgb, np.uint16(expected * 65535 + 0.5))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_gray_stays_gray(suffix: str, deep: bool, tmp_path: Path) -> None:
+    """The network tints it a little; what is written is the mean of its three colors."""
+    gray = picture(48, 64, np.uint16 if deep and suffix != ".jpg" else np.uint8)[..., 1]
+    source = tmp_path / f"in{suffix}"
+    options: dict[str, Any] = {"quality": 100} if suffix == ".jpg" else {}
+    Image.fromarray(gray).save(source, **options)
+    jobs = plan([source], None, None, default=own_format, mark="-denoised")
+    chosen = weights("rgb", change=0.05)
+    (outcome,) = restore_files("denoise", chosen, jobs, "fp32", backend="torch", passes=1)
+    assert (outcome.error, outcome.notes) == ("", ())
+    given = read_picture(source)
+    with Image.open(outcome.output) as written:
+        assert len(written.getbands()) == 1
+    after = read_picture(outcome.output).rgb[..., 0]
+    tinted = denoise(given.rgb, chosen, "fp32", "torch", passes=1)
+    assert np.ptp(tinted, -1).max() > 1e-3
+    top = np.iinfo(after.dtype).max
+    assert np.abs(after / top - tinted.mean(-1)).max() < (4 / 255 if suffix == ".jpg" else 1.01 / top)
+
+
+def test_raws_of_any_name_and_heif_without_its_reader_are_refused_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    for name in ("photo.dng", "photo.tif"):
+        shutil.copy(SAMPLE, tmp_path / name)
+    (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
+    jobs = plan([tmp_path / "photo.dng", tmp_path], tmp_path / "out", None, PICTURE_SUFFIXES, own_format)
+    outcomes = {job.source.name: job for job in restore_files("denoise", weights("rgb"), jobs, backend="torch")}
+    assert {"photo.dng", "photo.tif", "phone.heic"} == set(outcomes)
+    for name in ("photo.dng", "photo.tif"):
+        assert "a RAW file" in outcomes[name].error
+        assert "`lwisp denoise-raw`" in outcomes[name].error
+    assert outcomes["phone.heic"].error.endswith("not installed; pip install pillow-heif")
 
 
 @pytest.mark.parametrize("cfa", ["RGGB", "BGGR", "GRBG", "GBRG"])

@@ -45,7 +45,7 @@ Shipped = Annotated[
     str, typer.Option(help="Name of shipped weights, or a safetensors file.", metavar="NAME", rich_help_panel=PICTURE)
 ]
 Finished = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="JPEG, PNG or TIFF files, or folders.", readable=False)
+    list[Path], typer.Argument(metavar="FILE...", help="JPEG, PNG, TIFF or HEIF files, or folders.", readable=False)
 ]
 Formats = Literal["jpg", "png", "png16", "tiff", "avif", "heif", "jxl"]
 FinishedFormat = Annotated[

@@ -157,7 +157,10 @@ def _choose_reader(head: bytes, formats: Sequence[str], name: str) -> Callable[[
             return readers[allowed]
     found = name_format(head)
     if found in formats and found in OPTIONAL_READERS:
-        return OPTIONAL_READERS[found]()
+        try:
+            return OPTIONAL_READERS[found]()
+        except InputError as error:  # not installed
+            raise InputError(f"{name}: {error}") from error
     what = f"a file of the format {found}" if found else "not a picture of a known format"
     raise InputError(f"{name}: cannot be read as a picture: {what}; expected {alternatives(formats)}")
 
@@ -237,4 +240,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     said = one_line(error)
+    if said == "unknown pixel mode":
+        return "its samples are of a kind that is not read; save it with 8 or 16 bits a color"
     return said if said and " object at 0x" not in said else "it is damaged"

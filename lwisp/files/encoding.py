@@ -33,6 +33,7 @@ SUFFIX_FORMATS: dict[str, Format] = {
     ".avif": "avif",
     ".heic": "heif",
     ".heif": "heif",
+    ".hif": "heif",
     ".jxl": "jxl",
 }
 """Format by suffix."""

@@ -15,6 +15,7 @@ from lwisp.files.colors import render
 from lwisp.files.decoding import FINISHED, MAX_PIXELS, WRITTEN, opened, read_tags
 from lwisp.files.encoding import ENCODERS, SUFFIX_FORMATS, Finish, Format
 from lwisp.files.exif import read_directories
+from lwisp.files.optional import is_there
 from lwisp.files.profiles import from_srgb
 from lwisp.files.properties import of_picture
 from lwisp.files.raw_check import check_not_raw
@@ -97,7 +98,8 @@ def own_format(path: Path) -> Format:
     with contextlib.suppress(InputError), opened(path, max_pixels=float("inf")) as picture:
         if picture.format == "PNG":
             return "png16" if is_deep(picture) or picture.mode.startswith("I") else "png"
-    return SUFFIX_FORMATS.get(path.suffix.lower(), "jpg")
+    named = SUFFIX_FORMATS.get(path.suffix.lower(), "jpg")
+    return "jpg" if named == "heif" and not is_there("pillow_heif") else named  # it fails by itself, when it is read
 
 
 def _left_out(content: Path | bytes, picture: Image.Image) -> Iterator[str]:
