@@ -15,7 +15,7 @@ from lwisp.files.sources import Source
 from lwisp.files.writing import read_regular
 from lwisp.files.xmp import MOST, XMP_TAG, Value, build, editors, is_readable, read
 
-KEPT_PREFIXES = ("dc:", "photoshop:", "Iptc4xmpCore:", "xmpRights:", "lr:")
+KEPT_PREFIXES = ("dc:", "photoshop:", "Iptc4xmpCore:", "Iptc4xmpExt:", "xmpRights:", "lr:")
 """Those of which all properties are kept but for `DROPPED`."""
 KEPT = frozenset(["xmp:Rating", "xmp:Label"])
 DROPPED = frozenset(
