@@ -52,6 +52,8 @@ class Outcome:
     """Time for this file: read, made and written."""
     making: float = 0.0
     """Share of it, in seconds, of the network and the steps around it."""
+    pixels: int = 0
+    """Of the picture."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,6 +213,7 @@ class _Line:
             camera=made.weights.card.camera,
             seconds=reading + making + writing,
             making=making,
+            pixels=made.picture.shape[0] * made.picture.shape[1],
         )
 
     def _go_on(self) -> None:

@@ -1,8 +1,9 @@
-"""RAW development: levels, balance, canonical color, exposure, network, orientation.
+"""RAW development: lens shading, levels, balance, canonical color, exposure, network, orientation.
 
 `develop` turns one RAW into a picture; `Planes` has the steps before the network; `develop_files` works on many files.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -21,17 +22,23 @@ from lwisp.engines.frames import reflected_indices
 from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import Backend, Precision
 from lwisp.engines.threads import share_of_threads
-from lwisp.errors import InputError
+from lwisp.errors import InputError, check_choice
 from lwisp.files.encoding import Finish
 from lwisp.files.makernotes import picture_style
+from lwisp.files.opcodes import NO_LISTS
 from lwisp.files.pictures import write_picture
 from lwisp.files.raw import RawImage, read_raw
 from lwisp.files.shots import read_shot
+from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
 from lwisp.imaging.bayer import cfa_offset
-from lwisp.imaging.pixels import unorient
+from lwisp.imaging.framing import CROPS, Crop, frame_picture
+from lwisp.imaging.hot_pixels import repair_hot_pixels
+from lwisp.imaging.pixels import orient, unorient
 from lwisp.imaging.shading import shading_gain
+from lwisp.imaging.shading_maps import WHITE, undo_shading
 from lwisp.planning import Job
 from lwisp.provenance import Setting, is_made_of
+from lwisp.sequences import CommonLight, Reference, common_light
 from lwisp.weights import InputConvention, Weights, check_takes, left_out_note, load_once, of_camera
 
 DEFAULT = "photo"
@@ -51,8 +58,11 @@ def develop(
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: float | None = None,
+    white_balance: str = AS_SHOT,
+    crop: Crop = "camera",
+    keep_hot_pixels: bool = False,
 ) -> NDArray[np.float32]:
-    """A RAW developed into a picture: (H, W, 3) display-referred sRGB in [0, 1], upright, of the visible area's size.
+    """A RAW developed into a picture: (H, W, 3) display-referred sRGB in [0, 1], upright, of square pixels.
 
     The same RAW, weights, back end and precision give the same pixels. The engine is kept with `weights`, so that the
     next picture costs what the network costs.
@@ -64,6 +74,10 @@ def develop(
         precision: "auto", "fp32" or "bf16"; auto takes bf16 where the processor computes in it.
         backend: "auto", "torch", "openvino" or "onnxruntime"; auto takes OpenVINO where it is installed.
         memory: Bound on the memory of the whole process, in GB.
+        white_balance: "as-shot", "auto", "daylight", "5200" kelvin, "5200,10" with a tint, or the gains "2.1,1,1.6", as
+            in `files.white_balance.parse_balance`.
+        crop: "camera" for what the camera's own pictures show, "none" for the whole visible area.
+        keep_hot_pixels: Leave hot and dead photosites as they are.
 
     Returns:
         The picture, float32.
@@ -73,9 +87,17 @@ def develop(
     """
     check_takes(weights.card, "raw")
     check_exposure(exposure)
+    raw = balanced(raw, white_balance, weights.card.convention)
     engine = cached_engine(weights, backend, precision, memory)
-    picture: NDArray[np.float32] = develop_with(engine, weights.card.convention, raw, exposure, np.float32)
+    raw = raw if keep_hot_pixels else without_hot_pixels(raw)
+    picture: NDArray[np.float32] = develop_with(engine, weights.card.convention, raw, exposure, np.float32, crop=crop)
     return picture
+
+
+def without_hot_pixels(raw: RawImage) -> RawImage:
+    """A RAW whose hot and dead photosites are repaired, as `imaging.hot_pixels` does; the RAW itself where none are."""
+    mosaic, count = repair_hot_pixels(raw.mosaic, min(raw.black_level), max(raw.white_level))
+    return replace(raw, mosaic=mosaic) if count else raw
 
 
 def develop_with(
@@ -84,8 +106,12 @@ def develop_with(
     raw: RawImage,
     exposure: float,
     dtype: type[np.float32] | type[np.uint8] | type[np.uint16],
+    gain: float | None = None,
+    crop: Crop = "camera",
 ) -> NDArray[Any]:
-    """A RAW developed by a prepared engine: (H, W, 3) sRGB, upright.
+    """A RAW developed by a prepared engine: (H, W, 3) sRGB, upright, of square pixels.
+
+    The whole visible area is developed and cropped afterwards: no pixel depends on the crop, the exposure neither.
 
     Args:
         engine: The network, from `engines.engine.prepare_engine`.
@@ -93,21 +119,80 @@ def develop_with(
         raw: The RAW.
         exposure: EV on top of the exposure rule.
         dtype: float32 for values in [0, 1]; integers reach over their whole range.
+        gain: The exposure rule's, where it is that of another frame; None takes this frame's own.
+        crop: "camera" or "none", as for `develop`.
 
     Returns:
         The picture, of this type.
+
+    Raises:
+        InputError: The crop is none of these.
     """
+    check_choice("crop", crop, CROPS)
     height, width = raw.mosaic.shape
     upright = (width, height) if raw.orientation >= 5 else (height, width)
     picture = np.empty((*upright, 3), dtype)
     as_sensed = unorient(picture, raw.orientation)  # a view of the picture, which is upright when this is full
     if engine.takes_mosaics:
+        if gain is not None:  # the file takes the frame's own, with what is missing as exposure
+            exposure += math.log2(gain / Planes(engine, raw, convention).gain)
         facts = inputs_of(raw, exposure)
         engine.develop_mosaic([facts[name] for name in convention.preparation.inputs], as_sensed)
     else:
-        planes = Planes(engine, raw, convention, exposure)  # levels, balance, canonical color, exposure
+        planes = Planes(engine, raw, convention, exposure, gain)  # levels, balance, canonical color, exposure
         engine.develop(planes, as_sensed, cfa_offset(raw.cfa))
-    return picture
+    shown = frame_picture(as_sensed, raw.crop if crop == "camera" else None, raw.pixel_aspect)
+    return picture if shown is as_sensed else orient(shown, raw.orientation)
+
+
+def balanced(raw: RawImage, white_balance: str, convention: InputConvention) -> RawImage:
+    """A RAW with the white balance that was asked for.
+
+    Args:
+        raw: The RAW, which stays as it is.
+        white_balance: What `files.white_balance.parse_balance` takes.
+        convention: What the network expects of its input.
+
+    Raises:
+        InputError: The words are no white balance, the RAW cannot have it, or the weights take RAWs without any.
+    """
+    balance = parse_balance(white_balance)
+    check_balances(balance.words, convention)
+    return with_balance(raw, balance)
+
+
+def check_balances(words: str, convention: InputConvention) -> None:
+    """Check that weights take a white balance.
+
+    Args:
+        words: The white balance; "as-shot" suits all.
+        convention: What the network expects of its input.
+
+    Raises:
+        InputError: They take RAWs as the sensor saw them.
+    """
+    if words != AS_SHOT and not convention.preparation.balances:
+        raise InputError(
+            f"expected weights that take a balanced RAW for a white balance of {words}, got some that balance by "
+            "themselves; take other weights, or leave the white balance out"
+        )
+
+
+def without_shading(raw: RawImage) -> RawImage:
+    """A RAW with even light over the frame: what its file says of the lens's shading is applied to the mosaic.
+
+    Args:
+        raw: The RAW, which stays as it is; it is returned where its file says nothing.
+
+    Returns:
+        The RAW with another mosaic and other levels.
+    """
+    if not raw.shading:
+        return raw
+    mosaic, black = undo_shading(raw.mosaic, raw.cfa, raw.black_level, raw.white_level, raw.shading)
+    white = float(WHITE)
+    even = replace(raw, mosaic=mosaic, black_level=(black,) * 4, white_level=(white,) * 4)
+    return replace(even, shading=(), opcode_lists=NO_LISTS)
 
 
 def inputs_of(raw: RawImage, exposure: float = 0.0) -> dict[str, Array]:
@@ -118,8 +203,10 @@ def inputs_of(raw: RawImage, exposure: float = 0.0) -> dict[str, Array]:
         exposure: EV on top of the exposure rule.
 
     Returns:
-        Values by the names of `engines.developed.INPUTS`; the mosaic is not copied.
+        Values by the names of `engines.developed.INPUTS`; the mosaic is not copied, unless the file tells of the lens's
+        shading.
     """
+    raw = without_shading(raw)
     return {
         "mosaic": raw.mosaic,
         "black_level": np.asarray(raw.black_level, np.float32),
@@ -141,17 +228,26 @@ class Steps(Protocol):
 class Planes:
     """The network's input (4, h, w), planes R, Gr, Gb, B of a RAW, made window by window; the mosaic stays in 16 bits.
 
-    Levels, balance and canonical color are the engine's module "light", the exposure rule its "gain"; what is done here
-    is geometry. Any window is exactly that part of the whole frame.
+    Lens shading goes first. Levels, balance and canonical color are the engine's module "light", the exposure rule its
+    "gain"; what is done here is geometry. Any window is exactly that part of the whole frame.
 
     Args:
         steps: Computes these modules.
         raw: The RAW; it is not copied.
         convention: Which of the steps the network expects.
         exposure: EV on top of the exposure rule.
+        gain: The exposure rule's, where it is that of another frame; None takes this frame's own.
     """
 
-    def __init__(self, steps: Steps, raw: RawImage, convention: InputConvention, exposure: float = 0.0) -> None:
+    def __init__(
+        self,
+        steps: Steps,
+        raw: RawImage,
+        convention: InputConvention,
+        exposure: float = 0.0,
+        gain: float | None = None,
+    ) -> None:
+        raw = without_shading(raw)
         self.steps, self.raw, self.convention = steps, raw, convention
         self.offset = cfa_offset(raw.cfa)
         height, width = raw.mosaic.shape
@@ -163,7 +259,15 @@ class Planes:
         colors = [facts[name] for name in ("white_balance", "matrix") if name in preparation.inputs]
         self._facts = [black, facts["white_level"], *colors]
         self._exposure = np.float32(2.0**exposure)
-        self._gain: np.float32 | None = None if convention.exposure == "auto" else np.float32(1)
+        fixed = gain if convention.exposure == "auto" else 1.0
+        self._gain = None if fixed is None else np.float32(fixed)
+
+    @property
+    def gain(self) -> float:
+        """The gain of the exposure rule; 1 where the network expects none."""
+        if self._gain is None:
+            self._gain = self._exposure_gain(None)
+        return float(self._gain)
 
     def read(self, rows: slice, columns: slice, out: NDArray[np.float32]) -> None:
         """Write the network's input for a window of the frame into an array.
@@ -332,6 +436,10 @@ class Developer:
         raw: RawImage,
         exposure: float = 0.0,
         dtype: type[np.float32] | type[np.uint8] | type[np.uint16] = np.float32,
+        white_balance: str = AS_SHOT,
+        gain: float | None = None,
+        crop: Crop = "camera",
+        keep_hot_pixels: bool = False,
     ) -> NDArray[Any]:
         """The picture that `lwisp.develop` gives: (H, W, 3) sRGB, upright.
 
@@ -339,15 +447,34 @@ class Developer:
             raw: The RAW.
             exposure: EV on top of the exposure rule, -5 to 5.
             dtype: float32 for values in [0, 1]; integers reach over their whole range.
+            white_balance: As for `lwisp.develop`.
+            gain: The exposure rule's, from `gain` of another frame, so that both come out alike; None takes this
+                frame's own.
+            crop: "camera" or "none", as for `develop`.
+            keep_hot_pixels: Leave hot and dead photosites as they are.
 
         Returns:
             The picture, of this type.
 
         Raises:
-            InputError: The exposure is out of range, or memory cannot hold the picture.
+            InputError: An argument is out of range, the RAW cannot have this white balance, or memory cannot hold the
+                picture.
         """
         check_exposure(exposure)
-        return develop_with(self.engine, self.weights.card.convention, raw, exposure, dtype)
+        raw = balanced(raw, white_balance, self.weights.card.convention)
+        raw = raw if keep_hot_pixels else without_hot_pixels(raw)
+        return develop_with(self.engine, self.weights.card.convention, raw, exposure, dtype, gain, crop)
+
+    def gain(self, raw: RawImage) -> float:
+        """The gain that the exposure rule gives a RAW.
+
+        Args:
+            raw: The RAW.
+
+        Returns:
+            1 where the weights have no exposure rule.
+        """
+        return Planes(self.engine, raw, self.weights.card.convention).gain
 
 
 class Photo(Protocol):
@@ -397,6 +524,11 @@ def develop_files(
     parallel: int = 1,
     finish: Finish = Finish(),
     strip: bool = False,
+    white_balance: str = AS_SHOT,
+    same_as: Reference | None = None,
+    watch: Callable[[int, int], None] = lambda done, count: None,
+    crop: Crop = "camera",
+    keep_hot_pixels: bool = False,
 ) -> Iterator[Outcome]:
     """Develop many files, in their order; whatever goes wrong with one, the others are done.
 
@@ -415,6 +547,13 @@ def develop_files(
         parallel: How many are developed at once, each by its share of the processor's threads.
         finish: Quality, size and color space of the pictures.
         strip: Leave out tags and properties that name people and places.
+        white_balance: As for `develop`.
+        same_as: Develop all with one exposure and white balance, for sequences: those of a file, of the "first", or
+            the "median" over all, which are read before any is developed. `exposure` comes on top. The weights that
+            are picked for the first file that is measured serve all.
+        watch: Called with (files measured, files to measure) meanwhile.
+        crop: "camera" or "none", as for `develop`.
+        keep_hot_pixels: Leave hot and dead photosites as they are.
 
     Returns:
         What became of each file, as it is done.
@@ -423,11 +562,16 @@ def develop_files(
         InputError: Before any work, for what is wrong with all of them.
     """
     check_exposure(exposure)
+    check_choice("crop", crop, CROPS)
+    balance = parse_balance(white_balance)
     jobs = list(jobs)
     for job in jobs:
         finish.check(job.picture)
     settings: dict[str, Setting] = {**({"exposure": exposure} if exposure else {}), **finish.settings()}
     settings |= {"strip": True} if strip else {}
+    settings |= {"white-balance": balance.words} if balance.words != AS_SHOT else {}
+    settings |= {"crop": crop} if crop != "camera" else {}
+    settings |= {"keep-hot-pixels": True} if keep_hot_pixels else {}
     prepared: list[Developer] = []
     said: set[str] = set()
     lock = threading.Lock()
@@ -443,20 +587,38 @@ def develop_files(
 
     if isinstance(weights, Weights):
         ready(weights)  # what is wrong with it is said before any work
+        check_balances(balance.words, weights.card.convention)
     threading.Thread(target=warm, args=(preferred() if backend == "auto" else backend,), daemon=True).start()
     if weights is pick:
         load_once(DEFAULT)  # most likely, and the first file is being read meanwhile
 
+    of_all: list[Weights] = []
+    light: CommonLight | None = None
+
     def choose(photo: Photo) -> Weights:
-        return weights if isinstance(weights, Weights) else weights(photo)
+        if isinstance(weights, Weights):
+            return weights
+        if same_as is None:
+            return weights(photo)
+        if not of_all:
+            of_all.append(weights(photo))
+        return of_all[0]
+
+    def prepare(path: Path) -> RawImage:  # in the thread that reads, while the file before is developed
+        raw = with_balance(read(path), balance, str(path))
+        sound = raw if keep_hot_pixels else without_hot_pixels(raw)
+        return light.balanced(sound) if light else sound
 
     def make(raw: RawImage, job: Job) -> Made:
         with lock:
             chosen = choose(raw)
             developer = ready(chosen)
-            notes = tuple(note for note in chosen.notes if note not in said)
+            check_balances(balance.words, chosen.card.convention)
+            found = (*chosen.notes, light.note) if light else chosen.notes
+            notes = tuple(note for note in found if note not in said)
             said.update(notes)
-        picture = developer.develop(raw, exposure, job.dtype)
+        gain = light.gain if light else None
+        picture = developer.develop(raw, exposure, job.dtype, gain=gain, crop=crop, keep_hot_pixels=True)
         return Made(picture, chosen, developer.engine, notes)
 
     def write(finished: Finished[RawImage]) -> None:
@@ -470,4 +632,8 @@ def develop_files(
         wanted = {**settings, "format": job.format}
         return is_made_of(job.output, "develop", wanted, job.source, lambda: choose(read_shot(job.source)).sha256)
 
-    return work(jobs, read, make, write, memory, overwrite, is_done, parallel)
+    if same_as is not None and jobs:
+        sources = [job.source for job in jobs]
+        light = common_light(same_as, sources, prepare, lambda raw: ready(choose(raw)).gain(raw), watch)
+        settings["same-as"] = light.note
+    return work(jobs, prepare, make, write, memory, overwrite, is_done, parallel)

@@ -16,15 +16,16 @@ from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import Backend, Precision
 from lwisp.engines.threads import share_of_threads
-from lwisp.errors import InputError
+from lwisp.errors import InputError, check_choice
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.dng import write_dng
 from lwisp.files.encoding import Finish
 from lwisp.files.pictures import Picture, read_picture, write_picture
 from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw
 from lwisp.files.raw_check import refuse_raw
+from lwisp.imaging.framing import CROPS, Crop
 from lwisp.imaging.pixels import average_channels
-from lwisp.pipeline import Planes, develop_with
+from lwisp.pipeline import Planes, develop_with, without_hot_pixels
 from lwisp.planning import Job
 from lwisp.provenance import Setting, is_made_of
 from lwisp.weights import InputConvention, Weights, check_takes, load_once
@@ -183,6 +184,7 @@ def denoise_raw(
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: float | None = None,
+    keep_hot_pixels: bool = False,
 ) -> RawImage:
     """A RAW without its noise, of 16 bits: black at 4096 DN, white at 65535.
 
@@ -193,6 +195,7 @@ def denoise_raw(
         precision: "auto", "fp32" or "bf16", as in `engines.engine.prepare_engine`.
         backend: "auto", "torch", "openvino" or "onnxruntime", as there.
         memory: Bound on the memory of the whole process, in GB.
+        keep_hot_pixels: Leave hot and dead photosites as they are.
 
     Returns:
         The RAW with another mosaic and other levels.
@@ -203,7 +206,7 @@ def denoise_raw(
     weights = weights or load_once("denoise-raw")
     check_takes(weights.card, "planes")
     engine = cached_engine(weights, backend, precision, memory)
-    return _denoise_with(engine, weights.card.convention, raw)
+    return _denoise_with(engine, weights.card.convention, raw if keep_hot_pixels else without_hot_pixels(raw))
 
 
 def denoise_raw_files(
@@ -217,6 +220,8 @@ def denoise_raw_files(
     parallel: int = 1,
     finish: Finish = Finish(),
     strip: bool = False,
+    crop: Crop = "camera",
+    keep_hot_pixels: bool = False,
 ) -> Iterator[Outcome]:
     """Denoise many RAWs, in their order; whatever goes wrong with one, the others are done.
 
@@ -233,6 +238,8 @@ def denoise_raw_files(
         parallel: How many are worked on at once, each by its share of the processor's threads.
         finish: Quality, size and color space of the pictures.
         strip: Leave out tags and properties that name people and places.
+        crop: "camera" for what the camera's own pictures show, told by tags in a DNG; "none" for the visible area.
+        keep_hot_pixels: Leave hot and dead photosites as they are.
 
     Returns:
         What became of each file, as it is done.
@@ -240,6 +247,7 @@ def denoise_raw_files(
     Raises:
         InputError: Before any work, for what is wrong with all of them.
     """
+    check_choice("crop", crop, CROPS)
     check_takes(weights.card, "planes")
     check_takes(develop_weights.card, "raw")
     jobs = list(jobs)
@@ -251,30 +259,38 @@ def denoise_raw_files(
     developer = prepare_engine(develop_weights.runnable, backend, precision, memory, threads=threads)
 
     def settings(job: Job) -> dict[str, Setting]:
-        stripped = {"strip": True} if strip else {}
+        asked: dict[str, Setting] = {"format": job.format}
+        asked |= {"strip": True} if strip else {}
+        asked |= {"crop": crop} if crop != "camera" else {}
+        asked |= {"keep-hot-pixels": True} if keep_hot_pixels else {}
         if job.format == "dng":
-            return {**stripped, "format": "dng"}
-        return {"develop-weights": develop_weights.sha256, **finish.settings(), **stripped, "format": job.format}
+            return asked
+        return {"develop-weights": develop_weights.sha256, **finish.settings(), **asked}
+
+    def read(path: Path) -> RawImage:
+        raw = read_raw(path)
+        return raw if keep_hot_pixels else without_hot_pixels(raw)
 
     def make(raw: RawImage, job: Job) -> Made:
         clean = _denoise_with(engine, weights.card.convention, raw)
         if job.format == "dng":
             return Made(clean.mosaic, weights, engine)
-        picture = develop_with(developer, develop_weights.card.convention, clean, 0.0, job.dtype)
+        picture = develop_with(developer, develop_weights.card.convention, clean, 0.0, job.dtype, crop=crop)
         return Made(picture, weights, engine)
 
     def write(finished: Finished[RawImage]) -> None:
         job, raw, made = finished.job, finished.source, finished.made.picture
         told = {**raw.properties, **finished.provenance("denoise-raw", settings(job)).to_properties()}
         if job.format == "dng":
-            write_dng(job.output, _with_mosaic(raw, made), None, raw.exif, finished.replaces, told, strip)
+            shown = raw if crop == "camera" else replace(raw, crop=None)
+            write_dng(job.output, _with_mosaic(shown, made), None, raw.exif, finished.replaces, told, strip)
         else:
             write_picture(job.output, made, job.picture, raw.exif, finished.replaces, told, finish, strip)
 
     def is_done(job: Job) -> bool:
         return is_made_of(job.output, "denoise-raw", settings(job), job.source, lambda: weights.sha256)
 
-    return work(jobs, read_raw, make, write, memory, overwrite, is_done, parallel)
+    return work(jobs, read, make, write, memory, overwrite, is_done, parallel)
 
 
 class _Pixels:
@@ -302,7 +318,7 @@ def _restore_with(engine: Engine, rgb: NDArray[Any], dtype: type[Any]) -> NDArra
 
 
 def _denoise_with(engine: Engine, convention: InputConvention, raw: RawImage) -> RawImage:
-    frame = Planes(engine, raw, convention)
+    frame = Planes(engine, replace(raw, shading=()), convention)  # noise as the sensor made it; the lens comes later
     planes = np.empty((*frame.shape[1:], 4), np.float32)
     engine.develop(frame, planes)
     rows, columns, _ = planes.shape

@@ -370,7 +370,7 @@ def find(name_or_path: str | Path) -> Path:
     shipped = _shipped_folder() / f"{name_or_path}.safetensors"
     if is_regular(shipped):
         return shipped
-    for path in _learned_files():
+    for path in learned_files():
         if path.stem == name_or_path:
             if not is_regular(path):
                 raise InputError(f"{path}: expected weights in a safetensors file, got {_kind(path)}")
@@ -380,15 +380,15 @@ def find(name_or_path: str | Path) -> Path:
 
 def names() -> list[str]:
     """Names of the shipped weights."""
-    return sorted(path.stem for path in _shipped_folder().glob("*.safetensors"))
+    return [path.stem for path in shipped_files()]
 
 
 def learned_names() -> list[str]:
     """Names of the weights in the user's folder, damaged ones included."""
-    return [path.stem for path in _learned_files()]
+    return [path.stem for path in learned_files()]
 
 
-def _learned_files() -> list[Path]:
+def learned_files() -> list[Path]:
     """What lies among learned weights under such a name; nothing where there is no folder for them."""
     try:
         return sorted(user_folder().glob("*.safetensors"))
@@ -409,28 +409,6 @@ def user_folder() -> Path:
     return data / "lwisp" / "weights"
 
 
-def remove(name: str) -> Path:
-    """Delete learned weights.
-
-    Args:
-        name: One of `learned_names`.
-
-    Returns:
-        The file that is gone.
-
-    Raises:
-        InputError: There are none of this name, or they cannot be deleted.
-    """
-    if name not in learned_names():
-        raise InputError(f"no learned weights {name!r}; there are: {', '.join(learned_names()) or 'none'}")
-    path = user_folder() / f"{name}.safetensors"
-    try:
-        path.unlink()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be deleted: {error.strerror or error}") from error
-    return path
-
-
 def of_camera(camera: str, style: str = "") -> tuple[list[Path], list[str]]:
     """The user's weights with the look of a camera, best first.
 
@@ -443,7 +421,7 @@ def of_camera(camera: str, style: str = "") -> tuple[list[Path], list[str]]:
     """
     found: list[tuple[bool, float, Path]] = []
     left_out = []
-    for path in _learned_files():
+    for path in learned_files():
         try:
             learned = read_card(path).camera
             if learned is not None and learned.name == camera:
@@ -473,6 +451,11 @@ def read_card(path: Path) -> Card:
         InputError: The file holds no lwisp weights.
     """
     return _parse_header(path, _read_header(path))[0]
+
+
+def shipped_files() -> list[Path]:
+    """The files of the shipped weights, by name."""
+    return sorted(_shipped_folder().glob("*.safetensors"), key=lambda path: path.stem)
 
 
 def _shipped_folder() -> Path:

@@ -84,7 +84,7 @@ def test_a_folder_goes_into_a_folder(write_dng: WriteDng, toy_file: Path, tmp_pa
 
 def test_what_a_file_does_not_say_is_said_aloud(write_dng: WriteDng, toy_file: Path) -> None:
     result = call("develop", write_dng(MOSAIC, neutral=None), "--weights", toy_file)
-    assert "daylight taken" in result.stderr
+    assert "estimated from the picture" in result.stderr
 
 
 def test_bare_mosaics_are_developed_with_their_levels(toy_file: Path, tmp_path: Path) -> None:
@@ -234,7 +234,13 @@ def test_learned_weights_are_listed_picked_for_their_camera_and_removed(
     path = write_dng(MOSAIC)
     card = replace(toy.card, name="testcam", camera=Camera(read_raw(path).camera, "Vivid"))
     save(folder / "testcam.safetensors", toy.network, card)
-    assert "testcam  Lwisp Testcam, Vivid" in call("weights", "list").stdout
+    assert call("weights", "list").stdout.splitlines()[-1].split()[:5] == [
+        "testcam",
+        "develop",
+        "Lwisp",
+        "Testcam",
+        "Vivid",
+    ]
     result = call("develop", path)
     assert result.exit_code == 0, result.output
     assert "weights testcam, the look of Lwisp Testcam" in result.stderr
@@ -406,3 +412,16 @@ def test_a_name_that_is_too_long_fails_by_itself(write_dng: WriteDng, toy_file: 
     assert result.exit_code == 1
     assert (tmp_path / "out" / f"{source.stem}.jpg").exists()
     assert "1 of 2 files failed" in result.stderr
+
+
+def test_a_white_balance_is_said_where_it_was_estimated_and_refused_where_it_is_none(
+    write_dng: WriteDng, toy_file: Path
+) -> None:
+    path = write_dng(MOSAIC, neutral=None)
+    guessed = call("develop", path, "--weights", toy_file)
+    assert "no as-shot white balance: estimated from the picture" in guessed.stderr
+    told = call("develop", path, "--weights", toy_file, "--white-balance", "5200,10", "--overwrite")
+    assert (told.exit_code, "white balance" in told.stderr) == (0, False)
+    wrong = call("develop", path, "--weights", toy_file, "--white-balance", "noon", "--overwrite")
+    assert wrong.exit_code == 2
+    assert "expected a white balance of as-shot, auto, daylight, KELVIN" in wrong.stderr

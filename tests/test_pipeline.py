@@ -17,10 +17,13 @@ from lwisp.files.raw import RawImage, read_mosaic
 from lwisp.imaging import color, matrices, mosaic
 from lwisp.imaging.bayer import CFA, CFAS, cfa_offset
 from lwisp.imaging.pixels import orient
+from lwisp.imaging.shading_maps import Frame, GainMap
 from lwisp.model import LWISP
 from lwisp.planning import plan
+from lwisp.restoration import denoise_raw
 from lwisp.weights import Camera, Card, InputConvention, Weights, save
 from tests.conftest import SAMPLE, WriteDng, rubbish
+from tests.test_restoration import weights as restoring
 
 RNG = np.random.default_rng(0)
 
@@ -292,15 +295,28 @@ def test_blown_sky_and_lamps_have_no_cast(gains: tuple[float, float, float], pho
     assert blue[2] > 0.9 > blue[:2].max()
 
 
-def test_hot_and_dead_photosites_leave_no_dots(photo: Weights) -> None:
+def test_hot_photosites_that_are_kept_leave_faint_dots_at_most(photo: Weights) -> None:
     raw = camera_raw(torch.full((3, 256, 256), 0.18), (2.0, 1.0, 1.6), read_noise=1e-6)
     clean = lwisp.develop(photo, raw, precision="fp32")
     places = np.arange(21, 240, 50)
     for column, place in enumerate(places):  # odd and even rows and columns in turn: all colors
         raw.mosaic[places + column % 2, place + np.arange(len(places)) % 2] = 16000
-    dotted = lwisp.develop(photo, raw, precision="fp32")
+    dotted = lwisp.develop(photo, raw, precision="fp32", keep_hot_pixels=True)
     before = (raw.mosaic / 16000 - 0.2).max()
     assert np.abs(dotted - clean).max() < 0.25 < before
+
+
+@pytest.mark.parametrize("value", [16000, 0])
+def test_hot_and_dead_photosites_leave_no_dots(value: int, photo: Weights) -> None:
+    raw = camera_raw(torch.full((3, 256, 256), 0.18), (2.0, 1.0, 1.6), read_noise=1e-6)
+    clean = lwisp.develop(photo, raw, precision="fp32")
+    places = np.arange(21, 240, 24)
+    rows, columns = np.meshgrid(places, places)
+    raw.mosaic[rows, columns + rows % 4 // 2] = value
+    assert np.abs(lwisp.develop(photo, raw, precision="fp32") - clean).max() < 0.02
+    developer = pipeline.Developer(photo, precision="fp32")
+    assert np.abs(developer.develop(raw) - clean).max() < 0.02
+    assert np.abs(developer.develop(raw, keep_hot_pixels=True) - clean).max() > 0.05
 
 
 def test_shipped_weights_are_found_by_name() -> None:
@@ -344,3 +360,50 @@ def test_weights_are_picked_without_notes_where_all_is_well(write_dng: WriteDng)
     raw = lwisp.read_raw(write_dng(RNG.integers(64, 4000, (40, 60), dtype=np.uint16)))
     assert pipeline.pick(raw).notes == ()
     assert pipeline.pick(raw) is pipeline.pick(raw)
+
+
+def test_exports_planes_and_pictures_see_the_mosaic_without_shading(toy: Weights, write_dng: WriteDng) -> None:
+    """Gains of one number are a longer exposure: the picture of a darker mosaic with them is that of the other."""
+    photosites = (np.random.default_rng(1).integers(200, 1900, (48, 64)) // 2 * 2).astype(np.uint16)
+    bright = lwisp.read_raw(write_dng(photosites, white=4000))
+    twice = GainMap(Frame(0, 0, 48, 64), (0, 0, 48, 64), (1, 1), (1.0, 1.0), (0.0, 0.0), np.full((1, 1, 1), 2.0, "f4"))
+    dark = replace(bright, mosaic=photosites // 2, shading=(twice,))
+    expected = lwisp.develop(toy, bright, backend="torch")
+    assert np.allclose(lwisp.develop(toy, dark, backend="torch"), expected, atol=1e-5)
+    without = lwisp.develop(toy, replace(dark, shading=()), backend="torch")
+    assert not np.allclose(without, expected, atol=1e-5)
+    planes, _ = pipeline.prepare(dark, InputConvention())
+    assert np.allclose(planes, pipeline.prepare(bright, InputConvention())[0], atol=1e-3)
+    given = pipeline.inputs_of(dark)
+    assert np.array_equal(given["mosaic"], pipeline.without_shading(dark).mosaic)
+    assert given["white_level"].tolist() == [65535] * 4
+    clean = denoise_raw(dark, restoring("planes", change=0), backend="torch")
+    assert clean.shading == dark.shading
+    assert np.allclose((clean.mosaic - 4096.0) / (65535 - 4096), dark.mosaic / 4000, atol=2e-5)
+
+
+def test_a_white_balance_is_the_same_for_function_developer_and_files(
+    toy: Weights, write_dng: WriteDng, tmp_path: Path
+) -> None:
+    path = write_dng(np.random.default_rng(1).integers(200, 3900, (48, 64), dtype=np.uint16))
+    raw = lwisp.read_raw(path)
+    expected = lwisp.develop(toy, replace(raw, white_balance=(1.5, 1, 2.5)), backend="torch")
+    found = lwisp.develop(toy, raw, backend="torch", white_balance="3,2,5")
+    assert np.array_equal(found, expected)
+    assert not np.allclose(found, lwisp.develop(toy, raw, backend="torch"), atol=1e-4)
+    developer = lwisp.Developer(toy, "torch")
+    assert np.array_equal(developer.develop(raw, white_balance="3,2,5"), expected)
+    jobs = plan([path], tmp_path / "out.png", None)
+    (outcome,) = pipeline.develop_files(toy, jobs, backend="torch", white_balance="3,2,5")
+    assert (outcome.error, outcome.notes) == ("", ())
+    written = np.asarray(Image.open(tmp_path / "out.png"))
+    assert np.array_equal(written, developer.develop(raw, dtype=np.uint8, white_balance="3,2,5"))
+    with pytest.raises(lwisp.InputError, match="expected a white balance"):
+        pipeline.develop_files(toy, jobs, white_balance="sunny")
+
+
+def test_weights_that_balance_by_themselves_take_no_other_balance(toy: Weights, write_dng: WriteDng) -> None:
+    raw = lwisp.read_raw(write_dng(np.random.default_rng(1).integers(200, 3900, (48, 64), dtype=np.uint16)))
+    bare = replace(toy, card=replace(toy.card, convention=InputConvention(white_balance="none")))
+    with pytest.raises(lwisp.InputError, match="expected weights that take a balanced RAW"):
+        lwisp.develop(bare, raw, backend="torch", white_balance="5000")

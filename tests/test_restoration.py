@@ -25,6 +25,7 @@ from lwisp.files.decoding import PICTURE_SUFFIXES
 from lwisp.files.pictures import own_format, read_picture, read_rgb, write_picture
 from lwisp.files.raw import RawImage
 from lwisp.imaging import color, metrics
+from lwisp.imaging.framing import CROPS
 from lwisp.model import LWISP
 from lwisp.planning import plan
 from lwisp.restoration import PASSES, denoise, denoise_raw, denoise_raw_files, restore_files
@@ -231,6 +232,36 @@ def test_raw_files_become_dngs_or_pictures(toy: Weights, write_dng: WriteDng, tm
     assert read_picture(outcome.output).rgb.shape == (60, 40, 3)
     (outcome,) = denoise_raw_files(weights("planes"), plan([path], tmp_path / "y.dng", "dng"), toy, backend="torch")
     assert not outcome.error
+
+
+def test_hot_photosites_are_repaired_before_noise_is_unless_they_are_to_stay(
+    toy: Weights, write_dng: WriteDng, tmp_path: Path
+) -> None:
+    identity = weights("planes", change=0)
+    mosaic = np.random.default_rng(0).integers(390, 410, (64, 64), dtype=np.uint16)
+    mosaic[20, 31] = mosaic[41, 12] = 4095
+    path = write_dng(mosaic, black=64, white=4095)
+    raw = lwisp.read_raw(path)
+    assert denoise_raw(raw, identity).mosaic.max() < 12000
+    assert denoise_raw(raw, identity, keep_hot_pixels=True).mosaic.max() == 65535
+    for keep in (False, True):
+        jobs = plan([path], tmp_path / f"{keep}.dng", "dng")
+        assert not next(denoise_raw_files(identity, jobs, toy, keep_hot_pixels=keep)).error
+        assert (lwisp.read_raw(tmp_path / f"{keep}.dng").mosaic.max() == 65535) == keep
+
+
+def test_the_crop_is_passed_on_as_tags_or_left_out(toy: Weights, write_dng: WriteDng, tmp_path: Path) -> None:
+    tags = (50719, "I", 2, (9, 5), True), (50720, "I", 2, (41, 31), True)
+    path = write_dng(np.random.default_rng(0).integers(390, 410, (64, 64), dtype=np.uint16), extra=tags)
+    crops = []
+    for crop in CROPS:
+        jobs = plan([path], tmp_path / f"{crop}.dng", "dng")
+        outcomes = denoise_raw_files(weights("planes"), jobs, toy, crop=crop)
+        assert not next(outcomes).error
+        made = lwisp.read_raw(tmp_path / f"{crop}.dng")
+        assert made.mosaic.shape == (64, 64)
+        crops.append(made.crop)
+    assert crops == [(5, 9, 31, 41), None]
 
 
 def test_weights_for_something_else_are_refused(toy: Weights) -> None:

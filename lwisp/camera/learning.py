@@ -25,14 +25,15 @@ from lwisp.camera.pairs import Pair, Refusal, find_pairs
 from lwisp.camera.photos import BaseNetwork, PairReader, PreparedPair
 from lwisp.camera.report import Report
 from lwisp.camera.settings import CameraSettings
+from lwisp.collection import PROTOCOL, is_report, own_report_folder, report_files
 from lwisp.data import folders
 from lwisp.engines.engine import prepare_engine
 from lwisp.engines.names import Precision
 from lwisp.errors import InputError, OutputError, unmarked
+from lwisp.files.runs import exclusive, run_folder
 from lwisp.files.writing import check_output, check_outputs, clear_leftovers, make_folder, write_text, write_whole
 from lwisp.model import LWISP
 from lwisp.training.provenance import versions
-from lwisp.training.state import exclusive, run_folder
 from lwisp.weights import Camera, Card, InputConvention, LearnedPair, Weights, load, save, user_folder
 
 UNREPORTED = "unreported.json"
@@ -155,14 +156,10 @@ def _check_free(place: Path, report_folder: Path | None, overwrite: bool) -> Non
     unreported = _read_unreported(place)
     if unreported is None:
         check_output(place, overwrite)
-    folder = report_folder or _own_report_folder(place)
+    folder = report_folder or own_report_folder(place)
     if folder.is_dir():
         may_replace = overwrite or report_folder is None or unreported == _folder_name(folder)
-        check_outputs(folder, reports.file_names(place.stem), may_replace, reports.is_report)
-
-
-def _own_report_folder(place: Path) -> Path:
-    return place.with_name(f"{place.stem}-report")
+        check_outputs(folder, report_files(place.stem), may_replace, is_report)
 
 
 def _note_unreported(place: Path, written: bytes, report_folder: Path) -> None:
@@ -267,7 +264,7 @@ def _prepare(
 
 def _write(key: Key, network: LWISP, card: Card, place: Path, report: Report, task: _Task) -> Learned:
     """Write weights and report so that the same call can finish what is interrupted between the two."""
-    folder = task.report_folder or _own_report_folder(place)
+    folder = task.report_folder or own_report_folder(place)
     finished = run_folder(place) / "finished.safetensors"
     save(finished, network, card)
     content = finished.read_bytes()
@@ -306,7 +303,7 @@ def _card(
         start.licence,
         start.photos,
         facts,
-        {"own camera, held-out photos": {**report.means(), "photos": len(report.photos)}},
+        {PROTOCOL: {**report.means(), "photos": len(report.photos)}},
         Camera(*key, tuple(LearnedPair(photo.pair.raw.name, photo.sha256) for photo in prepared)),
     )
 

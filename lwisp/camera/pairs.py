@@ -7,7 +7,6 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
@@ -18,16 +17,19 @@ from lwisp.files.decoding import FORMATS, is_own_program, opened, read_tags
 from lwisp.files.exif import EXIF_IFD
 from lwisp.files.listing import is_hidden
 from lwisp.files.makernotes import picture_style
+from lwisp.files.optional import is_there
 from lwisp.files.raw import RAW_SUFFIXES, camera_name, read_preview
 from lwisp.files.shots import time_of
 from lwisp.files.writing import is_regular
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")
-"""Looked for where pillow-heif is installed."""
+"""Read where pillow-heif is installed, and otherwise named."""
 PICTURE_FORMATS = (*FORMATS, "HEIF")
 MERGED = (2, 3, 6, 7)
 """What EXIF's CustomRendered says of HDR and panoramas (Apple's numbers)."""
+HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+"""Transfer characteristics of ITU-T H.273 in which cameras save HDR pictures."""
 DEVELOPERS = (
     *("darktable", "rawtherapee", "lightroom", "photoshop", "camera raw", "capture one", "dxo", "luminar", "gimp"),
     *("affinity", "snapseed", "on1", "acdsee", "exposure x", "digikam", "ufraw", "lwisp", "silkypix", "picasa"),
@@ -41,7 +43,7 @@ class Pair:
 
     raw: Path
     jpeg: Path | None
-    """The JPEG beside it; None: the largest one inside it."""
+    """The JPEG, or HEIF, beside it; None: the largest JPEG inside it."""
     camera: str
     """Make and model, as "Canon PowerShot S40"."""
     style: str
@@ -50,7 +52,9 @@ class Pair:
     @property
     def jpeg_name(self) -> str:
         """The JPEG, for messages: they begin with the file to look at."""
-        return f"{self.jpeg}: the JPEG" if self.jpeg else f"{self.raw}: the JPEG inside"
+        if self.jpeg is None:
+            return f"{self.raw}: the JPEG inside"
+        return f"{self.jpeg}: the {'HEIF' if _suffix(self.jpeg.name) in HEIF_SUFFIXES else 'JPEG'}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ def find_pairs(folder: Path, limits: PairLimits = PairLimits()) -> tuple[list[Pa
         limits: How far the tags of RAW and JPEG may differ.
 
     Returns:
-        Pairs and refusals, by folder and name.
+        Pairs and refusals, by folder and name. Where pillow-heif is not installed, one refusal stands for all HEIF
+        files beside RAW files.
 
     Raises:
         InputError: The folder cannot be read or holds no RAW.
@@ -79,17 +84,27 @@ def find_pairs(folder: Path, limits: PairLimits = PairLimits()) -> tuple[list[Pa
         raise InputError(f"{folder}: expected a folder with RAW files")
     pairs: list[Pair] = []
     refusals: list[Refusal] = []
+    unread: list[Path] = []
     found = False
     for names, place in _walk(folder, refusals):
-        jpegs = _jpegs_by_stem(names, place)
+        jpegs = _pictures_by_stem(names, place, JPEG_SUFFIXES)
+        heifs = _pictures_by_stem(names, place, HEIF_SUFFIXES)
         for name in names:
             if _suffix(name) not in RAW_SUFFIXES:
                 continue
             found = True
+            stem = Path(name).stem
+            siblings = jpegs.get(stem, [])
+            if is_there("pillow_heif"):
+                siblings = [*siblings, *heifs.get(stem, [])]
+            elif not siblings:
+                unread += heifs.get(stem, [])
             try:
-                pairs.append(_pair(place / name, jpegs.get(Path(name).stem, []), limits))
+                pairs.append(_pair(place / name, siblings, limits))
             except Exception as error:  # whatever is wrong with one file, the others are paired
                 refusals.append(Refusal(place / name, tell_failure(place / name, error)))
+    if unread:
+        refusals.append(_without_reader(unread))
     if not found and refusals:
         raise InputError(refusals[0].reason)
     if not found:
@@ -97,12 +112,21 @@ def find_pairs(folder: Path, limits: PairLimits = PairLimits()) -> tuple[list[Pa
     return pairs, refusals
 
 
-def _jpegs_by_stem(names: Sequence[str], place: Path) -> dict[str, list[Path]]:
+def _without_reader(heifs: list[Path]) -> Refusal:
+    """One sentence on all HEIF files that would have been paired."""
+    what = "a HEIF picture" if len(heifs) == 1 else f"the first of {len(heifs)} HEIF pictures"
+    return Refusal(
+        heifs[0],
+        f"{heifs[0]}: {what} beside RAW files, which lwisp reads where pillow-heif is installed: "
+        "pip install pillow-heif",
+    )
+
+
+def _pictures_by_stem(names: Sequence[str], place: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
     """The pictures of a folder by their names without suffix, in the order in which they are tried.
 
-    JPEG before HEIF; of two that differ only in case, capitals first.
+    By the order of the suffixes; of two that differ only in case, capitals first.
     """
-    suffixes = [*JPEG_SUFFIXES, *(HEIF_SUFFIXES if find_spec("pillow_heif") else ())]
     pictures = [name for name in names if _suffix(name) in suffixes]
     pictures.sort(key=lambda name: (suffixes.index(_suffix(name)), name))
     by_stem: dict[str, list[Path]] = {}
@@ -170,11 +194,16 @@ def _style_of(path: Path, tags: Image.Exif, jpeg: Path, limits: PairLimits) -> s
         own = read_tags(picture)
         photo = own.get_ifd(EXIF_IFD)
         style = picture_style(own)
+        transfer = picture.info.get("nclx_profile", {}).get("transfer_characteristics")
     program = str(own.get(305, ""))
     if is_own_program(program):
         return None
     if any(word in program.lower() for word in DEVELOPERS):
         raise InputError(f"{jpeg}: made by {one_line(ValueError(program))}, not by the camera; keep it elsewhere")
+    if transfer in HDR_TRANSFERS:
+        raise InputError(
+            f"{jpeg}: an HDR picture ({HDR_TRANSFERS[transfer]}); expected one of standard range, as a JPEG"
+        )
     of_raw = tags.get_ifd(EXIF_IFD)
     raw_time = time_of(tags, of_raw)
     time = time_of(own, photo)

@@ -23,21 +23,18 @@ from lwisp.camera.photos import BaseNetwork, PairReader, PreparedPair, apply_loo
 from lwisp.camera.placement import AlignedPair
 from lwisp.camera.scoring import ClassicalBaseline, Score, read_tool_picture
 from lwisp.camera.settings import ReportSettings
+from lwisp.collection import OWN, TITLE, report_files
 from lwisp.data import folders
 from lwisp.errors import unmarked
 from lwisp.files.raw import RawImage
-from lwisp.files.report import Block, Gallery, Panel, Table, is_page, to_html, to_markdown
+from lwisp.files.report import Block, Gallery, Panel, Table, to_html, to_markdown
 from lwisp.files.writing import temporary_folder, write_csv, write_text
 from lwisp.imaging.pixels import orient, to_integer
 
-OWN = "lwisp, learned"
 ALONE = "lwisp, its look alone"
 BASELINE = "curves and matrix"
 LABELS = {"RawTherapee default": "RawTherapee"}
 """Of tools, where the report names them otherwise."""
-
-
-TITLE = "The look of"
 
 
 @dataclass(frozen=True)
@@ -196,20 +193,10 @@ def write(folder: Path, stem: str, report: Report) -> None:
     """
     title = f"{TITLE} {report.name}"
     blocks = to_blocks(report)
-    page, html, table = (folder / name for name in file_names(stem))
+    page, html, table = (folder / name for name in report_files(stem))
     write_text(page, to_markdown(title, blocks))
     write_text(html, to_html(title, blocks))
     write_csv(table, report.scores)
-
-
-def file_names(stem: str) -> tuple[str, str, str]:
-    """The names of a report's files: Markdown, HTML, table."""
-    return f"{stem}.md", f"{stem}.html", f"{stem}.csv"
-
-
-def is_report(path: Path) -> bool:
-    """Whether a file is the Markdown of a report."""
-    return is_page(path, TITLE)
 
 
 def to_blocks(report: Report) -> list[Block]:

@@ -21,15 +21,22 @@ ADOBE_TO_XYZ = np.array(
     np.float32,
 )
 """Adobe RGB (1998), section 4.3.5; D65."""
+P3_TO_XYZ = np.array(
+    [[0.4865709, 0.2656677, 0.1982173], [0.2289746, 0.6917385, 0.0792869], [0.0000000, 0.0451134, 1.0439444]],
+    np.float32,
+)
+"""Display P3: SMPTE EG 432-1 primaries, D65."""
+HEIF_PRIMARIES = {9: matrices.CANONICAL_TO_XYZ, 12: P3_TO_XYZ}
+"""Wide color primaries of ITU-T H.273, by which a HEIF file without a profile may be coded."""
 BAR = 24
 """Of 255: the brightest green value in a black bar; JPEG leaves some beside bright content."""
 
 
 def read_target(pair: Pair, raw: RawImage, limits: PairLimits = PairLimits()) -> NDArray[np.uint8]:
-    """The pair's JPEG in sRGB, oriented as in its file.
+    """The pair's JPEG in sRGB, oriented as in its file; of HEIF, oriented as its decoder gives it.
 
     Args:
-        pair: RAW and JPEG; without a JPEG file, the one embedded in the RAW is read.
+        pair: RAW and JPEG, or HEIF; without a JPEG file, the one embedded in the RAW is read.
         raw: The pair's RAW, decoded.
         limits: The shortest side that is accepted.
 
@@ -43,7 +50,7 @@ def read_target(pair: Pair, raw: RawImage, limits: PairLimits = PairLimits()) ->
         raise InputError(f"{pair.raw}: no JPEG beside this RAW, and none inside")
     with opened(pair.jpeg or raw.jpeg or b"", pair.jpeg_name, formats=PICTURE_FORMATS) as picture:
         profile = picture.info.get("icc_profile")
-        adobe = not profile and _is_adobe_rgb(picture.getexif())
+        coded = None if profile else _coding(picture)
         rgb = picture.convert("RGB")
         if profile:
             rgb = to_srgb(rgb, profile)
@@ -51,7 +58,7 @@ def read_target(pair: Pair, raw: RawImage, limits: PairLimits = PairLimits()) ->
     target = _without_bars(whole_picture)
     _check_size(pair.jpeg_name, target.shape, limits)
     _check_size(f"{pair.raw}: the RAW", raw.mosaic.shape, limits)
-    return _adobe_to_srgb(target) if adobe else target
+    return target if coded is None else _to_srgb(target, *coded)
 
 
 def _check_size(what: str, shape: tuple[int, ...], limits: PairLimits) -> None:
@@ -70,17 +77,25 @@ def _without_bars(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return rgb
 
 
+def _coding(picture: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Of a picture without a profile that is not sRGB: linear values of its 256 codes, and its matrix to XYZ."""
+    codes = np.arange(256) / 255
+    if _is_adobe_rgb(picture.getexif()):
+        return (codes**ADOBE_GAMMA).astype(np.float32), ADOBE_TO_XYZ
+    primaries = HEIF_PRIMARIES.get(picture.info.get("nclx_profile", {}).get("color_primaries"))
+    return None if primaries is None else (color.srgb_decode(torch.from_numpy(codes).float()).numpy(), primaries)
+
+
 def _is_adobe_rgb(tags: Image.Exif) -> bool:
     """By the rules of camera files (DCF 2.0): cameras say so in a tag and embed no profile."""
     return tags.get_ifd(INTEROPERABILITY_IFD).get(1) == "R03" or tags.get_ifd(EXIF_IFD).get(40961) == 2
 
 
-def _adobe_to_srgb(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Convert Adobe RGB (..., 3) to sRGB; what lies outside sRGB is clipped."""
+def _to_srgb(rgb: NDArray[np.uint8], decode: NDArray[np.float32], to_xyz: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Convert (..., 3) to sRGB, coded as `_coding` tells; what lies outside sRGB is clipped."""
     steps = np.arange(65536, dtype=np.float32) / 65535
-    decode = ((np.arange(256) / 255) ** ADOBE_GAMMA).astype(np.float32)
     encode = np.rint(color.srgb_encode(torch.from_numpy(steps)).numpy() * 255).astype(np.uint8)
-    matrix = np.linalg.inv(matrices.SRGB_TO_XYZ) @ ADOBE_TO_XYZ
+    matrix = np.linalg.inv(matrices.SRGB_TO_XYZ) @ to_xyz
     linear = decode[rgb] @ matrix.T
     converted: NDArray[np.uint8] = encode[(linear.clip(0, 1) * 65535).astype(np.uint16)]
     return converted

@@ -11,9 +11,11 @@ from lwisp.cli.options import (
     MOSAICS,
     PICTURE,
     Backend,
+    Crop,
     DryRun,
     Jobs,
     Json,
+    KeepHotPixels,
     Log,
     MaxPixels,
     Memory,
@@ -32,6 +34,7 @@ from lwisp.cli.options import (
     Verbose,
 )
 from lwisp.cli.progress import Telling, follow, list_jobs
+from lwisp.cli.sequences import SameAs, frame_rate, measuring, parse_reference
 from lwisp.cli.terminal import show_tracebacks, stop
 
 if TYPE_CHECKING:
@@ -65,6 +68,26 @@ def develop(
         float,
         typer.Option(metavar="EV", help="EV on top of the exposure rule, -5 to 5.", rich_help_panel=PICTURE),
     ] = 0.0,
+    white_balance: Annotated[
+        str,
+        typer.Option(
+            metavar="BALANCE",
+            help="as-shot, auto, daylight, KELVIN, KELVIN,TINT, or gains R,G,B.",
+            rich_help_panel=PICTURE,
+        ),
+    ] = "as-shot",
+    look: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A look that was learned from any camera, by the name of this camera or of its weights "
+            "(lwisp weights list).",
+            rich_help_panel=PICTURE,
+        ),
+    ] = None,
+    same_as: SameAs = None,
+    crop: Crop = "camera",
+    keep_hot_pixels: KeepHotPixels = False,
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: Memory = None,
@@ -100,6 +123,8 @@ def develop(
     show_tracebacks(verbose)
     if fast and weights != "auto":
         stop(f"--fast and --weights {weights} disagree; drop one of them", WRONG_REQUEST)
+    if look is not None and (fast or weights != "auto"):
+        stop(f"--look names the weights, as {'--fast' if fast else '--weights'} does; drop one of them", WRONG_REQUEST)
     if len({value is None for value in (cfa, black_level, white_level)}) > 1:
         stop("--cfa, --black-level and --white-level go together", WRONG_REQUEST)
 
@@ -120,8 +145,28 @@ def develop(
         list_jobs(planned, telling)
         return
     chosen = load("photo-fast") if fast else pick if weights == "auto" else load(weights)
-    finish = Finish(quality, size, profile)
-    outcomes = develop_files(
-        chosen, planned, exposure, precision, overwrite, read_first, backend, memory, jobs, finish, strip
-    )
-    follow(outcomes, planned, "developing", telling)
+    if look is not None:
+        from lwisp.collection import load_look
+
+        chosen = load_look(look)
+    reference = parse_reference(same_as)
+    with measuring(reference) as watch:
+        outcomes = develop_files(
+            chosen,
+            planned,
+            exposure,
+            precision,
+            overwrite,
+            read_first,
+            backend,
+            memory,
+            parallel=jobs,
+            finish=Finish(quality, size, profile),
+            strip=strip,
+            white_balance=white_balance,
+            same_as=reference,
+            watch=watch,
+            crop=crop,
+            keep_hot_pixels=keep_hot_pixels,
+        )
+    follow(frame_rate(outcomes) if reference else outcomes, planned, "developing", telling)

@@ -159,6 +159,20 @@ Log = Annotated[
         rich_help_panel=RUNNING,
     ),
 ]
+Crop = Annotated[
+    Literal["camera", "none"],
+    typer.Option(
+        metavar="NAME",
+        help="camera: what the camera's own pictures show; none: all photosites of the visible area.",
+        rich_help_panel=PICTURE,
+    ),
+]
+KeepHotPixels = Annotated[
+    bool,
+    typer.Option(
+        "--keep-hot-pixels", help="Leave single hot and dead photosites as they are.", rich_help_panel=PICTURE
+    ),
+]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the data, in place of the recipe's.", readable=False)]
 Raws = Annotated[list[Path], typer.Argument(metavar="FILE...", help="RAW files, or folders.", readable=False)]

@@ -9,11 +9,13 @@ from lwisp.cli.commands import app
 from lwisp.cli.options import (
     PICTURE,
     Backend,
+    Crop,
     DryRun,
     Finished,
     FinishedFormat,
     Jobs,
     Json,
+    KeepHotPixels,
     Log,
     MaxPixels,
     Memory,
@@ -129,6 +131,8 @@ def denoise_raw(
     develop_weights: Annotated[
         str, typer.Option(metavar="NAME", help="Weights that develop pictures.", rich_help_panel=PICTURE)
     ] = "photo",
+    crop: Crop = "camera",
+    keep_hot_pixels: KeepHotPixels = False,
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: Memory = None,
@@ -167,5 +171,7 @@ def denoise_raw(
         jobs,
         Finish(quality, size, profile),
         strip,
+        crop,
+        keep_hot_pixels,
     )
     follow(outcomes, planned, "denoising", telling)

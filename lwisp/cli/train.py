@@ -66,7 +66,7 @@ def _train_by_recipe(recipe: Path, output: Path, data: Path | None, device: Lite
 
 def _learn_look(folder: Path, output: Path | None, report: Path | None, overwrite: bool) -> None:
     from lwisp.camera.learning import learn
-    from lwisp.camera.report import OWN
+    from lwisp.collection import OWN
     from lwisp.files.optional import import_dynamo
     from lwisp.weights import user_folder
 

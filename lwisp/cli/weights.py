@@ -6,35 +6,74 @@ import typer
 
 from lwisp.cli.commands import app
 from lwisp.cli.terminal import say, show
-from lwisp.errors import InputError
+from lwisp.errors import printable
 
 weights_app = typer.Typer(no_args_is_help=True, help="Look at weights, delete learned ones.")
 app.add_typer(weights_app, name="weights")
 
 
 @weights_app.command("list")
-def list_weights() -> None:
-    """Names of the shipped weights and of those that were learned here, with their camera."""
-    from lwisp.weights import learned_names, names, read_card, user_folder
+def list_weights(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="As JSON: a list of objects, with null for what is not known.")
+    ] = False,
+) -> None:
+    """The shipped weights and those that were learned here: task, camera, style, photos, error, date."""
+    from lwisp.collection import list_weights
 
-    for name in names():
-        say(name)
-    for name in learned_names():
-        try:
-            camera = read_card(user_folder() / f"{name}.safetensors").camera
-        except InputError as error:  # which is no reason not to list the others
-            say(f"{name}  (damaged: {error})")
-            continue
-        whose = [camera.name, camera.style] if camera else []
-        say(f"{name}  {', '.join(filter(None, whose))}".rstrip())
+    entries = list_weights()
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        typer.echo(json.dumps([asdict(entry) for entry in entries], indent=2))
+        return
+    head = ("name", "task", "camera", "style", "photos", "error dE2000", "date")
+    rows = [
+        (
+            entry.name,
+            entry.task,
+            entry.camera,
+            entry.style,
+            str(entry.photos or ""),
+            "" if entry.error is None else f"{entry.error:.2f}",
+            entry.date or "shipped",
+        )
+        for entry in entries
+        if not entry.damage
+    ]
+    for line in _columns([head, *rows]):
+        say(line)
+    for entry in entries:
+        if entry.damage:
+            say(f"{entry.name}  (damaged: {entry.damage})")
+
+
+def _columns(rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows of cells as lines, each column as wide as its widest cell on a terminal."""
+    from rich.cells import cell_len
+
+    shown = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*shown, strict=True)]
+    return [
+        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in shown
+    ]
 
 
 @weights_app.command("remove")
 def remove_weights(name: Annotated[str, typer.Argument(help="Name of weights that were learned here.")]) -> None:
-    """Delete learned weights from the user's folder."""
-    from lwisp.weights import remove
+    """Delete learned weights with all that belongs to them: their report, run folder, and what is cached for them."""
+    from lwisp.collection import remove
+    from lwisp.files.optional import cache_folder
 
-    say(f"{remove(name)} is deleted")
+    removed = remove(name)
+    for path in removed.files:
+        say(f"{path} is deleted")
+    if removed.cached:
+        say(f"{len(removed.cached)} files for them in {cache_folder()} are deleted")
+    for path in removed.kept:
+        say(f"{path} is kept: it holds other files")
 
 
 @weights_app.command("show")

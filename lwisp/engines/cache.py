@@ -16,24 +16,42 @@ KEPT = 64
 """Files in the cache, some MB each; the oldest beyond go."""
 
 
-def cached_path(kind: str, *facts: Any) -> Path:
+def cached_path(kind: str, subject: bytes, *facts: Any) -> Path:
     """Where something that was made is kept: a name made of all that decides it.
 
     Args:
         kind: Its kind; where a package of this name makes it, the package's version counts.
-        facts: All else that decides it; bytes, and what has a `repr` that tells it whole.
+        subject: What it is made of; `cached_of` finds by it.
+        facts: All else that decides it; what has a `repr` that tells it whole.
 
     Returns:
         A path in `cache_folder`, whether or not there is a file.
     """
     digest = hashlib.sha256()
     for fact in facts:
-        digest.update(fact if isinstance(fact, bytes) else repr(fact).encode())
+        digest.update(repr(fact).encode())
     versions = [version("lwisp")]
     with contextlib.suppress(PackageNotFoundError):
         versions.append(version(kind))
     digest.update(repr((versions, platform.machine())).encode())
-    return cache_folder() / f"{kind}-{digest.hexdigest()[:32]}"
+    return cache_folder() / f"{_beginning(kind, subject)}-{digest.hexdigest()[:32]}"
+
+
+def cached_of(kind: str, subject: bytes) -> list[Path]:
+    """The files that are kept of what was made of something, whatever else decided it.
+
+    Args:
+        kind: As for `cached_path`.
+        subject: Likewise.
+    """
+    try:
+        return sorted(cache_folder().glob(f"{_beginning(kind, subject)}-*"))
+    except OSError:
+        return []
+
+
+def _beginning(kind: str, subject: bytes) -> str:
+    return f"{kind}-{hashlib.sha256(subject).hexdigest()[:32]}"
 
 
 def read_cached(path: Path) -> bytes | None:

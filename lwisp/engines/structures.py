@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lwisp.baselines.config import Architecture
-from lwisp.engines.cache import cached_path, read_cached, write_cached
-from lwisp.engines.stages import PREFIX, SHAPES, file_of
+from lwisp.engines.cache import cached_of, cached_path, read_cached, write_cached
+from lwisp.engines.stages import PREFIX, SHAPES, file_of, names_of
 from lwisp.errors import InputError
 from lwisp.files.optional import is_there
 
@@ -41,20 +42,46 @@ def structure(architecture: Architecture | None, name: str) -> bytes:
     Raises:
         InputError: The package has none for this architecture, and torch is not installed.
     """
-    shipped = _shipped(architecture)
-    if shipped.is_file():
-        with shipped.open("rb") as file, zipfile.ZipFile(file) as archive:
-            return archive.read(f"{name}.onnx")
-    path = cached_path("structure", file_of(architecture), name, _sources())
-    content = read_cached(path)
+    content = _made(architecture, name)
     if content is None:
         if not (is_there("torch") and is_there("onnx")):
             raise InputError("a network of this architecture needs torch to be made ready: pip install 'lwisp[torch]'")
         from lwisp.engines.tracing import trace
 
         content = trace(architecture, name)
-        write_cached(path, content)
+        write_cached(_place(architecture, name), content)
     return content
+
+
+def _made(architecture: Architecture | None, name: str) -> bytes | None:
+    """A structure that need not be traced: from the package, or one that was kept."""
+    shipped = _shipped(architecture)
+    if shipped.is_file():
+        with shipped.open("rb") as file, zipfile.ZipFile(file) as archive:
+            return archive.read(f"{name}.onnx")
+    return read_cached(_place(architecture, name))
+
+
+def _place(architecture: Architecture | None, name: str) -> Path:
+    return cached_path("structure", file_of(architecture).encode(), name, _sources())
+
+
+def cached_for(architecture: Architecture, tensors: Mapping[str, NDArray[Any]]) -> tuple[list[Path], list[Path]]:
+    """What the cache keeps because of a network, as far as this version made it.
+
+    Args:
+        architecture: That of the network.
+        tensors: Its weights by name.
+
+    Returns:
+        Compiled modules of this network; structures of its architecture, which serve others of the same.
+    """
+    compiled = []
+    for name in names_of(architecture):
+        content = _made(architecture, name)
+        if content is not None:
+            compiled += cached_of("openvino", fill(content, tensors))
+    return compiled, cached_of("structure", file_of(architecture).encode())
 
 
 @lru_cache(maxsize=16)

@@ -99,7 +99,7 @@ def all_tools(weights: Weights, precision: Precision = "auto") -> tuple[Tool, ..
 def _lwisp_tools(weights: Weights, precision: Precision) -> list[Tool]:
     name = f"lwisp {weights.card.name}"
     return [
-        Tool(name, "as `lwisp develop` gives it", partial(_lwisp, weights, precision), finished=True),
+        Tool(name, "as `lwisp develop --crop none` gives it", partial(_lwisp, weights, precision), finished=True),
         Tool(
             f"{name}, no look",
             "without exposure rule (as --exposure can cancel it), its tone curve undone, the plain sRGB curve put on",
@@ -175,7 +175,7 @@ def _rawtherapee_tools() -> list[Tool]:
 
 
 def _lwisp(weights: Weights, precision: Precision, jobs: list[Job]) -> Failures:
-    outcomes = develop_files(weights, jobs, precision=precision, overwrite=True)
+    outcomes = develop_files(weights, jobs, precision=precision, overwrite=True, crop="none")
     return {outcome.source: outcome.error for outcome in outcomes if outcome.error}
 
 
@@ -184,7 +184,7 @@ def _lwisp_without_look(weights: Weights, precision: Precision, jobs: list[Job])
     unruled = replace(weights, card=replace(weights.card, convention=convention))
 
     def make(job: Job) -> None:
-        picture = torch.from_numpy(develop(unruled, read_raw(job.source), precision=precision))
+        picture = torch.from_numpy(develop(unruled, read_raw(job.source), precision=precision, crop="none"))
         write_picture(job.output, color.srgb_encode(color.inverse_tone(picture)).numpy(), "png", overwrite=True)
 
     return for_each(jobs, make)

@@ -176,7 +176,8 @@ def _avif_reader() -> Callable[[BinaryIO], Image.Image]:
 
 
 def _jxl_reader() -> Callable[[BinaryIO], Image.Image]:
-    reader: Callable[[BinaryIO], Image.Image] = need("pillow_jxl.JpegXLImagePlugin", "reading JPEG XL").JXLImageFile
+    plugin = need("pillow_jxl.JpegXLImagePlugin", "reading JPEG XL")
+    reader: Callable[[BinaryIO], Image.Image] = plugin.JXLImageFile
     return reader
 
 

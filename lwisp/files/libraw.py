@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 import rawpy
 
 from lwisp.errors import InputError
+from lwisp.files.refusals import explain
 from lwisp.files.sources import Source, name_source, path_or_content
 from lwisp.files.writing import is_regular
 
@@ -29,7 +30,7 @@ class Opened:
 
     def open(self) -> BinaryIO:
         """The same content as a file of its own."""
-        return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb")
+        return _open(self.content)
 
 
 @contextlib.contextmanager
@@ -56,16 +57,21 @@ def opened(source: Source) -> Iterator[Opened]:
                 raw.open_file(str(content))
             is_raw = True
             yield Opened(name, raw, content)
-            del content  # LibRaw reads in it until now
     except OSError as error:
         raise InputError(f"{name}: cannot be read: {error.strerror or error}") from error
     except NotImplementedError as error:
         raise InputError(f"{name}: a color pattern that is neither Bayer nor X-Trans ({error})") from error
     except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
-        what = "not a RAW file, or one damaged or cut short"
-        if is_raw:
-            what = "a damaged file, cut short" if isinstance(error, rawpy.LibRawIOError) else "a damaged file"
-        raise InputError(f"{name}: {what} ({_reason(error)})") from error
+        raise InputError(f"{name}: {_explain(content, error, is_raw)}") from error
+
+
+def _explain(content: Path | bytes, error: Exception, is_raw: bool) -> str:
+    with _open(content) as file:
+        return explain(file, error, is_raw)
+
+
+def _open(content: Path | bytes) -> BinaryIO:
+    return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
 
 
 class _Held:
@@ -102,8 +108,3 @@ def _is_text(path: Path) -> bool:
         return bool(str(path).encode())
     except UnicodeEncodeError:
         return False
-
-
-def _reason(error: Exception) -> str:
-    reason = error.args[0] if error.args else type(error).__name__
-    return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)

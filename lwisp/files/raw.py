@@ -20,18 +20,30 @@ from lwisp.files.completion import complete
 from lwisp.files.cr3 import read_cr3
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.decoding import opened as opened_picture
+from lwisp.files.dng_tags import LightTags, read_light
 from lwisp.files.exif import EXIF_IFD
+from lwisp.files.framing import read_crop, read_pixel_aspect
 from lwisp.files.libraw import Opened, opened
+from lwisp.files.opcodes import NO_LISTS, OpcodeLists, read_lists
 from lwisp.files.properties import of_raw
 from lwisp.files.sources import Source
 from lwisp.files.xmp import Value
 from lwisp.imaging import matrices
-from lwisp.imaging.bayer import CFA, CFAS, cfa_offset
+from lwisp.imaging.automatic_balance import estimate_gains
+from lwisp.imaging.bayer import CFA, CFAS, plane_order
+from lwisp.imaging.camera_color import Calibration, CameraColor, Gains, matrix_under
+from lwisp.imaging.framing import CropBox
+from lwisp.imaging.shading_maps import Shading
 
 RAW_SUFFIXES = frozenset(
-    [".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".iiq", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"]
+    [
+        *(".3fr", ".ari", ".arw", ".bay", ".bmq", ".cap", ".cine", ".cr2", ".crw", ".cr3", ".cs1", ".dc2", ".dcr"),
+        *(".dng", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kc2", ".kdc", ".mdc", ".mef", ".mos", ".mrw", ".nef"),
+        *(".nrw", ".orf", ".ori", ".pef", ".ptx", ".pxn", ".qtk", ".raf", ".raw", ".rdc", ".rw2", ".rwl", ".rwz"),
+        *(".sr2", ".srf", ".srw", ".sti", ".x3f"),
+    ]
 )
-"""Suffixes that a folder is searched for; a file given by name may have any."""
+"""Suffixes of the cameras that LibRaw knows, which a folder is searched for; a file given by name may have any."""
 
 MOSAIC_SUFFIXES = frozenset([".png", ".tif", ".tiff"])
 """The same for bare mosaics."""
@@ -39,6 +51,11 @@ MOSAIC_SUFFIXES = frozenset([".png", ".tif", ".tiff"])
 FLIP_TO_ORIENTATION = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 """LibRaw's flip (bit 0 mirrors left-right, 1 top-bottom, 2 transposes, in that order) to EXIF's orientation."""
 
+NO_AS_SHOT = "the file has no as-shot white balance"
+NOT_GIVEN = "no white balance given"
+GUESSED_BALANCE = (NO_AS_SHOT, NOT_GIVEN)
+"""How notes begin that say that a white balance was guessed."""
+DAYLIGHT = 6504.0  # kelvin: D65, the light of LibRaw's tables
 NO_PICTURE = 0.99  # of the photosites with one value
 
 
@@ -63,6 +80,10 @@ class RawImage:
     """(3, 3), balanced camera RGB -> canonical RGB (linear Rec. 2020); rows sum to one."""
     orientation: int = 1
     """EXIF's 1 to 8: what to do to the mosaic to see the picture upright; `imaging.pixels.orient` does it."""
+    crop: CropBox | None = None
+    """The part of the mosaic that the camera's own pictures show; None for all of it."""
+    pixel_aspect: float = 1.0
+    """Width over height of the area that a photosite stands for; 1 for squares."""
     make: str = "unknown"
     model: str = "unknown"
     jpeg: bytes | None = None
@@ -73,6 +94,13 @@ class RawImage:
     """What people said of the photo, in its XMP and IPTC and in a sidecar: rating, keywords, title and the like."""
     notes: tuple[str, ...] = ()
     """What the file did not say, and what was taken for it: for the user's eyes."""
+    color: CameraColor | None = None
+    """What is known of the camera's color under other lights; `white_balance.with_balance` asks it."""
+    shading: tuple[Shading, ...] = ()
+    """Lens shading that the file says how to undo; it is in the mosaic still."""
+    opcode_lists: OpcodeLists = NO_LISTS
+    """DNG's lists as the file has them, for `write_dng` to hand on; without those that count from outside the visible
+    area."""
 
     @property
     def camera(self) -> str:
@@ -104,34 +132,54 @@ def read_raw(source: Source) -> RawImage:
         tiles = _check_tiles(file)
         cfa = _bayer_pattern(name, raw, tags)
         mosaic = raw.raw_image_visible.copy()
-        white_balance = _white_balance(raw, notes)
-        cam2rgb = _cam2rgb(raw, notes)
+        light = _read_light(file)
+        color, cam2rgb = _color(raw, light, notes)
+        white_balance = _as_shot(raw, light)
         sensor = np.asarray(raw.raw_colors_visible[:2, :2])
         order = plane_order(cfa)
         black = [float(raw.black_level_per_channel[sensor[position]]) for position in order]
         white = _white_level(raw, [int(sensor[position]) for position in order])
         sizes = raw.sizes
         properties = of_raw(tags, source, notes)
+        crop = read_crop(file, notes)
+        pixel_aspect = read_pixel_aspect(file, notes)
+    if light.black is not None:
+        black = list(light.black.of_planes(cfa))
     if min(mosaic.shape) < 2:
         raise InputError(f"{name}: expected at least 2x2 photosites, got {mosaic.shape}")
     if not all(low < high for low, high in zip(black, white, strict=True)):
         raise InputError(f"{name}: white level {white} not above black level {black}; the file's levels are damaged")
     edges = range(-sizes.left_margin, mosaic.shape[1], tiles.width) if tiles.width else ()
     _check_picture(name, mosaic, cfa, black, max(white), edges, notes)
+    if light.black is not None and light.black.varies:
+        mosaic, factor = light.black.level(mosaic, cfa, max(white))
+        black, white = [factor * level for level in black], [factor * level for level in white]
+    asked = read_lists(light.opcodes, light.frame)
+    notes += asked.notes
+    if light.handed_on != light.opcodes:
+        notes.append("the file's opcode lists count from outside the visible area: a DNG made of it will lack them")
+    if white_balance is None:
+        white_balance, how = estimate_gains(mosaic, cfa, black, white, color)
+        notes.append(f"{NO_AS_SHOT}: {how}")
     return RawImage(
         mosaic=mosaic,
         cfa=cfa,
         black_level=(black[0], black[1], black[2], black[3]),
         white_level=(white[0], white[1], white[2], white[3]),
         white_balance=white_balance,
-        cam2rgb=cam2rgb,
+        cam2rgb=matrix_under(white_balance, color, cam2rgb),
         orientation=FLIP_TO_ORIENTATION.get(sizes.flip, 1),
+        crop=crop,
+        pixel_aspect=pixel_aspect,
         make=_text(tags, 271),
         model=_text(tags, 272),
         jpeg=jpeg,
         exif=tags,
         properties=properties,
         notes=tuple(notes),
+        color=color,
+        shading=asked.shading,
+        opcode_lists=light.handed_on,
     )
 
 
@@ -255,7 +303,7 @@ def read_mosaic(
     _check_light(str(path), mosaic, cfa, (black_level,) * 4)
     notes = ["the file has no color matrix: its colors are taken as they are"]
     if white_balance is None:
-        notes.append("no white balance given: balanced to gray on average")
+        notes.append(f"{NOT_GIVEN}: balanced to gray on average")
         white_balance = _gray_world(mosaic, cfa, black_level)
     return RawImage(mosaic, cfa, (black_level,) * 4, (white_level,) * 4, white_balance, notes=tuple(notes))
 
@@ -283,12 +331,6 @@ def _bayer_pattern(name: str, raw: rawpy.RawPy, tags: Image.Exif) -> CFA:
     return CFAS[CFAS.index(pattern)]
 
 
-def plane_order(cfa: CFA) -> list[tuple[int, int]]:
-    """(row, column) in the visible 2x2 of R, Gr, Gb, B."""
-    row, column = cfa_offset(cfa)
-    return [(row, column), (row, 1 - column), (1 - row, column), (1 - row, 1 - column)]
-
-
 def _white_level(raw: rawpy.RawPy, indices: list[int]) -> list[float]:
     """Where the sensor clips: the camera's own word where it is sane, else LibRaw's figure."""
     camera = raw.camera_white_level_per_channel
@@ -298,15 +340,45 @@ def _white_level(raw: rawpy.RawPy, indices: list[int]) -> list[float]:
     ]
 
 
-def _white_balance(raw: rawpy.RawPy, notes: list[str]) -> tuple[float, float, float]:
-    for name, gains in (("as shot", raw.camera_whitebalance), ("daylight", raw.daylight_whitebalance)):
-        red, green, blue = np.asarray(gains[:3], np.float64).tolist()
-        if min(red, green, blue) > 0 and np.isfinite([red, green, blue]).all():
-            if name != "as shot":
-                notes.append("the file has no as-shot white balance: daylight taken")
-            return red / green, 1.0, blue / green
-    notes.append("the file has no white balance: colors left as the sensor saw them")
-    return 1.0, 1.0, 1.0
+def _read_light(file: Opened) -> LightTags:
+    sizes = file.libraw.sizes
+    shape = file.libraw.raw_image_visible.shape
+    with file.open() as content:
+        return read_light(content, (shape[0], shape[1]), (sizes.top_margin, sizes.left_margin))
+
+
+def _as_shot(raw: rawpy.RawPy, light: LightTags) -> Gains | None:
+    """The as-shot gains, G = 1; None where the file has none that can be used."""
+    red, green, blue = np.asarray(raw.camera_whitebalance[:3], np.float64).tolist()
+    if light.as_shot is not None:
+        return light.as_shot
+    if min(red, green, blue) > 0 and np.isfinite([red, green, blue]).all():
+        return red / green, 1.0, blue / green
+    return None
+
+
+def _color(raw: rawpy.RawPy, light: LightTags, notes: list[str]) -> tuple[CameraColor | None, NDArray[np.float32]]:
+    """What is known of the camera's color, and the matrix that does not follow the light."""
+    if light.color is not None and light.has_chromaticity:  # LibRaw would have the light in its matrix
+        return light.color, light.color.fixed
+    cam2rgb = _cam2rgb(raw, notes)
+    return light.color or _color_by_daylight(raw, cam2rgb), cam2rgb
+
+
+def _color_by_daylight(raw: rawpy.RawPy, cam2rgb: NDArray[np.float32]) -> CameraColor | None:
+    """The camera's color from LibRaw's table, or from its gains for daylight; None where it knows neither."""
+    table = np.asarray(raw.rgb_xyz_matrix, np.float64)[:3]
+    daylight = np.asarray(raw.daylight_whitebalance[:3], np.float64)
+    has_matrix = not np.array_equal(cam2rgb, np.eye(3))
+    try:
+        if np.isfinite(table).all() and table.any():
+            return CameraColor(Calibration(DAYLIGHT, table))
+        if has_matrix and np.isfinite(daylight).all() and daylight.min() > 0:
+            rgb2cam = np.linalg.inv(cam2rgb.astype(np.float64)) @ np.linalg.inv(matrices.CANONICAL_TO_XYZ)
+            return CameraColor(Calibration(DAYLIGHT, np.diag(daylight[1] / daylight) @ rgb2cam))
+    except ValueError:
+        return None
+    return None
 
 
 def _cam2rgb(raw: rawpy.RawPy, notes: list[str]) -> NDArray[np.float32]:

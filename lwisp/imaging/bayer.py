@@ -20,3 +20,13 @@ def cfa_offset(cfa: CFA) -> tuple[int, int]:
     if cfa not in CFAS:
         raise ValueError(f"expected a Bayer pattern out of {', '.join(CFAS)}, got {cfa!r}")
     return divmod(cfa.index("R"), 2)
+
+
+def plane_order(cfa: CFA) -> list[tuple[int, int]]:
+    """(row, column) in the top-left 2x2 of R, Gr, Gb, B.
+
+    Args:
+        cfa: the pattern.
+    """
+    row, column = cfa_offset(cfa)
+    return [(row, column), (row, 1 - column), (1 - row, column), (1 - row, 1 - column)]

@@ -20,11 +20,12 @@ from torch.utils.data import DataLoader
 
 from lwisp.data.sources import Data
 from lwisp.errors import InputError, unmarked
+from lwisp.files.runs import run_folder
 from lwisp.files.writing import check_output
 from lwisp.training.log import Log
 from lwisp.training.objectives import Objective
 from lwisp.training.recipe import Recipe, learning_rate
-from lwisp.training.state import State, run_folder
+from lwisp.training.state import State
 from lwisp.training.validation import Validation
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from lwisp.data import synthetic
 from lwisp.data.sources import Data, open_data
 from lwisp.engines.eager import channels_last
 from lwisp.errors import InputError
+from lwisp.files.runs import exclusive, run_folder
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import check_output, clear_leftovers, make_folder, whole_folder, write_text
 from lwisp.imaging.tensors import to_bytes
@@ -32,7 +33,7 @@ from lwisp.training.loop import Run, fit
 from lwisp.training.objectives import Objective, Teacher, student_objective, teacher_of
 from lwisp.training.provenance import versions
 from lwisp.training.recipe import Recipe
-from lwisp.training.state import MAY_DIFFER, exclusive, run_folder
+from lwisp.training.state import MAY_DIFFER
 from lwisp.weights import WAYS, Card, Weights, load, read_card, save
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from lwisp.engines.tensors import run_network
 from lwisp.errors import InputError
 from lwisp.files.optional import need
 from lwisp.files.report import Block, Table, is_page, to_markdown
+from lwisp.files.runs import run_folder
 from lwisp.files.writing import check_outputs, make_folder, write_csv, write_text, write_whole
 from lwisp.imaging import scores
 from lwisp.model import count_params
@@ -32,7 +33,6 @@ from lwisp.training.loop import BETAS
 from lwisp.training.objectives import student_objective
 from lwisp.training.recipe import Recipe
 from lwisp.training.runs import open_recipe_data, train, train_teacher
-from lwisp.training.state import run_folder
 from lwisp.training.variants import STUDIES, UP, Study, Variant
 from lwisp.weights import Weights, load
 

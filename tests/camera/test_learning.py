@@ -29,16 +29,17 @@ from lwisp.camera.settings import (
     ReportSettings,
     ValidationSettings,
 )
+from lwisp.collection import OWN, TITLE, remove
 from lwisp.data import synthetic
 from lwisp.errors import OutputError
 from lwisp.files.exif import EXIF_IFD
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RawImage, read_raw
+from lwisp.files.runs import run_folder
 from lwisp.files.writing import write_csv
 from lwisp.imaging.metrics import delta_e
 from lwisp.pipeline import develop_files, pick
 from lwisp.planning import plan
-from lwisp.training.state import run_folder
 from lwisp.weights import LearnedPair
 from tests.conftest import SAMPLE
 
@@ -82,10 +83,10 @@ def test_a_look_is_learned_proven_and_picked_for_its_camera(folder: Path, tmp_pa
     assert learned.weights == tmp_path / "data" / "lwisp" / "weights" / "lwisp-plain-dng.safetensors"
     assert learned.report is not None
     assert len(learned.report.photos) == 4
-    near = learned.report.mean(report.OWN)
+    near = learned.report.mean(OWN)
     assert near < 0.7 * learned.report.mean("rawpy default")
     assert learned.page is not None
-    assert f"| {report.OWN} | {near:.2f} |" in learned.page.with_suffix(".md").read_text()
+    assert f"| {OWN} | {near:.2f} |" in learned.page.with_suffix(".md").read_text()
 
     card = weights.read_card(learned.weights)
     assert card.convention.exposure == "none"
@@ -112,10 +113,10 @@ def test_a_look_is_learned_proven_and_picked_for_its_camera(folder: Path, tmp_pa
 
     with pytest.raises(lwisp.InputError, match="exists already"):
         learn(folder)
-    assert weights.remove("lwisp-plain-dng") == learned.weights
+    assert learned.weights in remove("lwisp-plain-dng").files
     assert pick(raw).card.name == "photo"
     with pytest.raises(lwisp.InputError, match="no learned weights 'photo'"):
-        weights.remove("photo")
+        remove("photo")
 
 
 @pytest.mark.slow
@@ -211,7 +212,7 @@ def test_many_full_size_pairs_teach_the_whole_network(
     assert learned.report is not None
     assert learned.report.whole
     assert learned.report.photos == ("0.dng",)  # what the network was not shown
-    assert set(learned.report.ways) == {report.OWN, report.ALONE, report.BASELINE, "rawpy default"}
+    assert set(learned.report.ways) == {OWN, report.ALONE, report.BASELINE, "rawpy default"}
     assert learned.weights is not None
     network, base = lwisp.load(learned.weights).network, lwisp.load("photo").network
     changed = [
@@ -223,7 +224,7 @@ def test_many_full_size_pairs_teach_the_whole_network(
     raw = read_raw(folder / "0.dng")
     picture = torch.from_numpy(lwisp.develop(lwisp.load(learned.weights), raw)).permute(2, 0, 1)
     jpeg = torch.from_numpy(read_rgb(folder / "0.jpg")).permute(2, 0, 1) / 255
-    assert delta_e(picture, jpeg) == pytest.approx(learned.report.mean(report.OWN), abs=0.8)  # of what is usable
+    assert delta_e(picture, jpeg) == pytest.approx(learned.report.mean(OWN), abs=0.8)  # of what is usable
 
     settings = replace(settings, validation=replace(FAST.validation, min_gain=100.0))
     (alone,), _ = learn(folder, tmp_path / "alone.safetensors", settings=settings)
@@ -365,5 +366,5 @@ def test_a_report_replaces_reports_only(name: str, is_named: bool, tmp_path: Pat
     for overwrite in (False, True):
         with pytest.raises(lwisp.InputError, match="not written by lwisp"):
             learning._check_free(tmp_path / "own.safetensors", reports if is_named else None, overwrite)
-    (reports / "own.md").write_text(f"# {report.TITLE} somebody")
+    (reports / "own.md").write_text(f"# {TITLE} somebody")
     learning._check_free(tmp_path / "own.safetensors", reports if is_named else None, overwrite=True)

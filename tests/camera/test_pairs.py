@@ -12,7 +12,7 @@ from PIL import Image
 import lwisp
 from lwisp.camera import pairs
 from lwisp.camera.pairs import find_pairs
-from tests.conftest import SAMPLE, WriteDng, refusal
+from tests.conftest import SAMPLE, WriteDng, refusal, require
 
 S40 = SAMPLE.parent / "CRW_0117.CRW"
 TIME = "2021:03:26 21:16:32"
@@ -117,3 +117,46 @@ def test_whatever_is_wrong_with_one_photo_the_others_are_paired(
     found, (refused,) = find_pairs(tmp_path)
     assert [pair.raw.name for pair in found] == ["a.crw", "c.crw"]
     assert refused.reason == f"{tmp_path / 'b.crw'}: there is not enough memory for it"
+
+
+def write_heif(path: Path, picture: Image.Image, exif: Image.Exif | None = None, **coding: int) -> Path:
+    tags = None if exif is None else exif.tobytes()
+    require("pillow_heif").from_pillow(picture).save(path, quality=90, exif=tags, **coding)
+    return path
+
+
+def test_heif_beside_a_raw_is_its_cameras_picture(tmp_path: Path, write_dng: WriteDng) -> None:
+    mosaic = np.random.default_rng(0).integers(0, 4000, (64, 64)).astype(np.uint16)
+    picture = Image.new("RGB", (64, 64), (90, 60, 30))
+    for name in ("a", "b", "late", "edited", "hdr"):
+        write_dng(mosaic, name=f"{name}.dng", extra=((306, "s", 0, TIME, True),))
+    write_heif(tmp_path / "a.HEIC", picture, taken())
+    write_heif(tmp_path / "b.hif", picture)
+    (tmp_path / "b.jpg").write_bytes(jpeg(picture, taken()))
+    write_heif(tmp_path / "late.heif", picture, taken("2021:03:26 21:17:00"))
+    write_heif(tmp_path / "edited.heic", picture, taken(program="Snapseed 2"))
+    write_heif(tmp_path / "hdr.hif", picture, transfer_characteristics=16)
+    found, refusals = find_pairs(tmp_path)
+    assert {pair.raw.name: pair.jpeg and pair.jpeg.name for pair in found} == {"a.dng": "a.HEIC", "b.dng": "b.jpg"}
+    assert found[0].jpeg_name == f"{tmp_path / 'a.HEIC'}: the HEIF"
+    reasons = {refused.path.name: refused.reason for refused in refusals}
+    assert "another shot" in reasons["late.dng"]
+    assert "not by the camera" in reasons["edited.dng"]
+    assert reasons["hdr.dng"].startswith(f"{tmp_path / 'hdr.hif'}: an HDR picture (PQ)")
+    assert len(reasons) == 3
+
+
+def test_without_a_reader_of_heif_one_sentence_tells_of_all_such_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairs, "is_there", lambda package: False)
+    (tmp_path / "deep").mkdir()
+    for name in ("a", "deep/b", "c"):
+        shutil.copy(S40, tmp_path / f"{name}.crw")
+        (tmp_path / f"{name}.HIF").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "c.jpg").write_bytes(jpeg(Image.new("RGB", (64, 64))))
+    (tmp_path / "alone.heic").touch()
+    found, (refused,) = find_pairs(tmp_path)
+    assert [pair.jpeg and pair.jpeg.name for pair in found] == [None, "c.jpg", None]  # a and b have a JPEG inside
+    assert refused.reason.startswith(f"{tmp_path / 'a.HIF'}: the first of 2 HEIF pictures beside RAW files")
+    assert refused.reason.endswith("pip install pillow-heif")

@@ -19,7 +19,7 @@ from lwisp.camera.placement import AlignedPair, align
 from lwisp.camera.target import read_target
 from lwisp.files.raw import RawImage, read_raw
 from tests.camera.test_pairs import jpeg
-from tests.conftest import SAMPLE, refusal
+from tests.conftest import SAMPLE, refusal, require
 
 S40 = SAMPLE.parent / "CRW_0117.CRW"
 OTHER_S40 = SAMPLE.parent / "CRW_0101.CRW"
@@ -223,3 +223,16 @@ def test_adobe_rgb_is_read_by_its_tag(boxes: tuple[RawImage, Image.Image]) -> No
     plain = read_target(Pair(S40, None, "", ""), replace(boxes[0], jpeg=jpeg(picture)))
     bias = [np.abs((rgb.astype(float) - np.asarray(boxes[1])).mean((0, 1))).max() for rgb in (read, plain)]
     assert bias[0] < 0.5 < 3 < bias[1]
+
+
+def test_heif_without_a_profile_is_read_by_its_primaries(boxes: tuple[RawImage, Image.Image], tmp_path: Path) -> None:
+    """The red of sRGB in Display P3 is (234, 51, 35), as any color picker tells."""
+    pillow_heif = require("pillow_heif")
+    read = {}
+    for name, primaries in (("p3", 12), ("srgb", 1)):
+        coding = {"color_primaries": primaries, "transfer_characteristics": 13, "full_range_flag": 1}
+        picture = Image.new("RGB", (128, 128), (234, 51, 35))
+        pillow_heif.from_pillow(picture).save(tmp_path / f"{name}.heic", quality=100, **coding)
+        read[name] = read_target(Pair(S40, tmp_path / f"{name}.heic", "", ""), boxes[0])[64, 64].astype(int)
+    assert np.abs(read["p3"] - (255, 0, 0)).max() <= 12
+    assert np.abs(read["srgb"] - (234, 51, 35)).max() <= 2

@@ -25,6 +25,7 @@ from lwisp.files.raw import RawImage, read_mosaic, read_orientation, read_previe
 from lwisp.imaging.bayer import CFA, CFAS
 from lwisp.imaging.matrices import cam2rgb_from_xyz
 from lwisp.imaging.pixels import orient
+from lwisp.imaging.white_point import D65
 from tests.conftest import SAMPLE, XYZ2CAM, WriteDng
 
 RNG = np.random.default_rng(0)
@@ -64,10 +65,15 @@ def test_all_eight_orientations_end_upright(orientation: int, write_dng: WriteDn
         assert orient(raw.mosaic, orientation).shape == libraw.postprocess().shape[:2]
 
 
-def test_a_file_without_balance_gets_daylight_and_says_so(write_dng: WriteDng) -> None:
+def test_a_file_without_balance_gets_one_estimated_and_says_so(write_dng: WriteDng) -> None:
     raw = read_raw(write_dng(MOSAIC, neutral=None))
-    assert any("daylight" in note for note in raw.notes)
+    (note,) = raw.notes
+    assert note.startswith("the file has no as-shot white balance: estimated from the picture, about ")
     assert min(raw.white_balance) > 0
+    blown = read_raw(write_dng(4095 - MOSAIC // 100, neutral=None, name="blown.dng"))
+    assert "daylight taken" in blown.notes[0]
+    assert blown.color is not None
+    assert blown.white_balance == blown.color.gains(D65)
 
 
 def test_a_file_without_matrix_keeps_its_colors_and_says_so(write_dng: WriteDng) -> None:
@@ -253,8 +259,10 @@ def test_a_plain_dng_has_one_white_level(tmp_path: Path) -> None:
 def facts(raw: RawImage) -> tuple[object, ...]:
     """All that a RAW holds, its directories of tags too, to be compared."""
     tags = [sorted(raw.exif.get_ifd(ifd).items()) for ifd in (0x8769, 0x8825, 0xA005)]
-    own = sorted((name, value) for name, value in vars(raw).items() if name not in ("mosaic", "cam2rgb", "exif"))
-    return sorted(raw.exif.items()), tags, raw.exif.endian, own, raw.mosaic.tobytes(), raw.cam2rgb.tobytes()
+    arrays = ("mosaic", "cam2rgb", "color", "exif")
+    own = sorted((name, value) for name, value in vars(raw).items() if name not in arrays)
+    pixels = raw.mosaic.tobytes(), raw.cam2rgb.tobytes(), repr(raw.color)
+    return sorted(raw.exif.items()), tags, raw.exif.endian, own, *pixels
 
 
 SAMPLES = sorted(path.name for path in SAMPLE.parent.iterdir() if path.suffix in (".dng", ".CRW"))

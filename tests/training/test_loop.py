@@ -31,13 +31,14 @@ from lwisp.data.photos import Photos
 from lwisp.engines.tensors import run_network
 from lwisp.errors import OutputError
 from lwisp.files import writing
+from lwisp.files.runs import run_folder
 from lwisp.imaging import metrics
 from lwisp.model import LWISP
 from lwisp.training import loop, objectives, runs, validation
 from lwisp.training.objectives import Distilled, Student, teacher_of
 from lwisp.training.recipe import Recipe, read_recipe, read_stages
 from lwisp.training.runs import train, train_stages
-from lwisp.training.state import State, run_folder
+from lwisp.training.state import State
 from lwisp.weights import describe, load
 from tests.conftest import ROOT, SAMPLE, TOY, refusal
 from tests.samples import write_sidd

@@ -1,0 +1,195 @@
+"""What a DNG says about light: color matrices, the as-shot light, black levels, opcode lists.
+
+LibRaw answers most of it, but takes one matrix of two, moves an as-shot light told as (x, y) into the matrix, rounds
+black levels, and passes over opcode lists.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lwisp.files.damage import COLOR_FILTERS, DNG_VERSION
+from lwisp.files.exif import read_directories
+from lwisp.files.opcodes import NO_LISTS, OpcodeLists
+from lwisp.imaging.black_levels import BlackLevels
+from lwisp.imaging.camera_color import Calibration, CameraColor, Gains, normalize_color, normalize_forward
+from lwisp.imaging.shading_maps import Frame
+
+Tags = Mapping[int, Any]
+
+COLOR_MATRICES, CALIBRATIONS, FORWARD_MATRICES, ILLUMINANTS = (
+    (50721, 50722),
+    (50723, 50724),
+    (50964, 50965),
+    (50778, 50779),
+)
+ANALOG_BALANCE, AS_SHOT_NEUTRAL, AS_SHOT_WHITE_XY = 50727, 50728, 50729
+CALIBRATION_SIGNATURE, PROFILE_SIGNATURE = 50931, 50932
+BLACK_REPEAT, BLACK_LEVEL, BLACK_DELTA_H, BLACK_DELTA_V, ACTIVE_AREA = 50713, 50714, 50715, 50716, 50829
+OPCODE_LISTS = (51008, 51009, 51022)
+KELVIN = {
+    **{1: 5500, 2: 4150, 3: 2850, 4: 5500, 9: 5500, 10: 6500, 11: 7500},  # daylight, fluorescent, tungsten, flash, sky
+    **{12: 6400, 13: 5050, 14: 4150, 15: 3525, 16: 2925},  # fluorescent lamps
+    **{17: 2850, 18: 5500, 19: 6500, 20: 5500, 21: 6500, 22: 7500, 23: 5000, 24: 3200},  # A, B, C, D55 to D50, studio
+}
+"""Temperatures of EXIF's light sources, as Adobe's DNG SDK has them."""
+
+
+@dataclass(frozen=True)
+class LightTags:
+    """What a DNG says about light; empty of any other file."""
+
+    color: CameraColor | None = None
+    as_shot: Gains | None = None
+    """The as-shot gains, where they are told as the light's chromaticity."""
+    has_chromaticity: bool = False
+    black: BlackLevels | None = None
+    """Relative to the visible area; None where LibRaw's answer is as good."""
+    opcodes: OpcodeLists = NO_LISTS
+    handed_on: OpcodeLists = NO_LISTS
+    """Those of the lists that are as true of the visible area by itself."""
+    frame: Frame = Frame(0, 0, 0, 0)
+    """The active area, in photosites of the visible area."""
+
+
+def read_light(file: BinaryIO, shape: tuple[int, int], margins: tuple[int, int]) -> LightTags:
+    """What a DNG says about light.
+
+    Args:
+        file: The file, open in binary mode.
+        shape: (height, width) of the visible area.
+        margins: Rows above it and columns left of it, in the stored mosaic.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    directories = read_directories(file)
+    if not any(DNG_VERSION in tags for tags in directories):
+        return LightTags()
+    mosaics = [tags for tags in directories if (tags.get(262), tags.get(254, 0)) == (COLOR_FILTERS, 0)]
+    own = max(mosaics, key=lambda tags: _size(tags), default={})
+    tags = {**own, **directories[0]}
+    frame = _frame(own, shape, margins)
+    first, second, third = (own[tag] if isinstance(own.get(tag), bytes) else b"" for tag in OPCODE_LISTS)
+    is_whole = frame == Frame(0, 0, *shape)
+    color = _color(tags)
+    return LightTags(
+        color,
+        _as_shot(tags, color),
+        AS_SHOT_WHITE_XY in tags,
+        _black(own, frame, shape),
+        (first, second, third),
+        (b"" if any(margins) else first, second if is_whole else b"", third if is_whole else b""),
+        frame,
+    )
+
+
+def _size(tags: Tags) -> int:
+    sides = [tags.get(256), tags.get(257)]
+    return sides[0] * sides[1] if isinstance(sides[0], int) and isinstance(sides[1], int) else 0
+
+
+def _frame(tags: Tags, shape: tuple[int, int], margins: tuple[int, int]) -> Frame:
+    area = tags.get(ACTIVE_AREA)
+    if isinstance(area, tuple) and len(area) == 4 and all(isinstance(side, int) for side in area):
+        top, left, bottom, right = area
+        if top < bottom and left < right:
+            return Frame(top - margins[0], left - margins[1], bottom - top, right - left)
+    height, width = tags.get(257), tags.get(256)
+    is_sound = isinstance(height, int) and isinstance(width, int) and min(height, width) > 0
+    return Frame(-margins[0], -margins[1], *((height, width) if is_sound else shape))
+
+
+def _numbers(value: Any) -> NDArray[np.float64]:
+    """The finite numbers of a tag; none where one is not."""
+    values = value if isinstance(value, tuple) else (value,)
+    try:
+        found = np.array([float(one) for one in values], np.float64)
+    except (TypeError, ValueError, ArithmeticError):
+        return np.empty(0)
+    return found if np.isfinite(found).all() else np.empty(0)
+
+
+def _matrix(value: Any) -> NDArray[np.float64] | None:
+    numbers = _numbers(value)
+    return numbers.reshape(3, 3) if len(numbers) == 9 else None
+
+
+def _color(tags: Tags) -> CameraColor | None:
+    """The matrices; None where there are none, or they make no sense."""
+    balance = _numbers(tags.get(ANALOG_BALANCE))
+    analog = np.diag(balance) if len(balance) == 3 and balance.min() > 0 else None
+    is_ours = tags.get(CALIBRATION_SIGNATURE, "") == tags.get(PROFILE_SIGNATURE, "")
+    found: list[Calibration] = []
+    for index in (0, 1):
+        try:
+            calibration = _calibration(tags, index, analog, is_ours)
+            if calibration is not None:
+                CameraColor(calibration)
+                found.append(calibration)
+        except ValueError:
+            continue
+    found.sort(key=lambda calibration: calibration.kelvin)
+    if not found:
+        return None
+    if len(found) == 2 and 0 < found[0].kelvin < found[1].kelvin:
+        return CameraColor(found[0], found[1])
+    return CameraColor(found[-1])
+
+
+def _calibration(tags: Tags, index: int, analog: NDArray[np.float64] | None, is_ours: bool) -> Calibration | None:
+    color = _matrix(tags.get(COLOR_MATRICES[index]))
+    if color is None:
+        return None
+    forward = _matrix(tags.get(FORWARD_MATRICES[index]))
+    unit = _matrix(tags.get(CALIBRATIONS[index])) if is_ours else None
+    if analog is not None:
+        unit = analog if unit is None else analog @ unit
+    kelvin = KELVIN.get(tags.get(ILLUMINANTS[index], 0), 0)
+    return Calibration(
+        float(kelvin), normalize_color(color), None if forward is None else normalize_forward(forward), unit
+    )
+
+
+def _as_shot(tags: Tags, color: CameraColor | None) -> Gains | None:
+    """The gains for AsShotWhiteXY; None where the file has a neutral, or the light is no light of the camera's."""
+    light = _numbers(tags.get(AS_SHOT_WHITE_XY))
+    if color is None or AS_SHOT_NEUTRAL in tags or len(light) != 2:
+        return None
+    if not (light.min() > 0.01 and light.sum() < 1):
+        return None
+    try:
+        return color.gains((float(light[0]), float(light[1])))
+    except ValueError:
+        return None
+
+
+def _black(tags: Tags, frame: Frame, shape: tuple[int, int]) -> BlackLevels | None:
+    """Black levels where LibRaw's are not exact: fractions, rows or columns of their own, other patterns than 2x2."""
+    repeat = _numbers(tags.get(BLACK_REPEAT, (1, 1)))
+    levels = _numbers(tags.get(BLACK_LEVEL, 0))
+    height, width = (int(repeat[0]), int(repeat[1])) if len(repeat) == 2 else (1, 1)
+    if min(height, width) < 1 or len(levels) != height * width or levels.min() < 0:
+        return None
+    rows = _delta(tags.get(BLACK_DELTA_V), frame.top, frame.height, shape[0])
+    columns = _delta(tags.get(BLACK_DELTA_H), frame.left, frame.width, shape[1])
+    is_plain = (levels % 1 == 0).all() and max(height, width) <= 2 and not (rows.any() or columns.any())
+    is_moved = frame.top % 2 or frame.left % 2
+    if is_plain and not (is_moved and np.ptp(levels)):
+        return None
+    pattern = np.roll(levels.reshape(height, width), (frame.top, frame.left), (0, 1))
+    return BlackLevels(pattern, rows, columns)
+
+
+def _delta(value: Any, start: int, count: int, side: int) -> NDArray[np.float64]:
+    """Parts (side,) of the black level; 0 where the file has none, or not as many as its active area has lines."""
+    numbers = _numbers(value)
+    found = np.zeros(side)
+    if len(numbers) == count:
+        lines = np.arange(side) - start
+        inside = (lines >= 0) & (lines < count)
+        found[inside] = numbers[lines[inside]]
+    return found

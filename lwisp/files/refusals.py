@@ -1,0 +1,81 @@
+"""Why LibRaw does not decode a file, in words that a user can act on."""
+
+from typing import BinaryIO
+
+import rawpy
+
+from lwisp.files.decoding import HEADS, name_format
+from lwisp.files.exif import read_directories
+
+MAKE, BITS, COMPRESSION, PHOTOMETRIC, DNG_VERSION = 271, 258, 259, 262, 50706  # TIFF's and DNG's tags
+MOSAIC, LINEAR = 32803, 34892  # of photometric
+DECODED = {1: "uncompressed", 7: "lossless JPEG"}
+"""TIFF's numbers of what LibRaw decodes in any DNG."""
+ADOBE = "Adobe DNG Converter makes a DNG of it that can be read"
+REFUSED = {
+    5: ("LZW", ADOBE),
+    8: ("deflate", "save it uncompressed or as lossless JPEG"),
+    9: ("VC-5, GoPro's GPR", "GoPro's gpr_tools (-i IN.GPR -o OUT.DNG) or Adobe DNG Converter make a DNG of it"),
+    32773: ("PackBits", "save it uncompressed or as lossless JPEG"),
+    32946: ("deflate", "save it uncompressed or as lossless JPEG"),
+    34892: ("lossy JPEG", "take the camera's original, or a DNG that was saved without lossy compression"),
+    50000: ("Zstandard", "save it uncompressed or as lossless JPEG"),
+    52546: ("JPEG XL, of DNG 1.7", "save it as lossless JPEG, as Adobe DNG Converter does for DNG 1.6 and before"),
+}
+"""By the same numbers: names of others, and the ways out."""
+FINISHED = "`lwisp denoise` and `lwisp enhance` take finished pictures"
+CAMERAS = {b"HEAPCCDR": 6, b"FUJIFILM": 0, b"ftypcrx": 4, b"\0MRM": 0, b"FOVb": 0, b"IIRO": 0, b"IIRS": 0, b"IIU\0": 0}
+"""First bytes of cameras' files, and where they stand."""
+
+
+def explain(file: BinaryIO, error: Exception, was_opened: bool) -> str:
+    """What is wrong with a file that LibRaw refused, and what to do.
+
+    Args:
+        file: The file, open in binary mode.
+        error: LibRaw's.
+        was_opened: Whether LibRaw took it for a RAW at first.
+
+    Returns:
+        A part of a sentence, to follow the file's name.
+    """
+    head = file.read(32)
+    directories = read_directories(file)
+    known = name_format(head) or next((name for name, starts in HEADS.items() if head.startswith(starts)), "")
+    if known not in ("", "TIFF"):
+        return f"not a RAW file, but a {known}; {FINISHED}"
+    compression, bits = _storage(directories)
+    if compression in REFUSED:
+        name, remedy = REFUSED[compression]
+        return f"a RAW compressed as {name}, which LibRaw does not decode here; {remedy}"
+    is_camera = was_opened or any(MAKE in tags or DNG_VERSION in tags for tags in directories)
+    is_camera |= any(head[place:].startswith(start) for start, place in CAMERAS.items())
+    if isinstance(error, rawpy.LibRawIOError) and (is_camera or known):
+        return "a damaged file, cut short: it ends before its picture does; copy it again"
+    if bits and compression in DECODED and bits > 16:
+        return f"a RAW of {bits} bits a photosite, {DECODED[compression]}, which LibRaw does not decode; save 16 bits"
+    if bits and compression not in DECODED:
+        return f"a RAW of TIFF's compression {compression}, which LibRaw does not decode; {ADOBE}"
+    if is_camera:
+        said = "" if isinstance(error, rawpy.LibRawFileUnsupportedError) else f" ({_words(error)})"
+        return f"a RAW that is damaged, cut short, or of a camera newer than this LibRaw{said}; copy it again"
+    if known:
+        return f"not a RAW file, but a {known}; {FINISHED}"
+    return "not a RAW file that LibRaw knows; a bare mosaic needs --cfa, --black-level and --white-level"
+
+
+def _words(error: Exception) -> str:
+    """LibRaw's own."""
+    reason = error.args[0] if error.args else type(error).__name__
+    return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+
+
+def _storage(directories: list[dict[int, object]]) -> tuple[int, int]:
+    """TIFF's number of the compression of the RAW in a file, and its bits a photosite; 0 where there is none."""
+    for tags in directories:
+        if tags.get(PHOTOMETRIC) in (MOSAIC, LINEAR) and not tags.get(254, 0):
+            compression, bits = tags.get(COMPRESSION, 1), tags.get(BITS, 0)
+            bits = max(bits) if isinstance(bits, tuple) and bits else bits
+            if isinstance(compression, int) and isinstance(bits, int):
+                return compression, bits
+    return 0, 0
