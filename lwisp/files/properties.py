@@ -15,7 +15,7 @@ from lwisp.files.sources import Source
 from lwisp.files.writing import read_regular
 from lwisp.files.xmp import MOST, XMP_TAG, Value, build, editors, is_readable, read
 
-KEPT_PREFIXES = ("dc:", "photoshop:", "Iptc4xmpCore:", "xmpRights:", "lr:")
+KEPT_PREFIXES = ("dc:", "photoshop:", "Iptc4xmpCore:", "Iptc4xmpExt:", "xmpRights:", "lr:")
 """Those of which all properties are kept but for `DROPPED`."""
 KEPT = frozenset(["xmp:Rating", "xmp:Label"])
 DROPPED = frozenset(
@@ -30,7 +30,7 @@ DROPPED = frozenset(
 LENS = "aux:Lens"
 MOST_KEPT = 45_000
 """Bytes of a packet with all of them: a JPEG has room for 65,504."""
-KEYWORDS, TITLE = 40094, 40091
+RATING, KEYWORDS, TITLE = 18246, 40094, 40091
 """Windows' tags."""
 
 
@@ -120,6 +120,9 @@ def _of_windows(tags: Image.Exif) -> dict[str, Value]:
         found["dc:subject"] = words
     if title := _wide_text(tags.get(TITLE)).strip():
         found["dc:title"] = title
+    rating = tags.get(RATING)
+    if isinstance(rating, int) and 1 <= rating <= 5:  # 0 says that nobody rated it
+        found["xmp:Rating"] = str(rating)
     return found
 
 

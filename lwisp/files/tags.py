@@ -21,12 +21,12 @@ BYTE, TEXT, SHORT, LONG, RATIONAL, UNDEFINED, SIGNED_RATIONAL = 1, 2, 3, 4, 5, 7
 LETTERS = {SHORT: "H", LONG: "L"}
 """`struct`'s letters of TIFF's types."""
 
-DESCRIPTION, ARTIST, COPYRIGHT, RATING, ISO = 270, 315, 33432, 18246, 34855
+DESCRIPTION, ARTIST, COPYRIGHT, ISO = 270, 315, 33432, 34855
 USER_COMMENT, LENS_SPECIFICATION = 37510, 42034
+GPS_METHOD, GPS_AREA = 27, 28
 
 MAIN_TAGS: dict[int, int] = {
     **dict.fromkeys((DESCRIPTION, 271, 272, 306, ARTIST, COPYRIGHT), TEXT),  # 271, 272: make, model; 306: date
-    RATING: SHORT,
     **dict.fromkeys(range(40091, 40096), BYTE),  # Windows' title, comment, author, keywords, subject
 }
 """Types of the tags of the main directory that are kept."""
@@ -46,7 +46,7 @@ PHOTO_TAGS: dict[int, int] = {
 GPS_TAGS: dict[int, int] = {
     **dict.fromkeys((1, 3, 8, 9, 10, 12, 14, 16, 18, 19, 21, 23, 25, 29), TEXT),
     **dict.fromkeys((2, 4, 6, 7, 11, 13, 15, 17, 20, 22, 24, 26, 31), RATIONAL),
-    **dict.fromkeys((27, 28), UNDEFINED),
+    **dict.fromkeys((GPS_METHOD, GPS_AREA), UNDEFINED),
     5: BYTE,
     30: SHORT,
 }
@@ -78,7 +78,6 @@ CHOICES: dict[int, frozenset[int]] = {
     41986: frozenset(range(3)),
     41987: frozenset(range(2)),
     41990: frozenset(range(4)),
-    RATING: frozenset(range(1, 6)),  # 0 says that nobody rated it
 }
 """The values of tags that have few."""
 
@@ -205,8 +204,7 @@ def finished_tags(
 
     Args:
         source: All tags of the photo.
-        properties: Those of its XMP; where they tell its description, artist, copyright or rating, the tags say the
-            same.
+        properties: Those of its XMP; where they tell its description, artist or copyright, the tags say the same.
         strip: Leave out what names people and places (`NAMING`).
         form: What is said of the picture's form.
 
@@ -217,9 +215,10 @@ def finished_tags(
     main = _sound(source, MAIN_TAGS, PATTERNS, COUNTS)
     photo = _sound(source.get_ifd(EXIF_IFD), PHOTO_TAGS, PATTERNS, COUNTS)
     gps = _sound(source.get_ifd(GPS_IFD), GPS_TAGS, GPS_PATTERNS, GPS_COUNTS)
-    main |= _told_by(properties or {}, RATING in main)
-    if USER_COMMENT in photo and (comment := _comment(photo.pop(USER_COMMENT).data, source.endian or "<")):
-        photo[USER_COMMENT] = comment
+    main |= _told_by(properties or {})
+    for directory, tag in ((photo, USER_COMMENT), (gps, GPS_METHOD), (gps, GPS_AREA)):
+        if tag in directory and (comment := _comment(directory.pop(tag).data, source.endian or "<")):
+            directory[tag] = comment
     if strip:
         main = {tag: entry for tag, entry in main.items() if tag not in NAMING}
         photo = {tag: entry for tag, entry in photo.items() if tag not in NAMING}
@@ -306,7 +305,7 @@ def _fraction(number: Any, may_be_unknown: bool) -> tuple[int, int]:
     return fraction.numerator, fraction.denominator
 
 
-def _told_by(properties: Mapping[str, Value], has_rating: bool) -> Directory:
+def _told_by(properties: Mapping[str, Value]) -> Directory:
     """Tags that say what properties say, which people edit."""
     told = {}
     for tag, name in ((DESCRIPTION, "dc:description"), (ARTIST, "dc:creator"), (COPYRIGHT, "dc:rights")):
@@ -315,14 +314,11 @@ def _told_by(properties: Mapping[str, Value], has_rating: bool) -> Directory:
         entry = text(joined.replace("\0", ""))
         if joined.strip() and len(entry.data) <= MAX_TAG_BYTES:
             told[tag] = entry
-    rating = properties.get("xmp:Rating")
-    if has_rating and isinstance(rating, str) and rating.isdecimal() and int(rating) in CHOICES[RATING]:
-        told[RATING] = numbers(SHORT, int(rating))
     return told
 
 
 def _comment(data: bytes, order: str) -> Entry | None:
-    """A user comment in the order of bytes that the picture's tags have, with its character code; None if empty."""
+    """A text behind its character code in the order of bytes that the picture's tags have; None if empty."""
     code, told = data[:8], data[8:]
     if code == b"UNICODE\0":
         if told[:2] in (b"\xff\xfe", b"\xfe\xff"):

@@ -6,6 +6,7 @@ is hostile until it is parsed: document types and entities are refused, and so i
 
 import io
 import struct
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Mapping
 from typing import BinaryIO
 from xml.etree.ElementTree import Element, ParseError, SubElement, TreeBuilder, XMLParser, tostring
@@ -20,6 +21,7 @@ NAMESPACES = {
     "xmp": "http://ns.adobe.com/xap/1.0/",
     "photoshop": "http://ns.adobe.com/photoshop/1.0/",
     "Iptc4xmpCore": "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/",
+    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
     "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
     "lr": "http://ns.adobe.com/lightroom/1.0/",
     "aux": "http://ns.adobe.com/exif/1.0/aux/",
@@ -28,12 +30,16 @@ NAMESPACES = {
 """Namespaces of properties, by their usual prefixes."""
 OWN = "lwisp:"
 """Prefix of the properties that tell what a picture was made of."""
-LANGUAGES = frozenset(["dc:title", "dc:description", "dc:rights", "xmpRights:UsageTerms"])
+LANGUAGES = frozenset(["dc:title", "dc:description", "dc:rights", "xmpRights:UsageTerms", "Iptc4xmpExt:Event"])
 """Properties that are texts in languages."""
 ORDERED = frozenset(["dc:creator"])
 """Lists whose order means something."""
 LISTS = frozenset(
-    ["dc:subject", "dc:creator", "lr:hierarchicalSubject", "Iptc4xmpCore:Scene", "Iptc4xmpCore:SubjectCode"]
+    [
+        *("dc:subject", "dc:creator", "lr:hierarchicalSubject", "Iptc4xmpCore:Scene", "Iptc4xmpCore:SubjectCode"),
+        *("Iptc4xmpExt:PersonInImage", "Iptc4xmpExt:ModelAge", "Iptc4xmpExt:OrganisationInImageName"),
+        *("Iptc4xmpExt:OrganisationInImageCode",),
+    ]
 )
 """Properties that are lists."""
 CAMERA_RAW = "http://ns.adobe.com/camera-raw-settings/1.0/"
@@ -51,6 +57,10 @@ EDITORS = {
 """Programs whose settings for developing stand in XMP, by namespace."""
 MOST = 2**22
 """Bytes of a packet that is read."""
+PART = 2**16
+"""Bytes of it that are parsed at once."""
+DEEPEST = 64
+"""Elements within elements of one; of a photo's are a dozen at most."""
 HEAD = b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>'
 TAIL = b'<?xpacket end="r"?>'
 XMP_TAG = 700
@@ -92,14 +102,32 @@ def _add(element: Element, name: str, value: Value) -> None:
 
 
 def _clean(text: str) -> str:
-    """A text without what XML cannot hold: control characters and lone surrogates."""
-    return "".join(
-        letter for letter in text if letter in "\t\n\r" or (letter >= " " and not "\ud800" <= letter <= "\udfff")
-    )
+    """A text without what XML cannot hold: control characters, lone surrogates, U+FFFE and U+FFFF."""
+    return "".join(letter for letter in text if letter in "\t\n\r" or (letter >= " " and not _is_no_letter(letter)))
+
+
+def _is_no_letter(letter: str) -> bool:
+    return "\ud800" <= letter <= "\udfff" or letter in "\ufffe\uffff"
 
 
 class _Strict(TreeBuilder):
-    """Refuses document types, and with them all entities."""
+    """Refuses document types, and with them all entities, and what would fill the memory by its depth."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depth = 0
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> Element:
+        """Begin an element."""
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise ParseError(f"more than {DEEPEST} elements within each other")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> Element:
+        """End an element."""
+        self.depth -= 1
+        return super().end(tag)
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise ParseError("a document type, which XMP has none of")
@@ -133,11 +161,17 @@ def read(packet: bytes) -> dict[str, Value]:
 
 def _parse(packet: bytes) -> Element | None:
     """The tree of a packet; None of one that is damaged or too large."""
-    if len(packet) > MOST or b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:
+    if len(packet) > MOST:
         return None
-    parser = XMLParser(target=_Strict())
+    is_wide = packet.startswith((BOM_UTF16_LE, BOM_UTF16_BE))  # as a sidecar may be
+    text = packet.decode("utf-16", "replace").encode("utf-8", "replace") if is_wide else packet
+    told = text.strip(b"\0 \t\r\n")
+    if b"<!DOCTYPE" in told or b"<!ENTITY" in told:
+        return None
+    parser = XMLParser(target=_Strict(), encoding="utf-8" if is_wide else None)  # whatever the text itself says
     try:
-        parser.feed(packet.strip(b"\0 \t\r\n"))
+        for start in range(0, len(told), PART):  # what is wrong at the start ends it there
+            parser.feed(told[start : start + PART])
         root: Element = parser.close()
     except (ParseError, ValueError, LookupError, RecursionError):
         return None

@@ -82,6 +82,19 @@ def test_windows_keywords_and_title_are_read(tmp_path: Path) -> None:
     assert read_picture(tmp_path / "a.jpg").properties == {"dc:subject": ("Möwe", "sea"), "dc:title": "Tag"}
 
 
+@pytest.mark.parametrize(("rating", "told"), [(3, {"xmp:Rating": "3"}), (0, {}), (77, {})])
+def test_a_rating_among_exifs_tags_becomes_xmps(rating: int, told: dict[str, Value], tmp_path: Path) -> None:
+    """Microsoft's tag is none of EXIF's standard; every program reads XMP's."""
+    exif = Image.Exif()
+    exif[18246] = rating
+    Image.fromarray(RGB).save(tmp_path / "a.jpg", exif=exif)
+    picture = read_picture(tmp_path / "a.jpg")
+    assert picture.properties == told
+    write_picture(tmp_path / "b.jpg", picture.rgb, exif=picture.exif, properties=picture.properties)
+    again = read_picture(tmp_path / "b.jpg")
+    assert (again.properties, 18246 in again.exif) == (told, False)
+
+
 @pytest.mark.parametrize("name", ["photo.xmp", "photo.XMP", "photo.dng.xmp"])
 def test_a_sidecar_of_a_raw_is_read(name: str, write_dng: WriteDng, tmp_path: Path) -> None:
     path = write_dng(MOSAIC)

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,28 @@ def test_what_is_built_is_read_back() -> None:
 
 
 def test_letters_that_xml_does_not_have_are_left_out() -> None:
-    assert read(build({"dc:title": "a\x00b\x1bc\ud800d"})) == {"dc:title": "abcd"}
+    assert read(build({"dc:title": "a\x00b\x1bc\ud800d\ufffee\uffff"})) == {"dc:title": "abcde"}
+
+
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_a_sidecar_in_utf_16_is_read(order: str) -> None:
+    """XMP, part 3: a packet outside of a file may be in UTF-16."""
+    packet = '<?xml version="1.0" encoding="UTF-16"?>' + build(PROPERTIES).decode().partition("?>")[2]
+    assert read(("\ufeff" + packet).encode(f"utf-16-{order}")) == PROPERTIES
+
+
+def test_people_in_the_picture_are_read_as_a_list() -> None:
+    told: dict[str, Value] = {"Iptc4xmpExt:PersonInImage": ("Zoë", "Al"), "Iptc4xmpExt:Event": "Fest"}
+    assert read(build(told)) == told
+
+
+def test_a_packet_of_endless_depth_is_refused_at_once() -> None:
+    """Four megabytes of open elements would take 400 MB and ten seconds."""
+    tracemalloc.start()
+    assert read(b"<a>" * (MOST // 3)) == {}
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2 * MOST
 
 
 def test_properties_of_others_are_read() -> None:
