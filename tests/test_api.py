@@ -84,7 +84,7 @@ def test_the_suffix_says_the_format_and_the_picture_its_depth(tmp_path: Path) ->
     assert np.array_equal(deep, RGB.astype(np.uint16) * 257)
     with pytest.raises(lwisp.InputError, match=r"a\.bmp: expected a name ending in \.jpg, \.jpeg, \.png, "):
         lwisp.write_picture(tmp_path / "a.bmp", RGB)
-    with pytest.raises(lwisp.InputError, match="expected the format jpg, .* or jxl, got 'gif'"):
+    with pytest.raises(lwisp.InputError, match=r"expected the format jpg, .* or jxl, got 'gif'"):
         lwisp.write_picture(tmp_path / "c.png", RGB, "gif")  # type: ignore[arg-type]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
 

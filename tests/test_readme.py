@@ -96,8 +96,10 @@ RUNNABLE = [
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the bundled RAW and two pictures under the README's names."""
+    """A folder with the bundled RAW, in a tree too, and two pictures under the README's names."""
     shutil.copy(SAMPLE, tmp_path / "photo.dng")
+    (tmp_path / "Photos" / "2025").mkdir(parents=True)
+    shutil.copy(SAMPLE, tmp_path / "Photos" / "2025" / "IMG_1.dng")
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     with Image.open(ROOT / "docs" / "images" / "before_after.jpg") as picture:
         small = picture.resize((96, 64))
