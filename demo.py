@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import lwisp
+from lwisp.development import develop_files
 from lwisp.imaging.bayer import plane_order
 from lwisp.imaging.pixels import orient, to_integer
-from lwisp.pipeline import develop_files
 from lwisp.planning import plan
 
 SAMPLES = Path("samples")

@@ -1,34 +1,23 @@
 """RAW development: lens shading, levels, balance, canonical color, exposure, network, orientation.
 
-`develop` turns one RAW into a picture; `Planes` has the steps before the network; `develop_files` works on many files.
+`develop` turns one RAW into a picture; `Planes` has the steps before the network; `development` works on many files.
 """
 
 import math
-import threading
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from lwisp.batch import Finished, Made, Outcome, work
-from lwisp.engines.backends import preferred, warm
 from lwisp.engines.contract import Array
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.frames import reflected_indices
 from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import Backend, Precision
-from lwisp.engines.threads import share_of_threads
 from lwisp.errors import InputError, check_choice
-from lwisp.files.encoding import Finish
-from lwisp.files.makernotes import picture_style
 from lwisp.files.opcodes import NO_LISTS
-from lwisp.files.pictures import write_picture
-from lwisp.files.raw import RawImage, read_raw
-from lwisp.files.shots import read_shot
+from lwisp.files.raw import RawImage
 from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
 from lwisp.imaging.bayer import cfa_offset
 from lwisp.imaging.framing import CROPS, Crop, frame_picture
@@ -36,13 +25,8 @@ from lwisp.imaging.hot_pixels import repair_hot_pixels
 from lwisp.imaging.pixels import orient, unorient
 from lwisp.imaging.shading import shading_gain
 from lwisp.imaging.shading_maps import WHITE, undo_shading
-from lwisp.planning import Job
-from lwisp.provenance import Setting, is_made_of
-from lwisp.sequences import CommonLight, Reference, common_light
-from lwisp.weights import InputConvention, Weights, check_takes, left_out_note, load_once, of_camera
+from lwisp.weights import InputConvention, Weights, check_takes
 
-DEFAULT = "photo"
-"""Weights where none are named and none were learned from the camera."""
 MAX_EXPOSURE = 5
 """EV; the largest exposure compensation, up or down."""
 BAND = 64
@@ -475,165 +459,3 @@ class Developer:
             1 where the weights have no exposure rule.
         """
         return Planes(self.engine, raw, self.weights.card.convention).gain
-
-
-class Photo(Protocol):
-    """What weights are chosen by; a `RawImage` and a `Shot` have it."""
-
-    @property
-    def camera(self) -> str:
-        """Make and model in one."""
-
-    @property
-    def exif(self) -> Image.Exif:
-        """All tags."""
-
-
-def pick(photo: Photo) -> Weights:
-    """The weights for a RAW where none are named: those learned from its camera, else `photo`.
-
-    Args:
-        photo: The RAW, or what its tags tell; its camera and its picture style decide.
-
-    Returns:
-        The weights. What lies among learned weights and cannot be used is left out, with a note in `Weights.notes`.
-    """
-    found, notes = of_camera(photo.camera, picture_style(photo.exif))
-    for path in found:
-        try:
-            weights = load_once(path)
-            check_takes(weights.card, "raw")
-        except (InputError, OSError) as error:
-            notes.append(left_out_note(path, error))
-        else:
-            break
-    else:
-        weights = load_once(DEFAULT)
-    return replace(weights, notes=tuple(notes)) if notes else weights
-
-
-def develop_files(
-    weights: Weights | Callable[[Photo], Weights],
-    jobs: Iterable[Job],
-    exposure: float = 0.0,
-    precision: Precision = "auto",
-    overwrite: bool = False,
-    read: Callable[[Path], RawImage] = read_raw,
-    backend: Backend = "auto",
-    memory: float | None = None,
-    parallel: int = 1,
-    finish: Finish = Finish(),
-    strip: bool = False,
-    white_balance: str = AS_SHOT,
-    same_as: Reference | None = None,
-    watch: Callable[[int, int], None] = lambda done, count: None,
-    crop: Crop = "camera",
-    keep_hot_pixels: bool = False,
-) -> Iterator[Outcome]:
-    """Develop many files, in their order; whatever goes wrong with one, the others are done.
-
-    While one is developed the next is read and the last is written, unless `memory` is bounded. A picture that was made
-    of the same file with the same weights and settings is left as it is, unless `overwrite`.
-
-    Args:
-        weights: Those for all, or a function that says which for each, such as `pick`.
-        jobs: The files and the pictures to make of them, from `batch.plan`.
-        exposure: EV on top of the exposure rule, -5 to 5.
-        precision: "auto", "fp32" or "bf16", as for `develop`.
-        overwrite: Replace pictures that lwisp wrote before; what is never replaced, `batch.work` says.
-        read: How to read a file, where it is no RAW, such as a bare mosaic.
-        backend: "auto", "torch", "openvino" or "onnxruntime", as for `develop`.
-        memory: Bound on the memory of the whole process, in GB.
-        parallel: How many are developed at once, each by its share of the processor's threads.
-        finish: Quality, size and color space of the pictures.
-        strip: Leave out tags and properties that name people and places.
-        white_balance: As for `develop`.
-        same_as: Develop all with one exposure and white balance, for sequences: those of a file, of the "first", or
-            the "median" over all, which are read before any is developed. `exposure` comes on top. The weights that
-            are picked for the first file that is measured serve all.
-        watch: Called with (files measured, files to measure) meanwhile.
-        crop: "camera" or "none", as for `develop`.
-        keep_hot_pixels: Leave hot and dead photosites as they are.
-
-    Returns:
-        What became of each file, as it is done.
-
-    Raises:
-        InputError: Before any work, for what is wrong with all of them.
-    """
-    check_exposure(exposure)
-    check_choice("crop", crop, CROPS)
-    balance = parse_balance(white_balance)
-    jobs = list(jobs)
-    for job in jobs:
-        finish.check(job.picture)
-    settings: dict[str, Setting] = {**({"exposure": exposure} if exposure else {}), **finish.settings()}
-    settings |= {"strip": True} if strip else {}
-    settings |= {"white-balance": balance.words} if balance.words != AS_SHOT else {}
-    settings |= {"crop": crop} if crop != "camera" else {}
-    settings |= {"keep-hot-pixels": True} if keep_hot_pixels else {}
-    prepared: list[Developer] = []
-    said: set[str] = set()
-    lock = threading.Lock()
-    threads = share_of_threads(parallel)
-
-    def ready(chosen: Weights) -> Developer:
-        for developer in prepared:
-            same = chosen.sha256 and (chosen.sha256, chosen.card) == (developer.weights.sha256, developer.weights.card)
-            if developer.weights is chosen or same:
-                return developer
-        prepared.append(Developer(chosen, backend, precision, memory, threads))
-        return prepared[-1]
-
-    if isinstance(weights, Weights):
-        ready(weights)  # what is wrong with it is said before any work
-        check_balances(balance.words, weights.card.convention)
-    threading.Thread(target=warm, args=(preferred() if backend == "auto" else backend,), daemon=True).start()
-    if weights is pick:
-        load_once(DEFAULT)  # most likely, and the first file is being read meanwhile
-
-    of_all: list[Weights] = []
-    light: CommonLight | None = None
-
-    def choose(photo: Photo) -> Weights:
-        if isinstance(weights, Weights):
-            return weights
-        if same_as is None:
-            return weights(photo)
-        if not of_all:
-            of_all.append(weights(photo))
-        return of_all[0]
-
-    def prepare(path: Path) -> RawImage:  # in the thread that reads, while the file before is developed
-        raw = with_balance(read(path), balance, str(path))
-        sound = raw if keep_hot_pixels else without_hot_pixels(raw)
-        return light.balanced(sound) if light else sound
-
-    def make(raw: RawImage, job: Job) -> Made:
-        with lock:
-            chosen = choose(raw)
-            developer = ready(chosen)
-            check_balances(balance.words, chosen.card.convention)
-            found = (*chosen.notes, light.note) if light else chosen.notes
-            notes = tuple(note for note in found if note not in said)
-            said.update(notes)
-        gain = light.gain if light else None
-        picture = developer.develop(raw, exposure, job.dtype, gain=gain, crop=crop, keep_hot_pixels=True)
-        return Made(picture, chosen, developer.engine, notes)
-
-    def write(finished: Finished[RawImage]) -> None:
-        job = finished.job
-        told = finished.provenance("develop", {**settings, "format": job.format}).to_properties()
-        source, picture = finished.source, finished.made.picture
-        told = {**source.properties, **told}
-        write_picture(job.output, picture, job.picture, source.exif, finished.replaces, told, finish, strip)
-
-    def is_done(job: Job) -> bool:
-        wanted = {**settings, "format": job.format}
-        return is_made_of(job.output, "develop", wanted, job.source, lambda: choose(read_shot(job.source)).sha256)
-
-    if same_as is not None and jobs:
-        sources = [job.source for job in jobs]
-        light = common_light(same_as, sources, prepare, lambda raw: ready(choose(raw)).gain(raw), watch)
-        settings["same-as"] = light.note
-    return work(jobs, prepare, make, write, memory, overwrite, is_done, parallel)

@@ -38,6 +38,7 @@ WITHOUT_TORCH = (
     "lwisp.engines.tiles",
     "lwisp.weights",
     "lwisp.batch",
+    "lwisp.development",
     "lwisp.pipeline",
     "lwisp.restoration",
     "lwisp.cli",

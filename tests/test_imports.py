@@ -12,7 +12,7 @@ FLOORS = [
     "model",
     "files baselines",
     "engines",
-    "records weights collection sequences planning provenance batch pipeline restoration conversion",
+    "records weights collection sequences planning provenance batch pipeline development restoration conversion",
     "data",
     "training evaluation",
     "camera",

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from PIL import Image
 
 import lwisp
-from lwisp import pipeline, weights
+from lwisp import development, pipeline, weights
 from lwisp.architecture import TEACHER
 from lwisp.batch import Outcome
 from lwisp.data import unprocess
@@ -219,7 +220,7 @@ def test_one_bad_file_does_not_stop_the_rest(toy: Weights, write_dng: WriteDng, 
     twin.parent.mkdir()
     twin.write_bytes(good.read_bytes())
     out = tmp_path / "out"
-    outcomes = list(pipeline.develop_files(toy, plan([bad, good, twin], out, None)))
+    outcomes = list(development.develop_files(toy, plan([bad, good, twin], out, None)))
     assert [bool(outcome.error) for outcome in outcomes] == [True, False, False]
     assert sorted(path.name for path in out.iterdir()) == ["good_dng.jpg", "good_nef.jpg"]
 
@@ -234,18 +235,18 @@ def test_files_come_in_their_order_and_as_alone(
     ]
     raws.insert(2, tmp_path / "missing.dng")
     jobs = plan(raws, tmp_path / "out", "png16")
-    outcomes = list(pipeline.develop_files(toy, jobs, memory=memory, backend="torch"))
+    outcomes = list(development.develop_files(toy, jobs, memory=memory, backend="torch"))
     assert [outcome.source for outcome in outcomes] == raws
     assert [bool(outcome.error) for outcome in outcomes] == [False, False, True, False, False, False]
     assert outcomes[0].engine.startswith("torch in ")
     pipeline_alone = plan([raws[4]], tmp_path / "alone.png", "png16")
-    list(pipeline.develop_files(toy, pipeline_alone, backend="torch"))
+    list(development.develop_files(toy, pipeline_alone, backend="torch"))
     assert (tmp_path / "alone.png").read_bytes() == (tmp_path / "out" / "3.png").read_bytes()
 
 
 def test_stopping_in_a_folder_leaves_whole_pictures_only(toy: Weights, write_dng: WriteDng, tmp_path: Path) -> None:
     raws = [write_dng(RNG.integers(64, 4000, (40, 60), dtype=np.uint16), name=f"{index}.dng") for index in range(5)]
-    outcomes = pipeline.develop_files(toy, plan(raws, tmp_path / "out", None), backend="torch")
+    outcomes = development.develop_files(toy, plan(raws, tmp_path / "out", None), backend="torch")
     next(outcomes)
     outcomes.close()  # type: ignore[attr-defined]
     made = sorted((tmp_path / "out").iterdir())
@@ -260,7 +261,8 @@ def test_a_picture_never_takes_the_place_of_its_raw(toy: Weights, tmp_path: Path
     Image.fromarray(RNG.integers(64, 4000, (40, 60), dtype=np.uint16)).save(path)
     content = path.read_bytes()
     jobs = plan([path], path, None, frozenset([".png"]))
-    outcomes = pipeline.develop_files(toy, jobs, overwrite=True, read=lambda path: read_mosaic(path, "RGGB", 0, 4095))
+    read = partial(read_mosaic, cfa="RGGB", black_level=0, white_level=4095)
+    outcomes = development.develop_files(toy, jobs, overwrite=True, read=read)
     assert "is the file itself" in next(outcomes).error
     assert path.read_bytes() == content
 
@@ -343,13 +345,13 @@ def test_rubbish_among_learned_weights_stops_nobody(
     files += [broken, rgb]
 
     def outcomes(name: str) -> list[Outcome]:
-        return list(pipeline.develop_files(pipeline.pick, plan(raws, tmp_path / name, "png"), backend="torch"))
+        return list(development.develop_files(development.pick, plan(raws, tmp_path / name, "png"), backend="torch"))
 
     made = outcomes("photo")
     assert [(outcome.error, outcome.weights) for outcome in made] == [("", "photo")] * 3
     told = [sum(f"{path} is left out: " in note for note in outcome.notes) for outcome in made for path in files]
     assert told == [1] * len(files) + [0] * 2 * len(files)  # once, with the first
-    assert pipeline.pick(lwisp.read_raw(raws[0])).notes == tuple(made[0].notes)
+    assert development.pick(lwisp.read_raw(raws[0])).notes == tuple(made[0].notes)
     save(folder / "mine.safetensors", toy.network, replace(toy.card, camera=camera))
     assert [outcome.weights for outcome in outcomes("mine")] == ["toy"] * 3
     with pytest.raises(lwisp.InputError, match="SHA-256 differs"):
@@ -358,8 +360,8 @@ def test_rubbish_among_learned_weights_stops_nobody(
 
 def test_weights_are_picked_without_notes_where_all_is_well(write_dng: WriteDng) -> None:
     raw = lwisp.read_raw(write_dng(RNG.integers(64, 4000, (40, 60), dtype=np.uint16)))
-    assert pipeline.pick(raw).notes == ()
-    assert pipeline.pick(raw) is pipeline.pick(raw)
+    assert development.pick(raw).notes == ()
+    assert development.pick(raw) is development.pick(raw)
 
 
 def test_exports_planes_and_pictures_see_the_mosaic_without_shading(toy: Weights, write_dng: WriteDng) -> None:
@@ -394,12 +396,12 @@ def test_a_white_balance_is_the_same_for_function_developer_and_files(
     developer = lwisp.Developer(toy, "torch")
     assert np.array_equal(developer.develop(raw, white_balance="3,2,5"), expected)
     jobs = plan([path], tmp_path / "out.png", None)
-    (outcome,) = pipeline.develop_files(toy, jobs, backend="torch", white_balance="3,2,5")
+    (outcome,) = development.develop_files(toy, jobs, backend="torch", white_balance="3,2,5")
     assert (outcome.error, outcome.notes) == ("", ())
     written = np.asarray(Image.open(tmp_path / "out.png"))
     assert np.array_equal(written, developer.develop(raw, dtype=np.uint8, white_balance="3,2,5"))
     with pytest.raises(lwisp.InputError, match="expected a white balance"):
-        pipeline.develop_files(toy, jobs, white_balance="sunny")
+        development.develop_files(toy, jobs, white_balance="sunny")
 
 
 def test_weights_that_balance_by_themselves_take_no_other_balance(toy: Weights, write_dng: WriteDng) -> None:

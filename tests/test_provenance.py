@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from lwisp.batch import Outcome
+from lwisp.development import develop_files
 from lwisp.files.encoding import SUFFIXES, Format
 from lwisp.files.pictures import write_picture
-from lwisp.pipeline import develop_files
 from lwisp.planning import plan
 from lwisp.provenance import Provenance, Setting, digest, is_made_of, read_provenance
 from lwisp.weights import Weights, load

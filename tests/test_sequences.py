@@ -13,9 +13,10 @@ from typer.testing import CliRunner, Result
 import lwisp
 from lwisp.cli.commands import app
 from lwisp.conversion import export
+from lwisp.development import develop_files, pick
 from lwisp.files.pictures import read_picture
 from lwisp.files.raw import RawImage, read_raw
-from lwisp.pipeline import Developer, develop_files, pick
+from lwisp.pipeline import Developer
 from lwisp.planning import plan
 from lwisp.sequences import Reference, common_light
 from lwisp.weights import Weights, load

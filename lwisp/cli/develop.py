@@ -142,7 +142,7 @@ def develop(
         return read_bare(path) if are_bare or is_bare(path) else read_raw(path)
 
     read_first = read if dry_run else read_ahead(read, sources[0])  # while the rest is imported
-    from lwisp.pipeline import develop_files, pick
+    from lwisp.development import develop_files, pick
     from lwisp.planning import plan
     from lwisp.weights import load
 

@@ -15,6 +15,7 @@ import rawpy
 import torch
 from PIL import Image, ImageOps
 
+from lwisp.development import develop_files
 from lwisp.engines.names import Precision
 from lwisp.errors import InputError
 from lwisp.evaluation import darktable, rawtherapee
@@ -24,7 +25,7 @@ from lwisp.files.pictures import read_rgb, write_picture
 from lwisp.files.raw import read_raw
 from lwisp.imaging import color
 from lwisp.imaging.pixels import orient
-from lwisp.pipeline import develop, develop_files
+from lwisp.pipeline import develop
 from lwisp.planning import Job
 from lwisp.weights import Weights
 

@@ -31,6 +31,7 @@ from lwisp.camera.settings import (
 )
 from lwisp.collection import OWN, TITLE, remove
 from lwisp.data import synthetic
+from lwisp.development import develop_files, pick
 from lwisp.errors import OutputError
 from lwisp.files.exif import EXIF_IFD
 from lwisp.files.pictures import read_rgb
@@ -38,7 +39,6 @@ from lwisp.files.raw import RawImage, read_raw
 from lwisp.files.runs import run_folder
 from lwisp.files.writing import write_csv
 from lwisp.imaging.metrics import delta_e
-from lwisp.pipeline import develop_files, pick
 from lwisp.planning import plan
 from lwisp.weights import LearnedPair
 from tests.conftest import SAMPLE
