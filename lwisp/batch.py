@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from numpy.typing import NDArray
 
 from lwisp.engines.engine import Engine
-from lwisp.errors import InputError, tell_failure
+from lwisp.errors import ArgumentError, InputError, kind_of, tell_failure
 from lwisp.files.decoding import is_own
 from lwisp.files.writing import check_output, clear_leftovers, fold, fold_all, make_folder, not_own
 from lwisp.planning import Job, place_of
@@ -39,6 +39,8 @@ class Outcome:
     source: Path
     output: Path
     error: str = ""
+    kind: str = ""
+    """Of the error, in one word: `errors.kind_of`."""
     notes: tuple[str, ...] = ()
     engine: str = ""
     """Back end, precision and threads in one line."""
@@ -126,7 +128,7 @@ def work(
         InputError: `parallel` is less than 1.
     """
     if parallel < 1:
-        raise InputError(f"expected 1 job at once or more, got {parallel}")
+        raise ArgumentError(f"expected 1 job at once or more, got {parallel}")
     return _work(list(jobs), _Line(read, make, write, parallel), _Guard(overwrite, is_done), memory is not None)
 
 
@@ -163,7 +165,7 @@ def _outcome(job: Job, result: Future[Outcome]) -> Outcome:
     try:
         return result.result()
     except Exception as error:  # of a decoder, the memory, an engine: it is this file's, not the others'
-        return Outcome(job.source, job.output, error=tell_failure(job.source, error))
+        return Outcome(job.source, job.output, tell_failure(job.source, error), kind_of(error))
 
 
 class _Line:

@@ -1,5 +1,6 @@
 """Errors that a user can put right, and any error as one sentence."""
 
+import errno
 import logging
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -11,9 +12,109 @@ log = logging.getLogger("lwisp")
 class InputError(Exception):
     """A file, folder or setting that cannot be used; the message says what came, what was expected, what to do."""
 
+    kind = "other"
+    """One word for programs, which stays the same."""
+
+
+class NotFoundError(InputError):
+    """A file, or weights, that do not exist."""
+
+    kind = "not-found"
+
+
+class DamagedError(InputError):
+    """A file that is damaged, cut short, or without a picture."""
+
+    kind = "damaged"
+
+
+class UnsupportedError(InputError):
+    """A sound file of a kind that is not read.
+
+    Args:
+        message: What the user is told.
+        feature: What it is of the file, as "X-Trans" or "lossy JPEG"; "" where that has no name.
+    """
+
+    kind = "unsupported"
+
+    def __init__(self, message: str, feature: str = "") -> None:
+        super().__init__(message)
+        self.feature = feature
+
+
+class ArgumentError(InputError):
+    """A value of an argument or option that cannot be used."""
+
+    kind = "argument"
+
+
+class OutOfMemoryError(InputError):
+    """A picture that needs more memory than there is, or than may be used."""
+
+    kind = "memory"
+
 
 class OutputError(InputError):
     """A file that cannot be written, be the disk full or the folder not ours: going on with others would not help."""
+
+    kind = "output"
+
+
+class DiskFullError(OutputError):
+    """A file that no longer fits the disk."""
+
+    kind = "disk"
+
+
+def unreadable(name: str | Path, error: OSError) -> InputError:
+    """The error about a file that the system does not let be read.
+
+    Args:
+        name: What messages call the file.
+        error: The system's.
+
+    Returns:
+        `NotFoundError` where there is none; for the caller to raise.
+    """
+    kind = NotFoundError if isinstance(error, FileNotFoundError | NotADirectoryError) else InputError
+    return kind(f"{name}: cannot be read: {error.strerror or error}")
+
+
+def unwritable(name: str | Path, error: OSError) -> OutputError:
+    """The error about a file that the system does not let be written.
+
+    Args:
+        name: What messages call the file.
+        error: The system's.
+
+    Returns:
+        `DiskFullError` where the disk or the user's share of it is full; for the caller to raise.
+    """
+    kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else OutputError
+    return kind(f"{name}: cannot be written: {error.strerror or error}")
+
+
+def kind_of(error: Exception) -> str:
+    """One word for programs about any error, as `InputError.kind`.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        "unforeseen" for what is no `InputError` and none of the system's.
+    """
+    if isinstance(error, InputError):
+        return error.kind
+    if _is_out_of_memory(error):
+        return OutOfMemoryError.kind
+    if isinstance(error, OSError):
+        return unwritable("", error).kind if error.errno in (errno.ENOSPC, errno.EDQUOT) else unreadable("", error).kind
+    return "unforeseen"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "allocate memory" in str(error)
 
 
 def alternatives(words: Iterable[str]) -> str:
@@ -31,10 +132,10 @@ def check_choice(what: str, value: object, choices: Sequence[str]) -> None:
         choices: What may be given.
 
     Raises:
-        InputError: It is none of them.
+        ArgumentError: It is none of them.
     """
     if value not in choices:
-        raise InputError(f"expected the {what} {alternatives(choices)}, got {value!r}")
+        raise ArgumentError(f"expected the {what} {alternatives(choices)}, got {value!r}")
 
 
 def one_line(error: Exception) -> str:
@@ -59,7 +160,7 @@ def tell_failure(path: Path, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{path}: {error.strerror}"
     log.debug("%s", path, exc_info=error)
-    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+    if _is_out_of_memory(error):
         return f"{path}: there is not enough memory for it"
     return f"{path}: failed for an unforeseen reason ({type(error).__name__}: {one_line(error) or 'no more is known'})"
 

@@ -15,7 +15,7 @@ from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.frames import reflected_indices
 from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import Backend, Precision
-from lwisp.errors import InputError, check_choice
+from lwisp.errors import ArgumentError, InputError, check_choice
 from lwisp.files.opcodes import NO_LISTS
 from lwisp.files.raw import RawImage
 from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
@@ -383,7 +383,7 @@ def check_exposure(exposure: float) -> None:
         InputError: It is beyond `MAX_EXPOSURE`, or no number.
     """
     if not abs(exposure) <= MAX_EXPOSURE:  # written so that NaN fails too
-        raise InputError(f"expected an exposure of -{MAX_EXPOSURE} to {MAX_EXPOSURE} EV, got {exposure}")
+        raise ArgumentError(f"expected an exposure of -{MAX_EXPOSURE} to {MAX_EXPOSURE} EV, got {exposure}")
 
 
 class Developer:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lwisp.errors import InputError
+from lwisp.errors import ArgumentError, InputError
 from lwisp.files.encoding import BITS, SUFFIX_FORMATS, SUFFIXES, Format
 from lwisp.files.listing import find_files
 from lwisp.files.raw import RAW_SUFFIXES
@@ -101,16 +101,16 @@ def plan(
             endings[".dng"] = "dng"
         names_file = output is not None and not output.is_dir() and output.suffix.lower() in endings
         if output is not None and not names_file and not output.is_dir() and (output.suffix or output.exists()):
-            raise InputError(f"--output {output}: expected a folder, or a name ending in {', '.join(endings)}")
+            raise ArgumentError(f"--output {output}: expected a folder, or a name ending in {', '.join(endings)}")
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be looked at: {error.strerror}") from error
     if output is not None and names_file:
         if len(files) != 1 or name:
             what = "and --name disagree" if name else f"names one picture for {len(files)} files"
-            raise InputError(f"--output {output} {what}; name a folder")
+            raise ArgumentError(f"--output {output} {what}; name a folder")
         chosen = format or endings[output.suffix.lower()]
         if chosen != endings[output.suffix.lower()] and (chosen, output.suffix.lower()) != ("png16", ".png"):
-            raise InputError(f"--output {output} and --format {format} disagree; drop one of them")
+            raise ArgumentError(f"--output {output} and --format {format} disagree; drop one of them")
         own = default(files[0])
         is_deep_png = format is None and (own, chosen) == ("png16", "png")
         return [Job(files[0], output, own if is_deep_png else chosen, is_named=True)]
@@ -241,13 +241,13 @@ def check_template(template: str) -> None:
         fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
         for field in fields:
             if field not in FIELDS:
-                raise InputError(f"--name {template}: there is no field {{{field}}}; there are {', '.join(FIELDS)}")
+                raise ArgumentError(f"--name {template}: there is no field {{{field}}}; there are {', '.join(FIELDS)}")
         filled = template.format(**example)
     except (ValueError, IndexError, KeyError) as error:
-        raise InputError(f"--name {template}: expected text and fields such as {{stem}}: {error}") from error
+        raise ArgumentError(f"--name {template}: expected text and fields such as {{stem}}: {error}") from error
     path = PurePath(filled)
     if template and (path.is_absolute() or ".." in path.parts or not path.name or filled.endswith(("/", os.sep))):
-        raise InputError(f"--name {template}: expected a name within the output folder, such as {{date}}/{{stem}}")
+        raise ArgumentError(f"--name {template}: expected a name within the output folder, such as {{date}}/{{stem}}")
 
 
 def _fill(template: str, one: _Found, number: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from lwisp.errors import InputError
+from lwisp.errors import unreadable
 from lwisp.files.pictures import read_properties
 from lwisp.files.xmp import OWN, Value, own_properties
 
@@ -99,7 +99,7 @@ def digest(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
 
 
 def is_made_of(

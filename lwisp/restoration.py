@@ -16,7 +16,7 @@ from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import Backend, Precision
 from lwisp.engines.threads import share_of_threads
-from lwisp.errors import InputError, check_choice
+from lwisp.errors import UnsupportedError, check_choice
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.dng import write_dng
 from lwisp.files.encoding import Finish
@@ -161,7 +161,7 @@ def restore_files(
 
     def read(path: Path) -> Picture:
         if path.suffix.lower() in RAW_SUFFIXES:
-            raise InputError(refuse_raw(str(path)))
+            raise UnsupportedError(refuse_raw(str(path)))
         return read_picture(path, max_pixels)
 
     def write(finished: Finished[Picture]) -> None:

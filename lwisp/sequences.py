@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from lwisp.errors import InputError, tell_failure
+from lwisp.errors import ArgumentError, InputError, tell_failure
 from lwisp.files.raw import RawImage
 from lwisp.files.white_balance import Balance, with_balance
 
@@ -50,7 +50,7 @@ class CommonLight:
             InputError: It is of another camera.
         """
         if raw.camera != self.camera:
-            raise InputError(
+            raise ArgumentError(
                 f"expected a frame of {self.camera}, as the others of --same-as, got one of {raw.camera}; "
                 "develop it by itself"
             )

@@ -28,7 +28,7 @@ from lwisp.engines.exported import Exported
 from lwisp.engines.runners import Network, as_stored
 from lwisp.engines.stored import Stored
 from lwisp.engines.structures import shapes
-from lwisp.errors import InputError, one_line
+from lwisp.errors import DamagedError, InputError, NotFoundError, one_line
 from lwisp.files.optional import is_there
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import is_regular, make_folder, write_whole
@@ -153,7 +153,7 @@ class Weights:
             try:
                 self._built[self.source] = build_stored(self.source)
             except (ValueError, TypeError, RuntimeError) as error:
-                raise InputError(f"the tensors do not fit the card: {one_line(error)}; fetch them again") from error
+                raise DamagedError(f"the tensors do not fit the card: {one_line(error)}; fetch them again") from error
         return self._built[self.source]  # type: ignore[no-any-return]
 
     @property
@@ -217,7 +217,7 @@ def load(name_or_path: str | Path) -> Weights:
     except RuntimeError:  # of tensors that no memory could hold
         fits = False
     if not fits:
-        raise InputError(f"{path}: its tensors do not fit its card; fetch it again")
+        raise DamagedError(f"{path}: its tensors do not fit its card; fetch it again")
     return Weights(Stored(card.architecture, tensors), card, digest_of(tensors))
 
 
@@ -289,9 +289,9 @@ def _read(path: Path) -> tuple[Tensors, Card]:
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: expected weights in a safetensors file: {one_line(error)}") from error
     if not all(np.issubdtype(values.dtype, np.floating) and np.isfinite(values).all() for values in tensors.values()):
-        raise InputError(f"{path}: expected tensors of finite numbers; fetch or train it again")
+        raise DamagedError(f"{path}: expected tensors of finite numbers; fetch or train it again")
     if digest != digest_of(tensors):
-        raise InputError(f"{path}: its tensors are not those of its card (SHA-256 differs); fetch it again")
+        raise DamagedError(f"{path}: its tensors are not those of its card (SHA-256 differs); fetch it again")
     return tensors, card
 
 
@@ -365,7 +365,7 @@ def find(name_or_path: str | Path) -> Path:
     """
     if isinstance(name_or_path, Path) or "." in name_or_path or "/" in name_or_path or os.sep in name_or_path:
         if not is_regular(Path(name_or_path)):
-            raise InputError(f"{name_or_path}: no such weights file")
+            raise NotFoundError(f"{name_or_path}: no such weights file")
         return Path(name_or_path)
     shipped = _shipped_folder() / f"{name_or_path}.safetensors"
     if is_regular(shipped):
@@ -375,7 +375,7 @@ def find(name_or_path: str | Path) -> Path:
             if not is_regular(path):
                 raise InputError(f"{path}: expected weights in a safetensors file, got {_kind(path)}")
             return path
-    raise InputError(f"unknown weights {str(name_or_path)!r}; there are: {', '.join([*names(), *learned_names()])}")
+    raise NotFoundError(f"unknown weights {str(name_or_path)!r}; there are: {', '.join([*names(), *learned_names()])}")
 
 
 def names() -> list[str]:

@@ -197,7 +197,7 @@ def _as_record(outcome: "Outcome") -> dict[str, Any]:
     status = "failed" if outcome.error else "done before" if outcome.is_done_before else "made"
     record: dict[str, Any] = {"event": "file", "status": status, "source": str(outcome.source)}
     if outcome.error:
-        return record | {"error": outcome.error}
+        return record | {"error": outcome.error, "kind": outcome.kind}
     record["output"] = str(outcome.output)
     if outcome.is_done_before:
         return record

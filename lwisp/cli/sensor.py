@@ -11,7 +11,7 @@ from lwisp.cli.commands import app
 from lwisp.cli.options import MOSAICS, MaxPixels, Output, Overwrite, Recursive, Verbose
 from lwisp.cli.progress import follow
 from lwisp.cli.terminal import show_tracebacks
-from lwisp.errors import InputError, tell_failure
+from lwisp.errors import InputError, kind_of, tell_failure
 
 if TYPE_CHECKING:
     from lwisp.batch import Outcome
@@ -178,6 +178,6 @@ def _wrap(jobs: "list[Job]", read: "Callable[[Path], RawImage]", overwrite: bool
             raw = read(job.source)
             write_dng(job.output, raw, overwrite=os.path.lexists(job.output))
         except Exception as error:  # of one file: the others are done
-            yield Outcome(job.source, job.output, error=tell_failure(job.source, error))
+            yield Outcome(job.source, job.output, tell_failure(job.source, error), kind_of(error))
         else:
             yield Outcome(job.source, job.output, notes=raw.notes)

@@ -25,7 +25,7 @@ from lwisp.engines.runners import Network, make_runner
 from lwisp.engines.stages import can_tile
 from lwisp.engines.threads import default_threads
 from lwisp.engines.tiles import Span
-from lwisp.errors import InputError, check_choice, one_line
+from lwisp.errors import ArgumentError, InputError, OutOfMemoryError, check_choice, one_line
 from lwisp.imaging.pixels import convert, to_integer
 
 RESERVE = 250_000_000
@@ -350,8 +350,8 @@ class Engine:
         total = needed + held + (0 if self.memory is None else used + RESERVE)
         least = f"{size} needs about {total / 1e9:.1f} GB in {self.precision}"
         if self.memory is None:
-            raise InputError(f"{least}, {free_memory() / 1e9:.1f} GB are free; free some memory")
-        raise InputError(f"{least}, --memory allows {self.memory:g} GB; allow more")
+            raise OutOfMemoryError(f"{least}, {free_memory() / 1e9:.1f} GB are free; free some memory")
+        raise OutOfMemoryError(f"{least}, --memory allows {self.memory:g} GB; allow more")
 
 
 def prepare_engine(
@@ -385,20 +385,22 @@ def prepare_engine(
     check_choice("back end", backend, ("auto", *backends.network_backends()))
     check_choice("precision", precision, get_args(Precision))
     if passes not in (1, 2, 4):
-        raise InputError(f"expected 1, 2 or 4 passes, got {passes}")
+        raise ArgumentError(f"expected 1, 2 or 4 passes, got {passes}")
     if passes > 1 and network.config.takes != "rgb":
-        raise InputError("more than one pass is for networks that take RGB: a mosaic's mirror image is another mosaic")
+        raise ArgumentError(
+            "more than one pass is for networks that take RGB: a mosaic's mirror image is another mosaic"
+        )
     if memory is not None and not 0 < memory < float("inf"):
-        raise InputError(f"expected a memory bound above 0 GB, got {memory}")
+        raise ArgumentError(f"expected a memory bound above 0 GB, got {memory}")
     if threads is not None and threads < 1:
-        raise InputError(f"expected 1 thread or more, got {threads}")
+        raise ArgumentError(f"expected 1 thread or more, got {threads}")
     if isinstance(network, Exported):
         return _exported_engine(network, backend, precision, memory, passes, threads)
     chosen = _choose_backend(network, backend)
     if precision == "bf16" and "bf16" not in BACKENDS[chosen].bytes_per_pixel:
-        raise InputError(f"{chosen} computes in fp32 only; take --precision fp32, or another --backend")
+        raise ArgumentError(f"{chosen} computes in fp32 only; take --precision fp32, or another --backend")
     if threads not in (None, default_threads()) and not BACKENDS[chosen].own_threads:
-        raise InputError(
+        raise ArgumentError(
             f"{chosen} has {default_threads()} threads for the whole process, not {threads} for one engine; "
             "leave threads out or call torch.set_num_threads, or take openvino or onnxruntime"
         )
@@ -410,9 +412,9 @@ def _choose_backend(network: Network, backend: Backend) -> Name:
     if backend == "auto":
         return backends.preferred() if is_lwisp else "torch"
     if not backends.is_installed(backend):
-        raise InputError(f"the back end {backend} is not installed; pip install {backend}, or take another")
+        raise ArgumentError(f"the back end {backend} is not installed; pip install {backend}, or take another")
     if backend != "torch" and not is_lwisp:
-        raise InputError(f"{backend} runs LW-ISP only, not other networks; take --backend torch")
+        raise ArgumentError(f"{backend} runs LW-ISP only, not other networks; take --backend torch")
     return backend
 
 
@@ -433,15 +435,15 @@ def _exported_engine(
     runtime = network.program.runtime
     facts = BACKENDS[runtime]
     if backend not in ("auto", runtime):
-        raise InputError(f"these weights are a file for {runtime}, not for {backend}; take --backend auto")
+        raise ArgumentError(f"these weights are a file for {runtime}, not for {backend}; take --backend auto")
     if precision == "bf16" and "bf16" not in facts.bytes_per_pixel:
-        raise InputError(f"{runtime} computes in the file's own precision; take --precision auto")
+        raise ArgumentError(f"{runtime} computes in the file's own precision; take --precision auto")
     if network.pixels is not None:
         if precision == "bf16":
             raise InputError("a file that takes a whole RAW is computed in fp32; take --precision auto")
         precision = "fp32"
     if not facts.own_threads and threads is not None:
-        raise InputError(f"{runtime} chooses its threads for the whole process; leave threads out")
+        raise ArgumentError(f"{runtime} chooses its threads for the whole process; leave threads out")
     return Engine(network, runtime, _choose_precision(runtime, precision), memory, False, passes, threads)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lwisp.errors import InputError, one_line
+from lwisp.errors import InputError, NotFoundError, UnsupportedError, one_line, unreadable
 from lwisp.files.decoding import opened
 from lwisp.files.sensor import Sensor
 from lwisp.files.writing import is_regular
@@ -49,7 +49,7 @@ def _begins(path: Path, head: bytes) -> bool:
         with path.open("rb") as file:
             return file.read(len(head)) == head
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
 
 
 def _read_numpy(path: Path, max_pixels: float) -> NDArray[np.uint16]:
@@ -60,7 +60,7 @@ def _read_numpy(path: Path, max_pixels: float) -> NDArray[np.uint16]:
     if values.ndim != 2 or values.dtype.kind not in "iu":
         raise InputError(f"{path}: expected integers (height, width), got {values.dtype} of shape {values.shape}")
     if not values.size <= max_pixels:
-        raise InputError(
+        raise UnsupportedError(
             f"{path}: {values.shape[0]}x{values.shape[1]} photosites, more than the {max_pixels / 1e6:.0f} MP that are "
             "read at most; allow more by --max-pixels"
         )
@@ -79,7 +79,7 @@ def _read_packed(path: Path, sensor: Sensor, max_pixels: float) -> NDArray[np.ui
     if packing is None or width is None or height is None:
         raise InputError(f"{path}: a file packed as {packing} has no header; its width and height must be told")
     if not width * height <= max_pixels:
-        raise InputError(
+        raise UnsupportedError(
             f"{path}: {height}x{width} photosites, more than the {max_pixels / 1e6:.0f} MP that are read at most; "
             "allow more by --max-pixels"
         )
@@ -88,7 +88,7 @@ def _read_packed(path: Path, sensor: Sensor, max_pixels: float) -> NDArray[np.ui
     if stride < used:
         raise InputError(f"{path}: a stride of {stride} bytes is less than a row of {width} photosites, {used} bytes")
     if not is_regular(path):
-        raise InputError(f"{path}: expected a file of packed photosites; there is no such file")
+        raise NotFoundError(f"{path}: expected a file of packed photosites; there is no such file")
     try:
         size = path.stat().st_size
         allowed = {stride * height, stride * (height - 1) + used}  # the last row may end without its padding
@@ -100,6 +100,6 @@ def _read_packed(path: Path, sensor: Sensor, max_pixels: float) -> NDArray[np.ui
         data = np.zeros(stride * height, np.uint8)
         content = np.fromfile(path, np.uint8, size)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
     data[: len(content)] = content
     return unpack_bits(data.reshape(height, stride)[:, :used], packing, width)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lwisp.errors import InputError
+from lwisp.errors import UnsupportedError
 from lwisp.files.exif import EXIF_IFD, INTEROPERABILITY_IFD
 from lwisp.files.icc import coding_of, convert, is_srgb, lab_to_srgb, space_of
 from lwisp.files.samples import Pixels, lost_bits, read_samples
@@ -167,7 +167,7 @@ def _power(exponent: float) -> Curve:
 def _coded(name: str, primaries: int, transfer: int) -> _Told:
     """By the numbers of ITU-T H.273."""
     if transfer in HDR:
-        raise InputError(f"{name}: an HDR picture ({HDR[transfer]}); expected one of standard range, save it so")
+        raise UnsupportedError(f"{name}: an HDR picture ({HDR[transfer]}); expected one of standard range, save it so")
     if primaries not in PRIMARIES and transfer not in GAMMAS:
         return _Told()
     curve: Curve = _power(GAMMAS[transfer]) if transfer in GAMMAS else decode_srgb

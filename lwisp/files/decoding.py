@@ -12,7 +12,15 @@ from typing import Any, BinaryIO
 
 from PIL import AvifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from lwisp.errors import InputError, alternatives, one_line
+from lwisp.errors import (
+    DamagedError,
+    InputError,
+    NotFoundError,
+    OutOfMemoryError,
+    UnsupportedError,
+    alternatives,
+    one_line,
+)
 from lwisp.files.exif import EXIF_IFD, GPS_IFD, repair_text
 from lwisp.files.optional import need
 from lwisp.files.writing import is_regular, quiet
@@ -93,8 +101,9 @@ def opened(
     except InputError:
         raise
     except Exception as error:  # Pillow raises nearly anything over damaged files
+        kind = OutOfMemoryError if isinstance(error, MemoryError) else DamagedError
         reason = "not enough memory" if isinstance(error, MemoryError) else _reason(error)
-        raise InputError(f"{name}: cannot be read as a picture: {reason}") from error
+        raise kind(f"{name}: cannot be read as a picture: {reason}") from error
 
 
 def read_tags(picture: Image.Image) -> Image.Exif:
@@ -141,7 +150,7 @@ def _opened_file(source: Path | bytes, name: str) -> Iterator[BinaryIO]:
         yield io.BytesIO(source)
         return
     if not is_regular(source):
-        raise InputError(f"{name}: expected a picture; there is no such file")
+        raise NotFoundError(f"{name}: expected a picture; there is no such file")
     with source.open("rb") as file:
         yield file
 
@@ -162,7 +171,7 @@ def _choose_reader(head: bytes, formats: Sequence[str], name: str) -> Callable[[
         except InputError as error:  # not installed
             raise InputError(f"{name}: {error}") from error
     what = f"a file of the format {found}" if found else "not a picture of a known format"
-    raise InputError(f"{name}: cannot be read as a picture: {what}; expected {alternatives(formats)}")
+    raise UnsupportedError(f"{name}: cannot be read as a picture: {what}; expected {alternatives(formats)}")
 
 
 def _heif_reader() -> Callable[[BinaryIO], Image.Image]:
@@ -202,12 +211,12 @@ def _check_size(picture: Image.Image, head: bytes, length: int, name: str, max_p
     width, height = picture.size
     pixels = width * height
     if not pixels <= max_pixels:  # written so that NaN allows nothing
-        raise InputError(
+        raise UnsupportedError(
             f"{name}: {height}x{width} px ({pixels / 1e6:.0f} MP), more than the {max_pixels / 1e6:.0f} MP that are "
             "read at most; make it smaller, or allow more by --max-pixels where the command has it"
         )
     if pixels > max(SMALL, _most_pixels(picture, head, length)):
-        raise InputError(
+        raise DamagedError(
             f"{name}: {height}x{width} px in {length:,} bytes, fewer than such a picture can have; "
             "the file is cut short, or made to fill the memory"
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, features
 from PIL.PngImagePlugin import PngInfo
 
-from lwisp.errors import InputError, check_choice
+from lwisp.errors import ArgumentError, InputError, check_choice
 from lwisp.files.exif import HEADER
 from lwisp.files.icc import gray_profile
 from lwisp.files.optional import need
@@ -94,11 +94,11 @@ class Finish:
         check_choice("format", format, FORMATS)
         check_choice("profile", self.profile, PROFILE_NAMES)
         if not 1 <= self.quality <= 100:
-            raise InputError(f"expected a quality of 1 to 100, got {self.quality}")
+            raise ArgumentError(f"expected a quality of 1 to 100, got {self.quality}")
         if self.size is not None and not 1 <= self.size <= MAX_SIZE:
-            raise InputError(f"expected a size of 1 to {MAX_SIZE} px, got {self.size}")
+            raise ArgumentError(f"expected a size of 1 to {MAX_SIZE} px, got {self.size}")
         if self.profile != "srgb" and BITS[format] == 8:
-            raise InputError(f"the profile {self.profile} needs a format of 16 bits, png16 or tiff; got {format}")
+            raise ArgumentError(f"the profile {self.profile} needs a format of 16 bits, png16 or tiff; got {format}")
         if format == "avif" and not features.check("avif"):
             raise InputError("writing AVIF needs a Pillow with AVIF; pip install --upgrade pillow")
         if format == "heif":

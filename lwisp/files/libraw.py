@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 
 import rawpy
 
-from lwisp.errors import InputError
+from lwisp.errors import DamagedError, InputError, UnsupportedError, unreadable
 from lwisp.files.refusals import explain
 from lwisp.files.sources import Source, name_source, path_or_content
 from lwisp.files.writing import is_regular
@@ -58,16 +58,14 @@ def opened(source: Source) -> Iterator[Opened]:
             is_raw = True
             yield Opened(name, raw, content)
     except OSError as error:
-        raise InputError(f"{name}: cannot be read: {error.strerror or error}") from error
+        raise unreadable(name, error) from error
     except NotImplementedError as error:
-        raise InputError(f"{name}: a color pattern that is neither Bayer nor X-Trans ({error})") from error
+        raise UnsupportedError(
+            f"{name}: a color pattern that is neither Bayer nor X-Trans ({error})", "color pattern"
+        ) from error
     except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
-        raise InputError(f"{name}: {_explain(content, error, is_raw)}") from error
-
-
-def _explain(content: Path | bytes, error: Exception, is_raw: bool) -> str:
-    with _open(content) as file:
-        return explain(file, error, is_raw)
+        with _open(content) as file:
+            raise explain(name, file, error, is_raw) from error
 
 
 def _open(content: Path | bytes) -> BinaryIO:
@@ -89,7 +87,7 @@ def _content(source: Source, name: str) -> Path | bytes:
     found = path_or_content(source, name)
     if isinstance(found, bytes):
         if not found:
-            raise InputError(f"{name}: the file is empty")
+            raise DamagedError(f"{name}: the file is empty")
         return found
     if found.is_dir():
         raise InputError(f"{name}: expected a RAW file, got a folder")
@@ -97,7 +95,7 @@ def _content(source: Source, name: str) -> Path | bytes:
     if not is_regular(found):
         raise InputError(f"{name}: expected a RAW file, got a pipe or a device")
     if size == 0:
-        raise InputError(f"{name}: the file is empty")
+        raise DamagedError(f"{name}: the file is empty")
     with found.open("rb") as file:  # says better than LibRaw why a file may not be read
         return found if _is_text(found) else file.read()
 

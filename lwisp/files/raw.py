@@ -15,7 +15,7 @@ import rawpy
 from numpy.typing import NDArray
 from PIL import Image
 
-from lwisp.errors import InputError
+from lwisp.errors import DamagedError, InputError, UnsupportedError
 from lwisp.files import damage, exif
 from lwisp.files.bare import read_photosites
 from lwisp.files.completion import complete
@@ -150,7 +150,7 @@ def read_raw(source: Source) -> RawImage:
     if min(mosaic.shape) < 2:
         raise InputError(f"{name}: expected at least 2x2 photosites, got {mosaic.shape}")
     if not all(low < high for low, high in zip(black, white, strict=True)):
-        raise InputError(f"{name}: white level {white} not above black level {black}; the file's levels are damaged")
+        raise DamagedError(f"{name}: white level {white} not above black level {black}; the file's levels are damaged")
     edges = range(-sizes.left_margin, mosaic.shape[1], tiles.width) if tiles.width else ()
     _check_picture(name, mosaic, cfa, black, max(white), edges, notes)
     if light.black is not None and light.black.varies:
@@ -213,7 +213,7 @@ def _check_tiles(file: Opened) -> damage.Tiles:
     if tiles.broken:
         why = "cut short" if tiles.missing else "overwritten"
         lost = f"{tiles.broken} of the {tiles.count} tiles of its picture are lost"
-        raise InputError(f"{file.name}: a damaged file, {why}: {lost}; copy it again")
+        raise DamagedError(f"{file.name}: a damaged file, {why}: {lost}; copy it again")
     return tiles
 
 
@@ -228,12 +228,16 @@ def _check_picture(
 ) -> None:
     """Note what damage shows in a mosaic; raise `InputError` where no picture is in it."""
     if damage.is_constant(mosaic):
-        raise InputError(f"{name}: no picture in it: all photosites hold {mosaic[0, 0]}; the file is damaged or empty")
+        raise DamagedError(
+            f"{name}: no picture in it: all photosites hold {mosaic[0, 0]}; the file is damaged or empty"
+        )
     _check_light(name, mosaic, cfa, black)
     lost, dark = damage.shares_constant(mosaic, black, white, edges)
     value = mosaic[len(mosaic) // 2, 0]
     if lost + dark > NO_PICTURE and float((mosaic == value).mean()) > NO_PICTURE:
-        raise InputError(f"{name}: no picture in it: nearly all photosites hold {value}; the file is damaged or empty")
+        raise DamagedError(
+            f"{name}: no picture in it: nearly all photosites hold {value}; the file is damaged or empty"
+        )
     if lost:
         notes.append(f"the file is damaged: {_percent(lost)} of the photosites lie in bands of one value")
     if dark:
@@ -248,7 +252,7 @@ def _check_picture(
 def _check_light(name: str, mosaic: NDArray[np.uint16], cfa: CFA, black: Sequence[float]) -> None:
     """Raise `InputError` where nothing is above black."""
     if not damage.has_light(mosaic, dict(zip(plane_order(cfa), black, strict=True))):
-        raise InputError(f"{name}: no light in it: no photosite is above the black level of {min(black):g}")
+        raise DamagedError(f"{name}: no light in it: no photosite is above the black level of {min(black):g}")
 
 
 def _percent(share: float) -> str:
@@ -352,22 +356,24 @@ def _bayer_pattern(name: str, raw: rawpy.RawPy, tags: Image.Exif) -> CFA:
     """The pattern of the visible top-left 2x2, or a refusal that names what the file holds instead."""
     names = raw.color_desc.decode("ascii", "replace")
     if raw.raw_type != rawpy.RawType.Flat:
-        raise InputError(f"{name}: already demosaiced (linear RAW); expected a Bayer mosaic")
+        raise UnsupportedError(f"{name}: already demosaiced (linear RAW); expected a Bayer mosaic", "linear RAW")
     if raw.raw_pattern is None or raw.num_colors == 1:
-        raise InputError(f"{name}: a monochrome sensor; expected a Bayer mosaic")
+        raise UnsupportedError(f"{name}: a monochrome sensor; expected a Bayer mosaic", "monochrome")
     colors = np.asarray(raw.raw_colors_visible[:12, :12])
     letters = np.array([names[index] if index < len(names) else "?" for index in range(256)])[colors]
     if raw.num_colors != 3 or not set(np.unique(letters)) <= set("RGB"):
-        raise InputError(f"{name}: a sensor of the colors {names}; expected a Bayer mosaic of R, G and B")
+        raise UnsupportedError(f"{name}: a sensor of the colors {names}; expected a Bayer mosaic of R, G and B", names)
     if raw.raw_pattern.shape == (6, 6):
-        raise InputError(f"{name}: an X-Trans sensor (6x6 pattern); expected a Bayer mosaic")
+        raise UnsupportedError(f"{name}: an X-Trans sensor (6x6 pattern); expected a Bayer mosaic", "X-Trans")
     pattern = "".join(letters[:2, :2].ravel())
     tiled = np.tile(letters[:2, :2], (6, 6))[: letters.shape[0], : letters.shape[1]]
     repeat = tags.get(33421)  # DNG's CFARepeatPatternDim, which LibRaw does not tell of
     other_size = isinstance(repeat, tuple) and repeat != (2, 2)
     if pattern not in CFAS or not np.array_equal(letters, tiled) or other_size:
         rows = "/".join("".join(row) for row in letters[:4, :4])
-        raise InputError(f"{name}: the color pattern {rows} (quad-Bayer or other); expected a 2x2 Bayer mosaic")
+        raise UnsupportedError(
+            f"{name}: the color pattern {rows} (quad-Bayer or other); expected a 2x2 Bayer mosaic", rows
+        )
     return CFAS[CFAS.index(pattern)]
 
 

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lwisp.errors import InputError
+from lwisp.errors import InputError, UnsupportedError
 from lwisp.files import libraw
 from lwisp.files.decoding import DNG_VERSION, HEADS, name_format
 from lwisp.files.exif import read_directories
@@ -31,7 +31,7 @@ def check_not_raw(content: Path | bytes, name: str) -> None:
         InputError: It is one; the message says what makes a picture of it.
     """
     if _is_raw(content):
-        raise InputError(refuse_raw(name))
+        raise UnsupportedError(refuse_raw(name))
 
 
 def refuse_raw(name: str) -> str:

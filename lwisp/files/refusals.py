@@ -4,6 +4,7 @@ from typing import BinaryIO
 
 import rawpy
 
+from lwisp.errors import DamagedError, InputError, UnsupportedError
 from lwisp.files.decoding import HEADS, name_format
 from lwisp.files.exif import read_directories
 
@@ -28,40 +29,46 @@ CAMERAS = {b"HEAPCCDR": 6, b"FUJIFILM": 0, b"ftypcrx": 4, b"\0MRM": 0, b"FOVb": 
 """First bytes of cameras' files, and where they stand."""
 
 
-def explain(file: BinaryIO, error: Exception, was_opened: bool) -> str:
-    """What is wrong with a file that LibRaw refused, and what to do.
+def explain(name: str, file: BinaryIO, error: Exception, was_opened: bool) -> InputError:
+    """The error about a file that LibRaw refused: what is wrong with it, and what to do.
 
     Args:
+        name: What messages call the file.
         file: The file, open in binary mode.
         error: LibRaw's.
         was_opened: Whether LibRaw took it for a RAW at first.
 
     Returns:
-        A part of a sentence, to follow the file's name.
+        `UnsupportedError` or `DamagedError`, for the caller to raise.
     """
     head = file.read(32)
     directories = read_directories(file)
-    known = name_format(head) or next((name for name, starts in HEADS.items() if head.startswith(starts)), "")
+    known = name_format(head) or next((kind for kind, starts in HEADS.items() if head.startswith(starts)), "")
     if known not in ("", "TIFF"):
-        return f"not a RAW file, but a {known}; {FINISHED}"
+        return UnsupportedError(f"{name}: not a RAW file, but a {known}; {FINISHED}", known)
     compression, bits = _storage(directories)
     if compression in REFUSED:
-        name, remedy = REFUSED[compression]
-        return f"a RAW compressed as {name}, which LibRaw does not decode here; {remedy}"
+        feature, remedy = REFUSED[compression]
+        what = f"a RAW compressed as {feature}, which LibRaw does not decode here"
+        return UnsupportedError(f"{name}: {what}; {remedy}", feature)
     is_camera = was_opened or any(MAKE in tags or DNG_VERSION in tags for tags in directories)
     is_camera |= any(head[place:].startswith(start) for start, place in CAMERAS.items())
     if isinstance(error, rawpy.LibRawIOError) and (is_camera or known):
-        return "a damaged file, cut short: it ends before its picture does; copy it again"
+        return DamagedError(f"{name}: a damaged file, cut short: it ends before its picture does; copy it again")
     if bits and compression in DECODED and bits > 16:
-        return f"a RAW of {bits} bits a photosite, {DECODED[compression]}, which LibRaw does not decode; save 16 bits"
+        what = f"a RAW of {bits} bits a photosite, {DECODED[compression]}, which LibRaw does not decode"
+        return UnsupportedError(f"{name}: {what}; save 16 bits", f"{bits} bits")
     if bits and compression not in DECODED:
-        return f"a RAW of TIFF's compression {compression}, which LibRaw does not decode; {ADOBE}"
+        what = f"a RAW of TIFF's compression {compression}, which LibRaw does not decode"
+        return UnsupportedError(f"{name}: {what}; {ADOBE}", f"compression {compression}")
     if is_camera:
         said = "" if isinstance(error, rawpy.LibRawFileUnsupportedError) else f" ({_words(error)})"
-        return f"a RAW that is damaged, cut short, or of a camera newer than this LibRaw{said}; copy it again"
+        what = f"a RAW that is damaged, cut short, or of a camera newer than this LibRaw{said}"
+        return DamagedError(f"{name}: {what}; copy it again")
     if known:
-        return f"not a RAW file, but a {known}; {FINISHED}"
-    return "not a RAW file that LibRaw knows; a bare mosaic needs --cfa, --black-level and --white-level"
+        return UnsupportedError(f"{name}: not a RAW file, but a {known}; {FINISHED}", known)
+    what = "not a RAW file that LibRaw knows"
+    return UnsupportedError(f"{name}: {what}; a bare mosaic needs --cfa, --black-level and --white-level")
 
 
 def _words(error: Exception) -> str:

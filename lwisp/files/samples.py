@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lwisp.errors import InputError
+from lwisp.errors import DamagedError, UnsupportedError
 from lwisp.files.decoding import opened
 from lwisp.files.exif import read_directories
 from lwisp.files.writing import is_regular
@@ -47,9 +47,9 @@ def check_samples(picture: Image.Image, name: str) -> None:
         return
     kind = max(_all(picture, SAMPLE_FORMAT, UNSIGNED))
     if kind != FLOATS and _most_bits(picture) > 16:
-        raise InputError(f"{name}: a TIFF of {_most_bits(picture)} bits a color; expected 8 or 16, save it so")
+        raise UnsupportedError(f"{name}: a TIFF of {_most_bits(picture)} bits a color; expected 8 or 16, save it so")
     if kind not in (UNSIGNED, FLOATS):
-        raise InputError(f"{name}: a TIFF of signed numbers; expected 8 or 16 bits without sign, save it so")
+        raise UnsupportedError(f"{name}: a TIFF of signed numbers; expected 8 or 16 bits without sign, save it so")
 
 
 def check_floats(content: Path | bytes, name: str) -> None:
@@ -67,7 +67,7 @@ def check_floats(content: Path | bytes, name: str) -> None:
         main, *_ = read_directories(file)
         bits, kinds = _integers(main.get(BITS)), _integers(main.get(SAMPLE_FORMAT))
         if FLOATS in kinds and (bits != [32] or main.get(CHANNELS, 1) != 1):
-            raise InputError(
+            raise UnsupportedError(
                 f"{name}: a TIFF of floats, {len(kinds)} a pixel of {max(bits or [8])} bits; only grays of 32 bits "
                 "are read, save it with 16 bits a color"
             )
@@ -151,10 +151,10 @@ def _from_integers(picture: Image.Image) -> NDArray[np.uint16]:
 
 def _from_floats(values: NDArray[np.float32], name: str) -> NDArray[np.uint16]:
     if not np.isfinite(values).all():
-        raise InputError(f"{name}: a TIFF of floats, some of them no numbers (NaN) or infinite; expected 0 to 1")
+        raise UnsupportedError(f"{name}: a TIFF of floats, some of them no numbers (NaN) or infinite; expected 0 to 1")
     low, high = float(values.min()), float(values.max())
     if low < -ROUNDING or high > 1 + ROUNDING:
-        raise InputError(f"{name}: a TIFF of floats from {low:.4g} to {high:.4g}; expected 0 to 1, scale it so")
+        raise UnsupportedError(f"{name}: a TIFF of floats from {low:.4g} to {high:.4g}; expected 0 to 1, scale it so")
     scaled: NDArray[np.uint16] = np.clip(values * np.float32(65535) + np.float32(0.5), 0, 65535).astype(np.uint16)
     return scaled
 
@@ -183,7 +183,7 @@ def _read_planes(content: Path | bytes, name: str, picture: Image.Image) -> NDAr
     is_known = is_known and compression in (1, *DEFLATE)
     planes = _tag(picture, CHANNELS)
     if not is_known or planes < 3 or not len(offsets) == len(counts) == planes * strips:
-        raise InputError(f"{name}: a TIFF of 16 bits with its colors in separate planes; save it interleaved")
+        raise UnsupportedError(f"{name}: a TIFF of 16 bits with its colors in separate planes; save it interleaved")
     kind = ">u2" if _order(picture) == "MM" else "<u2"
     rgb = np.empty((height, width, 3), np.uint16)
     with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
@@ -195,7 +195,7 @@ def _read_planes(content: Path | bytes, name: str, picture: Image.Image) -> NDAr
             data = file.read(min(counts[index], 2 * size + 1024))
             data = zlib.decompressobj().decompress(data, size) if compression != 1 else data[:size]
             if len(data) < size:
-                raise InputError(f"{name}: cannot be read as a picture: the file is cut short")
+                raise DamagedError(f"{name}: cannot be read as a picture: the file is cut short")
             values = np.frombuffer(data, kind).reshape(target.shape)
             target[:] = np.cumsum(values, axis=1, dtype=np.uint16) if predictor == 2 else values
     return rgb

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from lwisp.errors import InputError
+from lwisp.errors import InputError, unreadable
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
 """A path, a file's content, or a binary file that is read from where it stands to its end."""
@@ -41,7 +41,7 @@ def path_or_content(source: Source, name: str) -> Path | bytes:
     try:
         content = source if isinstance(source, bytes) else source.read()
     except OSError as error:
-        raise InputError(f"{name}: cannot be read: {error.strerror or error}") from error
+        raise unreadable(name, error) from error
     if not isinstance(content, bytes):
         raise InputError(f"{name}: expected bytes or a file open in binary mode, got {type(content).__name__}")
     return content

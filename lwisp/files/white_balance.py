@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
-from lwisp.errors import InputError
+from lwisp.errors import ArgumentError, InputError
 from lwisp.files.raw import GUESSED_BALANCE, RawImage
 from lwisp.imaging.automatic_balance import estimate_gains
 from lwisp.imaging.camera_color import LARGEST_GAIN, Gains, matrix_under
@@ -54,7 +54,7 @@ def parse_balance(words: str) -> Balance:
         red, green, blue = numbers
         if max(numbers) < LARGEST_GAIN * min(numbers):
             return Balance(word, gains=(red / green, 1.0, blue / green))
-    raise InputError(f"expected a white balance of {FORMS}, got {words!r}")
+    raise ArgumentError(f"expected a white balance of {FORMS}, got {words!r}")
 
 
 def _is_light(kelvin: float, tint: float = 0.0) -> bool:

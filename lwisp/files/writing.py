@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from lwisp.errors import InputError, OutputError
+from lwisp.errors import InputError, NotFoundError, OutputError, unreadable, unwritable
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -94,7 +94,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], overwrite: bool
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise unwritable(path, error) from error
 
 
 def _create(path: Path) -> int:
@@ -361,11 +361,11 @@ def read_regular(path: Path) -> bytes:
         InputError: It is none, or cannot be read.
     """
     if not is_regular(path):
-        raise InputError(f"{path}: cannot be read: there is no such file")
+        raise NotFoundError(f"{path}: cannot be read: there is no such file")
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
 
 
 def is_regular(path: Path) -> bool:
@@ -377,4 +377,4 @@ def is_regular(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
