@@ -50,7 +50,7 @@ Packing = Annotated[
     typer.Option(
         metavar="NAME",
         rich_help_panel=MOSAICS,
-        help="raw10, raw12, raw16le, raw16be: packed so (MIPI's layouts), without a header; needs --width and --height.",
+        help="raw10, raw12, raw16le, raw16be: packed so (MIPI's layouts), without a header; needs --width, --height.",
     ),
 ]
 Width = Annotated[
