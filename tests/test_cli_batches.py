@@ -152,6 +152,11 @@ def test_defaults_come_from_a_file_and_options_go_before_them(
         ("[develop]\npasses = 1\n", "develop has no option --passes"),
         ("[paint]\nquality = 1\n", "no verb paint"),
         ("quality = 1000\n", "equal to 100"),
+        ("quality = 1000\n", "lwisp.toml"),
+        ("quality = [1, 2]\n", "lwisp.toml"),
+        ("[develop.quality]\nbest = 1\n", "lwisp.toml"),
+        ("quality = " + "[" * 5000, "TOML"),
+        ("quality = 90\n" + "#" * 2**16, "at most 65536 bytes"),
         ('[develop]\nformat = "bmp"\n', "bmp"),
     ],
 )
@@ -161,6 +166,28 @@ def test_wrong_defaults_are_refused(content: str, word: str, photos: Path, no_de
     assert result.exit_code == 2
     assert word in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("empty", [[""], ["a.dng", "-o", ""], ["a.dng", "--output="]])
+def test_an_empty_argument_is_not_the_working_folder(empty: list[str]) -> None:
+    result = call("develop", *empty)
+    assert result.exit_code == 2
+    assert "empty" in result.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_among_the_files_hold_nothing_up(photos: Path, toy_file: Path, tmp_path: Path) -> None:
+    """Nothing waits for a writer: neither the search, nor the hash, nor the tags for a name, nor the output."""
+    os.mkfifo(photos / "pipe.dng")
+    os.mkfifo(photos / "a.xmp")
+    (tmp_path / "out" / "unknown").mkdir(parents=True)
+    os.mkfifo(tmp_path / "out" / "unknown" / "a.jpg")
+    told: list[str | Path] = ["-o", tmp_path / "out", "--weights", toy_file, "--name", "{date}/{stem}"]
+    command = [*LWISP, "develop", photos, *told]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1
+    assert "got a pipe or a device" in result.stderr
+    assert "3 of 4 files failed: a.dng, bad.dng, pipe.dng" in result.stderr
 
 
 def test_switches_in_the_help_take_no_value() -> None:

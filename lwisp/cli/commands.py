@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from lwisp.cli.defaults import NAME as DEFAULTS
 from lwisp.cli.defaults import read_defaults
 from lwisp.cli.stopping import handle_signals
 from lwisp.cli.terminal import say, show_tracebacks, stop
@@ -76,13 +77,28 @@ class _Verbs(TyperGroup):
 
 
 class _Verb(TyperCommand):
-    """A verb in whose help switches have no type, so that nobody gives them a value."""
+    """A verb that refuses empty arguments, and whose help shows switches without a type, as they take no value."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         for parameter in self.params:
             if getattr(parameter, "is_flag", False):
                 parameter.metavar = ""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        for before, argument in zip(["", *args], args, strict=False):
+            if argument in ("", "--output=") and before != "--name":  # it would stand for the working folder
+                stop(
+                    "one of the arguments is empty, as an unset variable of a script makes it; . is this folder",
+                    WRONG_REQUEST,
+                )
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            source = ctx.get_parameter_source(error.param.name) if error.param is not None else None
+            if source is not None and source.name == "DEFAULT_MAP":
+                error.message += f" (the default in {DEFAULTS})"
+            raise
 
     def get_help_option(self, ctx: Any) -> Any:
         option = super().get_help_option(ctx)
