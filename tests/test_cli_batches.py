@@ -190,6 +190,17 @@ def test_pipes_among_the_files_hold_nothing_up(photos: Path, toy_file: Path, tmp
     assert "3 of 4 files failed: a.dng, bad.dng, pipe.dng" in result.stderr
 
 
+def test_two_processes_on_one_folder_do_not_fail_by_each_other(photos: Path, toy_file: Path, tmp_path: Path) -> None:
+    (photos / "bad.dng").unlink()
+    for number in range(8):
+        (photos / f"c{number}.dng").write_bytes((photos / "a.dng").read_bytes())
+    command = [*LWISP, "develop", str(photos), "-o", str(tmp_path / "out"), "--weights", str(toy_file)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    told = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0, 0], told
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == 10
+
+
 def test_switches_in_the_help_take_no_value() -> None:
     result = call("develop", "-h")
     assert result.exit_code == 0
