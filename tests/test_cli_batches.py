@@ -201,6 +201,16 @@ def test_two_processes_on_one_folder_do_not_fail_by_each_other(photos: Path, toy
     assert len(list((tmp_path / "out").rglob("*.jpg"))) == 10
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_lines_that_find_the_disk_full_end_the_program_kindly(photos: Path, toy_file: Path, tmp_path: Path) -> None:
+    command = [*LWISP, "develop", str(photos), "-o", str(tmp_path / "out"), "--weights", str(toy_file)]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("lwisp: nothing more can be written: No space left")
+    assert "unforeseen" not in result.stderr
+
+
 def test_switches_in_the_help_take_no_value() -> None:
     result = call("develop", "-h")
     assert result.exit_code == 0

@@ -1,10 +1,11 @@
 """The `lwisp` command: where verbs are registered, errors become exit codes, and signals end the program."""
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -64,16 +65,26 @@ class _Verbs(TyperGroup):
         except BrokenPipeError:  # what reads our lines has read enough, as `head`
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  # nothing more to be flushed there
             raise typer.Exit(FAILED_WORK) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EIO) or error.filename is not None:
+                self._stop_unforeseen(error)
+            with contextlib.suppress(OSError):
+                sys.stdout.close()  # what it holds still cannot be written either
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+            stop(f"nothing more can be written: {error.strerror}; the same command goes on", FAILED_WORK)
         except Exception as error:
             if type(error).__module__.split(".")[0] in ("click", "typer"):  # its own ways to end
                 raise
-            log.debug("lwisp", exc_info=error)
-            reason = one_line(error) or "no more is known"
-            stop(
-                f"failed for an unforeseen reason ({type(error).__name__}: {reason}); "
-                "lwisp --verbose VERB ... shows where, for a report of it",
-                FAILED_WORK,
-            )
+            self._stop_unforeseen(error)
+
+    def _stop_unforeseen(self, error: Exception) -> NoReturn:
+        log.debug("lwisp", exc_info=error)
+        reason = one_line(error) or "no more is known"
+        stop(
+            f"failed for an unforeseen reason ({type(error).__name__}: {reason}); "
+            "lwisp --verbose VERB ... shows where, for a report of it",
+            FAILED_WORK,
+        )
 
 
 class _Verb(TyperCommand):
