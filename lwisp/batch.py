@@ -135,13 +135,15 @@ def work(
 def _work(jobs: list[Job], line: "_Line", guard: "_Guard", one_at_a_time: bool) -> Iterator[Outcome]:
     guard.keep(jobs)
     window = 1 if one_at_a_time else min(line.stations, max(len(jobs), 1))
-    places = [place_of(job.output) for job in jobs]
+    seen: set[tuple[str, str]] = set()
     waiting: deque[tuple[Job, Future[Outcome]]] = deque()
     pool = ThreadPoolExecutor(window)
     try:
         _start_threads(pool, window)
-        for index, job in enumerate(jobs):
-            is_again = places[index] in places[:index]
+        for job in jobs:
+            place = place_of(job.output)
+            is_again = place in seen
+            seen.add(place)
             while waiting and (len(waiting) == window or is_again):
                 yield _outcome(*waiting.popleft())
             waiting.append((job, pool.submit(line.do, job, guard)))
@@ -202,8 +204,14 @@ class _Line:
         with self.writing:
             self._go_on()
             began = time.monotonic()
-            guard.check(job)  # again: a camera's card may have been copied meanwhile
-            self.write(Finished(job, source, made, hashing.result(), os.path.lexists(job.output)))
+            if guard.begin(job):  # again: a camera's card may have been copied meanwhile, another process may be at it
+                return Outcome(job.source, job.output, is_done_before=True)
+            try:
+                self.write(Finished(job, source, made, hashing.result(), os.path.lexists(job.output)))
+            except InputError:  # another process was faster by a moment
+                if guard.begin(job):
+                    return Outcome(job.source, job.output, is_done_before=True)
+                raise
             guard.end(job)
             writing = time.monotonic() - began
         return Outcome(
@@ -239,7 +247,7 @@ class _Guard:
         self.sources = {identity: job.source for job in jobs if (identity := _identity(job.source)) is not None}
 
     def begin(self, job: Job) -> bool:
-        """Make the job's folder ready.
+        """Make the job's folder ready; asked again before the picture is written.
 
         Returns:
             Whether the very picture is there already.
@@ -264,7 +272,7 @@ class _Guard:
                     f"{job.output} exists already, made of another file or with other weights or settings; "
                     "--overwrite replaces it, --output names another place"
                 )
-        self.check(job)
+        check_output(job.output, self.overwrite)
         return False
 
     def _list(self, folder: Path) -> dict[str, list[str]]:
@@ -273,11 +281,6 @@ class _Guard:
             clear_leftovers(folder)
             self.listings[folder] = fold_all(path.name for path in folder.iterdir())
         return self.listings[folder]
-
-    def check(self, job: Job) -> None:
-        """Raise `InputError` where the output is something that must not be replaced."""
-        self._check_kind(job)
-        check_output(job.output, self.overwrite)
 
     def _check_kind(self, job: Job) -> None:
         identity = _identity(job.output)

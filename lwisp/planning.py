@@ -1,9 +1,12 @@
 """Which pictures to make of which files, and what they are called."""
 
 import os
+import re
 import string
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
@@ -70,8 +73,9 @@ def plan(
 ) -> list[Job]:
     """The jobs for files and folders: which picture to make of which file.
 
-    Below `output` the tree of a folder is kept; of several folders each gets one of its name there. Pictures that would
-    get one name, as those of IMG.CR2 and IMG.NEF, get longer ones that tell them apart: IMG_CR2 and IMG_NEF.
+    Below `output` the tree of a folder is kept, but where the template says by {folder} what becomes of it; of several
+    folders each gets one of its name there. Pictures that would get one name, as those of IMG.CR2 and IMG.NEF, get
+    longer ones that tell them apart: IMG_CR2 and IMG_NEF.
 
     Args:
         sources: Files, and folders to be searched.
@@ -114,15 +118,18 @@ def plan(
         own = default(files[0])
         is_deep_png = format is None and (own, chosen) == ("png16", "png")
         return [Job(files[0], output, own if is_deep_png else chosen, is_named=True)]
+    real = cache(os.path.realpath)
+    fields = _fields(name)
     jobs = []
     for number, one in enumerate(found, 1):
         chosen = format or default(one.file)
         stem = _fill(name, one, number) if name else one.file.stem
-        folder = (output / one.folder if output is not None else one.file.parent) / PurePath(stem).parent
-        beside = os.path.realpath(folder) == os.path.realpath(one.file.parent)
+        tree = PurePath() if "folder" in fields else one.folder
+        folder = (output / tree if output is not None else one.file.parent) / PurePath(stem).parent
+        beside = real(folder) == real(one.file.parent)
         suffix = ".dng" if chosen == "dng" else SUFFIXES[chosen]
         jobs.append(Job(one.file, folder / f"{PurePath(stem).name}{mark if beside else ''}{suffix}", chosen))
-    return _told_apart(jobs, mark)
+    return _told_apart(jobs, mark, real)
 
 
 def _find_all(
@@ -157,47 +164,50 @@ def _is_folder(source: Path, is_alone: bool) -> bool:
         return False
 
 
-def place_of(path: Path) -> tuple[str, str]:
+def place_of(path: Path, real: Callable[[Path], str] = os.path.realpath) -> tuple[str, str]:
     """The same for all paths that may be one file, also where a file system ignores case and the writing of accents.
 
     Args:
         path: A path; the file need not exist.
+        real: Folder -> its path without links; one that remembers its answers is faster for many files.
 
     Returns:
         Its folder without links, and its folded name.
     """
-    return os.path.realpath(path.parent), fold(path.name)
+    return real(path.parent), fold(path.name)
 
 
-def _told_apart(jobs: list[Job], mark: str) -> list[Job]:
+def _told_apart(jobs: list[Job], mark: str, real: Callable[[Path], str]) -> list[Job]:
     """The jobs with outputs that are no two of them one file: suffix, folder or number of the source is added."""
     grouped: dict[tuple[str, str], list[Job]] = {}
     for job in jobs:
-        grouped.setdefault(place_of(job.output), []).append(job)
+        grouped.setdefault(place_of(job.output, real), []).append(job)
     taken = {place for place, group in grouped.items() if len(group) == 1}
+    counts: Counter[Path] = Counter()
     outputs = {}
     for group in grouped.values():
-        for job in group:
-            output = job.output if len(group) == 1 else _longer_name(job, group, mark)
-            number = 2
-            while len(group) > 1 and place_of(output) in taken:
-                output = _with_ending(_longer_name(job, group, mark), f"-{number}", mark)
-                number += 1
-            taken.add(place_of(output))
+        if len(group) == 1:
+            continue
+        for job, longer in zip(group, _longer_names(group, mark, real), strict=True):
+            output = longer
+            while place_of(output, real) in taken:
+                counts[longer] += 1
+                output = _with_ending(longer, f"-{counts[longer] + 1}", mark)
+            taken.add(place_of(output, real))
             outputs[job.source] = output
-    return [replace(job, output=outputs[job.source]) for job in jobs]
+    return [replace(job, output=outputs.get(job.source, job.output)) for job in jobs]
 
 
-def _longer_name(job: Job, group: list[Job], mark: str) -> Path:
-    """The output with what tells its source from those of the group: the suffix, else the folder."""
-    suffixes = {fold(other.source.suffix) for other in group}
-    if len(suffixes) == len(group):
-        return _with_ending(job.output, f"_{job.source.suffix[1:]}", mark)
-    folders = {os.path.realpath(other.source.parent) for other in group}
-    output = job.output
-    if len(folders) > 1:
-        output = output.with_name(f"{job.source.parent.resolve().name}_{output.name}")
-    return _with_ending(output, f"_{job.source.suffix[1:]}", mark) if len(suffixes) > 1 else output
+def _longer_names(group: list[Job], mark: str, real: Callable[[Path], str]) -> Iterator[Path]:
+    """The outputs of a group with what tells its sources apart: the suffix, else the folder, and both where need be."""
+    suffixes = {fold(job.source.suffix) for job in group}
+    is_told_by_suffix = len(suffixes) == len(group)
+    is_told_by_folder = not is_told_by_suffix and len({real(job.source.parent) for job in group}) > 1
+    for job in group:
+        output = job.output
+        if is_told_by_folder:
+            output = output.with_name(f"{PurePath(real(job.source.parent)).name}_{output.name}")
+        yield _with_ending(output, f"_{job.source.suffix[1:]}", mark) if len(suffixes) > 1 else output
 
 
 def _with_ending(output: Path, ending: str, mark: str) -> Path:
@@ -221,6 +231,8 @@ FIELDS = {
     "iso": "ISO speed",
 }
 """Fields of a template of names."""
+DIGITS = re.compile("0?[1-9]")
+"""What may follow "number:": up to nine digits, with zeros or spaces before them."""
 UNKNOWN = "unknown"
 """Value of a field that a file does not tell."""
 TAGGED = frozenset(["date", "time", "year", "month", "day", "camera", "iso"])
@@ -238,22 +250,30 @@ def check_template(template: str) -> None:
     """
     example: dict[str, Any] = dict.fromkeys(FIELDS, "x") | {"number": 1}
     try:
-        fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
-        for field in fields:
+        for _, field, digits, conversion in string.Formatter().parse(template):
+            if field is None:
+                continue
             if field not in FIELDS:
                 raise ArgumentError(f"--name {template}: there is no field {{{field}}}; there are {', '.join(FIELDS)}")
+            if conversion or (digits and not (field == "number" and DIGITS.fullmatch(digits))):
+                raise ArgumentError(f"--name {template}: expected {{{field}}}, as only {{number:04}} takes more")
         filled = template.format(**example)
     except (ValueError, IndexError, KeyError) as error:
         raise ArgumentError(f"--name {template}: expected text and fields such as {{stem}}: {error}") from error
+    if any(ord(letter) < 32 for letter in filled):
+        raise ArgumentError(f"--name {template}: expected letters that can be seen, got a control character")
     path = PurePath(filled)
     if template and (path.is_absolute() or ".." in path.parts or not path.name or filled.endswith(("/", os.sep))):
         raise ArgumentError(f"--name {template}: expected a name within the output folder, such as {{date}}/{{stem}}")
 
 
+def _fields(template: str) -> set[str]:
+    return {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
+
+
 def _fill(template: str, one: _Found, number: int) -> str:
     """A template with the values of a file; what would be a path in a value becomes a part of the name."""
-    fields = {field for _, field, _, _ in string.Formatter().parse(template)}
-    shot = read_shot(one.file) if fields & TAGGED else Shot()
+    shot = read_shot(one.file) if _fields(template) & TAGGED else Shot()
     taken = shot.taken
     values: dict[str, Any] = {
         "stem": one.file.stem,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lwisp.errors import unreadable
 from lwisp.files.pictures import read_properties
+from lwisp.files.writing import is_regular
 from lwisp.files.xmp import OWN, Value, own_properties
 
 Setting = str | float | int | bool
@@ -93,8 +94,10 @@ def digest(path: Path) -> str:
         64 digits.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: It cannot be read, or is a pipe or a device, which may have no end.
     """
+    if not is_regular(path):
+        raise InputError(f"{path}: cannot be read: expected a file")
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

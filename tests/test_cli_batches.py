@@ -152,6 +152,11 @@ def test_defaults_come_from_a_file_and_options_go_before_them(
         ("[develop]\npasses = 1\n", "develop has no option --passes"),
         ("[paint]\nquality = 1\n", "no verb paint"),
         ("quality = 1000\n", "equal to 100"),
+        ("quality = 1000\n", "lwisp.toml"),
+        ("quality = [1, 2]\n", "lwisp.toml"),
+        ("[develop.quality]\nbest = 1\n", "lwisp.toml"),
+        ("quality = " + "[" * 5000, "TOML"),
+        ("quality = 90\n" + "#" * 2**16, "at most 65536 bytes"),
         ('[develop]\nformat = "bmp"\n', "bmp"),
     ],
 )
@@ -161,6 +166,49 @@ def test_wrong_defaults_are_refused(content: str, word: str, photos: Path, no_de
     assert result.exit_code == 2
     assert word in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("empty", [[""], ["a.dng", "-o", ""], ["a.dng", "--output="]])
+def test_an_empty_argument_is_not_the_working_folder(empty: list[str]) -> None:
+    result = call("develop", *empty)
+    assert result.exit_code == 2
+    assert "empty" in result.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_among_the_files_hold_nothing_up(photos: Path, toy_file: Path, tmp_path: Path) -> None:
+    """Nothing waits for a writer: neither the search, nor the hash, nor the tags for a name, nor the output."""
+    os.mkfifo(photos / "pipe.dng")
+    os.mkfifo(photos / "a.xmp")
+    (tmp_path / "out" / "unknown").mkdir(parents=True)
+    os.mkfifo(tmp_path / "out" / "unknown" / "a.jpg")
+    told: list[str | Path] = ["-o", tmp_path / "out", "--weights", toy_file, "--name", "{date}/{stem}"]
+    command = [*LWISP, "develop", photos, *told]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1
+    assert "got a pipe or a device" in result.stderr
+    assert "3 of 4 files failed: a.dng, bad.dng, pipe.dng" in result.stderr
+
+
+def test_two_processes_on_one_folder_do_not_fail_by_each_other(photos: Path, toy_file: Path, tmp_path: Path) -> None:
+    (photos / "bad.dng").unlink()
+    for number in range(8):
+        (photos / f"c{number}.dng").write_bytes((photos / "a.dng").read_bytes())
+    command = [*LWISP, "develop", str(photos), "-o", str(tmp_path / "out"), "--weights", str(toy_file)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    told = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0, 0], told
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == 10
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_lines_that_find_the_disk_full_end_the_program_kindly(photos: Path, toy_file: Path, tmp_path: Path) -> None:
+    command = [*LWISP, "develop", str(photos), "-o", str(tmp_path / "out"), "--weights", str(toy_file)]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("lwisp: nothing more can be written: No space left")
+    assert "unforeseen" not in result.stderr
 
 
 def test_switches_in_the_help_take_no_value() -> None:

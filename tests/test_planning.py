@@ -1,5 +1,6 @@
 """Which picture is made of which file: trees are kept, nothing collides, what systems leave behind is passed over."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -108,11 +109,33 @@ def test_names_are_made_from_a_template(tmp_path: Path) -> None:
     assert named("same") == ["sub/same.jpg", "sub/same-2.jpg"]
 
 
-@pytest.mark.parametrize("template", ["{what}", "{stem", "../{stem}", "/{stem}", "{date}/", "{stem.real}", "{0}"])
+WRONG = ["{stem:9999999999}", "{stem:2000000000}", "{number:c}", "{number:{number}}", "{stem!r}", "a\0b", "a\nb"]
+"""Templates that would cost the memory, or make names that nobody can see."""
+
+
+@pytest.mark.parametrize(
+    "template", ["{what}", "{stem", "../{stem}", "/{stem}", "{date}/", "{stem.real}", "{0}", *WRONG]
+)
 def test_a_wrong_template_is_refused_before_any_work(template: str, tmp_path: Path) -> None:
     touch(tmp_path / "a.dng")
     with pytest.raises(InputError, match="--name"):
         plan([tmp_path / "a.dng"], tmp_path / "Out", None, name=template)
+
+
+def test_a_template_with_the_folder_says_itself_where_it_stands(tmp_path: Path) -> None:
+    touch(tmp_path / "Photos" / "2025" / "May" / "a.dng", tmp_path / "Photos" / "b.dng")
+    photos, out = tmp_path / "Photos", tmp_path / "Out"
+    assert outputs(photos, output=out, name="all/{folder}/{stem}") == ["all/2025/May/a.jpg", "all/b.jpg"]
+
+
+def test_thousands_of_files_of_one_name_are_soon_told_apart(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.dng" for number in range(2000)]
+    touch(*files)
+    began = time.monotonic()
+    names = outputs(*files, output=tmp_path / "Out", name="same")
+    assert time.monotonic() - began < 20  # where each name is compared with all the others, hours
+    assert names[:3] == ["same.jpg", "same-2.jpg", "same-3.jpg"]
+    assert len(set(names)) == len(files)
 
 
 def test_a_template_and_a_file_name_disagree(tmp_path: Path) -> None:

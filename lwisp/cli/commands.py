@@ -1,14 +1,16 @@
 """The `lwisp` command: where verbs are registered, errors become exit codes, and signals end the program."""
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from lwisp.cli.defaults import NAME as DEFAULTS
 from lwisp.cli.defaults import read_defaults
 from lwisp.cli.stopping import handle_signals
 from lwisp.cli.terminal import say, show_tracebacks, stop
@@ -63,26 +65,51 @@ class _Verbs(TyperGroup):
         except BrokenPipeError:  # what reads our lines has read enough, as `head`
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  # nothing more to be flushed there
             raise typer.Exit(FAILED_WORK) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EIO) or error.filename is not None:
+                self._stop_unforeseen(error)
+            with contextlib.suppress(OSError):
+                sys.stdout.close()  # what it holds still cannot be written either
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+            stop(f"nothing more can be written: {error.strerror}; the same command goes on", FAILED_WORK)
         except Exception as error:
             if type(error).__module__.split(".")[0] in ("click", "typer"):  # its own ways to end
                 raise
-            log.debug("lwisp", exc_info=error)
-            reason = one_line(error) or "no more is known"
-            stop(
-                f"failed for an unforeseen reason ({type(error).__name__}: {reason}); "
-                "lwisp --verbose VERB ... shows where, for a report of it",
-                FAILED_WORK,
-            )
+            self._stop_unforeseen(error)
+
+    def _stop_unforeseen(self, error: Exception) -> NoReturn:
+        log.debug("lwisp", exc_info=error)
+        reason = one_line(error) or "no more is known"
+        stop(
+            f"failed for an unforeseen reason ({type(error).__name__}: {reason}); "
+            "lwisp --verbose VERB ... shows where, for a report of it",
+            FAILED_WORK,
+        )
 
 
 class _Verb(TyperCommand):
-    """A verb in whose help switches have no type, so that nobody gives them a value."""
+    """A verb that refuses empty arguments, and whose help shows switches without a type, as they take no value."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         for parameter in self.params:
             if getattr(parameter, "is_flag", False):
                 parameter.metavar = ""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        for before, argument in zip(["", *args], args, strict=False):
+            if argument in ("", "--output=") and before != "--name":  # it would stand for the working folder
+                stop(
+                    "one of the arguments is empty, as an unset variable of a script makes it; . is this folder",
+                    WRONG_REQUEST,
+                )
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            source = ctx.get_parameter_source(error.param.name) if error.param is not None else None
+            if source is not None and source.name == "DEFAULT_MAP":
+                error.message += f" (the default in {DEFAULTS})"
+            raise
 
     def get_help_option(self, ctx: Any) -> Any:
         option = super().get_help_option(ctx)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from typer.core import TyperGroup
 
 NAME = "lwisp.toml"
+MOST = 2**16
+"""Bytes of such a file."""
 
 
 def settings_folder() -> Path | None:
@@ -57,8 +59,10 @@ def _parse(path: Path, group: "TyperGroup") -> Iterator[tuple[str, dict[str, Any
     import tomllib
 
     try:
+        if path.stat().st_size > MOST:
+            raise InputError(f"{path}: expected defaults in TOML of at most {MOST} bytes")
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected defaults in TOML: {error}") from error
     shared = {name: value for name, value in content.items() if not isinstance(value, dict)}
     options = {verb: _options(group, verb) for verb in group.commands}

@@ -110,9 +110,6 @@ class Finish:
 PNG_PACKET = "XML:com.adobe.xmp"
 """Name of an XMP packet among the texts of a PNG."""
 
-STRIP_ROWS = 64
-"""Rows that are compressed at once."""
-
 
 def _channels(rgb: NDArray[Any]) -> int:
     """3 of RGB (H, W, 3), 1 of grays (H, W)."""

@@ -12,6 +12,7 @@ from lwisp.errors import InputError
 from lwisp.files.decoding import HEADS, opened, read_tags
 from lwisp.files.exif import EXIF_IFD, read_tiff
 from lwisp.files.raw import camera_name, read_preview
+from lwisp.files.writing import is_regular
 
 TIMES = (36867, 36868)
 """EXIF's DateTimeOriginal and DateTimeDigitized."""
@@ -42,6 +43,8 @@ def read_shot(path: Path) -> Shot:
         What its tags tell.
     """
     try:
+        if not is_regular(path):
+            return Shot()
         with path.open("rb") as file:
             head = file.read(16)
             tags = read_tiff(file)

@@ -85,16 +85,28 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], overwrite: bool
     try:
         descriptor = _create(temporary)
         try:
-            with os.fdopen(descriptor, "wb+") as file:
+            with _Checked(io.FileIO(descriptor, "r+")) as file:
                 write(file)
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(descriptor)
             _give_name(temporary, path, overwrite)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+class _Checked(io.BufferedRandom):
+    """A file whose every byte passes through its `write`.
+
+    Pillow writes to a descriptor itself where it gets one, and does not see that a disk that fills up took a part of
+    what it wrote: the picture would be cut short, and nobody told.
+    """
+
+    def fileno(self) -> int:
+        """Raise as files do that have no descriptor."""
+        raise io.UnsupportedOperation("fileno")
 
 
 def _create(path: Path) -> int:

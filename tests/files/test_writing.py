@@ -54,6 +54,32 @@ def test_a_file_appears_with_its_content_and_nothing_beside_it(tmp_path: Path) -
     assert names(tmp_path) == ["a"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF"])
+def test_a_picture_that_a_full_disk_cuts_short_is_an_error(form: str, tmp_path: Path) -> None:
+    """The disk takes a part of the last block, as it does when it fills up."""
+    code = f"""
+import io, resource, sys
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from lwisp.errors import OutputError
+from lwisp.files.writing import write_whole
+picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
+whole = io.BytesIO()
+picture.save(whole, {form!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole.getvalue()) - 10,) * 2)
+try:
+    write_whole(Path(sys.argv[1]), lambda file: picture.save(file, {form!r}))
+except OutputError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "picture")]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    assert "cannot be written: File too large" in told
+    assert names(tmp_path) == []
+
+
 def test_a_file_that_comes_to_be_meanwhile_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "a"
 
