@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from lwisp.errors import unreadable
+from lwisp.errors import InputError, unreadable
 from lwisp.files.pictures import read_properties
 from lwisp.files.writing import is_regular
 from lwisp.files.xmp import OWN, Value, own_properties
