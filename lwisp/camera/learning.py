@@ -8,8 +8,8 @@ correction of lens shading. Where there are many photos with a full-size JPEG, t
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from lwisp.errors import InputError, OutputError, unmarked
 from lwisp.files.runs import exclusive, run_folder
 from lwisp.files.writing import check_output, check_outputs, clear_leftovers, make_folder, write_text, write_whole
 from lwisp.model import LWISP
+from lwisp.training.progress import Reporter
 from lwisp.training.provenance import versions
 from lwisp.weights import Camera, Card, InputConvention, LearnedPair, Weights, load, save, user_folder
 
@@ -65,6 +66,7 @@ class _Task:
     report_folder: Path | None
     precision: Precision
     settings: CameraSettings
+    reporter: Reporter
 
 
 def learn(
@@ -75,6 +77,7 @@ def learn(
     precision: Precision = "auto",
     overwrite: bool = False,
     settings: CameraSettings = CameraSettings(),
+    reporter: Reporter | None = None,
 ) -> tuple[list[Learned], list[Refusal]]:
     """Weights and reports for every camera and picture style of the RAW and JPEG pairs in a folder.
 
@@ -89,6 +92,7 @@ def learn(
         precision: Of the engines.
         overwrite: Whether weights and reports that exist are replaced.
         settings: What is accepted and how it is learned; stands on the weights' card.
+        reporter: Told what is being done; where it is left out, bars are shown on a terminal and no lines elsewhere.
 
     Returns:
         A result for every camera and style, and the files that could not be used.
@@ -98,6 +102,8 @@ def learn(
             process is learning there.
         OutputError: Something cannot be written.
     """
+    reporter = reporter or Reporter()
+    reporter.tell(f"{folder}: looking for pairs")
     pairs, refusals = find_pairs(folder, settings.pairs)
     groups: dict[Key, list[Pair]] = {}
     for pair in pairs:
@@ -110,7 +116,7 @@ def learn(
     if not isinstance(base.network, LWISP) or base.card.architecture.takes != "raw" or base.network.config.look:
         raise InputError(f"weights {start!r}: expected an LW-ISP from RAW without a look, such as photo")
     places = _choose_places(large, output)
-    task = _Task(base, report_folder, precision, settings)
+    task = _Task(base, report_folder, precision, settings, reporter)
     results = []
     with ExitStack() as locks:
         for place in places.values():
@@ -210,8 +216,8 @@ def _learn_group(key: Key, group: list[Pair], place: Path, task: _Task) -> tuple
     engine = prepare_engine(task.base.network, "auto", task.precision)
     base = BaseNetwork(task.base, engine, replace(task.base.card.convention, exposure="none"))
     reader = PairReader(run, settings, hold=_likely_scored(group, settings))
-    prepared, refused = _prepare(group, name, reader, base)
-    with Console(stderr=True).status(f"{unmarked(name)}: learning"):
+    prepared, refused = _prepare(group, name, reader, base, task.reporter)
+    with _spinner(f"{name}: learning the look", task.reporter):
         validation = CrossValidation(prepared, run, settings.look, settings.validation)
         validation, outliers = validation.without_outliers()
         for photo, error, median in outliers:
@@ -226,7 +232,8 @@ def _learn_group(key: Key, group: list[Pair], place: Path, task: _Task) -> tuple
         shading = validation.prefers_shading()
         fitted = validation.fit(validation.photos, shading)
         curve = validation.learning_curve(shading)
-    refined = refine_network(validation, shading, base, settings.network, task.precision)
+    refined = refine_network(validation, shading, base, settings.network, task.precision, task.reporter)
+    task.reporter.tell(f"{name}: scoring, for the report")
     report = reports.make_report(name, validation, shading, curve, base, reader, refined)
     network = with_look(task.base.network, fitted.look, settings.look.channels)
     convention = replace(base.convention, shading=fitted.shading)
@@ -244,21 +251,33 @@ def _likely_scored(group: list[Pair], settings: CameraSettings) -> frozenset[Pai
     return frozenset([*folders.sample(group, count), *folders.sample(first_fold, count)])
 
 
+@contextmanager
+def _spinner(text: str, reporter: Reporter) -> Iterator[None]:
+    """A block of work that is told of by a spinner on a terminal, and by lines elsewhere."""
+    reporter.tell(text)
+    with reporter.bar(), Console(stderr=True).status(unmarked(text)) if reporter.has_bars else nullcontext():
+        yield
+
+
 def _prepare(
-    group: list[Pair], name: str, reader: PairReader, base: BaseNetwork
+    group: list[Pair], name: str, reader: PairReader, base: BaseNetwork, reporter: Reporter
 ) -> tuple[tuple[PreparedPair, ...], list[Refusal]]:
     """The pairs that can be used, each RAW once, and the others."""
     by_digest: dict[str, PreparedPair] = {}  # a copy of a photo would validate what was learned from the photo itself
     refused: list[Refusal] = []
-    for pair in track(group, f"{unmarked(name)}: looking at pairs", console=Console(stderr=True), transient=True):
-        try:
-            photo = photos.prepare_pair(pair, reader, base)
-        except OutputError:
-            raise
-        except InputError as error:
-            refused.append(Refusal(pair.raw, str(error)))
-        else:
-            by_digest[photo.sha256] = photo
+    text = f"{unmarked(name)}: looking at pairs"
+    shown = track(group, text, console=Console(stderr=True), transient=True, disable=not reporter.has_bars)
+    with reporter.bar():
+        for number, pair in enumerate(shown, 1):
+            reporter.tell(f"{name}: photo {number} of {len(group)}, {pair.raw.name}")
+            try:
+                photo = photos.prepare_pair(pair, reader, base)
+            except OutputError:
+                raise
+            except InputError as error:
+                refused.append(Refusal(pair.raw, str(error)))
+            else:
+                by_digest[photo.sha256] = photo
     return tuple(by_digest.values()), refused
 
 

@@ -21,6 +21,7 @@ from lwisp.imaging import metrics, mosaic
 from lwisp.imaging.shading import shading_gain
 from lwisp.model import LWISP, Look
 from lwisp.training import runs
+from lwisp.training.progress import Reporter
 from lwisp.training.recipe import Recipe
 from lwisp.weights import Card, InputConvention, save
 
@@ -89,6 +90,7 @@ def refine_network(
     base: BaseNetwork,
     settings: NetworkFit,
     precision: Precision,
+    reporter: Reporter,
 ) -> RefinedNetwork | None:
     """The whole network, trained on all photos but the first fold.
 
@@ -98,6 +100,7 @@ def refine_network(
         base: The network to start from.
         settings: Of the training.
         precision: Of the engines.
+        reporter: Told of the steps.
 
     Returns:
         None where there are few photos with a full-size JPEG, where the packages for training are not installed, and
@@ -141,7 +144,8 @@ def refine_network(
     facts = [base.weights.sha256, *train.names, str(recipe)]
     digest = hashlib.sha256(" ".join(facts).encode()).hexdigest()
     output = validation.run / f"network-{digest[:32]}.safetensors"
-    learned = runs.train(recipe, output, data=Crops(train, test, settings.crop, settings.batch)).network
+    data = Crops(train, test, settings.crop, settings.batch)
+    learned = runs.train(recipe, output, data=data, reporter=reporter).network
     assert isinstance(learned, LWISP)
     before = _error(prepare_engine(network, "torch", precision), test)
     after = _error(prepare_engine(learned, "torch", precision), test)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from lwisp.cli.commands import FAILED_WORK, WRONG_REQUEST, app, exit_on_error
-from lwisp.cli.options import Data, Device, Precision, Raws, Shipped, Verbose, parse_size, split
+from lwisp.cli.options import Data, Device, Precision, Quiet, Raws, Shipped, Verbose, parse_size, split
 from lwisp.cli.stopping import clear_leftovers, resumable
 from lwisp.cli.terminal import complain, say, show, show_tracebacks, stop
 from lwisp.errors import InputError
@@ -167,6 +167,7 @@ def reproduce(
     runs: Annotated[Path, typer.Option(help="Folder to keep the runs in.", readable=False)] = Path("runs"),
     device: Device = "auto",
     hours: Annotated[float, typer.Option(help="A run that would take longer gets the steps that fit.")] = math.inf,
+    quiet: Quiet = False,
 ) -> None:
     """Train and score the rows of one of the paper's tables; the same command goes on where it was stopped."""
     if study == "table3":
@@ -176,13 +177,15 @@ def reproduce(
         stop(f"{study} trains networks; name a RECIPE, as recipes/ablation.toml", WRONG_REQUEST)
     from lwisp.files.optional import import_dynamo
     from lwisp.training import studies
+    from lwisp.training.progress import Reporter
     from lwisp.training.recipe import read_recipe
 
     recipe = read_recipe(recipe_file)
     clear_leftovers(output, runs)
     import_dynamo()
-    with exit_on_error(FAILED_WORK), resumable():
-        table = studies.reproduce(study, recipe, data or recipe.root, output, seeds, runs, device, hours)
+    root = data or recipe.root
+    with exit_on_error(FAILED_WORK), resumable(), Reporter(quiet=quiet) as reporter:
+        table = studies.reproduce(study, recipe, root, output, seeds, runs, device, hours, reporter)
     show(table.read_text(encoding="utf-8"))
 
 

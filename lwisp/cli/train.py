@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from lwisp.cli.commands import FAILED_WORK, WRONG_REQUEST, app, exit_on_error
-from lwisp.cli.options import Data, Device, Verbose
+from lwisp.cli.options import Data, Device, Quiet, Verbose
 from lwisp.cli.stopping import clear_leftovers, resumable
 from lwisp.cli.terminal import complain, say, show_tracebacks, stop
 
@@ -37,6 +37,7 @@ def train(
         Path | None, typer.Option(help="Folder for a camera's report; beside the weights if not given.", readable=False)
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a camera's weights that exist.")] = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Train weights by a recipe, or learn a camera's look; the same command goes on where it was stopped."""
@@ -44,36 +45,40 @@ def train(
     if source.is_dir():
         if data is not None or device != "auto":
             stop("--data and --device belong to recipes; leave them out for a folder", WRONG_REQUEST)
-        _learn_look(source, output, report, overwrite)
+        _learn_look(source, output, report, overwrite, quiet)
         return
     if output is None or report is not None or overwrite:
         stop("a recipe takes --output, and neither --report nor --overwrite", WRONG_REQUEST)
-    _train_by_recipe(source, output, data, device)
+    _train_by_recipe(source, output, data, device, quiet)
 
 
-def _train_by_recipe(recipe: Path, output: Path, data: Path | None, device: Literal["auto", "cpu", "cuda"]) -> None:
+def _train_by_recipe(
+    recipe: Path, output: Path, data: Path | None, device: Literal["auto", "cpu", "cuda"], quiet: bool
+) -> None:
     from lwisp.files.optional import import_dynamo
+    from lwisp.training.progress import Reporter
     from lwisp.training.recipe import read_stages
     from lwisp.training.runs import train_stages
 
     stages = read_stages(recipe)
     clear_leftovers(output.parent)
     import_dynamo()
-    with exit_on_error(FAILED_WORK), resumable():
-        train_stages(stages, output, data, device)
+    with exit_on_error(FAILED_WORK), resumable(), Reporter(quiet=quiet) as reporter:
+        train_stages(stages, output, data, device, reporter)
     say(f"{output}")
 
 
-def _learn_look(folder: Path, output: Path | None, report: Path | None, overwrite: bool) -> None:
+def _learn_look(folder: Path, output: Path | None, report: Path | None, overwrite: bool, quiet: bool) -> None:
     from lwisp.camera.learning import learn
     from lwisp.collection import OWN
     from lwisp.files.optional import import_dynamo
+    from lwisp.training.progress import Reporter
     from lwisp.weights import user_folder
 
     clear_leftovers(output.parent if output else user_folder(), report)
     import_dynamo()
-    with exit_on_error(FAILED_WORK), resumable():
-        results, refusals = learn(folder, output, report, overwrite=overwrite)
+    with exit_on_error(FAILED_WORK), resumable(), Reporter(quiet=quiet) as reporter:
+        results, refusals = learn(folder, output, report, overwrite=overwrite, reporter=reporter)
     for refusal in refusals:
         complain(f"left out: {refusal.reason}")
     for result in results:

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from lwisp.files.runs import run_folder
 from lwisp.files.writing import check_output
 from lwisp.training.log import Log
 from lwisp.training.objectives import Objective
+from lwisp.training.progress import Reporter
 from lwisp.training.recipe import Recipe, learning_rate
 from lwisp.training.state import State
 from lwisp.training.validation import Validation
@@ -44,6 +45,8 @@ class Run:
     data: Data
     output: Path
     """The weights; `run_folder(output)` keeps the progress."""
+    reporter: Reporter = field(default_factory=Reporter)
+    """Told of every step."""
 
     @property
     def folder(self) -> Path:
@@ -72,13 +75,23 @@ def fit(run: Run, objective: Objective, write: Callable[[], None]) -> None:
     start, row = state.resume(folder / "state.pt")
     check_output(folder / "state.pt")
 
-    with _progress(is_first) as progress, Log(folder, is_first, start) as log, _seeded_steps(fabric) as seed_step:
+    reporter = run.reporter
+    shows = is_first and reporter.has_bars
+    with (
+        reporter.bar(),
+        _progress(shows) as progress,
+        Log(folder, is_first, start) as log,
+        _seeded_steps(fabric) as seed_step,
+    ):
         validation = Validation(fabric, recipe, run.data, objective, average, log)
+        reporter.tell(f"{recipe.name}: reading held-out pictures")
         task = progress.add_task(unmarked(recipe.name), total=recipe.steps, completed=start, note="")
         if start < recipe.steps:
             validation.prepare()
             validation.report(row)  # which a killed process had no time to write
         batches = iter(_loader(run, start))
+        reporter.tell(f"{recipe.name}: step {start + 1} of {recipe.steps}")
+        steps = _Steps(run, start)
         sums: dict[str, Any] = {}
         count, waited, began = 0, 0.0, time.monotonic()
         for done in range(start + 1, recipe.steps + 1):
@@ -102,14 +115,39 @@ def fit(run: Run, objective: Objective, write: Callable[[], None]) -> None:
                 if is_first:
                     state.save(folder / "state.pt", done, row)
                     if done < recipe.steps:
+                        reporter.tell(f"{recipe.name}: step {done} of {recipe.steps}, held-out pictures")
                         validation.report(row)
                 sums, count = {}, 0
                 progress.update(task, note=f"loss {row['loss']:.4g}")
             progress.update(task, completed=done)
+            steps.tell(done, parts["loss"])
         network.load_state_dict(average)
         if is_first:
             write()
+            reporter.tell(f"{recipe.name}: all {recipe.steps} steps are done, held-out pictures")
             validation.report(row)
+
+
+class _Steps:
+    """Tells of steps: the number, the loss, and the seconds left.
+
+    The loss is looked at from time to time only, for to look at it is to wait for a GPU.
+    """
+
+    def __init__(self, run: Run, start: int) -> None:
+        self.reporter, self.name, self.total, self.start = run.reporter, run.recipe.name, run.recipe.steps, start
+        self.began = time.monotonic()
+        self.looked = -math.inf
+        self.loss = ""
+
+    def tell(self, done: int, loss: Tensor) -> None:
+        """Tell of a step that is done; `loss` is its own."""
+        now = time.monotonic()
+        if now - self.looked >= self.reporter.interval / 4:
+            self.looked = now
+            self.loss = f"loss {float(loss):.4g}"
+        left = (now - self.began) / (done - self.start) * (self.total - done)
+        self.reporter.tell(f"{self.name}: step {done} of {self.total}, {self.loss}, {left:.0f} s left")
 
 
 def _loader(run: Run, start: int) -> DataLoader[tuple[Tensor, Tensor]]:

@@ -31,6 +31,7 @@ from lwisp.training.initialization import center, initialize
 from lwisp.training.log import print_note
 from lwisp.training.loop import Run, fit
 from lwisp.training.objectives import Objective, Teacher, student_objective, teacher_of
+from lwisp.training.progress import Reporter
 from lwisp.training.provenance import versions
 from lwisp.training.recipe import Recipe
 from lwisp.training.state import MAY_DIFFER
@@ -49,7 +50,13 @@ SYNTHETIC_PICTURES = (8, 448)
 """Number and side in px of the pictures of data = "synthetic"; all but two are trained on."""
 
 
-def train_stages(stages: Sequence[Recipe], output: Path, root: Path | None = None, device: Device = "auto") -> Weights:
+def train_stages(
+    stages: Sequence[Recipe],
+    output: Path,
+    root: Path | None = None,
+    device: Device = "auto",
+    reporter: Reporter | None = None,
+) -> Weights:
     """Weights trained by stages, each of which starts from the weights of the one before.
 
     The weights of earlier stages are kept in the run folder as `stage-1.safetensors` and so on, with run folders of
@@ -60,6 +67,7 @@ def train_stages(stages: Sequence[Recipe], output: Path, root: Path | None = Non
         output: path of the last stage's weights.
         root: folder of the data, in place of the recipes'.
         device: what to train on.
+        reporter: told what is being done; where it is left out, bars are shown on a terminal and no lines elsewhere.
 
     Raises:
         InputError: for whatever the user can put right.
@@ -69,11 +77,12 @@ def train_stages(stages: Sequence[Recipe], output: Path, root: Path | None = Non
         path = run_folder(output) / f"stage-{number}.safetensors"
         recipe = replace(recipe, start=start)
         if not path.exists():
-            train(recipe, path, root, device, earlier=stages[: number - 1])
+            train(recipe, path, root, device, earlier=stages[: number - 1], reporter=reporter)
         elif not _is_trained_by(recipe, path, root, device):
             raise InputError(f"{path}: trained by another recipe; name another --output")
         start = str(path)
-    return train(replace(stages[-1], start=start), output, root, device, earlier=stages[:-1])
+    last = replace(stages[-1], start=start)
+    return train(last, output, root, device, earlier=stages[:-1], reporter=reporter)
 
 
 def _is_trained_by(recipe: Recipe, path: Path, root: Path | None, device: Device) -> bool:
@@ -91,6 +100,7 @@ def train(
     device: Device = "auto",
     data: Data | None = None,
     earlier: Sequence[Recipe] = (),
+    reporter: Reporter | None = None,
 ) -> Weights:
     """Weights trained by one recipe, written with their card to `output`; its teacher is trained first.
 
@@ -105,11 +115,12 @@ def train(
         device: what to train on.
         data: the data, if they are open already, with the recipe's crop, batch and seed; for one process.
         earlier: recipes of the stages before, for the card.
+        reporter: told what is being done; where it is left out, bars are shown on a terminal and no lines elsewhere.
 
     Raises:
         InputError: for whatever the user can put right.
     """
-    with _begin(recipe, output, root, device, data, earlier) as run:
+    with _begin(recipe, output, root, device, data, earlier, reporter) as run:
         recipe, data = run.recipe, run.data
         if recipe.architecture.takes != data.takes:
             raise InputError(
@@ -131,7 +142,12 @@ def train(
 
 
 def train_teacher(
-    recipe: Recipe, output: Path, root: Path | None = None, device: Device = "auto", data: Data | None = None
+    recipe: Recipe,
+    output: Path,
+    root: Path | None = None,
+    device: Device = "auto",
+    data: Data | None = None,
+    reporter: Reporter | None = None,
 ) -> Weights:
     """Weights of the teacher that a recipe's student would have; otherwise as `train`.
 
@@ -141,11 +157,12 @@ def train_teacher(
         root: folder of the data, in place of the recipe's.
         device: what to train on.
         data: the data, if they are open already; for one process.
+        reporter: told what is being done; where it is left out, bars are shown on a terminal and no lines elsewhere.
 
     Raises:
         InputError: for whatever the user can put right.
     """
-    with _begin(recipe, output, root, device, data) as run:
+    with _begin(recipe, output, root, device, data, reporter=reporter) as run:
         return _teach(run)
 
 
@@ -157,6 +174,7 @@ def _begin(
     device: Device,
     data: Data | None = None,
     earlier: Sequence[Recipe] = (),
+    reporter: Reporter | None = None,
 ) -> Iterator[Run]:
     """Check what can be checked before any work; the run, with what this machine and call decide.
 
@@ -168,6 +186,10 @@ def _begin(
     recipe = replace(recipe, root=root or recipe.root, precision=precision_of(recipe, device))
     fabric = start_fabric(device)
     is_first = fabric.is_global_zero
+    reporter = reporter or Reporter()
+    if not is_first:
+        reporter.stop()
+    reporter.tell(f"{recipe.name}: reading the data")
     if data is not None and fabric.world_size > 1:
         raise InputError("data that are open already are trained on in one process only; start it without torchrun")
     with exclusive(folder, "training") if is_first else nullcontext():
@@ -183,7 +205,7 @@ def _begin(
             facts = {"command": sys.argv, "processes": fabric.world_size, **_facts(recipe, earlier)}
             write_text(folder / "run.json", json.dumps(facts, indent=1) + "\n")
         fabric.barrier()
-        yield Run(fabric, recipe, data, output)
+        yield Run(fabric, recipe, data, output, reporter)
 
 
 def _is_of_recipe(path: Path, recipe: Recipe) -> bool:

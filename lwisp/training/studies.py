@@ -28,9 +28,10 @@ from lwisp.files.writing import check_outputs, make_folder, write_csv, write_tex
 from lwisp.imaging import scores
 from lwisp.model import count_params
 from lwisp.training.devices import Device, precision_of
-from lwisp.training.log import last_step, print_note
+from lwisp.training.log import last_step
 from lwisp.training.loop import BETAS
 from lwisp.training.objectives import student_objective
+from lwisp.training.progress import Reporter
 from lwisp.training.recipe import Recipe
 from lwisp.training.runs import open_recipe_data, train, train_teacher
 from lwisp.training.variants import STUDIES, UP, Study, Variant
@@ -70,6 +71,7 @@ def reproduce(
     runs: Path = Path("runs"),
     device: Device = "auto",
     hours: float = math.inf,
+    reporter: Reporter | None = None,
 ) -> Path:
     """Train and score every variant of a study; write its table, plots and per-image scores.
 
@@ -85,6 +87,7 @@ def reproduce(
         runs: folder of the runs.
         device: what to train on.
         hours: a run that would take longer here gets the steps that fit, and the table says so.
+        reporter: told what is being done; where it is left out, bars are shown on a terminal and no lines elsewhere.
 
     Returns:
         Path of the table.
@@ -96,6 +99,7 @@ def reproduce(
         raise InputError(f"unknown study {name!r}; expected one of {', '.join(STUDIES)}")
     if seeds < 1:
         raise InputError(f"expected at least one seed, got {seeds}")
+    reporter = reporter or Reporter()
     study = STUDIES[name]
     recipe = replace(recipe, root=root)
     if study.clock:
@@ -104,6 +108,7 @@ def reproduce(
         raise InputError("a study needs pictures to learn from; `lwisp synthesize` makes a benchmark of photographs")
     for variant in study.variants:
         plan_of(recipe, variant, recipe.seed)  # refused before any work
+    reporter.tell(f"{name}: reading the data")
     data = open_recipe_data(recipe, runs)
     cases = list(data.cases(limit=None))
     make_folder(output)
@@ -112,16 +117,20 @@ def reproduce(
     make_folder(runs)
     rows: list[Row] = []
     curves: dict[str, list[list[tuple[int, float]]]] = {}
+    reporter.tell(f"{name}: measuring the seconds of a step")
     steps = _budget(study, recipe, runs, hours)
     for seed in range(recipe.seed, recipe.seed + seeds):
         data.seed = seed
         for variant in study.variants:
             plan = plan_of(replace(recipe, steps=steps[variant.label]), variant, seed)
-            weights = _run(plan, runs, f"{variant.label}, seed {seed}", device, data)
+            label = f"{variant.label}, seed {seed}"
+            weights = _run(plan, runs, label, device, data, reporter)
+            reporter.tell(f"{label}: scoring")
             rows += [_score(variant.label, seed, weights, case) for case in cases]
             log = (run_folder(_file(plan, runs)) / "log.jsonl").read_text(encoding="utf-8").splitlines()
             points = [json.loads(line) for line in log]
             curves.setdefault(variant.label, []).append(_curve(points))
+    reporter.tell(f"{name}: measuring costs")
     costs = [_cost(variant) for variant in study.variants]
     if study.latency:
         networks = [build(variant.architecture) for variant in study.variants]
@@ -166,7 +175,7 @@ def plan_of(recipe: Recipe, variant: Variant, seed: int) -> Recipe:
         raise InputError(f"the recipe does not fit {variant.label!r}: {error}") from error
 
 
-def _run(plan: Recipe, runs: Path, label: str, device: Device, data: Data | None = None) -> Weights:
+def _run(plan: Recipe, runs: Path, label: str, device: Device, data: Data, reporter: Reporter) -> Weights:
     """The weights of one run, trained unless they are in `runs` already; teachers are shared by variants."""
     path = _file(plan, runs)
     folder = run_folder(path)
@@ -177,11 +186,11 @@ def _run(plan: Recipe, runs: Path, label: str, device: Device, data: Data | None
         what_teaches = replace(plan, beta=0.0, distill=UP, alpha=0.0)  # the student's losses leave the teacher as it is
         teacher = runs / f"teacher-{_key(what_teaches)}.safetensors"
         if not teacher.exists():
-            print_note(f"teacher of {label} -> {teacher}")
-            train_teacher(plan, teacher, device=device, data=data)
+            reporter.note(f"teacher of {label} -> {teacher}")
+            train_teacher(plan, teacher, device=device, data=data, reporter=reporter)
         plan = replace(plan, teacher=str(teacher))
-    print_note(f"{label} -> {path}")
-    train(plan, path, device=device, data=data)
+    reporter.note(f"{label} -> {path}")
+    train(plan, path, device=device, data=data, reporter=reporter)
     return load(path)
 
 
