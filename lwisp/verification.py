@@ -35,10 +35,14 @@ from lwisp.weights import Weights, load_once
 Status = Literal["same", "other", "unknown"]
 """The same picture; another one, or edited since; it cannot be said."""
 
-NEAR = 2.0
-"""Of 255: what engines that compute in fp32 may differ by in a value, rounding included (docs/use.md)."""
-NEAR_LOSSY = 16.0
-"""Of 255: the same where one computes in bf16, or where a format with losses may round the other way."""
+NEAR = 1.0
+"""Of 255: what a value may differ by between engines that compute in fp32; a rounding, for they agree to 0.004."""
+NEAR_LOSSY = 4.0
+"""Of 255: the same in a format with losses, where a rounding may move a block by a step."""
+NEAR_BF16 = 16.0
+"""Of 255: the same where one computes in bf16; 13 were measured in a JPEG."""
+NEAR_RMS = 1.0
+"""Of 255: root mean square of all differences that is allowed beside these."""
 LOSSY = frozenset(["jpg", "avif", "heif", "jxl"])
 """Formats with losses."""
 BLOCK = 256
@@ -77,6 +81,7 @@ class _Difference:
     share: float
     mean: float
     """Of the first minus the second."""
+    rms: float
     rows: tuple[int, int]
     """First and last row with a pixel that differs by more than was allowed."""
     columns: tuple[int, int]
@@ -292,7 +297,7 @@ def _verify(picture: Path, source: Path, told: Provenance, maker: _Maker) -> Ver
         return Verdict("other", reason, told, outcome.engine)
     found = _compare(theirs, ours, allowed)
     engines = f"made with {told.engine} by lwisp {told.version}, again with {outcome.engine} by {version('lwisp')}"
-    if found.largest <= allowed:
+    if found.largest <= allowed and found.rms <= NEAR_RMS:
         reason = "all pixels are equal" if not found.largest else f"to within {found.largest:.2g} of 255: {engines}"
         status: Status = "same"
     else:
@@ -301,8 +306,9 @@ def _verify(picture: Path, source: Path, told: Provenance, maker: _Maker) -> Ver
 
 
 def _allowed(told: Provenance, engine: str) -> float:
-    is_exact = "bf16" not in told.engine + engine and told.settings.get("format") not in LOSSY
-    return NEAR if is_exact else NEAR_LOSSY
+    if "bf16" in told.engine + engine:
+        return NEAR_BF16
+    return NEAR_LOSSY if told.settings.get("format") in LOSSY else NEAR
 
 
 def _decode(path: Path, max_pixels: float) -> NDArray[Any]:
@@ -321,13 +327,14 @@ def _compare(theirs: NDArray[Any], ours: NDArray[Any], allowed: float) -> _Diffe
     """How integers over their ranges, of the same height and width, differ."""
     scales = [np.float32(CODE / np.iinfo(one.dtype).max) for one in (theirs, ours)]
     height, width = ours.shape[:2]
-    largest, count, total = 0.0, 0, 0.0
+    largest, count, total, squares = 0.0, 0, 0.0, 0.0
     rows: list[int] = []
     seen = np.zeros(width, np.bool_)
     for top in range(0, height, BLOCK):
         parts = [one[top : top + BLOCK].reshape(-1, width, one[0, 0].size) for one in (theirs, ours)]
         apart = parts[0] * scales[0] - parts[1] * scales[1]
         total += float(apart.sum(dtype=np.float64))
+        squares += float(np.square(apart).sum(dtype=np.float64))
         most = np.abs(apart).max(2)
         largest = max(largest, float(most.max()))
         count += int(np.count_nonzero(most))
@@ -336,7 +343,7 @@ def _compare(theirs: NDArray[Any], ours: NDArray[Any], allowed: float) -> _Diffe
         seen |= far.any(0)
     columns = np.flatnonzero(seen).tolist()
     ends = [(found[0], found[-1]) if found else (0, 0) for found in (rows, columns)]
-    return _Difference(largest, count / (height * width), total / ours.size, ends[0], ends[1])
+    return _Difference(largest, count / (height * width), total / ours.size, (squares / ours.size) ** 0.5, ends[0], ends[1])
 
 
 def _tell(found: _Difference, theirs: NDArray[Any], ours: NDArray[Any], is_alike: bool, engines: str) -> str:
@@ -352,6 +359,6 @@ def _tell(found: _Difference, theirs: NDArray[Any], ours: NDArray[Any], is_alike
         told.append(f"it has {8 * theirs.itemsize} bits a color, {8 * ours.itemsize} as it was made")
     if not is_alike:
         told.append(engines)
-    elif found.largest <= NEAR_LOSSY:
+    elif found.largest <= NEAR_BF16:
         told.append("so little may come of another processor, too")
     return "; ".join(["another picture, or edited since", *told])
