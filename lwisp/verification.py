@@ -343,7 +343,9 @@ def _compare(theirs: NDArray[Any], ours: NDArray[Any], allowed: float) -> _Diffe
         seen |= far.any(0)
     columns = np.flatnonzero(seen).tolist()
     ends = [(found[0], found[-1]) if found else (0, 0) for found in (rows, columns)]
-    return _Difference(largest, count / (height * width), total / ours.size, (squares / ours.size) ** 0.5, ends[0], ends[1])
+    return _Difference(
+        largest, count / (height * width), total / ours.size, (squares / ours.size) ** 0.5, ends[0], ends[1]
+    )
 
 
 def _tell(found: _Difference, theirs: NDArray[Any], ours: NDArray[Any], is_alike: bool, engines: str) -> str:
