@@ -2,6 +2,7 @@
 
 import difflib
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +24,7 @@ from lwisp.weights import (
     learned_names,
     load,
     read_card,
+    read_digest,
     shipped_files,
     user_folder,
 )
@@ -154,6 +156,31 @@ def _find_look(name: str) -> Path:
     near = _near(name, looks)
     what = f"did you mean {_tell(near, ' or ')}?" if near else f"there are: {_tell(looks)}"
     raise InputError(f"no look {name!r}; {what}")
+
+
+def load_by_digest(sha256: str, name: str = "", files: Sequence[Path] = ()) -> Weights | None:
+    """The weights whose tensors have a SHA-256, whatever they are called now.
+
+    Args:
+        sha256: In hexadecimal, as `Weights.sha256` has it.
+        name: Of several with these tensors, those of this name go first.
+        files: Files of weights to look among before the shipped and the learned ones.
+
+    Returns:
+        The weights; None where there are none. Shipped and learned files that are damaged are passed over.
+
+    Raises:
+        InputError: One of `files` holds no weights.
+    """
+    for file in files:
+        weights = load(file)
+        if weights.sha256 == sha256:
+            return weights
+    for path in sorted((*shipped_files(), *learned_files()), key=lambda path: path.stem != name):
+        with suppress(InputError, OSError):
+            if read_digest(path) == sha256:
+                return load(path)
+    return None
 
 
 def _names(entry: Entry) -> list[str]:

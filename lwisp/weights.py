@@ -453,6 +453,15 @@ def read_card(path: Path) -> Card:
     return _parse_header(path, _read_header(path))[0]
 
 
+def read_digest(path: Path) -> str:
+    """The SHA-256 of the tensors that a safetensors file tells, without reading them; `load` checks it.
+
+    Raises:
+        InputError: The file holds no lwisp weights.
+    """
+    return _parse_header(path, _read_header(path))[1]
+
+
 def shipped_files() -> list[Path]:
     """The files of the shipped weights, by name."""
     return sorted(_shipped_folder().glob("*.safetensors"), key=lambda path: path.stem)

@@ -12,7 +12,8 @@ FLOORS = [
     "model",
     "files baselines",
     "engines",
-    "records weights collection sequences planning provenance batch pipeline development restoration conversion",
+    "records weights collection sequences planning provenance batch pipeline development restoration conversion "
+    "verification diagnosis",
     "data",
     "training evaluation",
     "camera",

@@ -324,6 +324,34 @@ class Engine:
         held = picture.nbytes * min(self.passes, 2)  # the sum of passes beside it
         return height * width * runner.bytes_per_pixel + held
 
+    def _needed_by_windows(self, config: LWISPConfig, height: int, width: int, window: int) -> int:
+        """The same for a picture that is run by windows of this side, without the picture itself."""
+        kept = height * width // _first_stage(config) ** 2 * tiles.STORED * config.width // 16
+        kept *= 2 if self.precision == "bf16" else 4
+        return kept + min(window, height) * min(window, width) * self._runner.bytes_per_pixel
+
+    def forecast(self, shape: tuple[int, int], picture: NDArray[Any]) -> tuple[float, int | None]:
+        """The memory that a picture will take now, by the rule that decides about windows.
+
+        Args:
+            shape: (h, w) of the planes.
+            picture: What is to be filled; only its size in memory counts.
+
+        Returns:
+            About how many bytes, beside what the process holds; and the side of the windows that it is run by, in
+            planes' pixels, None where it is run as a whole.
+
+        Raises:
+            InputError: Memory cannot hold it.
+        """
+        config = self.network.config
+        height, width = (padded_side(side, config.size_multiple, config.size_minimum) for side in shape)
+        window = self._choose_window(height, width, picture)
+        if window is None:
+            return self._needed(self._runner, height, width, picture), None
+        assert isinstance(config, LWISPConfig)  # others are not run by windows
+        return self._needed_by_windows(config, height, width, window) + picture.nbytes, window
+
     def _free(self) -> float:
         """Bytes that may be taken."""
         return free_memory() if self.memory is None else self.memory * 1e9 - resident_memory() - RESERVE
@@ -341,10 +369,8 @@ class Engine:
         size = f"a picture of {height * self.network.config.scale}x{width * self.network.config.scale}"
         config = self.network.config
         if isinstance(config, LWISPConfig) and can_tile(config) and not isinstance(self.network, Exported):
-            kept = height * width // _first_stage(config) ** 2 * tiles.STORED * config.width // 16
-            kept *= 2 if self.precision == "bf16" else 4
             for window in WINDOWS:
-                needed = kept + min(window, height) * min(window, width) * each
+                needed = self._needed_by_windows(config, height, width, window)
                 if needed <= free:
                     return window
         total = needed + held + (0 if self.memory is None else used + RESERVE)

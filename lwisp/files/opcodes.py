@@ -35,6 +35,8 @@ NAMES = {
 }
 """Operations by their number."""
 VIGNETTE, GAIN_MAP = 3, 9
+LEFT_OUT = "the file asks for "
+"""How the note begins that names operations which are not applied."""
 MAX_OPCODES = 1000
 MAX_GAIN = 1000.0
 GAIN_MAP_HEAD = ">10L4dL"
@@ -58,7 +60,7 @@ class Asked:
         """Messages for the user about what is not applied."""
         found = []
         if self.left_out:
-            found.append(f"the file asks for {', '.join(self.left_out)}: not applied")
+            found.append(f"{LEFT_OUT}{', '.join(self.left_out)}: not applied")
         if self.is_damaged:
             found.append("the file's list of lens corrections is damaged: not applied from there on")
         return found

@@ -47,7 +47,7 @@ def of_raw(tags: Image.Exif, source: Source, notes: list[str]) -> dict[str, Valu
     """
     packet = _as_bytes(tags.get(XMP_TAG), tags.endian)
     _note_edits(packet, "its XMP", notes)
-    return _gather(tags, packet, _iptc(tags), _sidecars(source, True), notes)
+    return _gather(tags, packet, _iptc(tags), sidecars_of(source, True), notes)
 
 
 def of_picture(picture: Image.Image, tags: Image.Exif, content: Path | bytes, notes: list[str]) -> dict[str, Value]:
@@ -68,7 +68,7 @@ def of_picture(picture: Image.Image, tags: Image.Exif, content: Path | bytes, no
     if picture.format == "TIFF":  # Pillow takes the first number for the block
         with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
             block = _iptc(read_tiff(file))
-    return _gather(tags, _as_bytes(packet, "<"), _as_bytes(block, "<"), _sidecars(content, False), notes)
+    return _gather(tags, _as_bytes(packet, "<"), _as_bytes(block, "<"), sidecars_of(content, False), notes)
 
 
 def _gather(tags: Image.Exif, packet: bytes, block: bytes, sidecars: list[Path], notes: list[str]) -> dict[str, Value]:
@@ -154,8 +154,13 @@ def _as_bytes(value: Any, order: str | None) -> bytes:
         return b""
 
 
-def _sidecars(source: Source, has_short_name: bool) -> list[Path]:
-    """The sidecars of a file, by their names in any case, the one of its whole name last."""
+def sidecars_of(source: Source, has_short_name: bool) -> list[Path]:
+    """The sidecars of a file, by their names in any case, the one of its whole name last.
+
+    Args:
+        source: What is read; only beside a path can there be any.
+        has_short_name: Whether IMG.xmp is one of IMG.CR2, as of RAWs.
+    """
     if not isinstance(source, str | os.PathLike):
         return []
     path = Path(source)

@@ -17,7 +17,9 @@ from lwisp.baselines.config import BaselineConfig
 from lwisp.data import sources, synthetic
 from lwisp.model import LWISP, count_params
 from lwisp.training import runs, studies
+from lwisp.training.progress import Reporter
 from lwisp.training.recipe import Recipe
+from lwisp.training.runs import open_recipe_data
 from lwisp.training.studies import step_seconds
 from lwisp.training.variants import STUDIES, Study, Variant
 from lwisp.weights import InputConvention, load
@@ -240,12 +242,13 @@ def test_a_run_killed_after_its_weights_says_its_last_row_when_it_is_asked_for(r
     plan = replace(recipe, root=tmp_path / "toys", architecture=TOY, beta=0.0, steps=2)
     runs = tmp_path / "runs"
     runs.mkdir()
-    first = studies._run(plan, runs, "toy", "cpu")
+    data, reporter = open_recipe_data(plan, runs), Reporter()
+    first = studies._run(plan, runs, "toy", "cpu", data, reporter)
     (log,) = runs.glob("*.run/log.jsonl")
     rows = log.read_text()
     for left in ("", rows.splitlines(keepends=True)[0], rows[:-5]):
         log.write_text(left)
-        again = studies._run(plan, runs, "toy", "cpu")
+        again = studies._run(plan, runs, "toy", "cpu", data, reporter)
         assert again.sha256 == first.sha256
         assert [json.loads(row)["step"] for row in log.read_text().splitlines()][-1] == 2
         assert "psnr_whole" in json.loads(log.read_text().splitlines()[-1])
