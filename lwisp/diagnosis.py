@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lwisp.development import Photo, pick
 from lwisp.engines.memory import resident_memory
 from lwisp.engines.names import Backend, Precision
 from lwisp.errors import InputError, tell_failure
@@ -24,7 +25,6 @@ from lwisp.imaging.hot_pixels import repair_hot_pixels
 from lwisp.imaging.noise import estimate_noise
 from lwisp.imaging.shading_maps import GainMap
 from lwisp.imaging.white_point import temperature_of
-from lwisp.development import Photo, pick
 from lwisp.pipeline import Developer, Planes
 from lwisp.weights import SIMULATED, Card, Weights
 
@@ -394,7 +394,9 @@ def _tell_serving(serving: Serving) -> dict[str, str]:
     cost = f"not possible: {serving.obstacle}" if serving.obstacle else ""
     if serving.seconds is not None and serving.memory_bytes is not None:
         parts = f", in windows of {serving.window}" if serving.window else ""
-        cost = f"about {serving.seconds:.1f} s, up to about {serving.memory_bytes / 1e9:.1f} GB{parts} ({serving.engine})"
+        cost = (
+            f"about {serving.seconds:.1f} s, up to about {serving.memory_bytes / 1e9:.1f} GB{parts} ({serving.engine})"
+        )
     return {
         "weights": f"{serving.weights}, {learned}",
         "as learned": ", ".join(within) or ("" if serving.nearness else "not known of these weights"),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lwisp.batch import Outcome
 from lwisp.collection import load_by_digest
+from lwisp.development import DEFAULT, develop_files
 from lwisp.engines.backends import has_bf16, is_installed, network_backends
 from lwisp.engines.exported import Exported
 from lwisp.engines.names import Backend, Precision
@@ -25,7 +26,6 @@ from lwisp.files.raw import RawImage, read_raw
 from lwisp.files.white_balance import AS_SHOT
 from lwisp.files.writing import is_regular
 from lwisp.imaging.framing import Crop
-from lwisp.development import DEFAULT, develop_files
 from lwisp.planning import Job, Product
 from lwisp.provenance import Provenance, Setting, digest, read_provenance
 from lwisp.restoration import PASSES, denoise_raw_files, restore_files
