@@ -11,10 +11,10 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from lwisp.cli.commands import app
+from lwisp.development import develop_files
 from lwisp.engines.backends import is_installed
 from lwisp.files.encoding import Finish
 from lwisp.files.pictures import read_picture, read_properties, write_picture
-from lwisp.pipeline import develop_files
 from lwisp.planning import Job, Product
 from lwisp.provenance import read_provenance
 from lwisp.restoration import denoise_raw_files, restore_files

@@ -50,9 +50,9 @@ def doctor(
     verbose: Verbose = False,
 ) -> None:
     """Tell of RAW files what they hold, which weights serve, what it takes here, or why they are refused."""
+    from lwisp.development import pick
     from lwisp.diagnosis import Examiner, tell
     from lwisp.files.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES
-    from lwisp.pipeline import pick
     from lwisp.planning import plan
     from lwisp.weights import load
 
