@@ -393,7 +393,9 @@ def _tell_serving(serving: Serving) -> dict[str, str]:
     cost = f"not possible: {serving.obstacle}" if serving.obstacle else ""
     if serving.seconds is not None and serving.memory_bytes is not None:
         parts = f", in windows of {serving.window}" if serving.window else ""
-        cost = f"about {serving.seconds:.1f} s, up to about {serving.memory_bytes / 1e9:.1f} GB{parts} ({serving.engine})"
+        cost = (
+            f"about {serving.seconds:.1f} s, up to about {serving.memory_bytes / 1e9:.1f} GB{parts} ({serving.engine})"
+        )
     return {
         "weights": f"{serving.weights}, {learned}",
         "as learned": ", ".join(within) or ("" if serving.nearness else "not known of these weights"),

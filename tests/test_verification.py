@@ -143,7 +143,9 @@ def test_it_is_made_again_by_the_engine_that_made_it(raw: Path, toy_file: Path, 
     assert verdict.engine.startswith("onnxruntime in fp32")
 
 
-def test_another_raw_and_other_weights_are_named(raw: Path, toy_file: Path, write_dng: WriteDng, tmp_path: Path) -> None:
+def test_another_raw_and_other_weights_are_named(
+    raw: Path, toy_file: Path, write_dng: WriteDng, tmp_path: Path
+) -> None:
     picture = make(raw, load(toy_file), tmp_path / "a.tif")
     other = write_dng(sense(colorful(64, 80, 1)), black=63, white=1000, name="other.dng")
     verdict = verify(picture, other, [toy_file])
