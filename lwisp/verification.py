@@ -115,6 +115,8 @@ def verify(
     try:
         if not is_regular(picture):
             raise InputError(f"{picture}: expected a picture; there is no such file")
+        if not is_regular(source):  # a pipe would be waited for
+            raise InputError(f"{source}: expected the file that the picture was made of; there is no such file")
         found = digest(source)
         told = read_provenance(picture)
         if told is None:

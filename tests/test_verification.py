@@ -1,6 +1,7 @@
 """Pictures that are made again and compared: the same, edited since, or not to be said."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -239,15 +240,17 @@ def test_the_command_says_it_in_one_line_and_by_its_exit_code(raw: Path, toy_fil
     assert "darker by" in result.stdout
 
 
-@pytest.mark.parametrize("what", ["no tags", "no file", "no raw", "no picture"])
+@pytest.mark.parametrize("what", ["no tags", "no file", "no raw", "a pipe", "no picture"])
 def test_what_cannot_be_said_has_an_exit_code_of_its_own(what: str, raw: Path, toy_file: Path, tmp_path: Path) -> None:
     picture = make(raw, load(toy_file), tmp_path / "a.tif")
     if what == "no tags":
         write_picture(picture, colorful(64, 80).astype(np.float32) / 255, overwrite=True)
     elif what == "no file":
         picture.unlink()
-    elif what == "no raw":
+    elif what in ("no raw", "a pipe"):
         raw.unlink()
+        if what == "a pipe":
+            os.mkfifo(raw)
     else:
         picture.write_bytes(picture.read_bytes()[:200])
     result = call("verify", picture, raw, "--weights", toy_file)
