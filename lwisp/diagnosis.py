@@ -346,7 +346,7 @@ def _line(name: str, text: str) -> str:
 
 def _tell_facts(facts: Facts) -> dict[str, str]:
     red, _, blue = facts.white_balance
-    light = f", {facts.light[0]:.0f} K, tint {facts.light[1]:+.0f}" if facts.light else ""
+    light = f", {facts.light[0]:.0f} K, tint {round(facts.light[1]):+d}" if facts.light else ""
     guess = next((note for note in facts.notes if note.startswith(GUESSED_BALANCE)), "")
     balance = f"guessed, for {guess}" if facts.is_guessed else "as shot"
     frame = "the visible area"
@@ -356,7 +356,7 @@ def _tell_facts(facts: Facts) -> dict[str, str]:
     aspect = "" if facts.pixel_aspect == 1 else f"; photosites {facts.pixel_aspect:.3g} times as wide as high"
     return {
         "camera": ", ".join(filter(None, (facts.camera, f"ISO {facts.iso}" if facts.iso else "", facts.taken))),
-        "mosaic": f"{facts.cfa}, {facts.height}x{facts.width} ({facts.height * facts.width / 1e6:.1f} MP)",
+        "mosaic": f"{facts.cfa}, {facts.height}x{facts.width} ({facts.height * facts.width / 1e6:.2g} MP)",
         "picture": f"{facts.picture[0]}x{facts.picture[1]}: {frame}{aspect}",
         "levels": f"black {_levels(facts.black_level)}, white {_levels(facts.white_level)} DN",
         "white balance": f"{balance} (red {red:.3g}, blue {blue:.3g}{light})",

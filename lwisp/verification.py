@@ -17,7 +17,7 @@ from lwisp.development import DEFAULT, develop_files
 from lwisp.engines.backends import has_bf16, is_installed, network_backends
 from lwisp.engines.exported import Exported
 from lwisp.engines.names import Backend, Precision
-from lwisp.errors import InputError, check_choice
+from lwisp.errors import InputError, check_choice, tell_failure
 from lwisp.files.decoding import MAX_PIXELS, WRITTEN, name_format, opened
 from lwisp.files.encoding import SUFFIXES, Finish
 from lwisp.files.pictures import read_picture
@@ -109,12 +109,14 @@ def verify(
 
     Returns:
         "same" where all pixels are equal, or nearly so where engine or version are others; "other" where they are not,
-        or where the picture was made of another file; "unknown" where it cannot be made again.
+        where the picture is damaged, or was made of another file; "unknown" where it cannot be made again.
     """
     told: Provenance | None = None
     try:
         if not is_regular(picture):
             raise InputError(f"{picture}: expected a picture; there is no such file")
+        if not is_regular(source):  # a pipe would be waited for
+            raise InputError(f"{source}: expected the file that the picture was made of; there is no such file")
         found = digest(source)
         told = read_provenance(picture)
         if told is None:
@@ -123,8 +125,8 @@ def verify(
             why = f"made of another file: of SHA-256 {told.source_sha256[:16]}..., not {found[:16]}... of {source}"
             return Verdict("other", why, told)
         return _verify(picture, source, told, _Maker(files, read, memory, max_pixels))
-    except InputError as error:
-        return Verdict("unknown", str(error), told)
+    except Exception as error:  # also of a full disk or memory: it says nothing about the picture
+        return Verdict("unknown", tell_failure(picture, error), told)
 
 
 @dataclass(frozen=True)
@@ -288,7 +290,10 @@ def _verify(picture: Path, source: Path, told: Provenance, maker: _Maker) -> Ver
         if again is None or dict(again.settings) != dict(told.settings):
             raise InputError("it cannot be made again with the same settings: what they refer to has changed")
         ours = _decode(outcome.output, float("inf"))
-        theirs = _decode(picture, max(maker.max_pixels, ours.size))
+        try:
+            theirs = _decode(picture, max(maker.max_pixels, ours.size))
+        except InputError as error:  # the same format was just read
+            return Verdict("other", f"damaged or replaced since: {error}", told, outcome.engine)
     is_alike = (told.engine, told.version) == (outcome.engine, version("lwisp"))
     allowed = 0.0 if is_alike else _allowed(told, outcome.engine)
     if theirs.shape[:2] != ours.shape[:2]:

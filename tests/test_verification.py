@@ -1,6 +1,7 @@
 """Pictures that are made again and compared: the same, edited since, or not to be said."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from lwisp.restoration import denoise_raw_files, restore_files
 from lwisp.verification import verify
 from lwisp.weights import Weights, load
 from tests.conftest import WriteDng
-from tests.samples import colorful, sense
+from tests.samples import colorful, cut_short, sense
 
 FINISHES: list[tuple[Product, dict[str, Any]]] = [
     ("jpg", {"exposure": 0.5, "finish": Finish(quality=80, size=50), "strip": True}),
@@ -108,6 +109,24 @@ def test_a_picture_saved_again_with_other_settings_is_not_the_same(raw: Path, to
     with Image.open(picture) as opened:
         opened.save(picture, quality=40, exif=opened.info["exif"], xmp=opened.info["xmp"])
     assert verify(picture, raw, [toy_file]).status == "other"
+
+
+def test_a_picture_that_was_cut_short_is_not_the_same(raw: Path, toy_file: Path, tmp_path: Path) -> None:
+    picture = make(raw, load(toy_file), tmp_path / "a.jpg", "jpg")
+    cut_short(picture, 0.9)
+    verdict = verify(picture, raw, [toy_file])
+    assert verdict.status == "other"
+    assert "damaged or replaced since" in verdict.reason
+
+
+def test_a_failure_that_is_not_the_pictures_is_no_verdict(
+    raw: Path, toy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = make(raw, load(toy_file), tmp_path / "a.tif")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    verdict = verify(picture, raw, [toy_file])
+    assert verdict.status == "unknown"
+    assert "No such file or directory" in verdict.reason
 
 
 def told_anew(path: Path, **changes: Any) -> None:
@@ -239,15 +258,17 @@ def test_the_command_says_it_in_one_line_and_by_its_exit_code(raw: Path, toy_fil
     assert "darker by" in result.stdout
 
 
-@pytest.mark.parametrize("what", ["no tags", "no file", "no raw", "no picture"])
+@pytest.mark.parametrize("what", ["no tags", "no file", "no raw", "a pipe", "no picture"])
 def test_what_cannot_be_said_has_an_exit_code_of_its_own(what: str, raw: Path, toy_file: Path, tmp_path: Path) -> None:
     picture = make(raw, load(toy_file), tmp_path / "a.tif")
     if what == "no tags":
         write_picture(picture, colorful(64, 80).astype(np.float32) / 255, overwrite=True)
     elif what == "no file":
         picture.unlink()
-    elif what == "no raw":
+    elif what in ("no raw", "a pipe"):
         raw.unlink()
+        if what == "a pipe":
+            os.mkfifo(raw)
     else:
         picture.write_bytes(picture.read_bytes()[:200])
     result = call("verify", picture, raw, "--weights", toy_file)
