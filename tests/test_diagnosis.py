@@ -14,11 +14,11 @@ from typer.testing import CliRunner, Result
 
 from lwisp.cli.commands import app
 from lwisp.data.simulation import Simulation
+from lwisp.development import pick
 from lwisp.diagnosis import BLUE_GAIN, RED_GAIN, SHOT_NOISE, Examiner, Facts, Measure, Serving, look_at, tell
 from lwisp.files.raw import read_raw
 from lwisp.files.xmp import build
 from lwisp.imaging.white_point import D65, to_xyz
-from lwisp.pipeline import pick
 from lwisp.weights import Camera, LearnedPair, Weights, load, save, user_folder
 from tests.conftest import SAMPLE, XYZ2CAM, WriteDng
 from tests.files.test_opcodes import WARP, a_list, gain_map, opcodes
