@@ -71,7 +71,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is(toy_file: Path, t
     for arguments, word in (
         (("--against", "pynet,vgg"), "expected names out of srcnn, .* got 'vgg'"),
         (("--engines", "tensorrt"), "expected names out of eager, .* got 'tensorrt'"),
-        (("--engines", ""), "expected an engine"),
+        (("--engines", ""), "one of the arguments is empty"),
         (("--rounds", "0"), "expected an engine, rounds"),
         (("--size", "32"), "HEIGHTxWIDTH"),
         (("--sizes", "many"), "numbers with commas"),
