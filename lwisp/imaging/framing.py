@@ -2,11 +2,9 @@
 
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from lwisp.imaging.pixels import to_integer
+from lwisp.imaging.pixels import resize
 
 CropBox = tuple[int, int, int, int]
 """Top, left, height, width in photosites of the visible area, as the mosaic is stored."""
@@ -49,16 +47,4 @@ def frame_picture(picture: NDArray[Any], crop: CropBox | None, pixel_aspect: flo
         picture = picture[top : top + height, left : left + width]
     if pixel_aspect == 1:
         return picture
-    return _resize(picture, square_size(picture.shape[0], picture.shape[1], pixel_aspect))
-
-
-def _resize(picture: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """A picture (H, W, 3) in another size (height, width), by Lanczos' filter in float32."""
-    top = 1 if np.issubdtype(picture.dtype, np.floating) else np.iinfo(picture.dtype).max
-    resized = np.empty((*size, 3), picture.dtype)
-    for channel in range(3):
-        plane = picture[..., channel].astype(np.float32) / np.float32(top)
-        values = np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.LANCZOS))
-        values = values.clip(0, 1)  # the filter overshoots at edges
-        resized[..., channel] = values if top == 1 else to_integer(values, 8 if top == 255 else 16)
-    return resized
+    return resize(picture, square_size(picture.shape[0], picture.shape[1], pixel_aspect))
