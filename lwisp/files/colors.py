@@ -13,16 +13,15 @@ from PIL import Image
 from lwisp.errors import UnsupportedError
 from lwisp.files.exif import EXIF_IFD, INTEROPERABILITY_IFD
 from lwisp.files.icc import coding_of, convert, is_srgb, lab_to_srgb, space_of
+from lwisp.files.profiles import D65, SPACES
 from lwisp.files.samples import Pixels, lost_bits, read_samples
 from lwisp.imaging.coding import Coding, decode_srgb, primaries_to_xyz, tabulate
 from lwisp.imaging.pixels import average_channels
 
-D65 = (0.3127, 0.3290)
-SRGB_PRIMARIES = ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06))
 ADOBE_PRIMARIES = ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06))
 ADOBE_GAMMA = 2.19921875
 """Adobe RGB (1998), sections 4.3.1 and 4.3.4."""
-PRIMARIES = {9: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)), 12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))}
+PRIMARIES = {9: SPACES["rec2020"].primaries, 12: SPACES["p3"].primaries}
 """Of ITU-T H.273's numbers those that are wider than sRGB's: BT.2020 and Display P3."""
 GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}
 """Its transfer characteristics that are powers; of others the curve is taken for sRGB's, as everyone does."""
@@ -171,7 +170,7 @@ def _coded(name: str, primaries: int, transfer: int) -> _Told:
     if primaries not in PRIMARIES and transfer not in GAMMAS:
         return _Told()
     curve: Curve = _power(GAMMAS[transfer]) if transfer in GAMMAS else decode_srgb
-    return _Told(coding=_coding(curve, D65, PRIMARIES.get(primaries, SRGB_PRIMARIES)))
+    return _Told(coding=_coding(curve, D65, PRIMARIES.get(primaries, SPACES["srgb"].primaries)))
 
 
 def _from_chunks(info: dict[Any, Any]) -> _Told:
@@ -184,7 +183,7 @@ def _from_chunks(info: dict[Any, Any]) -> _Told:
         if gamma is not None and not SRGB_GAMMA[0] <= gamma <= SRGB_GAMMA[1]:
             curve = _power(_exponent(gamma))
         white, *primaries = [tuple(pair) for pair in zip(points[::2], points[1::2], strict=True)] if points else [D65]
-        coding = _coding(curve, white, tuple(primaries or SRGB_PRIMARIES))
+        coding = _coding(curve, white, tuple(primaries or SPACES["srgb"].primaries))
     except (ValueError, TypeError, np.linalg.LinAlgError):
         return _Told(notes=("its chunks gAMA or cHRM make no sense: its colors are taken for sRGB",))
     return _Told(coding=None if coding.is_srgb() else coding)

@@ -5,6 +5,7 @@ What a profile is called says nothing here: colors go through it, and what comes
 
 import io
 import struct
+from collections.abc import Mapping
 from functools import cache
 from typing import Literal
 
@@ -42,17 +43,29 @@ def gray_profile() -> bytes:
     """A profile of grays with sRGB's curve."""
     source = srgb_profile()
     tags = _tags(source)
-    kept = {b"desc": _text("sRGB Gray"), b"cprt": tags[b"cprt"], b"wtpt": tags[b"wtpt"], b"kTRC": tags[b"rTRC"]}
-    table, body = struct.pack(">I", len(kept)), b""
-    start = HEADER + 4 + 12 * len(kept)
-    for name, content in kept.items():
+    kept = {b"desc": text_tag("sRGB Gray"), b"cprt": tags[b"cprt"], b"wtpt": tags[b"wtpt"], b"kTRC": tags[b"rTRC"]}
+    return assemble(source[4:16] + b"GRAY" + source[20:84], kept)
+
+
+def assemble(header: bytes, tags: Mapping[bytes, bytes]) -> bytes:
+    """An ICC profile of these tags (ICC.1:2010, sections 7.2 and 7.3).
+
+    Args:
+        header: What follows the profile's size in its header; what is missing at the end is zero.
+        tags: Contents by their names of four letters.
+
+    Returns:
+        The profile.
+    """
+    table, body = struct.pack(">I", len(tags)), b""
+    start = HEADER + 4 + 12 * len(tags)
+    for name, content in tags.items():
         table += struct.pack(">4sII", name, start + len(body), len(content))
         body += content + bytes(-len(content) % 4)
-    header = struct.pack(">I", start + len(body)) + source[4:16] + b"GRAY" + source[20:84] + bytes(44)
-    return header + table + body
+    return (struct.pack(">I", start + len(body)) + header).ljust(HEADER, b"\0") + table + body
 
 
-def _text(text: str) -> bytes:
+def text_tag(text: str) -> bytes:
     """A text as ICC's multi-localized Unicode, in American English."""
     letters = text.encode("utf-16-be")
     return b"mluc\0\0\0\0" + struct.pack(">II2s2sII", 1, 12, b"en", b"US", len(letters), 28) + letters

@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from lwisp.files.icc import srgb_profile
+from lwisp.files.icc import assemble, srgb_profile, text_tag
+from lwisp.imaging.coding import D50, primaries_to_own_xyz, to_d50
 
 ProfileName = Literal["srgb", "p3", "rec2020"]
 """Names of the color spaces."""
@@ -21,9 +22,6 @@ REC2020_CURVE = (1 / 0.45, 1 / 1.09929683, 0.09929683 / 1.09929683, 1 / 4.5, 4.5
 """The same of ITU-R BT.2020."""
 D65 = (0.3127, 0.3290)
 """Chromaticity of the white of all three."""
-D50_XYZ = np.array([0.9642, 1.0, 0.8249])
-"""White of ICC's connection space."""
-BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 
 
 @dataclass(frozen=True)
@@ -38,9 +36,7 @@ class ColorSpace:
 
     def to_xyz(self) -> NDArray[np.float64]:
         """(3, 3): linear RGB to XYZ, white at Y = 1."""
-        columns = np.array([_xyz(x, y) for x, y in self.primaries]).T
-        scaled: NDArray[np.float64] = columns * np.linalg.solve(columns, _xyz(*D65))
-        return scaled
+        return primaries_to_own_xyz(D65, *self.primaries)
 
     def decode(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Code values in [0, 1] to light."""
@@ -61,10 +57,6 @@ SPACES: dict[ProfileName, ColorSpace] = {
     "p3": ColorSpace("Display P3", ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)), SRGB_CURVE),
     "rec2020": ColorSpace("Rec. 2020", ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)), REC2020_CURVE),
 }
-
-
-def _xyz(x: float, y: float) -> NDArray[np.float64]:
-    return np.array([x / y, 1.0, (1 - x - y) / y])
 
 
 def from_srgb(rgb: NDArray[Any], name: ProfileName) -> NDArray[Any]:
@@ -102,14 +94,14 @@ def profile_of(name: ProfileName) -> bytes:
     if name == "srgb":
         return srgb_profile()
     space = SPACES[name]
-    white = _xyz(*D65)
-    adapt = np.linalg.inv(BRADFORD) @ np.diag((BRADFORD @ D50_XYZ) / (BRADFORD @ white)) @ BRADFORD
-    red, green, blue = (adapt @ space.to_xyz()).T
+    to_xyz = space.to_xyz()
+    adapt = to_d50(to_xyz.sum(1))
+    red, green, blue = (adapt @ to_xyz).T
     curve = b"para\0\0\0\0\0\3\0\0" + _fixed(space.curve)
     tags = {
-        b"desc": _text(space.description),
-        b"cprt": _text("No copyright, use freely"),
-        b"wtpt": b"XYZ \0\0\0\0" + _fixed(D50_XYZ),
+        b"desc": text_tag(space.description),
+        b"cprt": text_tag("No copyright, use freely"),
+        b"wtpt": b"XYZ \0\0\0\0" + _fixed(D50),
         b"chad": b"sf32\0\0\0\0" + _fixed(adapt.ravel()),
         b"rXYZ": b"XYZ \0\0\0\0" + _fixed(red),
         b"gXYZ": b"XYZ \0\0\0\0" + _fixed(green),
@@ -118,28 +110,11 @@ def profile_of(name: ProfileName) -> bytes:
         b"gTRC": curve,
         b"bTRC": curve,
     }
-    return _assemble(tags)
+    header = b"\0\0\0\0" + struct.pack(">I4s4s4s", 0x04300000, b"mntr", b"RGB ", b"XYZ ")
+    header += struct.pack(">6H", 2022, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + _fixed(D50)
+    return assemble(header, tags)
 
 
 def _fixed(numbers: Any) -> bytes:
     """Numbers as ICC's s15Fixed16."""
     return b"".join(struct.pack(">i", round(float(number) * 65536)) for number in numbers)
-
-
-def _text(text: str) -> bytes:
-    """A text as ICC's multi-localized Unicode, in American English."""
-    letters = text.encode("utf-16-be")
-    return b"mluc\0\0\0\0" + struct.pack(">II2s2sII", 1, 12, b"en", b"US", len(letters), 28) + letters
-
-
-def _assemble(tags: dict[bytes, bytes]) -> bytes:
-    """A display profile of these tags (ICC.1:2010, sections 7.2 and 7.3)."""
-    table, body = struct.pack(">I", len(tags)), b""
-    start = 128 + 4 + 12 * len(tags)
-    for name, content in tags.items():
-        table += struct.pack(">4sII", name, start + len(body), len(content))
-        body += content + b"\0" * (-len(content) % 4)
-    size = start + len(body)
-    header = struct.pack(">I4sI4s4s4s", size, b"\0\0\0\0", 0x04300000, b"mntr", b"RGB ", b"XYZ ")
-    header += struct.pack(">6H", 2022, 1, 1, 0, 0, 0) + b"acsp" + b"\0" * 28 + _fixed(D50_XYZ)
-    return header.ljust(128, b"\0") + table + body

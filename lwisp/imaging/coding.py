@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwisp.imaging.pixels import to_integer
+from lwisp.imaging.white_point import BRADFORD
 
 CODES = 65536
 """Code values of a curve's table: those of 16 bits."""
@@ -20,7 +21,6 @@ SRGB_TO_XYZ = np.array(
 """(3, 3), linear sRGB to XYZ under D50, by Bradford's adaptation."""
 D50 = np.array([0.9642, 1.0, 0.8249])
 """XYZ of ICC's white."""
-BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 STRIP_PIXELS = 2**20
 """Pixels that are converted at once: in floats they take several times their memory."""
 TOLERANCE = 1 / 255
@@ -112,6 +112,37 @@ def primaries_to_xyz(white: tuple[float, float], *primaries: tuple[float, float]
     Raises:
         ValueError: No color space has these chromaticities.
     """
+    columns = primaries_to_own_xyz(white, *primaries)
+    matrix: NDArray[np.float64] = to_d50(columns.sum(1)) @ columns
+    return matrix
+
+
+def to_d50(white: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The matrix (3, 3) that adapts XYZ to D50, by Bradford.
+
+    Args:
+        white: XYZ of the white that is adapted.
+
+    Raises:
+        ValueError: No eye sees this white.
+    """
+    cones = BRADFORD @ white
+    if not (cones > 0).all():
+        raise ValueError("expected a white that the eye can see")
+    matrix: NDArray[np.float64] = np.linalg.solve(BRADFORD, np.diag((BRADFORD @ D50) / cones) @ BRADFORD)
+    return matrix
+
+
+def primaries_to_own_xyz(white: tuple[float, float], *primaries: tuple[float, float]) -> NDArray[np.float64]:
+    """The matrix (3, 3) from linear RGB to XYZ under the white of the space itself.
+
+    Args:
+        white: Chromaticity (x, y) of the white.
+        primaries: Those of red, green and blue.
+
+    Raises:
+        ValueError: No color space has these chromaticities.
+    """
     points = np.array([white, *primaries])
     if points.shape != (4, 2) or not (np.isfinite(points).all() and (points[:, 1] > 0).all()):
         raise ValueError(f"expected four chromaticities, got {points.tolist()}")
@@ -119,10 +150,5 @@ def primaries_to_xyz(white: tuple[float, float], *primaries: tuple[float, float]
     columns = xyz[:, 1:]
     if abs(np.linalg.det(columns)) < 1e-6:
         raise ValueError("expected primaries that span a triangle")
-    columns = columns * np.linalg.solve(columns, xyz[:, 0])
-    cones = BRADFORD @ xyz[:, 0]
-    if not (cones > 0).all():
-        raise ValueError("expected a white that the eye can see")
-    adapt = np.linalg.solve(BRADFORD, np.diag((BRADFORD @ D50) / cones) @ BRADFORD)
-    matrix: NDArray[np.float64] = adapt @ columns
+    matrix: NDArray[np.float64] = columns * np.linalg.solve(columns, xyz[:, 0])
     return matrix
