@@ -13,10 +13,11 @@ from PIL import Image
 from lwisp.errors import UnsupportedError
 from lwisp.files.exif import EXIF_IFD, INTEROPERABILITY_IFD
 from lwisp.files.icc import coding_of, convert, is_srgb, lab_to_srgb, space_of
-from lwisp.files.profiles import D65, SPACES
+from lwisp.files.profiles import SPACES
 from lwisp.files.samples import Pixels, lost_bits, read_samples
 from lwisp.imaging.coding import Coding, decode_srgb, primaries_to_xyz, tabulate
 from lwisp.imaging.pixels import average_channels
+from lwisp.imaging.white_point import D65
 
 ADOBE_PRIMARIES = ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06))
 ADOBE_GAMMA = 2.19921875

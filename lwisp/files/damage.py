@@ -13,8 +13,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lwisp.files.exif import read_directories
-
 BLOWN = 0.88  # of white: areas of one value from here on are taken for blown ones
 ABOVE_WHITE = 2.0  # times white: what a file's white level may leave out of a sensor's range is less
 CLIPPED = 1e-3  # of the photosites: as many are at black or below where a camera clips there
@@ -47,7 +45,7 @@ class Tiles:
     """Photosites; 0 where it is not known."""
 
 
-def read_tiles(file: BinaryIO) -> Tiles:
+def read_tiles(file: BinaryIO, directories: Sequence[Mapping[int, Any]]) -> Tiles:
     """The tiles of a mosaic in lossless JPEG, as DNG and others have it; none of any other file.
 
     LibRaw stops at the first tile that it cannot decode, without an error: what is left of the mosaic is memory as it
@@ -55,11 +53,11 @@ def read_tiles(file: BinaryIO) -> Tiles:
 
     Args:
         file: The RAW, open in binary mode.
+        directories: Its tags, from `exif.read_directories`.
 
     Raises:
         OSError: It cannot be read.
     """
-    directories = read_directories(file)
     is_dng = any(DNG_VERSION in tags for tags in directories)
     for tags in directories:
         if (tags.get(259), tags.get(262), tags.get(254, 0)) == (LOSSLESS_JPEG, COLOR_FILTERS, 0):

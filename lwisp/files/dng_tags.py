@@ -4,15 +4,14 @@ LibRaw answers most of it, but takes one matrix of two, moves an as-shot light t
 black levels, and passes over opcode lists.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lwisp.files.damage import COLOR_FILTERS, DNG_VERSION
-from lwisp.files.exif import read_directories
 from lwisp.files.opcodes import NO_LISTS, OpcodeLists
 from lwisp.imaging.black_levels import BlackLevels
 from lwisp.imaging.camera_color import Calibration, CameraColor, Gains, normalize_color, normalize_forward
@@ -55,18 +54,14 @@ class LightTags:
     """The active area, in photosites of the visible area."""
 
 
-def read_light(file: BinaryIO, shape: tuple[int, int], margins: tuple[int, int]) -> LightTags:
+def read_light(directories: Sequence[Tags], shape: tuple[int, int], margins: tuple[int, int]) -> LightTags:
     """What a DNG says about light.
 
     Args:
-        file: The file, open in binary mode.
+        directories: Tags of the first directory and of its SubIFDs, from `exif.read_directories`.
         shape: (height, width) of the visible area.
         margins: Rows above it and columns left of it, in the stored mosaic.
-
-    Raises:
-        OSError: It cannot be read.
     """
-    directories = read_directories(file)
     if not any(DNG_VERSION in tags for tags in directories):
         return LightTags()
     mosaics = [tags for tags in directories if (tags.get(262), tags.get(254, 0)) == (COLOR_FILTERS, 0)]

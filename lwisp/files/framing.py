@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-from lwisp.files.exif import read_directories
 from lwisp.files.libraw import Opened
 from lwisp.imaging.framing import MAX_ASPECT, CropBox
 
@@ -56,11 +55,9 @@ def read_pixel_aspect(file: Opened, notes: list[str]) -> float:
 
 def _dng_crop(file: Opened) -> CropBox | None:
     """A DNG's crop in photosites of the whole sensor; None of other files, and where the tags are not sound."""
-    with file.open() as content:
-        directories = read_directories(content)
-    if not any(DNG_VERSION in tags for tags in directories):
+    if not any(DNG_VERSION in tags for tags in file.directories):
         return None
-    for tags in directories:
+    for tags in file.directories:
         if tags.get(262) == COLOR_FILTERS and not tags.get(254, 0):
             active = _whole_numbers(tags.get(ACTIVE_AREA), 4) or [0, 0]
             origin = _whole_numbers(tags.get(CROP_ORIGIN), 2)

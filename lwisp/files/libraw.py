@@ -8,12 +8,14 @@ import contextlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import rawpy
 
 from lwisp.errors import DamagedError, InputError, UnsupportedError, unreadable
+from lwisp.files.exif import read_directories
 from lwisp.files.refusals import explain
 from lwisp.files.sources import Source, name_source, path_or_content
 from lwisp.files.writing import is_regular
@@ -27,6 +29,12 @@ class Opened:
     """What messages call it: its path, or "the RAW"."""
     libraw: rawpy.RawPy
     content: Path | bytes
+
+    @cached_property
+    def directories(self) -> list[dict[int, Any]]:
+        """Tags of the first directory of a TIFF-like RAW and of its SubIFDs, read once; empty of any other."""
+        with self.open() as file:
+            return read_directories(file)
 
     def open(self) -> BinaryIO:
         """The same content as a file of its own."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lwisp.files.icc import assemble, srgb_profile, text_tag
 from lwisp.imaging.coding import D50, primaries_to_own_xyz, to_d50
+from lwisp.imaging.white_point import D65
 
 ProfileName = Literal["srgb", "p3", "rec2020"]
 """Names of the color spaces."""
@@ -20,8 +21,6 @@ SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 """From code value to light: ((a x + b) ^ g) from d on, c x below; as (g, a, b, c, d), IEC 61966-2-1."""
 REC2020_CURVE = (1 / 0.45, 1 / 1.09929683, 0.09929683 / 1.09929683, 1 / 4.5, 4.5 * 0.01805397)
 """The same of ITU-R BT.2020."""
-D65 = (0.3127, 0.3290)
-"""Chromaticity of the white of all three."""
 
 
 @dataclass(frozen=True)

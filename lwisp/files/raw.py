@@ -209,7 +209,7 @@ def read_preview(source: Source) -> tuple[Image.Exif, bytes | None]:
 def _check_tiles(file: Opened) -> damage.Tiles:
     """The tiles of a mosaic. Raises `InputError` where some hold nothing: LibRaw would leave other memory there."""
     with file.open() as content:
-        tiles = damage.read_tiles(content)
+        tiles = damage.read_tiles(content, file.directories)
     if tiles.broken:
         why = "cut short" if tiles.missing else "overwritten"
         lost = f"{tiles.broken} of the {tiles.count} tiles of its picture are lost"
@@ -389,8 +389,7 @@ def _white_level(raw: rawpy.RawPy, indices: list[int]) -> list[float]:
 def _read_light(file: Opened) -> LightTags:
     sizes = file.libraw.sizes
     shape = file.libraw.raw_image_visible.shape
-    with file.open() as content:
-        return read_light(content, (shape[0], shape[1]), (sizes.top_margin, sizes.left_margin))
+    return read_light(file.directories, (shape[0], shape[1]), (sizes.top_margin, sizes.left_margin))
 
 
 def _as_shot(raw: rawpy.RawPy, light: LightTags) -> Gains | None:
