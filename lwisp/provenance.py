@@ -96,9 +96,9 @@ def digest(path: Path) -> str:
     Raises:
         InputError: It cannot be read, or is a pipe or a device, which may have no end.
     """
-    if not is_regular(path):
-        raise InputError(f"{path}: cannot be read: expected a file")
     try:
+        if path.exists() and not is_regular(path):  # a pipe may have no end
+            raise InputError(f"{path}: cannot be read: expected a file")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

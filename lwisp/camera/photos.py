@@ -3,7 +3,6 @@
 What takes long is kept in the run folder: each pair is decoded and aligned once.
 """
 
-import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -26,6 +25,7 @@ from lwisp.imaging.bayer import cfa_offset
 from lwisp.imaging.placement import view
 from lwisp.model import Look
 from lwisp.pipeline import Planes
+from lwisp.provenance import digest
 from lwisp.weights import InputConvention, Weights
 
 BAND = 256
@@ -80,10 +80,7 @@ class PairReader:
         """
         if pair not in self._digests:
             paths = [path for path in (pair.raw, pair.jpeg) if path is not None]
-            try:
-                self._digests[pair] = tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
-            except OSError as error:
-                raise InputError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
+            self._digests[pair] = tuple(digest(path) for path in paths)
         return self._digests[pair]
 
     def read(self, pair: Pair) -> tuple[RawImage, AlignedPair]:

@@ -16,7 +16,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp.errors import InputError
+from lwisp.errors import InputError, unreadable
 from lwisp.files.decoding import opened
 from lwisp.files.writing import DAMAGED, write_whole
 from lwisp.imaging.bayer import CFAS
@@ -209,7 +209,7 @@ def remember(path: Path, read: Callable[[Path], NDArray[Any]], cache: Path | Non
     try:
         facts = path.stat()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
     known = hashlib.sha256(f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()
     file = cache / f"{known[:32]}.npy"
     if file.exists():

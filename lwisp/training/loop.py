@@ -4,7 +4,6 @@ Batches and learning rate are functions of the step alone, so a run that was sto
 """
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -167,7 +166,7 @@ def _next(batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     try:
         return next(batches)
     except InputError as error:  # a worker's comes wrapped in its traceback
-        raise type(error)(re.split(r"\b(?:Input|Output)Error: ", str(error).strip())[-1]) from error
+        raise type(error)(str(error).strip().rpartition(f"{type(error).__name__}: ")[2]) from error
 
 
 def _step(

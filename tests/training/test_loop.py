@@ -29,7 +29,7 @@ from lwisp.data.cases import Case
 from lwisp.data.datasets import AS_SENSED
 from lwisp.data.photos import Photos
 from lwisp.engines.tensors import run_network
-from lwisp.errors import OutputError
+from lwisp.errors import DamagedError, InputError, OutputError, UnsupportedError
 from lwisp.files import writing
 from lwisp.files.runs import run_folder
 from lwisp.imaging import metrics
@@ -604,6 +604,17 @@ def test_a_worker_that_finds_no_room_says_it_in_one_sentence() -> None:
         yield
 
     with pytest.raises(OutputError, match=r"^a\.npy: full$"):
+        loop._next(batches())
+
+
+@pytest.mark.parametrize("kind", [InputError, DamagedError, UnsupportedError])
+def test_errors_of_workers_keep_their_kind_and_lose_their_traceback(kind: type[InputError]) -> None:
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        name = kind.__name__
+        raise kind(f"Caught {name} in worker 0.\nTraceback:\n  x\nlwisp.errors.{name}: a.png: cut short\n")
+        yield
+
+    with pytest.raises(kind, match=r"^a\.png: cut short$"):
         loop._next(batches())
 
 
