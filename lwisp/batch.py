@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from lwisp.engines.engine import Engine
 from lwisp.errors import ArgumentError, InputError, kind_of, tell_failure
 from lwisp.files.decoding import is_own
+from lwisp.files.encoding import Finish
 from lwisp.files.writing import check_output, clear_leftovers, fold, fold_all, make_folder, not_own
+from lwisp.files.xmp import Value
 from lwisp.planning import Job, place_of
-from lwisp.provenance import Provenance, Setting, digest
+from lwisp.provenance import Provenance, Setting, digest, is_made_of
 from lwisp.weights import Camera, Weights
 
 
@@ -27,6 +29,10 @@ class Source(Protocol):
     @property
     def notes(self) -> tuple[str, ...]:
         """Messages for the user about what the file lacks."""
+
+    @property
+    def properties(self) -> Mapping[str, Value]:
+        """What people said of it, for the XMP packet of what is made of it."""
 
 
 S = TypeVar("S", bound=Source)
@@ -60,11 +66,11 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A picture made in memory, with the weights and the engine that made it."""
+    """A picture made in memory, with the weights and the engine that made it, if any did."""
 
     picture: NDArray[Any]
-    weights: Weights
-    engine: Engine
+    weights: Weights | None = None
+    engine: Engine | None = None
     notes: tuple[str, ...] = ()
     """Messages for the user, beside those of the source."""
 
@@ -81,19 +87,61 @@ class Finished(Generic[S]):
     replaces: bool
     """Whether there is a file of this name that may be replaced."""
 
-    def provenance(self, verb: str, settings: Mapping[str, Setting]) -> Provenance:
-        """What the picture was made of.
+    def properties(self, verb: str, settings: Mapping[str, Setting]) -> dict[str, Value]:
+        """Properties for the XMP packet: those of the source, and what the picture was made of, by which weights.
 
         Args:
             verb: What was done, as "develop".
-            settings: Those that differ from the defaults.
+            settings: Those that differ from the defaults, but the format.
 
         Returns:
-            The provenance, to be written with the picture.
+            Values by names, as `xmp.build` takes them.
         """
-        weights = self.made.weights
-        engine = self.made.engine.description
-        return Provenance(verb, self.source_sha256, weights.card.name, weights.sha256, engine, settings)
+        weights, engine = self.made.weights, self.made.engine
+        if weights is None or engine is None:
+            return dict(self.source.properties)
+        told = _with_format(self.job, settings)
+        made_of = Provenance(verb, self.source_sha256, weights.card.name, weights.sha256, engine.description, told)
+        return {**self.source.properties, **made_of.to_properties()}
+
+
+def was_made(job: Job, verb: str, settings: Mapping[str, Setting], weights_sha256: Callable[[], str]) -> bool:
+    """Whether a job's output is there already, made of the same file with the same settings and weights.
+
+    Args:
+        job: The job.
+        verb: What it does, as "develop".
+        settings: Those that differ from the defaults, but the format.
+        weights_sha256: Gives the digest of the weights; called only where all else fits.
+
+    Returns:
+        What `provenance.is_made_of` says of it.
+    """
+    return is_made_of(job.output, verb, _with_format(job, settings), job.source, weights_sha256)
+
+
+def _with_format(job: Job, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    return {**settings, "format": job.format}
+
+
+def checked(jobs: Iterable[Job], finish: Finish) -> list[Job]:
+    """Jobs whose pictures can all be written as they are asked for.
+
+    Args:
+        jobs: The jobs.
+        finish: Quality, size and color space of the pictures.
+
+    Returns:
+        The same jobs.
+
+    Raises:
+        InputError: One of them cannot.
+    """
+    listed = list(jobs)
+    for job in listed:
+        if job.format != "dng":
+            finish.check(job.picture)
+    return listed
 
 
 def work(
@@ -103,7 +151,7 @@ def work(
     write: Callable[[Finished[S]], None],
     memory: float | None = None,
     overwrite: bool = False,
-    is_done: Callable[[Job], bool] = lambda job: False,
+    is_done: Callable[[Job], bool] | None = None,
     parallel: int = 1,
 ) -> Iterator[Outcome]:
     """Do jobs in their order; whatever goes wrong with a file, the others are done.
@@ -118,7 +166,8 @@ def work(
         write: Writes it.
         memory: Bound on the memory of the process in GB; where it is set, files are worked on one at a time.
         overwrite: Replace pictures that lwisp wrote before, and whatever has the very name that the user gave.
-        is_done: Whether the picture that is there already is the one that the job would make: it is left as it is.
+        is_done: Whether the picture that is there already is the one that the job would make: it is left as it is. None
+            where that cannot be told.
         parallel: How many pictures are made at once; as many more are read and written meanwhile.
 
     Returns:
@@ -218,9 +267,9 @@ class _Line:
             job.source,
             job.output,
             notes=(*source.notes, *made.notes),
-            engine=made.engine.description,
-            weights=made.weights.card.name,
-            camera=made.weights.card.camera,
+            engine=made.engine.description if made.engine else "",
+            weights=made.weights.card.name if made.weights else "",
+            camera=made.weights.card.camera if made.weights else None,
             seconds=reading + making + writing,
             making=making,
             pixels=made.picture.shape[0] * made.picture.shape[1],
@@ -234,7 +283,7 @@ class _Line:
 class _Guard:
     """What keeps jobs from destroying people's files, and each other's."""
 
-    def __init__(self, overwrite: bool, is_done: Callable[[Job], bool]) -> None:
+    def __init__(self, overwrite: bool, is_done: Callable[[Job], bool] | None) -> None:
         self.overwrite = overwrite
         self.is_done = is_done
         self.sources: dict[tuple[int, int], Path] = {}
@@ -264,7 +313,7 @@ class _Guard:
             if name != job.output.name and not job.is_named and not is_own(path):
                 raise InputError(not_own(path))  # IMG.JPG, where IMG.jpg is to be written
         self._check_kind(job)
-        if os.path.lexists(job.output) and not self.overwrite:
+        if self.is_done is not None and os.path.lexists(job.output) and not self.overwrite:
             if self.is_done(job):
                 return True
             if is_own(job.output):

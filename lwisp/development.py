@@ -8,7 +8,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from lwisp.batch import Finished, Made, Outcome, work
+from lwisp.batch import Finished, Made, Outcome, checked, was_made, work
 from lwisp.engines.backends import preferred, warm
 from lwisp.engines.names import Backend, Precision
 from lwisp.engines.threads import share_of_threads
@@ -22,7 +22,7 @@ from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
 from lwisp.imaging.framing import CROPS, Crop
 from lwisp.pipeline import Developer, check_balances, check_exposure, without_hot_pixels
 from lwisp.planning import Job
-from lwisp.provenance import Setting, is_made_of
+from lwisp.provenance import differing
 from lwisp.sequences import CommonLight, Reference, common_light
 from lwisp.weights import Weights, check_takes, left_out_note, load_once, of_camera
 
@@ -117,14 +117,16 @@ def develop_files(
     check_exposure(exposure)
     check_choice("crop", crop, CROPS)
     balance = parse_balance(white_balance)
-    jobs = list(jobs)
-    for job in jobs:
-        finish.check(job.picture)
-    settings: dict[str, Setting] = {**({"exposure": exposure} if exposure else {}), **finish.settings()}
-    settings |= {"strip": True} if strip else {}
-    settings |= {"white-balance": balance.words} if balance.words != AS_SHOT else {}
-    settings |= {"crop": crop} if crop != "camera" else {}
-    settings |= {"keep-hot-pixels": True} if keep_hot_pixels else {}
+    jobs = checked(jobs, finish)
+    settings = finish.settings() | differing(
+        {
+            "exposure": (exposure, 0.0),
+            "white-balance": (balance.words, AS_SHOT),
+            "crop": (crop, "camera"),
+            "keep-hot-pixels": (keep_hot_pixels, False),
+            "strip": (strip, False),
+        }
+    )
     prepared: list[Developer] = []
     said: set[str] = set()
     lock = threading.Lock()
@@ -175,15 +177,12 @@ def develop_files(
         return Made(picture, chosen, developer.engine, notes)
 
     def write(finished: Finished[RawImage]) -> None:
-        job = finished.job
-        told = finished.provenance("develop", {**settings, "format": job.format}).to_properties()
-        source, picture = finished.source, finished.made.picture
-        told = {**source.properties, **told}
-        write_picture(job.output, picture, job.picture, source.exif, finished.replaces, told, finish, strip)
+        job, exif = finished.job, finished.source.exif
+        told = finished.properties("develop", settings)
+        write_picture(job.output, finished.made.picture, job.picture, exif, finished.replaces, told, finish, strip)
 
     def is_done(job: Job) -> bool:
-        wanted = {**settings, "format": job.format}
-        return is_made_of(job.output, "develop", wanted, job.source, lambda: choose(read_shot(job.source)).sha256)
+        return was_made(job, "develop", settings, lambda: choose(read_shot(job.source)).sha256)
 
     if same_as is not None and jobs:
         sources = [job.source for job in jobs]

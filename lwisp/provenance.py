@@ -16,6 +16,18 @@ Setting = str | float | int | bool
 """Value of a setting."""
 
 
+def differing(settings: Mapping[str, tuple[Setting, Setting]]) -> dict[str, Setting]:
+    """The settings that differ from the defaults: those that a picture tells of.
+
+    Args:
+        settings: (value, default) by the names of the command's options.
+
+    Returns:
+        Values by name.
+    """
+    return {name: value for name, (value, default) in settings.items() if value != default}
+
+
 @dataclass(frozen=True)
 class Provenance:
     """The file, the weights and the settings that a picture was made of, and with what."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lwisp.batch import Finished, Made, Outcome, work
+from lwisp.batch import Finished, Made, Outcome, checked, was_made, work
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import Backend, Precision
@@ -27,7 +27,7 @@ from lwisp.imaging.framing import CROPS, Crop
 from lwisp.imaging.pixels import average_channels
 from lwisp.pipeline import Planes, develop_with, without_hot_pixels
 from lwisp.planning import Job
-from lwisp.provenance import Setting, is_made_of
+from lwisp.provenance import Setting, differing
 from lwisp.weights import InputConvention, Weights, check_takes, load_once
 
 PASSES = 4
@@ -149,11 +149,8 @@ def restore_files(
     check_takes(weights.card, "rgb")
     threads = share_of_threads(parallel)
     engine = prepare_engine(weights.runnable, backend, precision, memory, passes, threads=threads)
-    jobs = list(jobs)
-    for job in jobs:
-        finish.check(job.picture)
-    settings: dict[str, Setting] = {**({"passes": passes} if passes != PASSES else {}), **finish.settings()}
-    settings |= {"strip": True} if strip else {}
+    jobs = checked(jobs, finish)
+    settings = finish.settings() | differing({"passes": (passes, PASSES), "strip": (strip, False)})
 
     def make(picture: Picture, job: Job) -> Made:
         restored = _restore_with(engine, picture.rgb, job.dtype)
@@ -165,15 +162,12 @@ def restore_files(
         return read_picture(path, max_pixels)
 
     def write(finished: Finished[Picture]) -> None:
-        job = finished.job
-        told = finished.provenance(verb, {**settings, "format": job.format}).to_properties()
-        source, picture = finished.source, finished.made.picture
-        told = {**source.properties, **told}
-        write_picture(job.output, picture, job.picture, source.exif, finished.replaces, told, finish, strip)
+        job, exif = finished.job, finished.source.exif
+        told = finished.properties(verb, settings)
+        write_picture(job.output, finished.made.picture, job.picture, exif, finished.replaces, told, finish, strip)
 
     def is_done(job: Job) -> bool:
-        wanted = {**settings, "format": job.format}
-        return is_made_of(job.output, verb, wanted, job.source, lambda: weights.sha256)
+        return was_made(job, verb, settings, lambda: weights.sha256)
 
     return work(jobs, read, make, write, memory, overwrite, is_done, parallel)
 
@@ -250,19 +244,14 @@ def denoise_raw_files(
     check_choice("crop", crop, CROPS)
     check_takes(weights.card, "planes")
     check_takes(develop_weights.card, "raw")
-    jobs = list(jobs)
-    for job in jobs:
-        if job.format != "dng":
-            finish.check(job.picture)
+    jobs = checked(jobs, finish)
     threads = share_of_threads(parallel)
     engine = prepare_engine(weights.runnable, backend, precision, memory, threads=threads)
     developer = prepare_engine(develop_weights.runnable, backend, precision, memory, threads=threads)
 
+    asked = differing({"crop": (crop, "camera"), "keep-hot-pixels": (keep_hot_pixels, False), "strip": (strip, False)})
+
     def settings(job: Job) -> dict[str, Setting]:
-        asked: dict[str, Setting] = {"format": job.format}
-        asked |= {"strip": True} if strip else {}
-        asked |= {"crop": crop} if crop != "camera" else {}
-        asked |= {"keep-hot-pixels": True} if keep_hot_pixels else {}
         if job.format == "dng":
             return asked
         return {"develop-weights": develop_weights.sha256, **finish.settings(), **asked}
@@ -280,7 +269,7 @@ def denoise_raw_files(
 
     def write(finished: Finished[RawImage]) -> None:
         job, raw, made = finished.job, finished.source, finished.made.picture
-        told = {**raw.properties, **finished.provenance("denoise-raw", settings(job)).to_properties()}
+        told = finished.properties("denoise-raw", settings(job))
         if job.format == "dng":
             shown = raw if crop == "camera" else replace(raw, crop=None)
             write_dng(job.output, _with_mosaic(shown, made), None, raw.exif, finished.replaces, told, strip)
@@ -288,7 +277,7 @@ def denoise_raw_files(
             write_picture(job.output, made, job.picture, raw.exif, finished.replaces, told, finish, strip)
 
     def is_done(job: Job) -> bool:
-        return is_made_of(job.output, "denoise-raw", settings(job), job.source, lambda: weights.sha256)
+        return was_made(job, "denoise-raw", settings(job), lambda: weights.sha256)
 
     return work(jobs, read, make, write, memory, overwrite, is_done, parallel)
 

@@ -1,6 +1,5 @@
 """Options that describe a sensor whose bare mosaics are read, and `lwisp dng`."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,10 +10,10 @@ from lwisp.cli.commands import app
 from lwisp.cli.options import MOSAICS, MaxPixels, Output, Overwrite, Recursive, Verbose
 from lwisp.cli.progress import follow
 from lwisp.cli.terminal import show_tracebacks
-from lwisp.errors import InputError, kind_of, tell_failure
+from lwisp.errors import InputError
 
 if TYPE_CHECKING:
-    from lwisp.batch import Outcome
+    from lwisp.batch import Finished, Outcome
     from lwisp.files.raw import RawImage
     from lwisp.planning import Job
 
@@ -164,20 +163,10 @@ def dng(
 
 
 def _wrap(jobs: "list[Job]", read: "Callable[[Path], RawImage]", overwrite: bool) -> "Iterator[Outcome]":
-    from lwisp.batch import Outcome
-    from lwisp.files.decoding import is_own
+    from lwisp.batch import Made, work
     from lwisp.files.dng import write_dng
-    from lwisp.files.writing import check_output, make_folder
 
-    for job in jobs:
-        try:
-            make_folder(job.output.parent)
-            check_output(job.output, overwrite, None if job.is_named else is_own)
-            if job.output.exists() and job.output.samefile(job.source):
-                raise InputError(f"{job.output} is the file itself; --output names another place")
-            raw = read(job.source)
-            write_dng(job.output, raw, overwrite=os.path.lexists(job.output))
-        except Exception as error:  # of one file: the others are done
-            yield Outcome(job.source, job.output, tell_failure(job.source, error), kind_of(error))
-        else:
-            yield Outcome(job.source, job.output, notes=raw.notes)
+    def write(finished: "Finished[RawImage]") -> None:
+        write_dng(finished.job.output, finished.source, overwrite=finished.replaces)
+
+    return work(jobs, read, lambda raw, job: Made(raw.mosaic), write, overwrite=overwrite)

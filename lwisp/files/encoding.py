@@ -77,7 +77,7 @@ class Finish:
     profile: ProfileName = "srgb"
     """The color space; others than sRGB need a format of 16 bits."""
 
-    def settings(self) -> dict[str, str | int]:
+    def settings(self) -> dict[str, str | int | float]:
         """Those that differ from the defaults, by the names of the command's options."""
         fields: dict[str, str | int | None] = vars(self)
         return {name: value for name, value in fields.items() if value is not None and value != vars(Finish())[name]}
