@@ -1,5 +1,6 @@
 """`lwisp develop`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,7 +33,7 @@ from lwisp.cli.options import (
     Strip,
     Verbose,
 )
-from lwisp.cli.progress import Telling, follow, list_jobs
+from lwisp.cli.progress import Telling, carry_out
 from lwisp.cli.sensor import (
     BlackLevel,
     Cfa,
@@ -50,6 +51,7 @@ from lwisp.cli.sequences import SameAs, frame_rate, measuring, parse_reference
 from lwisp.cli.terminal import show_tracebacks, stop
 
 if TYPE_CHECKING:
+    from lwisp.batch import Outcome
     from lwisp.files.raw import RawImage
 
 
@@ -123,7 +125,6 @@ def develop(
     log: Log = None,
 ) -> None:
     """Develop RAW files into finished pictures: NAME-lwisp beside each, or NAME where --output says."""
-    from lwisp.files.encoding import Finish
     from lwisp.files.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_raw
 
     show_tracebacks(verbose)
@@ -143,6 +144,7 @@ def develop(
 
     read_first = read if dry_run else read_ahead(read, sources[0])  # while the rest is imported
     from lwisp.development import develop_files, pick
+    from lwisp.files.encoding import Finish
     from lwisp.planning import plan
     from lwisp.weights import load
 
@@ -150,33 +152,33 @@ def develop(
     if is_described_beside:
         suffixes |= MOSAIC_SUFFIXES
     planned = plan(sources, output, format, suffixes, recursive=recursive, name=name)
-    telling = Telling(quiet, as_json, log)
-    if dry_run:
-        list_jobs(planned, telling)
-        return
-    chosen = load("photo-fast") if fast else pick if weights == "auto" else load(weights)
-    if look is not None:
-        from lwisp.collection import load_look
 
-        chosen = load_look(look)
-    reference = parse_reference(same_as)
-    with measuring(reference) as watch:
-        outcomes = develop_files(
-            chosen,
-            planned,
-            exposure,
-            precision,
-            overwrite,
-            read_first,
-            backend,
-            memory,
-            parallel=jobs,
-            finish=Finish(quality, size, profile),
-            strip=strip,
-            white_balance=white_balance,
-            same_as=reference,
-            watch=watch,
-            crop=crop,
-            keep_hot_pixels=keep_hot_pixels,
-        )
-    follow(frame_rate(outcomes) if reference else outcomes, planned, "developing", telling)
+    def begin() -> "Iterator[Outcome]":
+        chosen = load("photo-fast") if fast else pick if weights == "auto" else load(weights)
+        if look is not None:
+            from lwisp.collection import load_look
+
+            chosen = load_look(look)
+        reference = parse_reference(same_as)
+        with measuring(reference) as watch:
+            outcomes = develop_files(
+                chosen,
+                planned,
+                exposure,
+                precision,
+                overwrite,
+                read_first,
+                backend,
+                memory,
+                parallel=jobs,
+                finish=Finish(quality, size, profile),
+                strip=strip,
+                white_balance=white_balance,
+                same_as=reference,
+                watch=watch,
+                crop=crop,
+                keep_hot_pixels=keep_hot_pixels,
+            )
+        return frame_rate(outcomes) if reference else outcomes
+
+    carry_out(begin, planned, "developing", Telling(quiet, as_json, log), dry_run)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,13 +37,25 @@ class Telling:
     """A file to which the same JSON objects are appended."""
 
 
-def list_jobs(jobs: "list[Job]", telling: Telling) -> None:
-    """Print what would be done, and do nothing.
+def carry_out(
+    begin: "Callable[[], Iterator[Outcome]]", jobs: "list[Job]", word: str, telling: Telling, dry_run: bool
+) -> None:
+    """Do jobs and tell of them as `follow` does; or print what would be done, and do nothing.
 
     Args:
+        begin: Begins the work: what becomes of each file, in the order of `jobs`.
         jobs: All files.
-        telling: How it is told.
+        word: What is done to them, as "developing".
+        telling: How much is told, and where.
+        dry_run: Print alone.
     """
+    if dry_run:
+        _list_jobs(jobs, telling)
+    else:
+        follow(begin(), jobs, word, telling)
+
+
+def _list_jobs(jobs: "list[Job]", telling: Telling) -> None:
     for job in jobs:
         if telling.as_json:
             _print_json({"event": "plan", "source": str(job.source), "output": str(job.output)})

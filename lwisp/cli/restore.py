@@ -1,7 +1,7 @@
 """`lwisp denoise`, `lwisp enhance` and `lwisp denoise-raw`."""
 
-from collections.abc import Callable
-from typing import Annotated, Literal
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -34,8 +34,11 @@ from lwisp.cli.options import (
     Strip,
     Verbose,
 )
-from lwisp.cli.progress import Telling, follow, list_jobs
+from lwisp.cli.progress import Telling, carry_out
 from lwisp.cli.terminal import show_tracebacks
+
+if TYPE_CHECKING:
+    from lwisp.batch import Outcome
 
 
 def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summary: str) -> Callable[..., None]:
@@ -74,25 +77,24 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
 
         show_tracebacks(verbose)
         planned = plan(sources, output, format, PICTURE_SUFFIXES, own_format, mark, recursive, template)
-        telling = Telling(quiet, as_json, log)
-        if dry_run:
-            list_jobs(planned, telling)
-            return
-        outcomes = restore_files(
-            name,
-            load(weights),
-            planned,
-            precision,
-            overwrite,
-            backend,
-            memory,
-            passes,
-            max_pixels,
-            jobs,
-            Finish(quality, size, profile),
-            strip,
-        )
-        follow(outcomes, planned, word, telling)
+
+        def begin() -> "Iterator[Outcome]":
+            return restore_files(
+                name,
+                load(weights),
+                planned,
+                precision,
+                overwrite,
+                backend,
+                memory,
+                passes,
+                max_pixels,
+                jobs,
+                Finish(quality, size, profile),
+                strip,
+            )
+
+        carry_out(begin, planned, word, Telling(quiet, as_json, log), dry_run)
 
     return app.command(name, help=summary)(restore)
 
@@ -156,22 +158,21 @@ def denoise_raw(
     planned = plan(
         sources, output, format, default=lambda file: "dng", mark="-denoised", recursive=recursive, name=name
     )
-    telling = Telling(quiet, as_json, log)
-    if dry_run:
-        list_jobs(planned, telling)
-        return
-    outcomes = denoise_raw_files(
-        load(weights),
-        planned,
-        load(develop_weights),
-        precision,
-        overwrite,
-        backend,
-        memory,
-        jobs,
-        Finish(quality, size, profile),
-        strip,
-        crop,
-        keep_hot_pixels,
-    )
-    follow(outcomes, planned, "denoising", telling)
+
+    def begin() -> "Iterator[Outcome]":
+        return denoise_raw_files(
+            load(weights),
+            planned,
+            load(develop_weights),
+            precision,
+            overwrite,
+            backend,
+            memory,
+            jobs,
+            Finish(quality, size, profile),
+            strip,
+            crop,
+            keep_hot_pixels,
+        )
+
+    carry_out(begin, planned, "denoising", Telling(quiet, as_json, log), dry_run)
