@@ -5,7 +5,6 @@ prints a line there by itself, and then gives up, which is an `InputError` here.
 """
 
 import contextlib
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,7 @@ import rawpy
 from lwisp.errors import DamagedError, InputError, UnsupportedError, unreadable
 from lwisp.files.exif import read_directories
 from lwisp.files.refusals import explain
-from lwisp.files.sources import Source, name_source, path_or_content
+from lwisp.files.sources import Source, name_source, open_again, path_or_content
 from lwisp.files.writing import is_regular
 
 
@@ -38,7 +37,7 @@ class Opened:
 
     def open(self) -> BinaryIO:
         """The same content as a file of its own."""
-        return _open(self.content)
+        return open_again(self.content)
 
 
 @contextlib.contextmanager
@@ -72,12 +71,8 @@ def opened(source: Source) -> Iterator[Opened]:
             f"{name}: a color pattern that is neither Bayer nor X-Trans ({error})", "color pattern"
         ) from error
     except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
-        with _open(content) as file:
+        with open_again(content) as file:
             raise explain(name, file, error, is_raw) from error
-
-
-def _open(content: Path | bytes) -> BinaryIO:
-    return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
 
 
 class _Held:

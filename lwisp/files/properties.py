@@ -1,6 +1,5 @@
 """What people said of a photo, as XMP properties: from its own XMP and IPTC, and from a sidecar beside it."""
 
-import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from PIL import Image
 from lwisp.errors import InputError
 from lwisp.files.exif import IPTC_TAG, read_tiff
 from lwisp.files.iptc import PHOTOSHOP_TAG, RESOURCE, find_resource, read_iptc
-from lwisp.files.sources import Source
+from lwisp.files.sources import Source, open_again
 from lwisp.files.writing import read_regular
 from lwisp.files.xmp import MOST, XMP_TAG, Value, build, editors, is_readable, read
 
@@ -66,7 +65,7 @@ def of_picture(picture: Image.Image, tags: Image.Exif, content: Path | bytes, no
     resources = picture.info.get("photoshop")
     block = resources.get(RESOURCE, b"") if isinstance(resources, Mapping) else b""
     if picture.format == "TIFF":  # Pillow takes the first number for the block
-        with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
+        with open_again(content) as file:
             block = _iptc(read_tiff(file))
     return _gather(tags, _as_bytes(packet, "<"), _as_bytes(block, "<"), sidecars_of(content, False), notes)
 

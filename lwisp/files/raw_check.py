@@ -1,7 +1,6 @@
 """Whether a file is a RAW, by its content: most RAWs are TIFFs that begin with a small finished picture."""
 
 import contextlib
-import io
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -9,6 +8,7 @@ from lwisp.errors import InputError, UnsupportedError
 from lwisp.files import libraw
 from lwisp.files.decoding import DNG_VERSION, HEADS, name_format
 from lwisp.files.exif import read_directories
+from lwisp.files.sources import open_again
 from lwisp.files.writing import is_regular
 
 WIDTH, HEIGHT, SUBFILE, PHOTOMETRIC = 256, 257, 254, 262
@@ -46,7 +46,7 @@ def _is_raw(content: Path | bytes) -> bool:
     """False of what cannot be read, too: other messages tell of it."""
     if isinstance(content, Path) and not is_regular(content):
         return False
-    with contextlib.suppress(OSError), _open(content) as file:
+    with contextlib.suppress(OSError), open_again(content) as file:
         head = file.read(32)
         if head.startswith(HEADS["TIFF"]):
             return _is_raw_tiff(content, file, head)
@@ -75,10 +75,6 @@ def _raw_size(content: Path | bytes) -> tuple[int, int] | None:
             return file.libraw.sizes.width, file.libraw.sizes.height
     except InputError:
         return None
-
-
-def _open(content: Path | bytes) -> BinaryIO:
-    return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
 
 
 def _integer(value: Any) -> int:

@@ -5,7 +5,6 @@ bits round of which zero is white.
 """
 
 import contextlib
-import io
 import sys
 import zlib
 from pathlib import Path
@@ -18,6 +17,7 @@ from PIL import Image
 from lwisp.errors import DamagedError, UnsupportedError
 from lwisp.files.decoding import opened
 from lwisp.files.exif import read_directories
+from lwisp.files.sources import open_again
 from lwisp.files.writing import is_regular
 
 DEEP = {"16B": "16L", "16L": "16B", "16N": "16L" if sys.byteorder == "big" else "16B"}
@@ -60,10 +60,7 @@ def check_floats(content: Path | bytes, name: str) -> None:
     """
     if isinstance(content, Path) and not is_regular(content):
         return
-    with (
-        contextlib.suppress(OSError),
-        io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file,
-    ):
+    with contextlib.suppress(OSError), open_again(content) as file:
         main, *_ = read_directories(file)
         bits, kinds = _integers(main.get(BITS)), _integers(main.get(SAMPLE_FORMAT))
         if FLOATS in kinds and (bits != [32] or main.get(CHANNELS, 1) != 1):
@@ -186,7 +183,7 @@ def _read_planes(content: Path | bytes, name: str, picture: Image.Image) -> NDAr
         raise UnsupportedError(f"{name}: a TIFF of 16 bits with its colors in separate planes; save it interleaved")
     kind = ">u2" if _order(picture) == "MM" else "<u2"
     rgb = np.empty((height, width, 3), np.uint16)
-    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
+    with open_again(content) as file:
         for index in range(3 * strips):
             plane, strip = divmod(index, strips)
             target = rgb[strip * rows : (strip + 1) * rows, :, plane]

@@ -1,5 +1,6 @@
 """What a photo is read from: a path, its content, or a binary file."""
 
+import io
 import os
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +22,15 @@ def name_source(source: Source, unnamed: str) -> str:
         The path as text, or `unnamed`.
     """
     return str(Path(source)) if isinstance(source, str | os.PathLike) else unnamed
+
+
+def open_again(found: Path | bytes) -> BinaryIO:
+    """What `path_or_content` gave, as a binary file of its own, from its beginning.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    return io.BytesIO(found) if isinstance(found, bytes) else found.open("rb")
 
 
 def path_or_content(source: Source, name: str) -> Path | bytes:
