@@ -32,7 +32,7 @@ from lwisp.errors import InputError
 from lwisp.files.optional import need
 from lwisp.files.raw import RawImage, read_mosaic
 from lwisp.files.writing import check_output, temporary_folder, write_whole
-from lwisp.imaging import color, matrices
+from lwisp.imaging import color, highlights, matrices
 from lwisp.imaging.bayer import CFAS, cfa_offset
 from lwisp.model import LWISP, pad_to_multiple
 from lwisp.pipeline import inputs_of, prepare
@@ -268,7 +268,7 @@ def verify_developed(
         with torch.inference_mode():
             rgb = to_pixels(network(torch.from_numpy(planes)[None]), 1, pixels)
         expected = rgb[top : top + height, left : left + width].numpy().astype(pixels)
-        facts = inputs_of(raw, exposure)
+        facts = inputs_of(raw, convention, exposure)
         picture, _ = exported.develop([facts[name] for name in convention.preparation.inputs])
         difference = np.abs(picture.astype(np.float64) - expected).max() / LIMITS.get(pixels, 1)
         errors[name] = float(difference)
@@ -365,8 +365,11 @@ def preprocessing(convention: InputConvention, takes: Takes | None = "raw") -> d
     facts["planes"] = "R, Gr, Gb, B of the 2x2 photosites of RGGB, white at 1, not clipped"
     facts["black_level"] = "subtracted: black at 0" if convention.black_level == "subtract" else "kept: DN over white"
     if convention.white_balance == "as-shot":
-        facts["white_balance"] = "as-shot gains, the smallest taken as 1; clipped cells turn neutral"
-        facts["saturation"], facts["neutrality"] = color.SATURATION, color.NEUTRALITY
+        gains = "as-shot gains, the smallest taken as 1; clipped "
+        facts["white_balance"] = gains + ("colors are rebuilt" if convention.headroom else "cells turn neutral")
+        facts["saturation"] = highlights.SATURATION
+        if not convention.headroom:
+            facts["neutrality"] = color.NEUTRALITY
     if convention.color == "canonical":
         facts["color"] = "mixed by the camera's matrix into linear Rec. 2020 (D65), by Malvar's 5x5 filters"
         facts["canonical_to_xyz"] = [[round(value, 7) for value in row] for row in matrices.CANONICAL_TO_XYZ.tolist()]
@@ -379,6 +382,15 @@ def preprocessing(convention: InputConvention, takes: Takes | None = "raw") -> d
             "max_middle": color.MAX_MIDDLE,
             "max_gain": color.MAX_GAIN,
         }
+    if convention.headroom:
+        facts["headroom"] = {
+            "ev": convention.headroom,
+            "knee": highlights.KNEE,
+            "same_color": highlights.SAME_COLOR,
+            "beyond": highlights.BEYOND,
+        }
+    if convention.noise:
+        facts["noise"] = "a fifth plane: the fourth root of the variance that is expected of the exposed green light"
     if any(convention.shading):
         facts["shading"] = "planes times 1 + a r2 + b r2^2 + c r2^3; r2: squared distance from the middle, corners 1"
         facts["shading_terms"] = list(convention.shading)

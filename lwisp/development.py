@@ -20,7 +20,7 @@ from lwisp.files.raw import RawImage, read_raw
 from lwisp.files.shots import read_shot
 from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
 from lwisp.imaging.framing import CROPS, Crop
-from lwisp.pipeline import Developer, check_balances, check_exposure, without_hot_pixels
+from lwisp.pipeline import Developer, check_balances, check_exposure, check_knobs, without_hot_pixels
 from lwisp.planning import Job
 from lwisp.provenance import differing
 from lwisp.sequences import CommonLight, Reference, common_light
@@ -82,6 +82,8 @@ def develop_files(
     watch: Callable[[int, int], None] = lambda done, count: None,
     crop: Crop = "camera",
     keep_hot_pixels: bool = False,
+    highlights: float = 1.0,
+    noise_reduction: float = 1.0,
 ) -> Iterator[Outcome]:
     """Develop many files, in their order; whatever goes wrong with one, the others are done.
 
@@ -107,6 +109,8 @@ def develop_files(
         watch: Called with (files measured, files to measure) meanwhile.
         crop: "camera" or "none", as for `develop`.
         keep_hot_pixels: Leave hot and dead photosites as they are.
+        highlights: As for `develop`.
+        noise_reduction: As for `develop`.
 
     Returns:
         What became of each file, as it is done.
@@ -124,6 +128,8 @@ def develop_files(
             "white-balance": (balance.words, AS_SHOT),
             "crop": (crop, "camera"),
             "keep-hot-pixels": (keep_hot_pixels, False),
+            "highlights": (highlights, 1.0),
+            "noise-reduction": (noise_reduction, 1.0),
             "strip": (strip, False),
         }
     )
@@ -143,6 +149,7 @@ def develop_files(
     if isinstance(weights, Weights):
         ready(weights)  # what is wrong with it is said before any work
         check_balances(balance.words, weights.card.convention)
+        check_knobs(weights.card.convention, highlights, noise_reduction)
     threading.Thread(target=warm, args=(preferred() if backend == "auto" else backend,), daemon=True).start()
     if weights is pick:
         load_once(DEFAULT)  # most likely, and the first file is being read meanwhile
@@ -169,11 +176,21 @@ def develop_files(
             chosen = choose(raw)
             developer = ready(chosen)
             check_balances(balance.words, chosen.card.convention)
+            check_knobs(chosen.card.convention, highlights, noise_reduction)
             found = (*chosen.notes, light.note) if light else chosen.notes
             notes = tuple(note for note in found if note not in said)
             said.update(notes)
-        gain = light.gain if light else None
-        picture = developer.develop(raw, exposure, job.dtype, gain=gain, crop=crop, keep_hot_pixels=True)
+        frame = light.frame if light else None
+        picture = developer.develop(
+            raw,
+            exposure,
+            job.dtype,
+            frame=frame,
+            crop=crop,
+            keep_hot_pixels=True,
+            highlights=highlights,
+            noise_reduction=noise_reduction,
+        )
         return Made(picture, chosen, developer.engine, notes)
 
     def write(finished: Finished[RawImage]) -> None:
@@ -186,6 +203,6 @@ def develop_files(
 
     if same_as is not None and jobs:
         sources = [job.source for job in jobs]
-        light = common_light(same_as, sources, prepare, lambda raw: ready(choose(raw)).gain(raw), watch)
+        light = common_light(same_as, sources, prepare, lambda raw: ready(choose(raw)).measure(raw), watch)
         settings["same-as"] = light.note
     return work(jobs, prepare, make, write, memory, overwrite, is_done, parallel)

@@ -192,7 +192,7 @@ class Examiner:
                 self._developers[key] = Developer(weights, self.backend, self.precision, self.memory)
             developer = self._developers[key]
             told = replace(told, engine=developer.engine.description)
-            told = replace(told, nearness=_nearness(card, facts, developer.gain(raw)))
+            told = replace(told, nearness=_nearness(card, facts, developer.measure(raw).gain))
             planes = Planes(developer.engine, raw, card.convention).shape
             picture = np.empty((facts.height, facts.width, 3), np.uint8)
             needed, window = developer.engine.forecast(planes[1:], picture)

@@ -55,6 +55,21 @@ class InputConvention:
     """Multiply by `color.exposure_gain` of the whole frame, or not."""
     shading: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Lens shading correction: polynomial coefficients for `imaging.shading.shading_gain`."""
+    headroom: float = 0.0
+    """EV above the white of middle tones that a shoulder lays below it (`imaging.highlights`), at most; clipped colors
+    are rebuilt. 0: light above white is not kept."""
+    noise: bool = False
+    """Whether a fifth plane tells the noise (`color.noise_plane`)."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.headroom <= 8:
+            raise ValueError(f"expected headroom of 0 to 8 EV, got {self.headroom}")
+        if (self.headroom or self.noise) and self.white_balance == "none":
+            raise ValueError(
+                "expected a balanced RAW where headroom is kept or the noise is told, got white_balance = 'none'"
+            )
+        if self.noise and not self.headroom:
+            raise ValueError("expected headroom where the noise is told, got none")
 
     @property
     def preparation(self) -> Preparation:
@@ -65,6 +80,8 @@ class InputConvention:
             mixes=self.color == "canonical",
             exposes=self.exposure == "auto",
             shading=self.shading,
+            headroom=self.headroom,
+            tells=self.noise,
         )
 
 

@@ -99,6 +99,18 @@ def develop(
             rich_help_panel=PICTURE,
         ),
     ] = None,
+    highlights: Annotated[
+        float,
+        typer.Option(
+            metavar="0..1", help="How much of the light above white is kept from it.", rich_help_panel=PICTURE
+        ),
+    ] = 1.0,
+    noise_reduction: Annotated[
+        float,
+        typer.Option(
+            metavar="0..2", help="How much noise is taken away; 1 as much as there is.", rich_help_panel=PICTURE
+        ),
+    ] = 1.0,
     same_as: SameAs = None,
     crop: Crop = "camera",
     keep_hot_pixels: KeepHotPixels = False,
@@ -178,6 +190,8 @@ def develop(
                 watch=watch,
                 crop=crop,
                 keep_hot_pixels=keep_hot_pixels,
+                highlights=highlights,
+                noise_reduction=noise_reduction,
             )
         return frame_rate(outcomes) if reference else outcomes
 

@@ -98,6 +98,8 @@ class RawImage:
     """What the file did not say, and what was taken for it: for the user's eyes."""
     color: CameraColor | None = None
     """What is known of the camera's color under other lights; `white_balance.with_balance` asks it."""
+    noise: tuple[float, float] | None = None
+    """Shot and read noise as the file tells: variance = shot * light + read, light from black 0 to white 1."""
     shading: tuple[Shading, ...] = ()
     """Lens shading that the file says how to undo; it is in the mosaic still."""
     opcode_lists: OpcodeLists = NO_LISTS
