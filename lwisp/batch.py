@@ -13,7 +13,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from numpy.typing import NDArray
 
 from lwisp.engines.engine import Engine
-from lwisp.errors import ArgumentError, InputError, kind_of, tell_failure
+from lwisp.engines.threads import check_parallel
+from lwisp.errors import InputError, kind_of, tell_failure
 from lwisp.files.decoding import is_own
 from lwisp.files.encoding import Finish
 from lwisp.files.writing import check_output, clear_leftovers, fold, fold_all, make_folder, not_own
@@ -176,8 +177,7 @@ def work(
     Raises:
         InputError: `parallel` is less than 1.
     """
-    if parallel < 1:
-        raise ArgumentError(f"expected 1 job at once or more, got {parallel}")
+    check_parallel(parallel)
     return _work(list(jobs), _Line(read, make, write, parallel), _Guard(overwrite, is_done), memory is not None)
 
 

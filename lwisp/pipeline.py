@@ -14,10 +14,10 @@ from lwisp.engines.contract import Array
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.frames import reflected_indices
 from lwisp.engines.kept import cached_engine
-from lwisp.engines.names import Backend, Precision
-from lwisp.errors import ArgumentError, InputError, check_choice
+from lwisp.engines.names import PIXELS, Backend, Precision
+from lwisp.errors import ArgumentError, InputError, alternatives, check_choice, check_switches, is_number, shown
 from lwisp.files.opcodes import NO_LISTS
-from lwisp.files.raw import RawImage
+from lwisp.files.raw import RawImage, check_raw
 from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
 from lwisp.imaging.bayer import cfa_offset
 from lwisp.imaging.framing import CROPS, Crop, frame_picture
@@ -25,10 +25,11 @@ from lwisp.imaging.hot_pixels import repair_hot_pixels
 from lwisp.imaging.pixels import orient, unorient
 from lwisp.imaging.shading import shading_gain
 from lwisp.imaging.shading_maps import WHITE, undo_shading
-from lwisp.weights import InputConvention, Weights, check_takes
+from lwisp.weights import InputConvention, Weights, check_weights
 
 MAX_EXPOSURE = 5
 """EV; the largest exposure compensation, up or down."""
+MAX_GAIN = float(np.finfo(np.float32).max)
 BAND = 64
 """Rows of cells that are made into planes at once: few enough to stay in the processor's cache."""
 GRID = 64
@@ -69,8 +70,8 @@ def develop(
     Raises:
         InputError: The weights do not take RAWs, an argument cannot be used, or memory cannot hold the picture.
     """
-    check_takes(weights.card, "raw")
-    check_exposure(exposure)
+    check_weights(weights, "raw")
+    check_light(raw, exposure, crop, keep_hot_pixels)
     raw = balanced(raw, white_balance, weights.card.convention)
     engine = cached_engine(weights, backend, precision, memory)
     raw = raw if keep_hot_pixels else without_hot_pixels(raw)
@@ -382,8 +383,38 @@ def check_exposure(exposure: float) -> None:
     Raises:
         InputError: It is beyond `MAX_EXPOSURE`, or no number.
     """
-    if not abs(exposure) <= MAX_EXPOSURE:  # written so that NaN fails too
-        raise ArgumentError(f"expected an exposure of -{MAX_EXPOSURE} to {MAX_EXPOSURE} EV, got {exposure}")
+    if not is_number(exposure, -MAX_EXPOSURE, MAX_EXPOSURE):
+        raise ArgumentError(f"expected an exposure of -{MAX_EXPOSURE} to {MAX_EXPOSURE} EV, got {shown(exposure)}")
+
+
+def check_light(raw: object, exposure: float, crop: Crop, keep_hot_pixels: bool) -> None:
+    """Check what a RAW is to be developed with, before any work.
+
+    Args:
+        raw: What shall be one.
+        exposure: As for `develop`, like the other arguments.
+        crop: Likewise.
+        keep_hot_pixels: Likewise.
+
+    Raises:
+        ArgumentError: One of them cannot be used.
+    """
+    check_raw(raw)
+    check_exposure(exposure)
+    check_choice("crop", crop, CROPS)
+    check_switches(keep_hot_pixels=keep_hot_pixels)
+
+
+def check_pixels(dtype: Any) -> None:
+    """Check the type of a picture's values; raises `ArgumentError` where it is none of `engines.names.PIXELS`."""
+    if dtype not in (np.float32, np.uint8, np.uint16):
+        raise ArgumentError(f"expected the type {alternatives(PIXELS)} of a picture, got {dtype!r}")
+
+
+def check_gain(gain: float | None) -> None:
+    """Check the gain of another frame; raises `ArgumentError` where it is no number above 0."""
+    if gain is not None and not (is_number(gain, 0, MAX_GAIN) and gain):
+        raise ArgumentError(f"expected a gain above 0, from Developer.gain, got {shown(gain)}")
 
 
 class Developer:
@@ -411,7 +442,7 @@ class Developer:
         memory: float | None = None,
         threads: int | None = None,
     ) -> None:
-        check_takes(weights.card, "raw")
+        check_weights(weights, "raw")
         self.weights = weights
         self.engine = prepare_engine(weights.runnable, backend, precision, memory, threads=threads)
 
@@ -444,7 +475,9 @@ class Developer:
             InputError: An argument is out of range, the RAW cannot have this white balance, or memory cannot hold the
                 picture.
         """
-        check_exposure(exposure)
+        check_light(raw, exposure, crop, keep_hot_pixels)
+        check_pixels(dtype)
+        check_gain(gain)
         raw = balanced(raw, white_balance, self.weights.card.convention)
         raw = raw if keep_hot_pixels else without_hot_pixels(raw)
         return develop_with(self.engine, self.weights.card.convention, raw, exposure, dtype, gain, crop)

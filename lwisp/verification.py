@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lwisp.batch import Outcome
 from lwisp.collection import load_by_digest
-from lwisp.development import DEFAULT, develop_files
+from lwisp.development import DEFAULT, Settings, develop_files
 from lwisp.engines.backends import has_bf16, is_installed, network_backends
 from lwisp.engines.exported import Exported
 from lwisp.engines.names import Backend, Precision
@@ -193,22 +193,16 @@ class _Maker:
         white_balance = settings.take("white-balance", str, AS_SHOT)
         same_as = settings.take("same-as", str, "")
         settings.end()
+        reference = _reference(same_as, source) if same_as else None
         return _one(
             develop_files(
                 weights,
                 jobs,
-                exposure,
+                Settings(exposure, white_balance, reference, crop, keep_hot_pixels, finish, strip),
                 precision,
-                False,
-                self.read,
                 backend,
                 self.memory,
-                finish=finish,
-                strip=strip,
-                white_balance=white_balance,
-                same_as=_reference(same_as, source) if same_as else None,
-                crop=crop,
-                keep_hot_pixels=keep_hot_pixels,
+                read=self.read,
             )
         )
 

@@ -143,7 +143,7 @@ def develop(
         return read_bare(path) if are_bare or is_bare(path) else read_raw(path)
 
     read_first = read if dry_run else read_ahead(read, sources[0])  # while the rest is imported
-    from lwisp.development import develop_files, pick
+    from lwisp.development import Settings, develop_files, pick
     from lwisp.files.encoding import Finish
     from lwisp.planning import plan
     from lwisp.weights import load
@@ -160,24 +160,20 @@ def develop(
 
             chosen = load_look(look)
         reference = parse_reference(same_as)
+        finish = Finish(quality, size, profile)
+        settings = Settings(exposure, white_balance, reference, crop, keep_hot_pixels, finish, strip)
         with measuring(reference) as watch:
             outcomes = develop_files(
                 chosen,
                 planned,
-                exposure,
+                settings,
                 precision,
-                overwrite,
-                read_first,
                 backend,
                 memory,
-                parallel=jobs,
-                finish=Finish(quality, size, profile),
-                strip=strip,
-                white_balance=white_balance,
-                same_as=reference,
-                watch=watch,
-                crop=crop,
-                keep_hot_pixels=keep_hot_pixels,
+                jobs,
+                overwrite,
+                read_first,
+                watch,
             )
         return frame_rate(outcomes) if reference else outcomes
 
