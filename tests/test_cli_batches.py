@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from tests.conftest import WriteDng
 
 RNG = np.random.default_rng(11)
 LWISP = [sys.executable, "-m", "lwisp"]
+COLOR = r"\x1b\[(?:\d+;)*[349]\d"
+"""A code that colors text on a terminal; bold has none."""
 
 
 def call(*arguments: object) -> Result:
@@ -263,3 +266,14 @@ def test_a_batch_that_is_killed_again_and_again_comes_to_the_same(
     assert "were done before" in last.stderr
     assert digests(killed) == digests(undisturbed)
     assert len(digests(killed)) == 300
+
+
+@pytest.mark.parametrize("arguments", [("-h",), ("develop", "-h")], ids=" ".join)
+def test_no_color_is_heeded(arguments: tuple[str, ...]) -> None:
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
+    forced = {**kept, "FORCE_COLOR": "1", "TERM": "xterm-256color"}  # as on a terminal
+    command = [*LWISP, *arguments]
+    plain = subprocess.run(command, env={**forced, "NO_COLOR": "1"}, capture_output=True, text=True, check=True)
+    assert not re.search(COLOR, plain.stdout)
+    colored = subprocess.run(command, env=forced, capture_output=True, text=True, check=True)
+    assert re.search(COLOR, colored.stdout)

@@ -1,7 +1,6 @@
 """`lwisp develop`."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,8 +42,8 @@ from lwisp.cli.sensor import (
     Stride,
     WhiteLevel,
     Width,
-    is_bare,
     is_described,
+    read_any,
     reader,
 )
 from lwisp.cli.sequences import SameAs, frame_rate, measuring, parse_reference
@@ -52,7 +51,6 @@ from lwisp.cli.terminal import show_tracebacks, stop
 
 if TYPE_CHECKING:
     from lwisp.batch import Outcome
-    from lwisp.files.raw import RawImage
 
 
 @app.command()
@@ -125,7 +123,7 @@ def develop(
     log: Log = None,
 ) -> None:
     """Develop RAW files into finished pictures: NAME-lwisp beside each, or NAME where --output says."""
-    from lwisp.files.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_raw
+    from lwisp.files.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES
 
     show_tracebacks(verbose)
     if fast and weights != "auto":
@@ -134,13 +132,10 @@ def develop(
         stop(f"--look names the weights, as {'--fast' if fast else '--weights'} does; drop one of them", WRONG_REQUEST)
     told = (cfa, black_level, white_level, color_matrix, packing, width, height, stride)
     are_bare = any(value is not None for value in told)
-    read_bare = reader(*told, max_pixels=max_pixels)
+    read = read_any(reader(*told, max_pixels=max_pixels), are_bare)
     is_described_beside = any(is_described(source) for source in sources)
     if are_bare and None in told[:3] and not is_described_beside:
         stop("--cfa, --black-level and --white-level go together, or stand in a sensor.toml", WRONG_REQUEST)
-
-    def read(path: Path) -> "RawImage":
-        return read_bare(path) if are_bare or is_bare(path) else read_raw(path)
 
     read_first = read if dry_run else read_ahead(read, sources[0])  # while the rest is imported
     from lwisp.development import Settings, develop_files, pick

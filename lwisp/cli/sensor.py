@@ -106,6 +106,21 @@ def reader(
     return lambda path: read_mosaic(path, max_pixels=max_pixels, sensor=sensor)
 
 
+def read_any(
+    read_bare: "Callable[[Path], RawImage] | None" = None, are_bare: bool = False
+) -> "Callable[[Path], RawImage]":
+    """What reads a camera's RAW, or a bare mosaic that a TOML beside it describes.
+
+    Args:
+        read_bare: What reads bare mosaics; by default as their TOML says.
+        are_bare: Take all files for bare mosaics.
+    """
+    from lwisp.files.raw import read_raw
+
+    bare = read_bare or reader()
+    return lambda path: bare(path) if are_bare or is_bare(path) else read_raw(path)
+
+
 def _numbers(option: str, text: str | None) -> list[float] | None:
     try:
         return None if text is None else [float(part) for part in text.split(",")]
