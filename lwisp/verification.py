@@ -149,6 +149,10 @@ class _Maker:
         Raises:
             InputError: It cannot be made as it tells.
         """
+        if told.verb == "dng":
+            raise InputError("a mosaic wrapped by `lwisp dng`, whose photosites no weights made; dng makes it again")
+        if told.verb not in ("develop", "denoise", "enhance", "denoise-raw"):
+            raise InputError(f"made by {told.verb!r}, which this version of lwisp does not know")
         settings = _Settings(told.settings)
         product = cast(Product, settings.take("format", str))
         check_choice("format", product, (*SUFFIXES, "dng"))
@@ -187,8 +191,6 @@ class _Maker:
                     keep_hot_pixels=keep_hot_pixels,
                 )
             )
-        if told.verb != "develop":
-            raise InputError(f"made by {told.verb!r}, which this version of lwisp does not know")
         exposure = settings.take("exposure", float, 0.0)
         white_balance = settings.take("white-balance", str, AS_SHOT)
         same_as = settings.take("same-as", str, "")

@@ -44,7 +44,7 @@ from lwisp.cli.sensor import (
     Width,
     is_described,
     read_any,
-    reader,
+    sensor_of,
 )
 from lwisp.cli.sequences import SameAs, frame_rate, measuring, parse_reference
 from lwisp.cli.terminal import show_tracebacks, stop
@@ -132,7 +132,7 @@ def develop(
         stop(f"--look names the weights, as {'--fast' if fast else '--weights'} does; drop one of them", WRONG_REQUEST)
     told = (cfa, black_level, white_level, color_matrix, packing, width, height, stride)
     are_bare = any(value is not None for value in told)
-    read = read_any(reader(*told, max_pixels=max_pixels), are_bare)
+    read = read_any(sensor_of(*told), max_pixels, are_bare)
     is_described_beside = any(is_described(source) for source in sources)
     if are_bare and None in told[:3] and not is_described_beside:
         stop("--cfa, --black-level and --white-level go together, or stand in a sensor.toml", WRONG_REQUEST)

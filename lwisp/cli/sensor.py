@@ -15,6 +15,7 @@ from lwisp.errors import InputError
 if TYPE_CHECKING:
     from lwisp.batch import Finished, Outcome
     from lwisp.files.raw import RawImage
+    from lwisp.files.sensor import Sensor
     from lwisp.planning import Job
 
 Cfa = Annotated[
@@ -64,7 +65,7 @@ Stride = Annotated[
 ]
 
 
-def reader(
+def sensor_of(
     cfa: str | None = None,
     black_level: str | None = None,
     white_level: float | None = None,
@@ -74,14 +75,12 @@ def reader(
     height: int | None = None,
     stride: int | None = None,
     white_balance: str | None = None,
-    max_pixels: float = 200e6,
-) -> "Callable[[Path], RawImage]":
-    """What reads bare mosaics of the sensor that options tell.
+) -> "Sensor":
+    """The sensor that options tell of.
 
     Raises:
         InputError: An option cannot be used.
     """
-    from lwisp.files.raw import read_mosaic
     from lwisp.files.sensor import KEYS, Sensor
 
     told = {
@@ -102,23 +101,30 @@ def reader(
                 facts[key] = KEYS[key][1](value)
             except ValueError as error:
                 raise InputError(f"--{key.replace('_', '-')}: {error}") from error
-    sensor = Sensor(**facts)
-    return lambda path: read_mosaic(path, max_pixels=max_pixels, sensor=sensor)
+    return Sensor(**facts)
 
 
 def read_any(
-    read_bare: "Callable[[Path], RawImage] | None" = None, are_bare: bool = False
+    sensor: "Sensor | None" = None, max_pixels: float = 200e6, are_bare: bool = False
 ) -> "Callable[[Path], RawImage]":
     """What reads a camera's RAW, or a bare mosaic that a TOML beside it describes.
 
     Args:
-        read_bare: What reads bare mosaics; by default as their TOML says.
+        sensor: What is told of bare mosaics beside their TOML.
+        max_pixels: A bare mosaic of more is refused.
         are_bare: Take all files for bare mosaics.
     """
-    from lwisp.files.raw import read_raw
+    from lwisp.files.raw import read_mosaic, read_raw
+    from lwisp.files.sensor import Sensor
 
-    bare = read_bare or reader()
-    return lambda path: bare(path) if are_bare or is_bare(path) else read_raw(path)
+    told = sensor or Sensor()
+
+    def read(path: Path) -> "RawImage":
+        if are_bare or is_bare(path):
+            return read_mosaic(path, max_pixels=max_pixels, sensor=told)
+        return read_raw(path)
+
+    return read
 
 
 def _numbers(option: str, text: str | None) -> list[float] | None:
@@ -170,18 +176,28 @@ def dng(
     from lwisp.planning import plan
 
     show_tracebacks(verbose)
-    read = reader(
-        cfa, black_level, white_level, color_matrix, packing, width, height, stride, white_balance, max_pixels
-    )
+    sensor = sensor_of(cfa, black_level, white_level, color_matrix, packing, width, height, stride, white_balance)
     jobs = plan(sources, output, None, MOSAIC_SUFFIXES, lambda file: "dng", mark="", recursive=recursive)
-    follow(_wrap(jobs, read, overwrite), jobs, "wrapping")
+    follow(_wrap(jobs, sensor, max_pixels, overwrite), jobs, "wrapping")
 
 
-def _wrap(jobs: "list[Job]", read: "Callable[[Path], RawImage]", overwrite: bool) -> "Iterator[Outcome]":
-    from lwisp.batch import Made, work
+def _wrap(jobs: "list[Job]", sensor: "Sensor", max_pixels: float, overwrite: bool) -> "Iterator[Outcome]":
+    """Wrap mosaics; a DNG that was made of the same file by the same facts is left as it is, unless `overwrite`."""
+    from lwisp.batch import Made, was_made, work
     from lwisp.files.dng import write_dng
+    from lwisp.files.sensor import find_sensor
+    from lwisp.provenance import NO_WEIGHTS
+
+    def facts(job: "Job") -> dict[str, str]:
+        return sensor.over(find_sensor(job.source)).settings()
 
     def write(finished: "Finished[RawImage]") -> None:
-        write_dng(finished.job.output, finished.source, overwrite=finished.replaces)
+        job = finished.job
+        told = finished.properties("dng", facts(job))
+        write_dng(job.output, finished.source, overwrite=finished.replaces, properties=told)
 
-    return work(jobs, read, lambda raw, job: Made(raw.mosaic), write, overwrite=overwrite)
+    def is_done(job: "Job") -> bool:
+        return was_made(job, "dng", facts(job), lambda: NO_WEIGHTS)
+
+    read = read_any(sensor, max_pixels, are_bare=True)
+    return work(jobs, read, lambda raw, job: Made(raw.mosaic), write, overwrite=overwrite, is_done=is_done)

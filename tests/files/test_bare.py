@@ -160,8 +160,20 @@ def test_wrapped_mosaics_are_dngs_for_any_tool(tmp_path: Path) -> None:
     own, again = read_mosaic(folder / "a.raw"), lwisp.read_raw(made)
     assert again.black_level == own.black_level
     assert np.allclose(again.cam2rgb, own.cam2rgb, atol=2e-3)
-    assert call("dng", folder).exit_code == 1  # it exists
+    content = made.read_bytes()
+    same = call("dng", folder)
+    assert (same.exit_code, "1 of 1 files were done before" in same.stderr) == (0, True), same.output
     assert call("dng", folder, "--overwrite").exit_code == 0
+    assert made.read_bytes() == content
+    assert "wrapped by `lwisp dng`" in call("verify", made, folder / "a.raw").stdout
+    other = call("dng", folder, "--black-level", 61)
+    assert (other.exit_code, "--overwrite replaces it" in other.stderr) == (1, True)
+    assert made.read_bytes() == content
+    assert call("dng", folder, "--black-level", 61, "--overwrite").exit_code == 0
+    assert lwisp.read_raw(made).black_level == (61,) * 4
+    assert call("dng", folder, "--black-level", 61).exit_code == 0
+    (folder / "a.raw").write_bytes(raw10(MOSAIC[::-1]))
+    assert call("dng", folder, "--black-level", 61).exit_code == 1  # of another shot
     if shutil.which("exiftool"):
         said = subprocess.run(["exiftool", "-validate", "-warning", "-a", made], capture_output=True, text=True)
         assert "Warning" not in said.stdout, said.stdout
