@@ -74,7 +74,6 @@ def sensor_of(
     width: int | None = None,
     height: int | None = None,
     stride: int | None = None,
-    white_balance: str | None = None,
 ) -> "Sensor":
     """The sensor that options tell of.
 
@@ -87,7 +86,6 @@ def sensor_of(
         "cfa": cfa,
         "black_level": _numbers("--black-level", black_level),
         "white_level": white_level,
-        "white_balance": _numbers("--white-balance", white_balance),
         "color_matrix": _numbers("--color-matrix", color_matrix),
         "packing": packing,
         "width": width,
@@ -162,8 +160,13 @@ def dng(
     black_level: BlackLevel = None,
     white_level: WhiteLevel = None,
     white_balance: Annotated[
-        str | None, typer.Option(help="Gains of R, G, B with commas; balanced to gray if told nowhere.")
-    ] = None,
+        str,
+        typer.Option(
+            metavar="BALANCE",
+            help="As for develop, kelvin and daylight with a color matrix; as-shot: what the sensor.toml says, else gray on "
+            "average.",
+        ),
+    ] = "as-shot",
     color_matrix: ColorMatrix = None,
     packing: Packing = None,
     width: Width = None,
@@ -176,20 +179,26 @@ def dng(
     from lwisp.planning import plan
 
     show_tracebacks(verbose)
-    sensor = sensor_of(cfa, black_level, white_level, color_matrix, packing, width, height, stride, white_balance)
+    sensor = sensor_of(cfa, black_level, white_level, color_matrix, packing, width, height, stride)
     jobs = plan(sources, output, None, MOSAIC_SUFFIXES, lambda file: "dng", mark="", recursive=recursive)
-    follow(_wrap(jobs, sensor, max_pixels, overwrite), jobs, "wrapping")
+    follow(_wrap(jobs, sensor, white_balance, max_pixels, overwrite), jobs, "wrapping")
 
 
-def _wrap(jobs: "list[Job]", sensor: "Sensor", max_pixels: float, overwrite: bool) -> "Iterator[Outcome]":
+def _wrap(
+    jobs: "list[Job]", sensor: "Sensor", white_balance: str, max_pixels: float, overwrite: bool
+) -> "Iterator[Outcome]":
     """Wrap mosaics; a DNG that was made of the same file by the same facts is left as it is, unless `overwrite`."""
     from lwisp.batch import Made, was_made, work
     from lwisp.files.dng import write_dng
     from lwisp.files.sensor import find_sensor
+    from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
     from lwisp.provenance import NO_WEIGHTS
 
+    balance = parse_balance(white_balance)
+    asked = {} if balance.words == AS_SHOT else {"white-balance": balance.words}
+
     def facts(job: "Job") -> dict[str, str]:
-        return sensor.over(find_sensor(job.source)).settings()
+        return sensor.over(find_sensor(job.source)).settings() | asked
 
     def write(finished: "Finished[RawImage]") -> None:
         job = finished.job
@@ -199,5 +208,9 @@ def _wrap(jobs: "list[Job]", sensor: "Sensor", max_pixels: float, overwrite: boo
     def is_done(job: "Job") -> bool:
         return was_made(job, "dng", facts(job), lambda: NO_WEIGHTS)
 
-    read = read_any(sensor, max_pixels, are_bare=True)
+    read_bare = read_any(sensor, max_pixels, are_bare=True)
+
+    def read(path: Path) -> "RawImage":
+        return with_balance(read_bare(path), balance, str(path))
+
     return work(jobs, read, lambda raw, job: Made(raw.mosaic), write, overwrite=overwrite, is_done=is_done)

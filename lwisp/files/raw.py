@@ -328,11 +328,13 @@ def read_mosaic(
     _check_light(str(path), mosaic, told.cfa, black)
     notes: list[str] = []
     cam2rgb = np.eye(3, dtype=np.float32)
+    color = None
     if told.color_matrix is None:
         notes.append("the file has no color matrix: its colors are taken as they are")
     else:
         try:
             cam2rgb = matrices.cam2rgb_from_xyz(np.array(told.color_matrix, np.float32).reshape(3, 3))
+            color = CameraColor(Calibration(DAYLIGHT, np.array(told.color_matrix, np.float64).reshape(3, 3)))
         except ValueError as error:  # numpy's for a matrix without inverse is one too
             raise ArgumentError(f"{path}: its color matrix cannot be used: {error}") from error
     gains = told.white_balance
@@ -348,6 +350,7 @@ def read_mosaic(
         cam2rgb,
         told.orientation or 1,
         notes=tuple(notes),
+        color=color,
     )
 
 

@@ -205,3 +205,32 @@ def test_a_folder_with_a_sensor_toml_is_developed(tmp_path: Path, toy_file: Path
     result = call("develop", folder, "--weights", toy_file, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "out" / "a.jpg").exists()
+
+
+def test_a_sensor_with_a_matrix_is_balanced_by_kelvin(tmp_path: Path, toy_file: Path) -> None:
+    """The gains of a light, by hand: 1 over what the camera sees of its white."""
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    np.save(folder / "a.npy", MOSAIC)
+    matrix = f"color_matrix = {np.linalg.inv(XYZ2CAM).tolist()}\n"
+    (folder / "sensor.toml").write_text(FACTS + matrix)
+    raw = read_mosaic(folder / "a.npy")
+    for words, white in (("daylight", D65), ("3200", light_of(3200))):
+        seen = XYZ2CAM @ to_xyz(white)
+        balanced = with_balance(raw, parse_balance(words))
+        assert balanced.white_balance == pytest.approx(tuple(seen[1] / seen), rel=1e-5)
+        assert np.array_equal(balanced.cam2rgb, raw.cam2rgb)
+        made = tmp_path / f"{words}.dng"
+        result = call("dng", folder, "-o", tmp_path / words, "--white-balance", words)
+        assert result.exit_code == 0, result.output
+        made = lwisp.read_raw(tmp_path / words / "a.dng")
+        assert made.white_balance == pytest.approx(balanced.white_balance, rel=1e-3)
+        shown = call("develop", folder / "a.npy", "--weights", toy_file, "--white-balance", words, "-o", tmp_path / f"{words}.png")
+        assert shown.exit_code == 0, shown.output
+    assert not np.array_equal(*(read_picture(tmp_path / f"{words}.png").rgb for words in ("daylight", "3200")))
+    assert with_balance(raw, parse_balance("as-shot")) is raw
+    (folder / "sensor.toml").write_text(FACTS)
+    assert "no color matrix" in call("dng", folder, "-o", tmp_path / "none", "--white-balance", "3200").stderr
+    assert call("dng", folder, "-o", tmp_path / "gains", "--white-balance", "2,1,3").exit_code == 0
+    assert lwisp.read_raw(tmp_path / "gains" / "a.dng").white_balance == pytest.approx((2, 1, 3), rel=1e-4)
+    assert call("dng", folder, "--white-balance", "warm").exit_code == 2
