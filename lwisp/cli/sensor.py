@@ -163,8 +163,7 @@ def dng(
         str,
         typer.Option(
             metavar="BALANCE",
-            help="As for develop, kelvin and daylight with a color matrix; as-shot: what the sensor.toml says, else gray on "
-            "average.",
+            help="As for develop; kelvin needs a color matrix. as-shot: the sensor.toml's, else gray on average.",
         ),
     ] = "as-shot",
     color_matrix: ColorMatrix = None,

@@ -12,9 +12,12 @@ from typer.testing import CliRunner
 
 import lwisp
 from lwisp.cli import app
+from lwisp.files.pictures import read_picture
 from lwisp.files.raw import read_mosaic
 from lwisp.files.sensor import find_sensor
+from lwisp.files.white_balance import parse_balance, with_balance
 from lwisp.imaging.matrices import cam2rgb_from_xyz
+from lwisp.imaging.white_point import D65, light_of, to_xyz
 from tests.conftest import XYZ2CAM, refusal
 
 MOSAIC = np.random.default_rng(0).integers(64, 1023, (40, 60), dtype=np.uint16)
@@ -220,12 +223,12 @@ def test_a_sensor_with_a_matrix_is_balanced_by_kelvin(tmp_path: Path, toy_file: 
         balanced = with_balance(raw, parse_balance(words))
         assert balanced.white_balance == pytest.approx(tuple(seen[1] / seen), rel=1e-5)
         assert np.array_equal(balanced.cam2rgb, raw.cam2rgb)
-        made = tmp_path / f"{words}.dng"
         result = call("dng", folder, "-o", tmp_path / words, "--white-balance", words)
         assert result.exit_code == 0, result.output
         made = lwisp.read_raw(tmp_path / words / "a.dng")
         assert made.white_balance == pytest.approx(balanced.white_balance, rel=1e-3)
-        shown = call("develop", folder / "a.npy", "--weights", toy_file, "--white-balance", words, "-o", tmp_path / f"{words}.png")
+        asked = ("--white-balance", words, "-o", tmp_path / f"{words}.png")
+        shown = call("develop", folder / "a.npy", "--weights", toy_file, *asked)
         assert shown.exit_code == 0, shown.output
     assert not np.array_equal(*(read_picture(tmp_path / f"{words}.png").rgb for words in ("daylight", "3200")))
     assert with_balance(raw, parse_balance("as-shot")) is raw
