@@ -135,6 +135,7 @@ def read_raw(source: Source) -> RawImage:
         cfa = _bayer_pattern(name, raw, tags)
         mosaic = raw.raw_image_visible.copy()
         light = _read_light(file)
+        notes += light.notes
         color, cam2rgb = _color(raw, light, notes)
         white_balance = _as_shot(raw, light)
         sensor = np.asarray(raw.raw_colors_visible[:2, :2])
