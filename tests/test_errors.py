@@ -260,21 +260,16 @@ def test_no_batch_is_begun_with_a_wrong_number_of_jobs(parallel: Any, toy: Weigh
     refused(words, work, [], None, None, None, parallel=parallel)
 
 
-@pytest.mark.parametrize(
-    "finish",
-    [
-        Finish(0),
-        Finish(101),
-        Finish(NAN),
-        Finish("90"),
-        Finish(True),
-        Finish(size=0),
-        Finish(size=1.5),
-        Finish(profile="x"),
-    ],  # type: ignore[arg-type]
-    ids=repr,
-)
-def test_a_picture_is_not_written_with_a_wrong_finish(finish: Finish, toy: Weights, tmp_path: Path) -> None:
+WRONG_FINISHES: list[dict[str, Any]] = [
+    *[{"quality": wrong} for wrong in (0, 101, NAN, "90", True)],
+    *[{"size": wrong} for wrong in (0, 1.5)],
+    {"profile": "x"},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG_FINISHES, ids=str)
+def test_a_picture_is_not_written_with_a_wrong_finish(wrong: dict[str, Any], toy: Weights, tmp_path: Path) -> None:
+    finish = Finish(**wrong)
     refused("expected", lwisp.write_picture, tmp_path / "a.jpg", RGB, finish=finish)
     jobs = [Job(tmp_path / "a.dng", tmp_path / "a.jpg", "jpg")]
     refused("expected", develop_files, toy, jobs, Settings(finish=finish))

@@ -67,10 +67,10 @@ def opened(source: Source) -> Iterator[Opened]:
             else:
                 raw.open_file(str(content))
             is_raw = True
-            file = Opened(name, raw, content)
+            found = Opened(name, raw, content)
             if isinstance(content, Path) and content.suffix.lower() in TIFF_SUFFIXES:
-                _check_tiff(file)
-            yield file
+                _check_tiff(found)
+            yield found
     except OSError as error:
         raise unreadable(name, error) from error
     except NotImplementedError as error:

@@ -230,7 +230,8 @@ def test_a_sensor_with_a_matrix_is_balanced_by_kelvin(tmp_path: Path, toy_file: 
         asked = ("--white-balance", words, "-o", tmp_path / f"{words}.png")
         shown = call("develop", folder / "a.npy", "--weights", toy_file, *asked)
         assert shown.exit_code == 0, shown.output
-    assert not np.array_equal(*(read_picture(tmp_path / f"{words}.png").rgb for words in ("daylight", "3200")))
+    cold, warm = (read_picture(tmp_path / f"{words}.png").rgb for words in ("daylight", "3200"))
+    assert not np.array_equal(cold, warm)
     assert with_balance(raw, parse_balance("as-shot")) is raw
     (folder / "sensor.toml").write_text(FACTS)
     assert "no color matrix" in call("dng", folder, "-o", tmp_path / "none", "--white-balance", "3200").stderr

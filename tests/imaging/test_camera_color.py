@@ -96,7 +96,7 @@ def test_under_one_of_three_lights_its_own_matrix_counts() -> None:
 
 
 def test_between_three_lights_the_nearest_count_most() -> None:
-    """As the DNG SDK, by hand: inverse squared distances in (tint / 200, 1500 / kelvin), smoothed, the small dropped."""
+    """As the DNG SDK has it, by hand: squared distances in (tint / 200, 1500 / kelvin), inverted and smoothed."""
     kelvin, tint = 3600, 15
     place = np.array([tint / 200, 1500 / kelvin])
     near = np.array([1 / ((place - [t / 200, 1500 / k]) ** 2).sum() for k, t in ((2850, 0), (6500, 0), (4150, -20))])
@@ -115,6 +115,7 @@ def test_a_neutral_and_its_light_belong_together_with_three_lights(kelvin: float
 
 
 def test_a_third_light_alone_is_none() -> None:
-    for first, second, third in ((2850, None, 4150), (2850, 6500, 0)):
-        with pytest.raises(ValueError, match="third"):
-            CameraColor(Calibration(first, BULB), second and Calibration(second, XYZ2CAM), Calibration(third, LAMP))
+    with pytest.raises(ValueError, match="third"):
+        CameraColor(Calibration(2850, BULB), None, Calibration(4150, LAMP))
+    with pytest.raises(ValueError, match="third"):
+        CameraColor(Calibration(2850, BULB), Calibration(6500, XYZ2CAM), Calibration(0, LAMP))
