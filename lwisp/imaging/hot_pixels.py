@@ -99,7 +99,7 @@ def _candidates(
     """
     height, width = mosaic.shape
     quarter = np.uint16(min(floor / 4, MUCH))
-    least = np.uint16(min(cluster_floor, 2**16 - 1))
+    least = np.uint16(min(cluster_floor / 4, MUCH))
     found, grouped = [], []
     for top in range(2, height - 2, BAND):
         bottom = min(top + BAND, height - 2)
@@ -107,10 +107,15 @@ def _candidates(
         left, right = mosaic[top:bottom, :-4], mosaic[top:bottom, 4:]
         above, below = mosaic[top - 2 : bottom - 2, 2:-2], mosaic[top + 2 : bottom + 2, 2:-2]
         high, low = np.maximum(left, right), np.minimum(left, right)
-        second = np.maximum(low, np.minimum(above, below))  # with the next line the second lowest of the four
-        np.minimum(second, np.minimum(high, np.maximum(above, below)), out=second)
-        np.subtract(np.maximum(middle, second), second, out=second)
-        grouped.append(np.flatnonzero(second >= least) + (top - 2) * (width - 4))
+        lower, upper = np.minimum(above, below), np.maximum(above, below)
+        second = np.maximum(low, lower)  # with the next line the second lowest of the four
+        np.minimum(second, np.minimum(high, upper), out=second)
+        apart = second - np.minimum(low, lower)
+        np.minimum(apart, MUCH, out=apart)
+        apart += least
+        rise = np.maximum(middle, second) - second
+        rise >>= 2
+        grouped.append(np.flatnonzero(rise >= apart) + (top - 2) * (width - 4))
         for values in (above, below):
             np.maximum(high, values, out=high)
             np.minimum(low, values, out=low)
