@@ -47,7 +47,9 @@ def raw(write_dng: WriteDng) -> Path:
 
 
 def make(raw: Path, weights: Weights, output: Path, product: Product = "tiff", **settings: Any) -> Path:
-    (outcome,) = develop_files(weights, [Job(raw, output, product, is_named=True)], Settings(**settings))
+    backend = settings.pop("backend", "auto")
+    jobs = [Job(raw, output, product, is_named=True)]
+    (outcome,) = develop_files(weights, jobs, Settings(**settings), backend=backend)
     assert not outcome.error
     return output
 
