@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 import numpy as np
 import torch
@@ -23,12 +23,12 @@ from lwisp.engines.contract import CARD_KEY, Program, Size
 from lwisp.engines.developed import contract
 from lwisp.engines.exported import Exported, open_program
 from lwisp.engines.modules import LIMITS, to_pixels
-from lwisp.engines.names import Format, Pixels, Stored
+from lwisp.engines.names import PIXELS, Format, Pixels, Stored
 from lwisp.engines.portable import exchange
 from lwisp.engines.runners import as_stored
 from lwisp.engines.structures import fill
 from lwisp.engines.tracing import trace_developed
-from lwisp.errors import InputError
+from lwisp.errors import ArgumentError, InputError, check_choice, check_switches, check_type, is_whole, shown
 from lwisp.files.optional import need
 from lwisp.files.raw import RawImage, read_mosaic
 from lwisp.files.writing import check_output, temporary_folder, write_whole
@@ -123,6 +123,19 @@ def export(
     return Report(tuple(outputs), _describe(program, chosen), errors, tolerance)
 
 
+def _check_size(size: Size) -> None:
+    """Raise `ArgumentError` where a file cannot be made for planes of a size."""
+    if size is None:
+        return
+    if not (isinstance(size, tuple | list) and len(size) == 2 and all(is_whole(side, 1) for side in size)):
+        raise ArgumentError(f"expected the size (h, w) of planes, got {shown(size)}")
+    if any(side % SIZE_MULTIPLE or side < SIZE_MINIMUM for side in size):
+        raise ArgumentError(
+            f"expected planes of multiples of {SIZE_MULTIPLE} from {SIZE_MINIMUM} up, got {size[0]}x{size[1]}; a file "
+            f"serves what is smaller by up to {SIZE_MULTIPLE - 1} too"
+        )
+
+
 def _takes_mosaics(weights: Weights, format: Format, size: Size, planes: bool) -> bool:
     """Whether a file will take mosaics."""
     able = weights.card.architecture.takes == "raw" and FORMATS[format].wrap is not None
@@ -164,23 +177,28 @@ def check(
     Raises:
         InputError: `export` would refuse.
     """
+    check_type("weights, from lwisp.load", weights, Weights)
+    check_type("the path of a file to write", output, Path)
+    check_choice("format", format, tuple(FORMATS))
+    check_choice("precision", precision, get_args(Stored))
+    check_switches(overwrite=overwrite, planes=planes)
+    if pixels is not None:
+        check_choice("type of the picture", pixels, PIXELS)
+    _check_size(size)
     if isinstance(weights.source, Exported) or not isinstance(weights.network, LWISP):
-        raise InputError(f"weights {weights.card.name!r} are no LW-ISP in a safetensors file, which alone is exported")
+        raise ArgumentError(
+            f"weights {weights.card.name!r} are no LW-ISP in a safetensors file, which alone is exported"
+        )
     facts = FORMATS[format]
     if output.suffix.lower() != facts.suffix:
-        raise InputError(f"--output {output}: expected a name ending in {facts.suffix}")
+        raise ArgumentError(f"--output {output}: expected a name ending in {facts.suffix}")
     if facts.needs_size and size is None:
-        raise InputError(f"{format} takes planes of one size only; name it, as --size 736x992")
+        raise ArgumentError(f"{format} takes planes of one size only; name it, as --size 736x992")
     if precision not in facts.precisions:
         able = " and ".join(name for name, other in FORMATS.items() if precision in other.precisions)
-        raise InputError(f"{precision} is offered for {able}, not for {format}")
-    if size is not None and any(side % SIZE_MULTIPLE or side < SIZE_MINIMUM for side in size):
-        raise InputError(
-            f"expected planes of multiples of {SIZE_MULTIPLE} from {SIZE_MINIMUM} up, got {size[0]}x{size[1]}; a file "
-            f"serves what is smaller by up to {SIZE_MULTIPLE - 1} too"
-        )
+        raise ArgumentError(f"{precision} is offered for {able}, not for {format}")
     if pixels is not None and not _takes_mosaics(weights, format, size, planes):
-        raise InputError(
+        raise ArgumentError(
             "--pixels is for ONNX and OpenVINO files that take a RAW's mosaic, of any size; leave it out, or leave out "
             "--planes and --size and take weights that develop"
         )

@@ -230,7 +230,7 @@ def look_at(raw: RawImage, file: Path) -> Facts:
     if raw.color is not None:
         with suppress(ValueError):
             light = temperature_of(raw.color.light(raw.white_balance))
-    calibrations = (raw.color.first, raw.color.second) if raw.color else ()
+    calibrations = raw.color.calibrations if raw.color else []
     jpeg = None
     if raw.jpeg:
         with suppress(InputError), opened(raw.jpeg) as picture:

@@ -15,10 +15,10 @@ from lwisp.engines.developed import SAMPLES
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.frames import reflected_indices
 from lwisp.engines.kept import cached_engine
-from lwisp.engines.names import Backend, Precision
-from lwisp.errors import ArgumentError, InputError, check_choice
+from lwisp.engines.names import PIXELS, Backend, Precision
+from lwisp.errors import ArgumentError, InputError, alternatives, check_choice, check_switches, is_number, shown
 from lwisp.files.opcodes import NO_LISTS
-from lwisp.files.raw import RawImage
+from lwisp.files.raw import RawImage, check_raw
 from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
 from lwisp.imaging.bayer import cfa_offset
 from lwisp.imaging.framing import CROPS, Crop, frame_picture
@@ -27,10 +27,11 @@ from lwisp.imaging.noise import estimate_noise
 from lwisp.imaging.pixels import orient, unorient
 from lwisp.imaging.shading import shading_gain
 from lwisp.imaging.shading_maps import WHITE, undo_shading
-from lwisp.weights import InputConvention, Weights, check_takes
+from lwisp.weights import InputConvention, Weights, check_weights
 
 MAX_EXPOSURE = 5
 """EV; the largest exposure compensation, up or down."""
+MAX_GAIN = float(np.finfo(np.float32).max)
 BAND = 64
 """Rows of cells that are made into planes at once: few enough to stay in the processor's cache."""
 GRID = 64
@@ -85,8 +86,8 @@ def develop(
     Raises:
         InputError: The weights do not take RAWs, an argument cannot be used, or memory cannot hold the picture.
     """
-    check_takes(weights.card, "raw")
-    check_exposure(exposure)
+    check_weights(weights, "raw")
+    check_light(raw, exposure, crop, keep_hot_pixels)
     check_knobs(weights.card.convention, highlights, noise_reduction)
     raw = balanced(raw, white_balance, weights.card.convention)
     engine = cached_engine(weights, backend, precision, memory)
@@ -491,8 +492,50 @@ def check_exposure(exposure: float) -> None:
     Raises:
         InputError: It is beyond `MAX_EXPOSURE`, or no number.
     """
-    if not abs(exposure) <= MAX_EXPOSURE:  # written so that NaN fails too
-        raise ArgumentError(f"expected an exposure of -{MAX_EXPOSURE} to {MAX_EXPOSURE} EV, got {exposure}")
+    if not is_number(exposure, -MAX_EXPOSURE, MAX_EXPOSURE):
+        raise ArgumentError(f"expected an exposure of -{MAX_EXPOSURE} to {MAX_EXPOSURE} EV, got {shown(exposure)}")
+
+
+def check_light(raw: object, exposure: float, crop: Crop, keep_hot_pixels: bool) -> None:
+    """Check what a RAW is to be developed with, before any work.
+
+    Args:
+        raw: What shall be one.
+        exposure: As for `develop`, like the other arguments.
+        crop: Likewise.
+        keep_hot_pixels: Likewise.
+
+    Raises:
+        ArgumentError: One of them cannot be used.
+    """
+    check_raw(raw)
+    check_exposure(exposure)
+    check_choice("crop", crop, CROPS)
+    check_switches(keep_hot_pixels=keep_hot_pixels)
+
+
+def check_pixels(dtype: Any) -> None:
+    """Check the type of a picture's values; raises `ArgumentError` where it is none of `engines.names.PIXELS`."""
+    if dtype not in (np.float32, np.uint8, np.uint16):
+        raise ArgumentError(f"expected the type {alternatives(PIXELS)} of a picture, got {dtype!r}")
+
+
+def check_frame(frame: FrameExposure | None) -> None:
+    """Check the exposure of another frame; raises `ArgumentError` where it is none."""
+    if frame is not None and not isinstance(frame, FrameExposure):
+        raise ArgumentError(f"expected a FrameExposure, from Developer.measure, got {shown(frame)}")
+    if frame is not None and not (is_number(frame.gain, 0, MAX_GAIN) and frame.gain):
+        raise ArgumentError(f"expected a gain above 0, from Developer.measure, got {shown(frame.gain)}")
+    if frame is not None and not is_number(frame.brightest, 0, math.inf):
+        raise ArgumentError(f"expected a brightest light of 0 at least, got {shown(frame.brightest)}")
+
+
+def check_strengths(highlights: float, noise_reduction: float) -> None:
+    """Check the strengths of what keeps highlights and takes noise away; raises `ArgumentError` beyond their ranges."""
+    if not is_number(highlights, 0, 1):
+        raise ArgumentError(f"expected highlights of 0 to 1, got {shown(highlights)}")
+    if not is_number(noise_reduction, 0, 2):
+        raise ArgumentError(f"expected a noise reduction of 0 to 2, got {shown(noise_reduction)}")
 
 
 def check_knobs(convention: InputConvention, highlights: float, noise_reduction: float) -> None:
@@ -506,10 +549,7 @@ def check_knobs(convention: InputConvention, highlights: float, noise_reduction:
     Raises:
         InputError: A strength is out of its range, or the weights have no such knob.
     """
-    if not 0 <= highlights <= 1:  # written so that NaN fails too
-        raise ArgumentError(f"expected highlights of 0 to 1, got {highlights}")
-    if not 0 <= noise_reduction <= 2:
-        raise ArgumentError(f"expected a noise reduction of 0 to 2, got {noise_reduction}")
+    check_strengths(highlights, noise_reduction)
     if highlights != 1 and not convention.headroom:
         raise ArgumentError("these weights keep no light above white, so highlights cannot be set; leave it out")
     if noise_reduction != 1 and not convention.noise:
@@ -541,7 +581,7 @@ class Developer:
         memory: float | None = None,
         threads: int | None = None,
     ) -> None:
-        check_takes(weights.card, "raw")
+        check_weights(weights, "raw")
         self.weights = weights
         self.engine = prepare_engine(weights.runnable, backend, precision, memory, threads=threads)
 
@@ -578,8 +618,10 @@ class Developer:
                 picture.
         """
         convention = self.weights.card.convention
-        check_exposure(exposure)
+        check_light(raw, exposure, crop, keep_hot_pixels)
         check_knobs(convention, highlights, noise_reduction)
+        check_pixels(dtype)
+        check_frame(frame)
         raw = balanced(raw, white_balance, convention)
         raw = raw if keep_hot_pixels else without_hot_pixels(raw)
         return develop_with(self.engine, convention, raw, exposure, dtype, frame, crop, highlights, noise_reduction)

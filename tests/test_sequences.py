@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 import lwisp
 from lwisp.cli.commands import app
 from lwisp.conversion import export
-from lwisp.development import develop_files, pick
+from lwisp.development import Settings, develop_files, pick
 from lwisp.files.pictures import read_picture
 from lwisp.files.raw import RawImage, read_raw
 from lwisp.pipeline import Developer, FrameExposure
@@ -101,7 +101,7 @@ def test_the_reference_itself_stays_the_same_picture(write_dng: WriteDng, tmp_pa
     photo = load("photo")
     for folder, same_as in (("alone", None), ("same", paths[2])):
         jobs = plan(paths[2:3], tmp_path / folder, "png16")
-        assert [outcome.error for outcome in develop_files(photo, jobs, same_as=same_as)] == [""]
+        assert [outcome.error for outcome in develop_files(photo, jobs, Settings(same_as=same_as))] == [""]
     alone, same = (read_picture(tmp_path / folder / "2.png").rgb for folder in ("alone", "same"))
     assert np.array_equal(alone, same)
 
@@ -176,7 +176,7 @@ def test_a_frame_of_another_camera_is_refused_and_the_others_are_done(
     other.write_bytes(content.replace(b"Testcam\0", b"Elsecam\0"))
     assert read_raw(other).camera == "Lwisp Elsecam"
     jobs = plan([paths[0], other, paths[1]], tmp_path / "out", "png")
-    errors = [outcome.error for outcome in develop_files(toy, jobs, same_as="first")]
+    errors = [outcome.error for outcome in develop_files(toy, jobs, Settings(same_as="first"))]
     assert errors[::2] == ["", ""]
     assert "expected a frame of Lwisp Testcam" in errors[1]
 
@@ -188,10 +188,10 @@ def test_nothing_is_developed_where_there_is_nothing_to_be_the_same_as(
     (tmp_path / "bad.dng").write_text("no")
     good = write_dng(frame(0), black=BLACK, white=WHITE)
     with pytest.raises(lwisp.InputError, match=r"no exposure to take for all files: .*bad\.dng"):
-        develop_files(toy, plan([tmp_path / "bad.dng"], tmp_path / "out", "png"), same_as=reference)
+        develop_files(toy, plan([tmp_path / "bad.dng"], tmp_path / "out", "png"), Settings(same_as=reference))
     jobs = plan([good], tmp_path / "out", "png")
     with pytest.raises(lwisp.InputError, match=r"no exposure to take for all files: .*bad\.dng"):
-        develop_files(pick, jobs, same_as=tmp_path / "bad.dng")
+        develop_files(pick, jobs, Settings(same_as=tmp_path / "bad.dng"))
     assert not (tmp_path / "out").exists()
     refused = call("develop", good, "--same-as", tmp_path / "none.dng", "-o", tmp_path / "out")
     assert (refused.exit_code, "none.dng" in refused.stderr) == (2, True)
