@@ -33,7 +33,7 @@ from lwisp.files.optional import need
 from lwisp.files.raw import RawImage, read_mosaic
 from lwisp.files.writing import check_output, temporary_folder, write_whole
 from lwisp.imaging import color, highlights, matrices
-from lwisp.imaging.bayer import CFAS, cfa_offset
+from lwisp.imaging.bayer import CFAS, SATURATION, cfa_offset
 from lwisp.model import LWISP, pad_to_multiple
 from lwisp.pipeline import inputs_of, prepare
 from lwisp.weights import InputConvention, Weights, to_header
@@ -385,7 +385,7 @@ def preprocessing(convention: InputConvention, takes: Takes | None = "raw") -> d
     if convention.white_balance == "as-shot":
         gains = "as-shot gains, the smallest taken as 1; clipped "
         facts["white_balance"] = gains + ("colors are rebuilt" if convention.headroom else "cells turn neutral")
-        facts["saturation"] = highlights.SATURATION
+        facts["saturation"] = SATURATION
         if not convention.headroom:
             facts["neutrality"] = color.NEUTRALITY
     if convention.color == "canonical":

@@ -20,7 +20,7 @@ from lwisp.errors import ArgumentError, InputError, alternatives, check_choice, 
 from lwisp.files.opcodes import NO_LISTS
 from lwisp.files.raw import RawImage, check_raw
 from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
-from lwisp.imaging.bayer import cfa_offset
+from lwisp.imaging.bayer import SATURATION, cfa_offset
 from lwisp.imaging.framing import CROPS, Crop, frame_picture
 from lwisp.imaging.hot_pixels import repair_hot_pixels
 from lwisp.imaging.noise import estimate_noise
@@ -302,6 +302,7 @@ class Planes:
         is_fixed = convention.exposure == "none" and not preparation.headroom
         self._frame = FrameExposure(1.0) if is_fixed else frame
         self._bright: NDArray[np.float32] | None = None
+        self._lowest_clipped = float((black + SATURATION[0] * (facts["white_level"] - black)).min())
 
     @property
     def frame(self) -> FrameExposure:
@@ -361,9 +362,12 @@ class Planes:
         window = _take_reflected(self.raw.mosaic, 0, rows, self.offset[0])
         photosites = np.ascontiguousarray(_take_reflected(window, 1, columns, self.offset[1]))
         facts = [*self._levels, *self._colors]
-        if self._preparation.headroom:
+        light = self._preparation.light
+        if self._preparation.headroom and photosites.max() <= self._lowest_clipped:  # nothing to rebuild
+            light = self._preparation.unclipped_light
+        elif self._preparation.headroom:
             facts.insert(3, self._bright_colors(rows, columns))
-        planes: NDArray[np.float32] = self.steps.before(self._preparation.light, photosites, *facts)[0]
+        planes: NDArray[np.float32] = self.steps.before(light, photosites, *facts)[0]
         return planes
 
     def _bright_colors(self, rows: slice, columns: slice) -> NDArray[np.float32]:

@@ -71,6 +71,11 @@ class Preparation:
         return "light-" + ("h" if self.headroom else "b" * self.balances) + "m" * self.mixes
 
     @property
+    def unclipped_light(self) -> str:
+        """The same with headroom, for photosites of which none is clipped."""
+        return "light-g" + "m" * self.mixes
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Names out of `INPUTS` that these steps need."""
         needed = {"black_level": self.subtracts, "white_balance": self.balances, "matrix": self.mixes}

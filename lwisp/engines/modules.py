@@ -4,6 +4,8 @@ They are the one source. torch runs them as they are; `tracing` makes ONNX of th
 which works without torch.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,6 +16,9 @@ from lwisp.imaging import color, highlights
 from lwisp.imaging.shading import shading_gain
 from lwisp.model import FGAM, LWISP, reflected_indices
 
+Balance = Literal["none", "neutral", "unclipped", "rebuilt"]
+"""What becomes of a clipped cell that is balanced: neutral, rebuilt, or there is none."""
+BALANCES: dict[str, Balance] = {"": "none", "b": "neutral", "g": "unclipped", "h": "rebuilt"}
 LIMITS = {"uint8": 255, "uint16": 65535}
 """White in the integers of a picture."""
 
@@ -27,25 +32,27 @@ class Light(nn.Module):
     canonical RGB. Output (1, 4, h, w).
     """
 
-    def __init__(self, balances: bool, rebuilds: bool, mixes: bool) -> None:
+    def __init__(self, balance: Balance, mixes: bool) -> None:
         super().__init__()
-        self.balances, self.rebuilds, self.mixes = balances, rebuilds, mixes
+        self.balance, self.mixes = balance, mixes
         kernels = functional.pixel_unshuffle(color.MALVAR.reshape(12, 1, 6, 6), 2)  # on planes, as a 3x3 convolution
         self.kernels = kernels.reshape(4, 3, 4, 3, 3)  # R, G and B at each of the four sites
 
     def forward(self, photosites: Tensor, black: Tensor, white: Tensor, *colors: Tensor) -> Tensor:
         planes = _packed(photosites, black, white)
-        if self.rebuilds:
+        if self.balance == "rebuilt":
             planes = highlights.rebuild(planes, colors[0], colors[1])
-        elif self.balances:
+        elif self.balance == "neutral":
             planes = color.balance(planes, colors[0])
+        elif self.balance == "unclipped":
+            planes = planes * highlights.balance_gains(colors[0])
         if not self.mixes:
             return planes[..., 1:-1, 1:-1]
         rows = colors[-1][[0, 1, 1, 2]]  # the row for each photosite's own color
         return functional.conv2d(planes, (rows[..., None, None, None] * self.kernels).sum(1))
 
     def extra_repr(self) -> str:
-        return f"balances={self.balances}, rebuilds={self.rebuilds}, mixes={self.mixes}"
+        return f"balance={self.balance}, mixes={self.mixes}"
 
 
 class Colors(nn.Module):
@@ -128,7 +135,7 @@ class Developed(nn.Module):
     def __init__(self, network: LWISP, preparation: Preparation, pixels: Pixels) -> None:
         super().__init__()
         self.network, self.preparation, self.pixels = network, preparation, pixels
-        self.light = Light(preparation.balances, preparation.headroom > 0, preparation.mixes)
+        self.light = _make_light(preparation.light.removeprefix("light-"))
         self.colors, self.gain = Colors(), Gain()
         self.expose = Expose(preparation.tells)
 
@@ -339,6 +346,11 @@ def to_pixels(values: Tensor, scale: int, pixels: Pixels) -> Tensor:
     return cells.reshape(height * scale, width * scale, -1)
 
 
+def _make_light(letters: str) -> Light:
+    """The module of `stages.LIGHTS` with these letters."""
+    return Light(BALANCES[letters.removesuffix("m")], mixes=letters.endswith("m"))
+
+
 def make_module(network: nn.Module | None, name: str) -> nn.Module:
     """The module of a name.
 
@@ -348,7 +360,7 @@ def make_module(network: nn.Module | None, name: str) -> nn.Module:
     """
     kind, _, rest = name.partition("-")
     if kind == "light":
-        return Light(balances="b" in rest or "h" in rest, rebuilds="h" in rest, mixes="m" in rest)
+        return _make_light(rest)
     if kind == "expose":
         return Expose(tells="n" in rest)
     if kind in ("colors", "gain"):

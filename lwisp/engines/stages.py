@@ -14,8 +14,9 @@ from lwisp.engines.names import PIXELS
 
 PREFIX = "network."
 """Of the names of weights in a structure, before their name in the file of weights."""
-LIGHTS = ("light-", "light-b", "light-m", "light-bm", "light-h", "light-hm")
-"""Levels alone; with white balance (b), with rebuilt highlights too (h), and with the camera's matrix (m)."""
+LIGHTS = ("light-", "light-b", "light-m", "light-bm", "light-g", "light-gm", "light-h", "light-hm")
+"""Levels alone; with white balance, where clipped cells turn neutral (b), where none is clipped (g) or highlights are
+rebuilt (h); and with the camera's matrix (m)."""
 EXPOSES = ("expose-", "expose-n")
 """Gain and shoulder; with the plane that tells the noise (n)."""
 SHAPES = "tensors.json"

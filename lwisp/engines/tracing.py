@@ -126,7 +126,7 @@ def _examples(architecture: Architecture | None, network: nn.Module | None, name
             "black": torch.zeros(4),
             "white": torch.ones(4),
         }
-        if "b" in name.removeprefix("light-") or "h" in name.removeprefix("light-"):
+        if name.removeprefix("light-")[:1] in ("b", "g", "h"):
             inputs["gains"] = torch.ones(3)
         if "h" in name.removeprefix("light-"):
             inputs["colors"] = torch.ones(3, SIDE + 2, SIDE + 3)

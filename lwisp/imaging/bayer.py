@@ -1,4 +1,4 @@
-"""The four Bayer patterns, by the colors of their top-left photosites."""
+"""Bayer mosaics: the four patterns, by the colors of their top-left photosites, and where photosites are clipped."""
 
 from typing import Literal, get_args
 
@@ -6,6 +6,8 @@ CFA = Literal["RGGB", "BGGR", "GRBG", "GBRG"]
 """Colors of the top-left 2x2 photosites, row by row."""
 
 CFAS: tuple[CFA, ...] = get_args(CFA)
+SATURATION = (0.88, 0.95)
+"""Levels in [0, 1] between which a photosite goes from valid to clipped."""
 
 
 def cfa_offset(cfa: CFA) -> tuple[int, int]:

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lwisp.imaging import matrices, mosaic
-from lwisp.imaging.highlights import SATURATION, balance_gains, ramp
+from lwisp.imaging.bayer import SATURATION
+from lwisp.imaging.highlights import balance_gains, ramp
 
 SRGB_TO_XYZ = torch.tensor(matrices.SRGB_TO_XYZ)
 CANONICAL_TO_XYZ = torch.tensor(matrices.CANONICAL_TO_XYZ)

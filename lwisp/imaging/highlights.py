@@ -11,8 +11,8 @@ network that ends at white can show it.
 import torch
 from torch import Tensor
 
-SATURATION = (0.88, 0.95)
-"""Levels in [0, 1] between which a photosite goes from valid to clipped."""
+from lwisp.imaging.bayer import SATURATION
+
 SURE = (0.75, 0.85)
 """Levels in [0, 1] between which a photosite's color counts less and less as that of light that is not clipped: near
 the limit files have been rounded, compressed and averaged with what is clipped."""
