@@ -107,7 +107,7 @@ class RawImage:
     @property
     def camera(self) -> str:
         """Make and model in one, as `camera_name` has it."""
-        return _camera(self.make, self.model)
+        return camera_of(self.make, self.model)
 
 
 def read_raw(source: Source) -> RawImage:
@@ -153,7 +153,7 @@ def read_bayer(file: Opened, source: Source) -> RawImage:
     sensor = np.asarray(raw.raw_colors_visible[:2, :2])
     order = plane_order(cfa)
     black = [float(raw.black_level_per_channel[sensor[position]]) for position in order]
-    white = _white_level(raw, [int(sensor[position]) for position in order])
+    white = white_levels(raw, [int(sensor[position]) for position in order])
     facts = describe(file, source, jpeg, tags, notes)
     if light.black is not None:
         black = list(light.black.of_planes(cfa))
@@ -214,10 +214,16 @@ def _is_lit(mosaic: NDArray[np.uint16], cfa: CFA, black: Sequence[float]) -> boo
 
 def camera_name(tags: Image.Exif) -> str:
     """Make and model as people say them: "Canon PowerShot S40", "NIKON D5000", "GoPro HERO7 Black"; or "unknown"."""
-    return _camera(text_of(tags, 271), text_of(tags, 272))
+    return camera_of(text_of(tags, 271), text_of(tags, 272))
 
 
-def _camera(make: str, model: str) -> str:
+def camera_of(make: str, model: str) -> str:
+    """Make and model as people say them.
+
+    Args:
+        make: The first, or "unknown".
+        model: The other.
+    """
     make = " ".join(make.split())
     model = " ".join(model.split())
     if model == "unknown":
@@ -305,6 +311,20 @@ def _argument(read: Callable[[Any], tuple[float, ...]], value: Any) -> tuple[flo
         raise InputError(str(error)) from error
 
 
+def is_bayer(raw: rawpy.RawPy, tags: Image.Exif) -> bool:
+    """Whether a file open in LibRaw holds a Bayer mosaic of R, G and B.
+
+    Args:
+        raw: The file.
+        tags: Its tags.
+    """
+    try:
+        _bayer_pattern("", raw, tags)
+    except UnsupportedError:
+        return False
+    return True
+
+
 def _bayer_pattern(name: str, raw: rawpy.RawPy, tags: Image.Exif) -> CFA:
     """The pattern of the visible top-left 2x2, or a refusal that names what the file holds instead."""
     names = raw.color_desc.decode("ascii", "replace")
@@ -330,7 +350,7 @@ def _bayer_pattern(name: str, raw: rawpy.RawPy, tags: Image.Exif) -> CFA:
     return CFAS[CFAS.index(pattern)]
 
 
-def _white_level(raw: rawpy.RawPy, indices: list[int]) -> list[float]:
+def white_levels(raw: rawpy.RawPy, indices: list[int]) -> list[float]:
     """Where the sensor clips: the camera's own word where it is sane, else LibRaw's figure."""
     camera = raw.camera_white_level_per_channel
     return [

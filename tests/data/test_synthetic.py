@@ -19,7 +19,7 @@ from lwisp.data import synthetic
 from lwisp.data.datasets import AS_SENSED, LoL
 from lwisp.data.zurich import MAI21, Zurich
 from lwisp.files import writing as files_module
-from lwisp.files.dng import NOISE_PROFILE
+from lwisp.files.dng_content import NOISE_PROFILE
 from lwisp.files.raw import read_raw
 
 PICTURE = synthetic.pictures(1, 0, 460, 920)[0]  # holds two squares of 448
