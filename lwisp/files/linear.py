@@ -305,7 +305,7 @@ def _read_mosaic(read: _Read) -> RawImage | LinearImage:
         named = "".join(seen.get(str(index), "") for index in range(4))
         return _of_four_colors(read, patterns.interpolate(signal, indices, "0123"), named, FOUR_COLORS)
     raise UnsupportedError(
-        f"{read.name}: a mosaic of the color pattern {patterns.words(pattern)}; expected one of R, G, B, or four colors",
+        f"{read.name}: a mosaic of the color pattern {patterns.words(pattern)}; expected R, G, B or four colors",
         patterns.words(pattern),
     )
 

@@ -18,14 +18,14 @@ LARGEST = 12
 
 
 def smallest(letters: Pattern) -> Pattern:
-    """The smallest pattern that makes up a piece of a mosaic when it is repeated.
+    """The smallest pattern that makes up a piece of a mosaic when it is repeated a whole number of times.
 
     Args:
         letters: (h, w), the colors of the piece.
     """
     height, width = letters.shape
-    rows = next(side for side in range(1, height + 1) if _repeats(letters, side, 0))
-    columns = next(side for side in range(1, width + 1) if _repeats(letters, side, 1))
+    rows = next(side for side in range(1, height + 1) if height % side == 0 and _repeats(letters, side, 0))
+    columns = next(side for side in range(1, width + 1) if width % side == 0 and _repeats(letters, side, 1))
     return letters[:rows, :columns]
 
 
