@@ -1,6 +1,6 @@
 """`RawImage` or `LinearImage` -> a plain DNG that any tool reads."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from lwisp.files.tags import finished_properties, finished_tags
 from lwisp.files.writing import write_whole
 from lwisp.files.xmp import XMP_TAG, Value, build
 from lwisp.imaging.bayer import plane_order
+from lwisp.imaging.patterns import Pattern
 
 
 def write_dng(
@@ -101,6 +102,37 @@ def write_linear_dng(
     facts = linear_tags(image.black_level[:samples], image.white_level[:samples])
     facts |= {} if image.is_gray else color_tags(image.cam2rgb, image.white_balance)
     _write(Path(path), pixels, image, facts, noise, exif, overwrite, properties, strip)
+
+
+def write_mosaic_dng(
+    path: str | Path,
+    mosaic: NDArray[np.uint16],
+    pattern: Pattern,
+    levels: tuple[float, float],
+    white_balance: Sequence[float],
+    cam2rgb: NDArray[np.float32],
+    noise: tuple[float, float] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a mosaic of any pattern as a plain DNG, as in `write_dng`: X-Trans, quad-Bayer and others.
+
+    Args:
+        path: The file to write.
+        mosaic: (H, W) in DN.
+        pattern: Its pattern.
+        levels: Black and white in DN.
+        white_balance: Gains of R, G, B.
+        cam2rgb: (3, 3), balanced camera RGB to canonical RGB.
+        noise: Shot and read noise for `NOISE_PROFILE`.
+        overwrite: Replace a file of this name.
+
+    Raises:
+        InputError: The file exists and may not be replaced.
+        OutputError: The file cannot be written.
+    """
+    facts = mosaic_tags(pattern, levels[:1], levels[1]) | color_tags(cam2rgb, white_balance)
+    content = build_dng(mosaic, facts | ({NOISE_PROFILE: noise} if noise else {}))
+    write_whole(Path(path), lambda file: file.write(content), overwrite)
 
 
 def _write(

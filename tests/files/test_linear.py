@@ -90,11 +90,11 @@ def test_demosaiced_pixels_are_taken_as_they_are(write_dng: WriteDng) -> None:
 
 def test_floating_point_keeps_its_light_above_white(write_dng: WriteDng) -> None:
     values = RNG.random((48, 66, 3)).astype(np.float32) * 4
-    image = read_linear(write_dng(values, photometric=34892, white=1))  # type: ignore[arg-type]
+    image = read_linear(write_dng(values, photometric=34892, white=1))
     assert np.abs(signal(image) - values).max() < 1e-4
     assert image.notes == ("values up to 2.0 EV above white",)
     values[3, 4] = np.nan
-    broken = read_linear(write_dng(values, photometric=34892, white=1))  # type: ignore[arg-type]
+    broken = read_linear(write_dng(values, photometric=34892, white=1))
     assert "no numbers" in broken.notes[0]
 
 
@@ -180,7 +180,7 @@ def test_what_is_written_reads_back(is_gray: bool, tmp_path: Path, write_dng: Wr
     matrix = np.eye(3, dtype=np.float32) if is_gray else cam2rgb
     gains = (1.0, 1.0, 1.0) if is_gray else (2.0, 1.0, 1.5)
     levels = ((60.0,) * 3, (4000.0,) * 3) if is_gray else ((60.0, 64.0, 70.0), (4000.0, 3900.0, 3800.0))
-    image = LinearImage(rgb, linear.DEMOSAICED, *levels, gains, matrix, is_gray, 3)  # type: ignore[arg-type]
+    image = LinearImage(rgb, linear.DEMOSAICED, *levels, gains, matrix, is_gray, 3)
     write_linear_dng(tmp_path / "a.dng", image, (1e-4, 1e-6))
     found = read_linear(tmp_path / "a.dng")
     assert np.array_equal(found.rgb, rgb)
