@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from lwisp.data import unprocess
 from lwisp.files.xtrans import demosaic_xtrans
-from lwisp.imaging import color, mosaic, patterns
+from lwisp.imaging import color, matrices, mosaic, patterns
 
 Demosaicing = Literal["malvar", "bilinear", "xtrans", "none"]
 """malvar: a Bayer mosaic by Malvar's filters; bilinear: one by means of the nearest; xtrans: an X-Trans mosaic by
@@ -22,6 +22,8 @@ DEMOSAICINGS: tuple[Demosaicing, ...] = get_args(Demosaicing)
 
 MARGIN = 6
 """px of reflected light around each X-Trans crop, for crops are demosaiced side by side."""
+XTRANS_MATRIX = matrices.cam2rgb_from_xyz(unprocess.CANON_30D)
+"""Balanced camera RGB to canonical RGB, in which LibRaw compares the colors of X-Trans crops of any camera."""
 ROOM = 1.05
 """Of the range of balanced values: what demosaicing overshoots."""
 BILINEAR = torch.tensor([0.5, 1.0, 0.5])
@@ -108,7 +110,7 @@ def _xtrans(light: Tensor, gains: Tensor, shot_noise: Tensor, read_noise: Tensor
         larger, _, _ = patterns.mirror(one, pattern, MARGIN, 0)
         held = np.pad(larger, ((0, rows - larger.shape[0]), (0, columns - larger.shape[1])), mode="edge")
         frame[top : top + rows, left : left + columns] = held
-    picture = demosaic_xtrans(frame, pattern)
+    picture = demosaic_xtrans(frame, pattern, XTRANS_MATRIX)
     crops = [
         picture[top + MARGIN : top + MARGIN + height, left + MARGIN : left + MARGIN + width] for top, left in places
     ]

@@ -381,17 +381,16 @@ def _of_three_colors(
         way = f"color pattern {patterns.words(pattern)}, interpolated"
         rgb = _encode(patterns.interpolate(signal, pattern, names), WHITE)
         return _finished(read, rgb, [BLACK] * 3, [WHITE] * 3, way)
-    gains = as_shot_gains(read.raw, read.light) or _estimated(read, patterns.interpolate(signal, pattern, names))
-    return _finished(read, _xtrans(signal, pattern, gains), [BLACK] * 3, [WHITE] * 3, XTRANS)
+    color, cam2rgb = find_color(read.raw, read.light, [])
+    gains = as_shot_gains(read.raw, read.light)
+    if gains is None:  # to demosaic in, without a word about it: `_finished` estimates the one that is told
+        rough = _encode(patterns.interpolate(signal, pattern, names), WHITE)
+        gains, _ = estimate_from_cells(*average(rough, [BLACK] * 3, [WHITE] * 3), color)
+    rgb = _xtrans(signal, pattern, gains, matrix_under(gains, color, cam2rgb))
+    return _finished(read, rgb, [BLACK] * 3, [WHITE] * 3, XTRANS)
 
 
-def _estimated(read: _Read, rgb: Signal) -> Gains:
-    """A balance to demosaic in, without a word about it: `_finished` estimates the one that is told."""
-    color, _ = find_color(read.raw, read.light, [])
-    return estimate_from_cells(*average(_encode(rgb, WHITE), [BLACK] * 3, [WHITE] * 3), color)[0]
-
-
-def _xtrans(signal: Signal, pattern: Pattern, gains: Gains) -> NDArray[np.uint16]:
+def _xtrans(signal: Signal, pattern: Pattern, gains: Gains, cam2rgb: NDArray[np.float32]) -> NDArray[np.uint16]:
     """An X-Trans mosaic demosaiced in balanced colors, which the method compares, with `BLACK` and `WHITE`."""
     balance = np.array(gains, np.float32) / np.float32(min(gains))
     scale = (65535 - BLACK) / (LARGE_GAIN * float(balance.max()))
@@ -402,7 +401,7 @@ def _xtrans(signal: Signal, pattern: Pattern, gains: Gains) -> NDArray[np.uint16
             balanced[row :: pattern.shape[0], column :: pattern.shape[1]] *= balance[color]
     balanced *= np.float32(scale)
     balanced += np.float32(BLACK + 0.5)
-    picture = demosaic_xtrans(np.clip(balanced, 0, 65535, out=balanced).astype(np.uint16), pattern)
+    picture = demosaic_xtrans(np.clip(balanced, 0, 65535, out=balanced).astype(np.uint16), pattern, cam2rgb)
     return _encode((picture - np.float32(BLACK)) / (balance * np.float32(scale)), WHITE)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import rawpy
 from numpy.typing import NDArray
 
-from lwisp.files.dng_content import build_dng, mosaic_tags
+from lwisp.files.dng_content import build_dng, color_tags, mosaic_tags
 from lwisp.imaging.patterns import Pattern, mirror
 
 LEAST = 512
@@ -16,14 +16,15 @@ MARGIN = 12
 """Photosites at the border that LibRaw fills in by simpler means."""
 
 
-def demosaic_xtrans(mosaic: NDArray[np.uint16], pattern: Pattern) -> NDArray[np.uint16]:
+def demosaic_xtrans(mosaic: NDArray[np.uint16], pattern: Pattern, cam2rgb: NDArray[np.float32]) -> NDArray[np.uint16]:
     """An X-Trans mosaic demosaiced, of any size and up to its border.
 
-    The method compares colors with each other: they come out best where gray has equal values.
+    The method compares colors in CIE L*a*b*: they come out best where gray has equal values, of a known matrix.
 
     Args:
         mosaic: (H, W), linear, 6x6 or more.
         pattern: Its pattern, one of `patterns.is_xtrans`.
+        cam2rgb: (3, 3), its RGB to canonical RGB.
 
     Returns:
         (H, W, 3) of the same scale; photosites keep the value of their color.
@@ -33,7 +34,7 @@ def demosaic_xtrans(mosaic: NDArray[np.uint16], pattern: Pattern) -> NDArray[np.
     """
     height, width = mosaic.shape
     larger, top, left = mirror(mosaic, pattern, MARGIN, LEAST)
-    content = build_dng(larger, mosaic_tags(pattern, [0], 65535))
+    content = build_dng(larger, mosaic_tags(pattern, [0], 65535) | color_tags(cam2rgb, (1.0, 1.0, 1.0)))
     with rawpy.RawPy() as raw:
         raw.open_buffer(cast(BinaryIO, io.BytesIO(content)))
         picture = raw.postprocess(
