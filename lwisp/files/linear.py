@@ -56,8 +56,8 @@ MOST_STOPS = 6
 """EV above white that are kept of floating-point pixels."""
 WHITE_LEVEL = 50717  # DNG's tag
 REPEAT, CODES = 33421, 33422  # DNG's tags of a mosaic's pattern
-LARGE_GAIN = 1.05
-"""Room above the largest balanced white for what a demosaicing makes of it."""
+ROOM = 1.05
+"""Times the largest balanced white: what a demosaicing overshoots."""
 FILTERS = {
     **{"R": (1.0, 0.0, 0.0), "G": (0.0, 1.0, 0.0), "B": (0.0, 0.0, 1.0), "E": (0.0, 0.5, 0.5), "W": (1.0, 1.0, 1.0)},
     **{"C": (0.0, 1.0, 1.0), "M": (1.0, 0.0, 1.0), "Y": (1.0, 1.0, 0.0)},
@@ -393,16 +393,17 @@ def _of_three_colors(
 def _xtrans(signal: Signal, pattern: Pattern, gains: Gains, cam2rgb: NDArray[np.float32]) -> NDArray[np.uint16]:
     """An X-Trans mosaic demosaiced in balanced colors, which the method compares, with `BLACK` and `WHITE`."""
     balance = np.array(gains, np.float32) / np.float32(min(gains))
-    scale = (65535 - BLACK) / (LARGE_GAIN * float(balance.max()))
     balanced = signal.copy()
     for row in range(pattern.shape[0]):
         for column in range(pattern.shape[1]):
             color = "RGB".index(str(pattern[row, column]))
             balanced[row :: pattern.shape[0], column :: pattern.shape[1]] *= balance[color]
-    balanced *= np.float32(scale)
-    balanced += np.float32(BLACK + 0.5)
-    picture = demosaic_xtrans(np.clip(balanced, 0, 65535, out=balanced).astype(np.uint16), pattern, cam2rgb)
-    return _encode((picture - np.float32(BLACK)) / (balance * np.float32(scale)), WHITE)
+    low = min(float(balanced.min()), 0.0)  # as little as can be: the method tells dark colors apart by their ratios
+    scale = np.float32(65535 / (ROOM * float(balance.max()) - low))
+    balanced -= np.float32(low)
+    balanced *= scale
+    picture = demosaic_xtrans(np.clip(balanced + np.float32(0.5), 0, 65535).astype(np.uint16), pattern, cam2rgb)
+    return _encode((picture / scale + np.float32(low)) / balance, WHITE)
 
 
 def _binned(
