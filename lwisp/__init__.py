@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lwisp import errors as errors
     from lwisp.architecture import LWISPConfig
     from lwisp.errors import InputError, OutputError
     from lwisp.files.dng import write_dng
@@ -69,6 +70,8 @@ def __getattr__(name: str) -> Any:
     """The public object of this name, imported when it is first asked for."""
     if name in _HOMES:
         return getattr(import_module(f"lwisp.{_HOMES[name]}"), name)
+    if name == "errors":  # its kinds are no names of their own here
+        return import_module("lwisp.errors")
     if name == "__version__":
         from importlib.metadata import version
 

@@ -21,7 +21,7 @@ class LWISPConfig:
     """Everything that decides the structure of one `LWISP`; the defaults are the paper's full student."""
 
     in_channels: int = 4
-    """4 packed RAW planes (R, Gr, Gb, B); 3 for RGB."""
+    """4 packed RAW planes (R, Gr, Gb, B), 5 with one that tells the noise, which is not the paper's; 3 for RGB."""
     width: int = 16
     """Channels of the first stage; every deeper stage doubles them, four times."""
     fgam: bool = True
@@ -81,10 +81,16 @@ class LWISPConfig:
         """Task of the network; None where its channels and size fit none."""
         known: dict[tuple[int, bool, int], Takes] = {
             (4, True, 3): "raw",
+            (5, True, 3): "raw",
             (3, False, 3): "rgb",
             (4, False, 4): "planes",
         }
         return known.get((self.in_channels, self.upsample, self.out_channels))
+
+    @property
+    def is_told_noise(self) -> bool:
+        """Whether the last of the input's planes tells the noise."""
+        return self.takes == "raw" and self.in_channels == 5
 
     @property
     def scale(self) -> int:

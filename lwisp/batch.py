@@ -13,13 +13,14 @@ from typing import Any, Generic, Protocol, TypeVar
 from numpy.typing import NDArray
 
 from lwisp.engines.engine import Engine
-from lwisp.errors import ArgumentError, InputError, kind_of, tell_failure
+from lwisp.engines.threads import check_parallel
+from lwisp.errors import InputError, kind_of, tell_failure
 from lwisp.files.decoding import is_own
 from lwisp.files.encoding import Finish
 from lwisp.files.writing import check_output, clear_leftovers, fold, fold_all, make_folder, not_own
 from lwisp.files.xmp import Value
 from lwisp.planning import Job, place_of
-from lwisp.provenance import Provenance, Setting, digest, is_made_of
+from lwisp.provenance import NO_WEIGHTS, Provenance, Setting, digest, is_made_of
 from lwisp.weights import Camera, Weights
 
 
@@ -88,7 +89,7 @@ class Finished(Generic[S]):
     """Whether there is a file of this name that may be replaced."""
 
     def properties(self, verb: str, settings: Mapping[str, Setting]) -> dict[str, Value]:
-        """Properties for the XMP packet: those of the source, and what the picture was made of, by which weights.
+        """Properties for the XMP packet: those of the source, and what the picture was made of, and by which weights.
 
         Args:
             verb: What was done, as "develop".
@@ -98,10 +99,9 @@ class Finished(Generic[S]):
             Values by names, as `xmp.build` takes them.
         """
         weights, engine = self.made.weights, self.made.engine
-        if weights is None or engine is None:
-            return dict(self.source.properties)
-        told = _with_format(self.job, settings)
-        made_of = Provenance(verb, self.source_sha256, weights.card.name, weights.sha256, engine.description, told)
+        name, sha256 = (weights.card.name, weights.sha256) if weights is not None else (NO_WEIGHTS, NO_WEIGHTS)
+        computed = engine.description if engine is not None else NO_WEIGHTS
+        made_of = Provenance(verb, self.source_sha256, name, sha256, computed, _with_format(self.job, settings))
         return {**self.source.properties, **made_of.to_properties()}
 
 
@@ -176,8 +176,7 @@ def work(
     Raises:
         InputError: `parallel` is less than 1.
     """
-    if parallel < 1:
-        raise ArgumentError(f"expected 1 job at once or more, got {parallel}")
+    check_parallel(parallel)
     return _work(list(jobs), _Line(read, make, write, parallel), _Guard(overwrite, is_done), memory is not None)
 
 

@@ -23,6 +23,7 @@ from lwisp.weights import (
     learned_files,
     learned_names,
     load,
+    names,
     read_card,
     read_digest,
     shipped_files,
@@ -256,6 +257,8 @@ def remove(name: str) -> Removed:
     Raises:
         InputError: There are none of this name, another process is learning them, or they cannot be deleted.
     """
+    if name not in learned_names() and name in names():
+        raise InputError(f"weights {name!r} are part of lwisp, not learned ones, and stay")
     if name not in learned_names():
         raise InputError(f"no learned weights {name!r}; there are: {', '.join(learned_names()) or 'none'}")
     path = user_folder() / f"{name}.safetensors"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 import numpy as np
 import torch
@@ -23,16 +23,16 @@ from lwisp.engines.contract import CARD_KEY, Program, Size
 from lwisp.engines.developed import contract
 from lwisp.engines.exported import Exported, open_program
 from lwisp.engines.modules import LIMITS, to_pixels
-from lwisp.engines.names import Format, Pixels, Stored
+from lwisp.engines.names import PIXELS, Format, Pixels, Stored
 from lwisp.engines.portable import exchange
 from lwisp.engines.runners import as_stored
 from lwisp.engines.structures import fill
 from lwisp.engines.tracing import trace_developed
-from lwisp.errors import InputError
+from lwisp.errors import ArgumentError, InputError, check_choice, check_switches, check_type, is_whole, shown
 from lwisp.files.optional import need
 from lwisp.files.raw import RawImage, read_mosaic
 from lwisp.files.writing import check_output, temporary_folder, write_whole
-from lwisp.imaging import color, matrices
+from lwisp.imaging import color, highlights, matrices
 from lwisp.imaging.bayer import CFAS, cfa_offset
 from lwisp.model import LWISP, pad_to_multiple
 from lwisp.pipeline import inputs_of, prepare
@@ -123,6 +123,19 @@ def export(
     return Report(tuple(outputs), _describe(program, chosen), errors, tolerance)
 
 
+def _check_size(size: Size) -> None:
+    """Raise `ArgumentError` where a file cannot be made for planes of a size."""
+    if size is None:
+        return
+    if not (isinstance(size, tuple | list) and len(size) == 2 and all(is_whole(side, 1) for side in size)):
+        raise ArgumentError(f"expected the size (h, w) of planes, got {shown(size)}")
+    if any(side % SIZE_MULTIPLE or side < SIZE_MINIMUM for side in size):
+        raise ArgumentError(
+            f"expected planes of multiples of {SIZE_MULTIPLE} from {SIZE_MINIMUM} up, got {size[0]}x{size[1]}; a file "
+            f"serves what is smaller by up to {SIZE_MULTIPLE - 1} too"
+        )
+
+
 def _takes_mosaics(weights: Weights, format: Format, size: Size, planes: bool) -> bool:
     """Whether a file will take mosaics."""
     able = weights.card.architecture.takes == "raw" and FORMATS[format].wrap is not None
@@ -164,23 +177,28 @@ def check(
     Raises:
         InputError: `export` would refuse.
     """
+    check_type("weights, from lwisp.load", weights, Weights)
+    check_type("the path of a file to write", output, Path)
+    check_choice("format", format, tuple(FORMATS))
+    check_choice("precision", precision, get_args(Stored))
+    check_switches(overwrite=overwrite, planes=planes)
+    if pixels is not None:
+        check_choice("type of the picture", pixels, PIXELS)
+    _check_size(size)
     if isinstance(weights.source, Exported) or not isinstance(weights.network, LWISP):
-        raise InputError(f"weights {weights.card.name!r} are no LW-ISP in a safetensors file, which alone is exported")
+        raise ArgumentError(
+            f"weights {weights.card.name!r} are no LW-ISP in a safetensors file, which alone is exported"
+        )
     facts = FORMATS[format]
     if output.suffix.lower() != facts.suffix:
-        raise InputError(f"--output {output}: expected a name ending in {facts.suffix}")
+        raise ArgumentError(f"--output {output}: expected a name ending in {facts.suffix}")
     if facts.needs_size and size is None:
-        raise InputError(f"{format} takes planes of one size only; name it, as --size 736x992")
+        raise ArgumentError(f"{format} takes planes of one size only; name it, as --size 736x992")
     if precision not in facts.precisions:
         able = " and ".join(name for name, other in FORMATS.items() if precision in other.precisions)
-        raise InputError(f"{precision} is offered for {able}, not for {format}")
-    if size is not None and any(side % SIZE_MULTIPLE or side < SIZE_MINIMUM for side in size):
-        raise InputError(
-            f"expected planes of multiples of {SIZE_MULTIPLE} from {SIZE_MINIMUM} up, got {size[0]}x{size[1]}; a file "
-            f"serves what is smaller by up to {SIZE_MULTIPLE - 1} too"
-        )
+        raise ArgumentError(f"{precision} is offered for {able}, not for {format}")
     if pixels is not None and not _takes_mosaics(weights, format, size, planes):
-        raise InputError(
+        raise ArgumentError(
             "--pixels is for ONNX and OpenVINO files that take a RAW's mosaic, of any size; leave it out, or leave out "
             "--planes and --size and take weights that develop"
         )
@@ -268,7 +286,7 @@ def verify_developed(
         with torch.inference_mode():
             rgb = to_pixels(network(torch.from_numpy(planes)[None]), 1, pixels)
         expected = rgb[top : top + height, left : left + width].numpy().astype(pixels)
-        facts = inputs_of(raw, exposure)
+        facts = inputs_of(raw, convention, exposure)
         picture, _ = exported.develop([facts[name] for name in convention.preparation.inputs])
         difference = np.abs(picture.astype(np.float64) - expected).max() / LIMITS.get(pixels, 1)
         errors[name] = float(difference)
@@ -365,8 +383,11 @@ def preprocessing(convention: InputConvention, takes: Takes | None = "raw") -> d
     facts["planes"] = "R, Gr, Gb, B of the 2x2 photosites of RGGB, white at 1, not clipped"
     facts["black_level"] = "subtracted: black at 0" if convention.black_level == "subtract" else "kept: DN over white"
     if convention.white_balance == "as-shot":
-        facts["white_balance"] = "as-shot gains, the smallest taken as 1; clipped cells turn neutral"
-        facts["saturation"], facts["neutrality"] = color.SATURATION, color.NEUTRALITY
+        gains = "as-shot gains, the smallest taken as 1; clipped "
+        facts["white_balance"] = gains + ("colors are rebuilt" if convention.headroom else "cells turn neutral")
+        facts["saturation"] = highlights.SATURATION
+        if not convention.headroom:
+            facts["neutrality"] = color.NEUTRALITY
     if convention.color == "canonical":
         facts["color"] = "mixed by the camera's matrix into linear Rec. 2020 (D65), by Malvar's 5x5 filters"
         facts["canonical_to_xyz"] = [[round(value, 7) for value in row] for row in matrices.CANONICAL_TO_XYZ.tolist()]
@@ -379,6 +400,15 @@ def preprocessing(convention: InputConvention, takes: Takes | None = "raw") -> d
             "max_middle": color.MAX_MIDDLE,
             "max_gain": color.MAX_GAIN,
         }
+    if convention.headroom:
+        facts["headroom"] = {
+            "ev": convention.headroom,
+            "knee": highlights.KNEE,
+            "same_color": highlights.SAME_COLOR,
+            "beyond": highlights.BEYOND,
+        }
+    if convention.noise:
+        facts["noise"] = "a fifth plane: the fourth root of the variance that is expected of the exposed green light"
     if any(convention.shading):
         facts["shading"] = "planes times 1 + a r2 + b r2^2 + c r2^3; r2: squared distance from the middle, corners 1"
         facts["shading_terms"] = list(convention.shading)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -10,9 +10,10 @@ from PIL import Image
 
 from lwisp.batch import Finished, Made, Outcome, checked, was_made, work
 from lwisp.engines.backends import preferred, warm
+from lwisp.engines.engine import check_request
 from lwisp.engines.names import Backend, Precision
 from lwisp.engines.threads import share_of_threads
-from lwisp.errors import InputError, check_choice
+from lwisp.errors import InputError, check_choice, check_switches
 from lwisp.files.encoding import Finish
 from lwisp.files.makernotes import picture_style
 from lwisp.files.pictures import write_picture
@@ -20,11 +21,11 @@ from lwisp.files.raw import RawImage, read_raw
 from lwisp.files.shots import read_shot
 from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
 from lwisp.imaging.framing import CROPS, Crop
-from lwisp.pipeline import Developer, check_balances, check_exposure, without_hot_pixels
+from lwisp.pipeline import Developer, check_balances, check_exposure, check_knobs, check_strengths, without_hot_pixels
 from lwisp.planning import Job
-from lwisp.provenance import differing
+from lwisp.provenance import Setting, differing
 from lwisp.sequences import CommonLight, Reference, common_light
-from lwisp.weights import Weights, check_takes, left_out_note, load_once, of_camera
+from lwisp.weights import Weights, check_takes, check_weights, left_out_note, load_once, of_camera
 
 DEFAULT = "photo"
 """Weights where none are named and none were learned from the camera."""
@@ -65,23 +66,71 @@ def pick(photo: Photo) -> Weights:
     return replace(weights, notes=tuple(notes)) if notes else weights
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What the pictures of a batch are developed with; what differs from the defaults stands in their XMP."""
+
+    exposure: float = 0.0
+    """EV on top of the exposure rule, -5 to 5."""
+    white_balance: str = AS_SHOT
+    """As for `develop`."""
+    same_as: Reference | None = None
+    """Develop all with one exposure and white balance, for sequences: those of a file, of the "first", or the "median"
+    over all, which are read before any is developed. `exposure` comes on top. The weights that are picked for the first
+    file that is measured serve all."""
+    crop: Crop = "camera"
+    """"camera" or "none", as for `develop`."""
+    keep_hot_pixels: bool = False
+    """Leave hot and dead photosites as they are."""
+    highlights: float = 1.0
+    """As for `develop`."""
+    noise_reduction: float = 1.0
+    """As for `develop`."""
+    finish: Finish = Finish()
+    """Quality, size and color space of the pictures."""
+    strip: bool = False
+    """Leave out tags and properties that name people and places."""
+
+    def check(self) -> None:
+        """Check all of it before any work, but what depends on the format of a picture.
+
+        Raises:
+            ArgumentError: A value cannot be used.
+        """
+        check_exposure(self.exposure)
+        parse_balance(self.white_balance)
+        if not isinstance(self.same_as, Path | None):
+            check_choice("frame of same_as", self.same_as, ("first", "median"))
+        check_choice("crop", self.crop, CROPS)
+        check_strengths(self.highlights, self.noise_reduction)
+        check_switches(keep_hot_pixels=self.keep_hot_pixels, strip=self.strip)
+
+    def told(self) -> dict[str, Setting]:
+        """Those that differ from the defaults, by the names of the command's options, but `same_as`."""
+        return self.finish.settings() | differing(
+            {
+                "exposure": (self.exposure, 0.0),
+                "white-balance": (parse_balance(self.white_balance).words, AS_SHOT),
+                "crop": (self.crop, "camera"),
+                "keep-hot-pixels": (self.keep_hot_pixels, False),
+                "highlights": (self.highlights, 1.0),
+                "noise-reduction": (self.noise_reduction, 1.0),
+                "strip": (self.strip, False),
+            }
+        )
+
+
 def develop_files(
     weights: Weights | Callable[[Photo], Weights],
     jobs: Iterable[Job],
-    exposure: float = 0.0,
+    settings: Settings = Settings(),
     precision: Precision = "auto",
-    overwrite: bool = False,
-    read: Callable[[Path], RawImage] = read_raw,
     backend: Backend = "auto",
     memory: float | None = None,
     parallel: int = 1,
-    finish: Finish = Finish(),
-    strip: bool = False,
-    white_balance: str = AS_SHOT,
-    same_as: Reference | None = None,
+    overwrite: bool = False,
+    read: Callable[[Path], RawImage] = read_raw,
     watch: Callable[[int, int], None] = lambda done, count: None,
-    crop: Crop = "camera",
-    keep_hot_pixels: bool = False,
 ) -> Iterator[Outcome]:
     """Develop many files, in their order; whatever goes wrong with one, the others are done.
 
@@ -91,22 +140,14 @@ def develop_files(
     Args:
         weights: Those for all, or a function that says which for each, such as `pick`.
         jobs: The files and the pictures to make of them, from `batch.plan`.
-        exposure: EV on top of the exposure rule, -5 to 5.
+        settings: What they are developed with.
         precision: "auto", "fp32" or "bf16", as for `develop`.
-        overwrite: Replace pictures that lwisp wrote before; what is never replaced, `batch.work` says.
-        read: How to read a file, where it is no RAW, such as a bare mosaic.
         backend: "auto", "torch", "openvino" or "onnxruntime", as for `develop`.
         memory: Bound on the memory of the whole process, in GB.
         parallel: How many are developed at once, each by its share of the processor's threads.
-        finish: Quality, size and color space of the pictures.
-        strip: Leave out tags and properties that name people and places.
-        white_balance: As for `develop`.
-        same_as: Develop all with one exposure and white balance, for sequences: those of a file, of the "first", or
-            the "median" over all, which are read before any is developed. `exposure` comes on top. The weights that
-            are picked for the first file that is measured serve all.
-        watch: Called with (files measured, files to measure) meanwhile.
-        crop: "camera" or "none", as for `develop`.
-        keep_hot_pixels: Leave hot and dead photosites as they are.
+        overwrite: Replace pictures that lwisp wrote before; what is never replaced, `batch.work` says.
+        read: How to read a file, where it is no RAW, such as a bare mosaic.
+        watch: Called with (files measured, files to measure) while those of `Settings.same_as` are measured.
 
     Returns:
         What became of each file, as it is done.
@@ -114,19 +155,14 @@ def develop_files(
     Raises:
         InputError: Before any work, for what is wrong with all of them.
     """
-    check_exposure(exposure)
-    check_choice("crop", crop, CROPS)
-    balance = parse_balance(white_balance)
-    jobs = checked(jobs, finish)
-    settings = finish.settings() | differing(
-        {
-            "exposure": (exposure, 0.0),
-            "white-balance": (balance.words, AS_SHOT),
-            "crop": (crop, "camera"),
-            "keep-hot-pixels": (keep_hot_pixels, False),
-            "strip": (strip, False),
-        }
-    )
+    settings.check()
+    check_switches(overwrite=overwrite)
+    check_request(backend, precision, memory)
+    if not callable(weights):
+        check_weights(weights, "raw")
+    balance = parse_balance(settings.white_balance)
+    jobs = checked(jobs, settings.finish)
+    told = settings.told()
     prepared: list[Developer] = []
     said: set[str] = set()
     lock = threading.Lock()
@@ -143,6 +179,7 @@ def develop_files(
     if isinstance(weights, Weights):
         ready(weights)  # what is wrong with it is said before any work
         check_balances(balance.words, weights.card.convention)
+        check_knobs(weights.card.convention, settings.highlights, settings.noise_reduction)
     threading.Thread(target=warm, args=(preferred() if backend == "auto" else backend,), daemon=True).start()
     if weights is pick:
         load_once(DEFAULT)  # most likely, and the first file is being read meanwhile
@@ -153,7 +190,7 @@ def develop_files(
     def choose(photo: Photo) -> Weights:
         if isinstance(weights, Weights):
             return weights
-        if same_as is None:
+        if settings.same_as is None:
             return weights(photo)
         if not of_all:
             of_all.append(weights(photo))
@@ -161,7 +198,7 @@ def develop_files(
 
     def prepare(path: Path) -> RawImage:  # in the thread that reads, while the file before is developed
         raw = with_balance(read(path), balance, str(path))
-        sound = raw if keep_hot_pixels else without_hot_pixels(raw)
+        sound = raw if settings.keep_hot_pixels else without_hot_pixels(raw)
         return light.balanced(sound) if light else sound
 
     def make(raw: RawImage, job: Job) -> Made:
@@ -169,23 +206,34 @@ def develop_files(
             chosen = choose(raw)
             developer = ready(chosen)
             check_balances(balance.words, chosen.card.convention)
+            check_knobs(chosen.card.convention, settings.highlights, settings.noise_reduction)
             found = (*chosen.notes, light.note) if light else chosen.notes
             notes = tuple(note for note in found if note not in said)
             said.update(notes)
-        gain = light.gain if light else None
-        picture = developer.develop(raw, exposure, job.dtype, gain=gain, crop=crop, keep_hot_pixels=True)
+        frame = light.frame if light else None
+        picture = developer.develop(
+            raw,
+            settings.exposure,
+            job.dtype,
+            frame=frame,
+            crop=settings.crop,
+            keep_hot_pixels=True,
+            highlights=settings.highlights,
+            noise_reduction=settings.noise_reduction,
+        )
         return Made(picture, chosen, developer.engine, notes)
 
     def write(finished: Finished[RawImage]) -> None:
-        job, exif = finished.job, finished.source.exif
-        told = finished.properties("develop", settings)
-        write_picture(job.output, finished.made.picture, job.picture, exif, finished.replaces, told, finish, strip)
+        job, picture, exif = finished.job, finished.made.picture, finished.source.exif
+        properties = finished.properties("develop", told)
+        replaces, finish, strip = finished.replaces, settings.finish, settings.strip
+        write_picture(job.output, picture, job.picture, exif, replaces, properties, finish, strip)
 
     def is_done(job: Job) -> bool:
-        return was_made(job, "develop", settings, lambda: choose(read_shot(job.source)).sha256)
+        return was_made(job, "develop", told, lambda: choose(read_shot(job.source)).sha256)
 
-    if same_as is not None and jobs:
+    if settings.same_as is not None and jobs:
         sources = [job.source for job in jobs]
-        light = common_light(same_as, sources, prepare, lambda raw: ready(choose(raw)).gain(raw), watch)
-        settings["same-as"] = light.note
+        light = common_light(settings.same_as, sources, prepare, lambda raw: ready(choose(raw)).measure(raw), watch)
+        told["same-as"] = light.note
     return work(jobs, prepare, make, write, memory, overwrite, is_done, parallel)

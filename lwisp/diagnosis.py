@@ -192,7 +192,7 @@ class Examiner:
                 self._developers[key] = Developer(weights, self.backend, self.precision, self.memory)
             developer = self._developers[key]
             told = replace(told, engine=developer.engine.description)
-            told = replace(told, nearness=_nearness(card, facts, developer.gain(raw)))
+            told = replace(told, nearness=_nearness(card, facts, developer.measure(raw).gain))
             planes = Planes(developer.engine, raw, card.convention).shape
             picture = np.empty((facts.height, facts.width, 3), np.uint8)
             needed, window = developer.engine.forecast(planes[1:], picture)
@@ -230,7 +230,7 @@ def look_at(raw: RawImage, file: Path) -> Facts:
     if raw.color is not None:
         with suppress(ValueError):
             light = temperature_of(raw.color.light(raw.white_balance))
-    calibrations = (raw.color.first, raw.color.second) if raw.color else ()
+    calibrations = raw.color.calibrations if raw.color else []
     jpeg = None
     if raw.jpeg:
         with suppress(InputError), opened(raw.jpeg) as picture:

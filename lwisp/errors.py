@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -43,8 +44,8 @@ class UnsupportedError(InputError):
         self.feature = feature
 
 
-class ArgumentError(InputError):
-    """A value of an argument or option that cannot be used."""
+class ArgumentError(InputError, ValueError):
+    """A value of an argument or option that cannot be used; Python's `ValueError` too."""
 
     kind = "argument"
 
@@ -134,8 +135,70 @@ def check_choice(what: str, value: object, choices: Sequence[str]) -> None:
     Raises:
         ArgumentError: It is none of them.
     """
-    if value not in choices:
-        raise ArgumentError(f"expected the {what} {alternatives(choices)}, got {value!r}")
+    if not isinstance(value, str) or value not in choices:
+        raise ArgumentError(f"expected the {what} {alternatives(choices)}, got {shown(value)}")
+
+
+def check_switches(**switches: object) -> None:
+    """Check that arguments are True or False.
+
+    Args:
+        switches: What was given, by the names of the arguments.
+
+    Raises:
+        ArgumentError: One is neither: a text such as "no" would count as True.
+    """
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise ArgumentError(f"expected True or False for {name}, got {shown(value)}")
+
+
+def check_type(what: str, value: object, expected: type | tuple[type, ...]) -> None:
+    """Check that an argument is of a type.
+
+    Args:
+        what: What is expected, and where it comes from, as "weights, from lwisp.load".
+        value: What was given.
+        expected: Types that it may have.
+
+    Raises:
+        ArgumentError: It has another one.
+    """
+    if not isinstance(value, expected):
+        raise ArgumentError(f"expected {what}; got {shown(value)}")
+
+
+def is_number(value: object, low: float, high: float) -> bool:
+    """Whether a value is a number within bounds; NaN, texts, truth values and arrays are none.
+
+    Args:
+        value: What was given.
+        low: The least that is allowed.
+        high: The most.
+    """
+    if isinstance(value, str | bytes | bool) or getattr(value, "shape", ()) != ():
+        return False
+    try:
+        return low <= float(value) <= high  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def is_whole(value: object, low: int, high: float = math.inf) -> bool:
+    """Whether a value is a whole number within bounds, of Python's or numpy's integer types.
+
+    Args:
+        value: What was given.
+        low: The least that is allowed.
+        high: The most.
+    """
+    return is_number(value, low, high) and hasattr(value, "__index__")
+
+
+def shown(value: object) -> str:
+    """A value for messages: as Python writes it where that is short, else its type."""
+    text = repr(value) if isinstance(value, str | bytes | int | float | list | tuple | dict | None) else ""
+    return text if 0 < len(text) <= 60 else f"an object of type {type(value).__name__}"
 
 
 def one_line(error: Exception) -> str:

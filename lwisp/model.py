@@ -159,11 +159,13 @@ class LWISP(nn.Module):
         self.average: nn.Module = FrameMean()
         self.spread: nn.Module = Spread()
         growth = 2 if config.fgam else 1  # FGAM doubles the channels, so the convolution after it need not
-        self.cells = Cells(config.detail, widths[0]) if config.cell == 4 else None
+        self.cells = Cells(config.detail, widths[0], config.is_told_noise) if config.cell == 4 else None
         if self.cells is None:
             self.head = nn.Sequential(*_conv(config.in_channels, widths[0], config))
         else:  # which have their margin already
-            self.head = nn.Sequential(nn.Conv2d(16, widths[0], 3), nn.LeakyReLU(SLOPE, inplace=True))
+            self.head = nn.Sequential(
+                nn.Conv2d(12 + config.in_channels, widths[0], 3), nn.LeakyReLU(SLOPE, inplace=True)
+            )
         self.stages = nn.ModuleList(
             nn.Sequential(*_conv(widths[max(level - 1, 0)] * (growth if level else 1), width, config),
                           *_conv(width, width, config))
@@ -411,19 +413,24 @@ class Cells(nn.Module):
     smooth, after the tone curve; and of the network's own picture, for noise and for what no linear filter knows.
     """
 
-    def __init__(self, detail: int, width: int) -> None:
+    def __init__(self, detail: int, width: int, is_told_noise: bool) -> None:
         super().__init__()
+        self.is_told_noise = is_told_noise
         self.register_buffer("whitening", _whitening(), persistent=False)
-        self.fine = nn.Conv2d(16 + width, detail, 3, padding=1)
+        self.fine = nn.Conv2d(16 + width + is_told_noise, detail, 3, padding=1)
         self.bases = nn.Conv2d(16, 3 * 48, 3, bias=False)
         self.bases.weight.data.copy_(_demosaicings())
 
     def forward(self, planes: Tensor) -> Seen:
         planes = functional.pad(planes, (2, 2, 2, 2), mode="reflect")
         cells = functional.pixel_unshuffle(planes, 2)
+        cells, noise = cells[:, :16], cells[:, 16:]
         root = torch.sqrt(cells.clamp(min=0) + color.QUICK_OFFSET)
         assert isinstance(self.whitening, Tensor)
-        return Seen(cells, functional.conv2d(root - 0.5, self.whitening.to(root.dtype)))
+        encoded = functional.conv2d(root - 0.5, self.whitening.to(root.dtype))
+        if self.is_told_noise:
+            encoded = torch.cat([encoded, noise.mean(1, keepdim=True)], 1)
+        return Seen(cells, encoded)
 
     def detail(self, seen: Seen, found: Tensor) -> Tensor:
         """Features that decide how the picture is mixed.
@@ -435,7 +442,9 @@ class Cells(nn.Module):
         Returns:
             (B, detail, h, w).
         """
-        return functional.leaky_relu(self.fine(torch.cat([seen.encoded[..., 1:-1, 1:-1], found], 1)), SLOPE)
+        encoded = seen.encoded[..., 1:-1, 1:-1]
+        parts = [encoded[:, :16], found, encoded[:, 16:]] if self.is_told_noise else [encoded, found]
+        return functional.leaky_relu(self.fine(torch.cat(parts, 1)), SLOPE)
 
     def mix(self, cells: Tensor, detail: Tensor, out: nn.Conv2d) -> Tensor:
         """The picture.

@@ -4,35 +4,48 @@
 """
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lwisp.engines.contract import Array
+from lwisp.engines.developed import SAMPLES
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.frames import reflected_indices
 from lwisp.engines.kept import cached_engine
-from lwisp.engines.names import Backend, Precision
-from lwisp.errors import ArgumentError, InputError, check_choice
+from lwisp.engines.names import PIXELS, Backend, Precision
+from lwisp.errors import ArgumentError, InputError, alternatives, check_choice, check_switches, is_number, shown
 from lwisp.files.opcodes import NO_LISTS
-from lwisp.files.raw import RawImage
+from lwisp.files.raw import RawImage, check_raw
 from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
 from lwisp.imaging.bayer import cfa_offset
 from lwisp.imaging.framing import CROPS, Crop, frame_picture
 from lwisp.imaging.hot_pixels import repair_hot_pixels
+from lwisp.imaging.noise import estimate_noise
 from lwisp.imaging.pixels import orient, unorient
 from lwisp.imaging.shading import shading_gain
 from lwisp.imaging.shading_maps import WHITE, undo_shading
-from lwisp.weights import InputConvention, Weights, check_takes
+from lwisp.weights import InputConvention, Weights, check_weights
 
 MAX_EXPOSURE = 5
 """EV; the largest exposure compensation, up or down."""
+MAX_GAIN = float(np.finfo(np.float32).max)
 BAND = 64
 """Rows of cells that are made into planes at once: few enough to stay in the processor's cache."""
 GRID = 64
 """Parts along a side of the frame whose means the exposure rule looks at."""
+
+
+@dataclass(frozen=True)
+class FrameExposure:
+    """What the exposure rule finds in a frame."""
+
+    gain: float
+    """What the frame is multiplied by."""
+    brightest: float = 1.0
+    """Light of the brightest of its 64x64 parts, so exposed; 1 is the white of the middle tones."""
 
 
 def develop(
@@ -45,6 +58,8 @@ def develop(
     white_balance: str = AS_SHOT,
     crop: Crop = "camera",
     keep_hot_pixels: bool = False,
+    highlights: float = 1.0,
+    noise_reduction: float = 1.0,
 ) -> NDArray[np.float32]:
     """A RAW developed into a picture: (H, W, 3) display-referred sRGB in [0, 1], upright, of square pixels.
 
@@ -62,6 +77,8 @@ def develop(
             in `files.white_balance.parse_balance`.
         crop: "camera" for what the camera's own pictures show, "none" for the whole visible area.
         keep_hot_pixels: Leave hot and dead photosites as they are.
+        highlights: How much of the light above white is kept from it, 0 to 1.
+        noise_reduction: How much of the noise is taken away, 0 to 2; 1 as much as there is.
 
     Returns:
         The picture, float32.
@@ -69,12 +86,15 @@ def develop(
     Raises:
         InputError: The weights do not take RAWs, an argument cannot be used, or memory cannot hold the picture.
     """
-    check_takes(weights.card, "raw")
-    check_exposure(exposure)
+    check_weights(weights, "raw")
+    check_light(raw, exposure, crop, keep_hot_pixels)
+    check_knobs(weights.card.convention, highlights, noise_reduction)
     raw = balanced(raw, white_balance, weights.card.convention)
     engine = cached_engine(weights, backend, precision, memory)
     raw = raw if keep_hot_pixels else without_hot_pixels(raw)
-    picture: NDArray[np.float32] = develop_with(engine, weights.card.convention, raw, exposure, np.float32, crop=crop)
+    picture: NDArray[np.float32] = develop_with(
+        engine, weights.card.convention, raw, exposure, np.float32, None, crop, highlights, noise_reduction
+    )
     return picture
 
 
@@ -90,8 +110,10 @@ def develop_with(
     raw: RawImage,
     exposure: float,
     dtype: type[np.float32] | type[np.uint8] | type[np.uint16],
-    gain: float | None = None,
+    frame: FrameExposure | None = None,
     crop: Crop = "camera",
+    highlights: float = 1.0,
+    noise_reduction: float = 1.0,
 ) -> NDArray[Any]:
     """A RAW developed by a prepared engine: (H, W, 3) sRGB, upright, of square pixels.
 
@@ -103,8 +125,10 @@ def develop_with(
         raw: The RAW.
         exposure: EV on top of the exposure rule.
         dtype: float32 for values in [0, 1]; integers reach over their whole range.
-        gain: The exposure rule's, where it is that of another frame; None takes this frame's own.
+        frame: What the exposure rule found in another frame, to be exposed as it; None takes this frame's own.
         crop: "camera" or "none", as for `develop`.
+        highlights: As for `develop`.
+        noise_reduction: As for `develop`.
 
     Returns:
         The picture, of this type.
@@ -118,12 +142,12 @@ def develop_with(
     picture = np.empty((*upright, 3), dtype)
     as_sensed = unorient(picture, raw.orientation)  # a view of the picture, which is upright when this is full
     if engine.takes_mosaics:
-        if gain is not None:  # the file takes the frame's own, with what is missing as exposure
-            exposure += math.log2(gain / Planes(engine, raw, convention).gain)
-        facts = inputs_of(raw, exposure)
+        if frame is not None and not convention.headroom:  # the file takes its own, with what is missing as exposure
+            exposure += math.log2(frame.gain / Planes(engine, raw, convention).frame.gain)
+        facts = inputs_of(raw, convention, exposure, frame, highlights, noise_reduction)
         engine.develop_mosaic([facts[name] for name in convention.preparation.inputs], as_sensed)
     else:
-        planes = Planes(engine, raw, convention, exposure, gain)  # levels, balance, canonical color, exposure
+        planes = Planes(engine, raw, convention, exposure, frame, highlights, noise_reduction)
         engine.develop(planes, as_sensed, cfa_offset(raw.cfa))
     shown = frame_picture(as_sensed, raw.crop if crop == "camera" else None, raw.pixel_aspect)
     return picture if shown is as_sensed else orient(shown, raw.orientation)
@@ -179,18 +203,30 @@ def without_shading(raw: RawImage) -> RawImage:
     return replace(even, shading=(), opcode_lists=NO_LISTS)
 
 
-def inputs_of(raw: RawImage, exposure: float = 0.0) -> dict[str, Array]:
+def inputs_of(
+    raw: RawImage,
+    convention: InputConvention = InputConvention(),
+    exposure: float = 0.0,
+    frame: FrameExposure | None = None,
+    highlights: float = 1.0,
+    noise_reduction: float = 1.0,
+) -> dict[str, Array]:
     """Inputs of an exported file that takes mosaics.
 
     Args:
         raw: The RAW.
+        convention: What the network expects of its input; the noise is measured only where it is told.
         exposure: EV on top of the exposure rule.
+        frame: What the exposure rule found in another frame, to be exposed as it; None takes this frame's own.
+        highlights: How much of the light above white is kept from it, 0 to 1.
+        noise_reduction: How much of the noise is to be taken away, 0 to 2; 1 as much as there is.
 
     Returns:
         Values by the names of `engines.developed.INPUTS`; the mosaic is not copied, unless the file tells of the lens's
         shading.
     """
     raw = without_shading(raw)
+    noise = noise_of(raw) if convention.noise else (0.0, 0.0)
     return {
         "mosaic": raw.mosaic,
         "black_level": np.asarray(raw.black_level, np.float32),
@@ -199,28 +235,45 @@ def inputs_of(raw: RawImage, exposure: float = 0.0) -> dict[str, Array]:
         "matrix": np.asarray(raw.cam2rgb, np.float32),
         "exposure": np.asarray(exposure, np.float32),
         "offset": np.array(cfa_offset(raw.cfa), np.int64),
+        "highlights": np.asarray(highlights, np.float32),
+        "frame": np.asarray((frame.gain, frame.brightest) if frame else (0, 0), np.float32),
+        "noise": np.asarray(noise, np.float32) * np.float32(noise_reduction**2),
     }
+
+
+def noise_of(raw: RawImage) -> tuple[float, float]:
+    """Shot and read noise of a RAW, light from black 0 to white 1: as its file tells, else measured.
+
+    Both are 0 where neither can be had.
+    """
+    if raw.noise is not None:
+        return raw.noise
+    return estimate_noise(raw.mosaic, raw.cfa, raw.black_level, raw.white_level) or (0.0, 0.0)
 
 
 class Steps(Protocol):
     """What computes the steps before the network; an `Engine` does."""
 
     def before(self, name: str, *inputs: Array) -> Array:
-        """A module of `engines.structures`, "light-bm" or the like or "gain", on its inputs."""
+        """A module of `engines.stages.names_of(None)`, such as "light-bm" or "gain", on its inputs."""
 
 
 class Planes:
-    """The network's input (4, h, w), planes R, Gr, Gb, B of a RAW, made window by window; the mosaic stays in 16 bits.
+    """The network's input, planes R, Gr, Gb, B of a RAW, made window by window; the mosaic stays in 16 bits.
 
-    Lens shading goes first. Levels, balance and canonical color are the engine's module "light", the exposure rule its
-    "gain"; what is done here is geometry. Any window is exactly that part of the whole frame.
+    Lens shading goes first. Levels, balance and canonical color are the engine's module "light", for which "colors"
+    looks at bright light; the exposure rule is "gain". With headroom "expose" is the last step, which adds a fifth
+    plane where the network is told the noise. What is done here is geometry. Any window is exactly that part of the
+    whole frame.
 
     Args:
         steps: Computes these modules.
         raw: The RAW; it is not copied.
         convention: Which of the steps the network expects.
         exposure: EV on top of the exposure rule.
-        gain: The exposure rule's, where it is that of another frame; None takes this frame's own.
+        frame: What the exposure rule found in another frame, to be exposed as it; None takes this frame's own.
+        highlights: How much of the light above white is kept from it, 0 to 1.
+        noise_reduction: How much of the noise is to be taken away, 0 to 2; 1 as much as there is.
     """
 
     def __init__(
@@ -229,29 +282,33 @@ class Planes:
         raw: RawImage,
         convention: InputConvention,
         exposure: float = 0.0,
-        gain: float | None = None,
+        frame: FrameExposure | None = None,
+        highlights: float = 1.0,
+        noise_reduction: float = 1.0,
     ) -> None:
         raw = without_shading(raw)
         self.steps, self.raw, self.convention = steps, raw, convention
         self.offset = cfa_offset(raw.cfa)
         height, width = raw.mosaic.shape
-        self.shape = (4, (height + self.offset[0] + 1) // 2, (width + self.offset[1] + 1) // 2)
+        self.shape = (4 + convention.noise, (height + self.offset[0] + 1) // 2, (width + self.offset[1] + 1) // 2)
         preparation = convention.preparation
-        self._light = preparation.light
-        facts = inputs_of(raw, exposure)
+        self._preparation = preparation
+        facts = inputs_of(raw, convention, exposure, frame, highlights, noise_reduction)
         black = facts["black_level"] if preparation.subtracts else np.zeros(4, np.float32)
-        colors = [facts[name] for name in ("white_balance", "matrix") if name in preparation.inputs]
-        self._facts = [black, facts["white_level"], *colors]
+        self._levels = [black, facts["white_level"]]
+        self._colors = [facts[name] for name in ("white_balance", "matrix") if name in preparation.inputs]
+        self._given = facts
         self._exposure = np.float32(2.0**exposure)
-        fixed = gain if convention.exposure == "auto" else 1.0
-        self._gain = None if fixed is None else np.float32(fixed)
+        is_fixed = convention.exposure == "none" and not preparation.headroom
+        self._frame = FrameExposure(1.0) if is_fixed else frame
+        self._bright: NDArray[np.float32] | None = None
 
     @property
-    def gain(self) -> float:
-        """The gain of the exposure rule; 1 where the network expects none."""
-        if self._gain is None:
-            self._gain = self._exposure_gain(None)
-        return float(self._gain)
+    def frame(self) -> FrameExposure:
+        """What the exposure rule finds in this frame; a gain of 1 where the network expects none."""
+        if self._frame is None:
+            self._frame = self._measure(None)
+        return self._frame
 
     def read(self, rows: slice, columns: slice, out: NDArray[np.float32]) -> None:
         """Write the network's input for a window of the frame into an array.
@@ -259,18 +316,38 @@ class Planes:
         Args:
             rows: First row of the planes and the one after the last, within the frame.
             columns: The same of columns.
-            out: (4, rows, columns) float32, planes R, Gr, Gb, B; 1 is the white of the exposed frame.
+            out: (4, rows, columns) float32, planes R, Gr, Gb, B, or (5, rows, columns) with that which tells the noise;
+                1 is the white of the exposed frame.
         """
         is_whole = (rows, columns) == (slice(0, self.shape[1]), slice(0, self.shape[2]))
-        if self._gain is None and not is_whole:
-            self._gain = self._exposure_gain(None)
+        if self._frame is None and not is_whole:
+            self._frame = self._measure(None)
+        light = out[:4]
         for band in _bands(rows):
-            out[:, band.start - rows.start : band.stop - rows.start] = self._unexposed(band, columns)
-        if self._gain is None:
-            self._gain = self._exposure_gain(out)
+            light[:, band.start - rows.start : band.stop - rows.start] = self._unexposed(band, columns)
+        if self._frame is None:
+            self._frame = self._measure(light)
         if any(self.convention.shading):
-            out *= shading_gain(self.convention.shading, self.radius(rows, columns))
-        out *= self._gain * self._exposure
+            light *= shading_gain(self.convention.shading, self.radius(rows, columns))
+        gain = np.float32(np.float32(self._frame.gain) * self._exposure)
+        if not self._preparation.headroom:
+            light *= gain
+            return
+        brightest = np.float32(self._frame.brightest) * self._exposure
+        white = np.float32(brightest.clip(1, 2**self._preparation.headroom) ** self._given["highlights"])
+        for band in _bands(slice(0, light.shape[1])):
+            out[:, band] = self._exposed(light[:, band], gain, white)
+
+    def _exposed(self, light: NDArray[np.float32], gain: np.float32, white: np.float32) -> NDArray[np.float32]:
+        """The last step with headroom, of at most `BAND` rows."""
+        count = light.shape[1]
+        if count < BAND <= self.shape[1]:  # a whole band, so that what is compiled for one serves
+            light = np.pad(light, ((0, 0), (0, BAND - count), (0, 0)))
+        noise = [self._given["noise"] * [gain, gain * gain]] if self._preparation.tells else []
+        name = "expose-" + "n" * self._preparation.tells
+        facts = [np.asarray(value, np.float32) for value in (gain, white, *noise)]
+        exposed: NDArray[np.float32] = self.steps.before(name, np.ascontiguousarray(light)[None], *facts)[0]
+        return exposed[:, :count]
 
     def _unexposed(self, rows: slice, columns: slice) -> NDArray[np.float32]:
         """The steps before the exposure (4, rows, columns), of at most `BAND` rows."""
@@ -283,11 +360,24 @@ class Planes:
     def _light_of(self, rows: slice, columns: slice) -> NDArray[np.float32]:
         window = _take_reflected(self.raw.mosaic, 0, rows, self.offset[0])
         photosites = np.ascontiguousarray(_take_reflected(window, 1, columns, self.offset[1]))
-        planes: NDArray[np.float32] = self.steps.before(self._light, photosites, *self._facts)[0]
+        facts = [*self._levels, *self._colors]
+        if self._preparation.headroom:
+            facts.insert(3, self._bright_colors(rows, columns))
+        planes: NDArray[np.float32] = self.steps.before(self._preparation.light, photosites, *facts)[0]
         return planes
 
-    def _exposure_gain(self, planes: NDArray[np.float32] | None) -> np.float32:
-        """The gain of the exposure rule, from means over 64 x 64 parts of the whole frame.
+    def _bright_colors(self, rows: slice, columns: slice) -> NDArray[np.float32]:
+        """Colors of bright light (3, rows + 2, columns + 2) at these cells and one more on each side."""
+        if self._bright is None:
+            step = max(1, min(self.shape[1:]) // SAMPLES)
+            photosites = _take_cells(self.raw.mosaic, 0, self.shape[1], step, self.offset[0])
+            photosites = _take_cells(photosites, 1, self.shape[2], step, self.offset[1])
+            self._bright = self.steps.before("colors", photosites, *self._levels, self._colors[0])
+        colors = _between(self._bright, 1, rows, self.shape[1])
+        return _between(colors, 2, columns, self.shape[2])
+
+    def _measure(self, planes: NDArray[np.float32] | None) -> FrameExposure:
+        """What the exposure rule says of means over 64 x 64 parts of the whole frame.
 
         `planes` are those of the frame, if they are there already; without them the same bands are made and summed.
         """
@@ -297,7 +387,8 @@ class Planes:
         for band in _bands(slice(0, height)):
             part = self._unexposed(band, slice(0, width)) if planes is None else planes[:, band]
             total += down[:, band] @ (part @ across.T).astype(np.float64)
-        return np.float32(self.steps.before("gain", total[None].astype(np.float32)).item())
+        gain, brightest = self.steps.before("gain", total[None].astype(np.float32)).tolist()
+        return FrameExposure(gain, brightest) if self._preparation.exposes else FrameExposure(1.0, brightest / gain)
 
     def radius(self, rows: slice, columns: slice) -> NDArray[np.float32]:
         """Squared distance of each cell of a window from the frame's center.
@@ -336,6 +427,25 @@ def _squared_distance(cells: slice, before: int, side: int) -> NDArray[np.float3
     distance: NDArray[np.float32] = middles - np.float32(side / 2)
     distance *= distance
     return distance
+
+
+def _take_cells(photosites: NDArray[np.uint16], axis: int, count: int, step: int, before: int) -> NDArray[np.uint16]:
+    """The photosites of every `step`-th of `count` cells along an axis that is reflected at both ends."""
+    index = reflected_indices(-before, 2 * count - before, photosites.shape[axis])
+    taken: NDArray[np.uint16] = photosites.take(index.reshape(-1, 2)[::step].ravel(), axis)
+    return taken
+
+
+def _between(parts: NDArray[np.float32], axis: int, cells: slice, side: int) -> NDArray[np.float32]:
+    """Values of 64 parts of a side at these cells and one more on each side, as `highlights.between_parts` has it."""
+    place = (np.arange(cells.start - 1, cells.stop + 1, dtype=np.float32) + np.float32(0.5)) * np.float32(GRID / side)
+    place = (place - np.float32(0.5)).clip(0, GRID - 1)
+    first = np.floor(place).clip(max=GRID - 2)
+    share = (place - first).reshape([-1 if dim == axis else 1 for dim in range(parts.ndim)])
+    before = parts.take(first.astype(np.intp), axis)
+    after = parts.take(first.astype(np.intp) + 1, axis)
+    values: NDArray[np.float32] = before + share * (after - before)
+    return values
 
 
 def _take_reflected(photosites: NDArray[np.uint16], axis: int, cells: slice, before: int) -> NDArray[np.uint16]:
@@ -382,8 +492,68 @@ def check_exposure(exposure: float) -> None:
     Raises:
         InputError: It is beyond `MAX_EXPOSURE`, or no number.
     """
-    if not abs(exposure) <= MAX_EXPOSURE:  # written so that NaN fails too
-        raise ArgumentError(f"expected an exposure of -{MAX_EXPOSURE} to {MAX_EXPOSURE} EV, got {exposure}")
+    if not is_number(exposure, -MAX_EXPOSURE, MAX_EXPOSURE):
+        raise ArgumentError(f"expected an exposure of -{MAX_EXPOSURE} to {MAX_EXPOSURE} EV, got {shown(exposure)}")
+
+
+def check_light(raw: object, exposure: float, crop: Crop, keep_hot_pixels: bool) -> None:
+    """Check what a RAW is to be developed with, before any work.
+
+    Args:
+        raw: What shall be one.
+        exposure: As for `develop`, like the other arguments.
+        crop: Likewise.
+        keep_hot_pixels: Likewise.
+
+    Raises:
+        ArgumentError: One of them cannot be used.
+    """
+    check_raw(raw)
+    check_exposure(exposure)
+    check_choice("crop", crop, CROPS)
+    check_switches(keep_hot_pixels=keep_hot_pixels)
+
+
+def check_pixels(dtype: Any) -> None:
+    """Check the type of a picture's values; raises `ArgumentError` where it is none of `engines.names.PIXELS`."""
+    if dtype not in (np.float32, np.uint8, np.uint16):
+        raise ArgumentError(f"expected the type {alternatives(PIXELS)} of a picture, got {dtype!r}")
+
+
+def check_frame(frame: FrameExposure | None) -> None:
+    """Check the exposure of another frame; raises `ArgumentError` where it is none."""
+    if frame is not None and not isinstance(frame, FrameExposure):
+        raise ArgumentError(f"expected a FrameExposure, from Developer.measure, got {shown(frame)}")
+    if frame is not None and not (is_number(frame.gain, 0, MAX_GAIN) and frame.gain):
+        raise ArgumentError(f"expected a gain above 0, from Developer.measure, got {shown(frame.gain)}")
+    if frame is not None and not is_number(frame.brightest, 0, math.inf):
+        raise ArgumentError(f"expected a brightest light of 0 at least, got {shown(frame.brightest)}")
+
+
+def check_strengths(highlights: float, noise_reduction: float) -> None:
+    """Check the strengths of what keeps highlights and takes noise away; raises `ArgumentError` beyond their ranges."""
+    if not is_number(highlights, 0, 1):
+        raise ArgumentError(f"expected highlights of 0 to 1, got {shown(highlights)}")
+    if not is_number(noise_reduction, 0, 2):
+        raise ArgumentError(f"expected a noise reduction of 0 to 2, got {shown(noise_reduction)}")
+
+
+def check_knobs(convention: InputConvention, highlights: float, noise_reduction: float) -> None:
+    """Check the strengths of what keeps highlights and takes noise away.
+
+    Args:
+        convention: What the network expects of its input.
+        highlights: 0 to 1.
+        noise_reduction: 0 to 2.
+
+    Raises:
+        InputError: A strength is out of its range, or the weights have no such knob.
+    """
+    check_strengths(highlights, noise_reduction)
+    if highlights != 1 and not convention.headroom:
+        raise ArgumentError("these weights keep no light above white, so highlights cannot be set; leave it out")
+    if noise_reduction != 1 and not convention.noise:
+        raise ArgumentError("these weights are not told the noise, so its reduction cannot be set; leave it out")
 
 
 class Developer:
@@ -411,7 +581,7 @@ class Developer:
         memory: float | None = None,
         threads: int | None = None,
     ) -> None:
-        check_takes(weights.card, "raw")
+        check_weights(weights, "raw")
         self.weights = weights
         self.engine = prepare_engine(weights.runnable, backend, precision, memory, threads=threads)
 
@@ -421,9 +591,11 @@ class Developer:
         exposure: float = 0.0,
         dtype: type[np.float32] | type[np.uint8] | type[np.uint16] = np.float32,
         white_balance: str = AS_SHOT,
-        gain: float | None = None,
+        frame: FrameExposure | None = None,
         crop: Crop = "camera",
         keep_hot_pixels: bool = False,
+        highlights: float = 1.0,
+        noise_reduction: float = 1.0,
     ) -> NDArray[Any]:
         """The picture that `lwisp.develop` gives: (H, W, 3) sRGB, upright.
 
@@ -432,10 +604,11 @@ class Developer:
             exposure: EV on top of the exposure rule, -5 to 5.
             dtype: float32 for values in [0, 1]; integers reach over their whole range.
             white_balance: As for `lwisp.develop`.
-            gain: The exposure rule's, from `gain` of another frame, so that both come out alike; None takes this
-                frame's own.
+            frame: From `measure` of another frame, so that both come out alike; None takes this frame's own.
             crop: "camera" or "none", as for `develop`.
             keep_hot_pixels: Leave hot and dead photosites as they are.
+            highlights: As for `lwisp.develop`.
+            noise_reduction: As for `lwisp.develop`.
 
         Returns:
             The picture, of this type.
@@ -444,18 +617,22 @@ class Developer:
             InputError: An argument is out of range, the RAW cannot have this white balance, or memory cannot hold the
                 picture.
         """
-        check_exposure(exposure)
-        raw = balanced(raw, white_balance, self.weights.card.convention)
+        convention = self.weights.card.convention
+        check_light(raw, exposure, crop, keep_hot_pixels)
+        check_knobs(convention, highlights, noise_reduction)
+        check_pixels(dtype)
+        check_frame(frame)
+        raw = balanced(raw, white_balance, convention)
         raw = raw if keep_hot_pixels else without_hot_pixels(raw)
-        return develop_with(self.engine, self.weights.card.convention, raw, exposure, dtype, gain, crop)
+        return develop_with(self.engine, convention, raw, exposure, dtype, frame, crop, highlights, noise_reduction)
 
-    def gain(self, raw: RawImage) -> float:
-        """The gain that the exposure rule gives a RAW.
+    def measure(self, raw: RawImage) -> FrameExposure:
+        """What the exposure rule finds in a RAW.
 
         Args:
             raw: The RAW.
 
         Returns:
-            1 where the weights have no exposure rule.
+            Its gain, 1 where the weights have no exposure rule, and its brightest light.
         """
-        return Planes(self.engine, raw, self.weights.card.convention).gain
+        return Planes(self.engine, raw, self.weights.card.convention).frame

@@ -70,6 +70,7 @@ def plan(
     mark: str = MARK,
     recursive: bool = True,
     name: str = "",
+    is_left_out: Callable[[Path], bool] = lambda file: False,
 ) -> list[Job]:
     """The jobs for files and folders: which picture to make of which file.
 
@@ -86,6 +87,7 @@ def plan(
         mark: Ending of the names of pictures that go beside their file; folders are not searched for such names.
         recursive: Search the folders below, too.
         name: Template of the names without suffix, as "{date}/{stem}", with the fields of `FIELDS`; "" for the file's.
+        is_left_out: Whether a file is passed over in folders, as one that lwisp made; asked once for each.
 
     Returns:
         The jobs, in the order of `sources`, each file once.
@@ -97,7 +99,7 @@ def plan(
     endings: dict[str, Product] = {**SUFFIX_FORMATS}
     try:
         unique: dict[Path, _Found] = {}
-        for one in _find_all(sources, output, suffixes, mark, recursive):
+        for one in _find_all(sources, output, suffixes, mark, recursive, is_left_out):
             unique.setdefault(one.file, one)  # a file named twice is one file
         found = list(unique.values())
         files = list(unique)
@@ -133,7 +135,12 @@ def plan(
 
 
 def _find_all(
-    sources: Sequence[Path], output: Path | None, suffixes: frozenset[str], mark: str, recursive: bool
+    sources: Sequence[Path],
+    output: Path | None,
+    suffixes: frozenset[str],
+    mark: str,
+    recursive: bool,
+    is_left_out: Callable[[Path], bool],
 ) -> Iterator[_Found]:
     def is_wanted(path: Path) -> bool:
         return path.suffix.lower() in suffixes and not (mark and path.stem.endswith(mark))
@@ -148,6 +155,9 @@ def _find_all(
         files = find_files(source, is_wanted, recursive, leave_out, unread)
         if not files and not unread:
             raise InputError(f"{source}: no such files in this folder ({', '.join(sorted(suffixes))})")
+        found, files = files, [file for file in files if file in sources or not is_left_out(file)]
+        if found and not files and not unread:
+            raise InputError(f"{source}: lwisp made all pictures in this folder; name those that are to be taken")
         top = PurePath(source.resolve().name if len(folders) > 1 else "")
         for file in files:
             yield _Found(file, top / file.parent.relative_to(source))

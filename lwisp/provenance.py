@@ -28,12 +28,16 @@ def differing(settings: Mapping[str, tuple[Setting, Setting]]) -> dict[str, Sett
     return {name: value for name, (value, default) in settings.items() if value != default}
 
 
+NO_WEIGHTS = "none"
+"""Name and digest of the weights of what was made without any, as a mosaic wrapped as a DNG."""
+
+
 @dataclass(frozen=True)
 class Provenance:
     """The file, the weights and the settings that a picture was made of, and with what."""
 
     verb: str
-    """What was done: "develop", "denoise", "enhance" or "denoise-raw"."""
+    """What was done: "develop", "denoise", "enhance", "denoise-raw" or "dng"."""
     source_sha256: str
     """Of the file."""
     weights: str
@@ -90,6 +94,15 @@ def read_provenance(picture: Path) -> Provenance | None:
         )
     except (KeyError, ValueError, RecursionError):
         return None
+
+
+def was_made_by_lwisp(path: Path) -> bool:
+    """Whether a picture tells in its XMP that a verb of lwisp made it; False of what is no file.
+
+    Args:
+        path: What may be a picture.
+    """
+    return is_regular(path) and read_provenance(path) is not None
 
 
 def _canonical(settings: Mapping[str, Setting]) -> str:

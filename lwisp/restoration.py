@@ -16,19 +16,19 @@ from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import Backend, Precision
 from lwisp.engines.threads import share_of_threads
-from lwisp.errors import UnsupportedError, check_choice
+from lwisp.errors import ArgumentError, UnsupportedError, check_choice, check_switches, shown
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.dng import write_dng
 from lwisp.files.encoding import Finish
 from lwisp.files.pictures import Picture, read_picture, write_picture
-from lwisp.files.raw import RAW_SUFFIXES, RawImage, read_raw
+from lwisp.files.raw import RAW_SUFFIXES, RawImage, check_raw, read_raw
 from lwisp.files.raw_check import refuse_raw
 from lwisp.imaging.framing import CROPS, Crop
 from lwisp.imaging.pixels import average_channels
 from lwisp.pipeline import Planes, develop_with, without_hot_pixels
 from lwisp.planning import Job
 from lwisp.provenance import Setting, differing
-from lwisp.weights import InputConvention, Weights, check_takes, load_once
+from lwisp.weights import InputConvention, Weights, check_weights, load_once
 
 PASSES = 4
 """Mirror images averaged over by default (self-ensemble): up to 0.3 dB better than one (docs/results/subtasks.md)."""
@@ -60,10 +60,9 @@ def denoise(
         The picture, of the size of `rgb`.
 
     Raises:
-        InputError: The weights do not take RGB, or an argument cannot be used.
-        ValueError: `rgb` is of another shape.
+        InputError: The weights do not take RGB, or an argument cannot be used, as a picture of another shape.
     """
-    return _restore(rgb, weights or load_once("denoise"), precision, backend, memory, passes)
+    return _restore(rgb, load_once("denoise") if weights is None else weights, precision, backend, memory, passes)
 
 
 def enhance(
@@ -88,10 +87,9 @@ def enhance(
         The picture, of the size of `rgb`.
 
     Raises:
-        InputError: The weights do not take RGB, or an argument cannot be used.
-        ValueError: `rgb` is of another shape.
+        InputError: The weights do not take RGB, or an argument cannot be used, as a picture of another shape.
     """
-    return _restore(rgb, weights or load_once("enhance"), precision, backend, memory, passes)
+    return _restore(rgb, load_once("enhance") if weights is None else weights, precision, backend, memory, passes)
 
 
 def _restore(
@@ -102,7 +100,8 @@ def _restore(
     memory: float | None,
     passes: int,
 ) -> NDArray[np.float32]:
-    check_takes(weights.card, "rgb")
+    check_weights(weights, "rgb")
+    _check_picture(rgb)
     engine = cached_engine(weights, backend, precision, memory, passes)
     picture: NDArray[np.float32] = _restore_with(engine, rgb, np.float32)
     return picture
@@ -146,7 +145,8 @@ def restore_files(
     Raises:
         InputError: Before any work, for what is wrong with all of them.
     """
-    check_takes(weights.card, "rgb")
+    check_weights(weights, "rgb")
+    check_switches(overwrite=overwrite, strip=strip)
     threads = share_of_threads(parallel)
     engine = prepare_engine(weights.runnable, backend, precision, memory, passes, threads=threads)
     jobs = checked(jobs, finish)
@@ -197,8 +197,10 @@ def denoise_raw(
     Raises:
         InputError: The weights are not for planes, or an argument cannot be used.
     """
-    weights = weights or load_once("denoise-raw")
-    check_takes(weights.card, "planes")
+    weights = load_once("denoise-raw") if weights is None else weights
+    check_weights(weights, "planes")
+    check_raw(raw)
+    check_switches(keep_hot_pixels=keep_hot_pixels)
     engine = cached_engine(weights, backend, precision, memory)
     return _denoise_with(engine, weights.card.convention, raw if keep_hot_pixels else without_hot_pixels(raw))
 
@@ -242,8 +244,9 @@ def denoise_raw_files(
         InputError: Before any work, for what is wrong with all of them.
     """
     check_choice("crop", crop, CROPS)
-    check_takes(weights.card, "planes")
-    check_takes(develop_weights.card, "raw")
+    check_switches(overwrite=overwrite, strip=strip, keep_hot_pixels=keep_hot_pixels)
+    check_weights(weights, "planes")
+    check_weights(develop_weights, "raw")
     jobs = checked(jobs, finish)
     threads = share_of_threads(parallel)
     engine = prepare_engine(weights.runnable, backend, precision, memory, threads=threads)
@@ -298,9 +301,16 @@ class _Pixels:
             np.divide(values, np.float32(np.iinfo(values.dtype).max), out=out)
 
 
-def _restore_with(engine: Engine, rgb: NDArray[Any], dtype: type[Any]) -> NDArray[Any]:
+def _check_picture(rgb: object) -> None:
+    if not isinstance(rgb, np.ndarray):
+        raise ArgumentError(f"expected a picture (H, W, 3), an array of numpy's; got {shown(rgb)}")
     if rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
-        raise ValueError(f"expected a picture (H, W, 3), got {rgb.shape}")
+        raise ArgumentError(f"expected a picture (H, W, 3), got {rgb.shape}")
+    if rgb.dtype not in (np.uint8, np.uint16) and not np.issubdtype(rgb.dtype, np.floating):
+        raise ArgumentError(f"expected a picture of floats, uint8 or uint16, got {rgb.dtype}")
+
+
+def _restore_with(engine: Engine, rgb: NDArray[Any], dtype: type[Any]) -> NDArray[Any]:
     picture: NDArray[Any] = np.empty(rgb.shape, dtype)
     engine.develop(_Pixels(rgb), picture)
     return picture

@@ -13,6 +13,7 @@ from typing import Literal
 from lwisp.errors import ArgumentError, InputError, tell_failure
 from lwisp.files.raw import RawImage
 from lwisp.files.white_balance import Balance, with_balance
+from lwisp.pipeline import FrameExposure
 
 Reference = Path | Literal["first", "median"]
 """Whose exposure and white balance all frames get: those of one file, of the first, or the medians over all."""
@@ -22,8 +23,8 @@ Reference = Path | Literal["first", "median"]
 class CommonLight:
     """What all frames of a sequence are developed with."""
 
-    gain: float
-    """Of the exposure rule; 1 where the weights have none."""
+    frame: FrameExposure
+    """What the exposure rule found."""
     white_balance: tuple[float, float, float]
     """Gains that multiply R, G, B; G = 1."""
     camera: str
@@ -37,7 +38,7 @@ class CommonLight:
         red, _, blue = self.white_balance
         return (
             f"exposure and white balance of all files: {self.source} "
-            f"(gain {self.gain:.3g}; red {red:.3g}, blue {blue:.3g})"
+            f"(gain {self.frame.gain:.3g}; red {red:.3g}, blue {blue:.3g})"
         )
 
     def balanced(self, raw: RawImage) -> RawImage:
@@ -62,7 +63,7 @@ def common_light(
     reference: Reference,
     files: Sequence[Path],
     read: Callable[[Path], RawImage],
-    gain_of: Callable[[RawImage], float],
+    measure: Callable[[RawImage], FrameExposure],
     watch: Callable[[int, int], None] = lambda done, count: None,
 ) -> CommonLight:
     """Measure what all frames are to be developed with.
@@ -72,7 +73,7 @@ def common_light(
             medians over all frames that can be read and are of the first one's camera.
         files: The frames.
         read: File -> RAW.
-        gain_of: RAW -> the gain of the exposure rule.
+        measure: RAW -> what the exposure rule finds in it.
         watch: Called with (files measured, files to measure) after each.
 
     Returns:
@@ -88,7 +89,7 @@ def common_light(
         try:
             raw = read(path)
             if not found or raw.camera == found[0].camera:
-                found.append(CommonLight(gain_of(raw), raw.white_balance, raw.camera, f"those of {path.name}"))
+                found.append(CommonLight(measure(raw), raw.white_balance, raw.camera, f"those of {path.name}"))
         except Exception as error:  # of one frame: told where its turn to be developed comes
             reasons.append(tell_failure(path, error))
         watch(done, len(candidates))
@@ -97,5 +98,5 @@ def common_light(
     if not found:
         raise InputError(f"no exposure to take for all files: {reasons[0]}")
     red, green, blue = (median(light.white_balance[channel] for light in found) for channel in range(3))
-    gain = median(light.gain for light in found)
-    return CommonLight(gain, (red, green, blue), found[0].camera, f"the median of {len(found)}")
+    frame = FrameExposure(median(light.frame.gain for light in found), median(light.frame.brightest for light in found))
+    return CommonLight(frame, (red, green, blue), found[0].camera, f"the median of {len(found)}")

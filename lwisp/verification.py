@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lwisp.batch import Outcome
 from lwisp.collection import load_by_digest
-from lwisp.development import DEFAULT, develop_files
+from lwisp.development import DEFAULT, Settings, develop_files
 from lwisp.engines.backends import has_bf16, is_installed, network_backends
 from lwisp.engines.exported import Exported
 from lwisp.engines.names import Backend, Precision
@@ -149,6 +149,10 @@ class _Maker:
         Raises:
             InputError: It cannot be made as it tells.
         """
+        if told.verb == "dng":
+            raise InputError("a mosaic wrapped by `lwisp dng`, whose photosites no weights made; dng makes it again")
+        if told.verb not in ("develop", "denoise", "enhance", "denoise-raw"):
+            raise InputError(f"made by {told.verb!r}, which this version of lwisp does not know")
         settings = _Settings(told.settings)
         product = cast(Product, settings.take("format", str))
         check_choice("format", product, (*SUFFIXES, "dng"))
@@ -187,28 +191,32 @@ class _Maker:
                     keep_hot_pixels=keep_hot_pixels,
                 )
             )
-        if told.verb != "develop":
-            raise InputError(f"made by {told.verb!r}, which this version of lwisp does not know")
         exposure = settings.take("exposure", float, 0.0)
         white_balance = settings.take("white-balance", str, AS_SHOT)
         same_as = settings.take("same-as", str, "")
+        highlights = settings.take("highlights", float, 1.0)
+        noise_reduction = settings.take("noise-reduction", float, 1.0)
         settings.end()
+        reference = _reference(same_as, source) if same_as else None
         return _one(
             develop_files(
                 weights,
                 jobs,
-                exposure,
+                Settings(
+                    exposure,
+                    white_balance,
+                    reference,
+                    crop,
+                    keep_hot_pixels,
+                    highlights,
+                    noise_reduction,
+                    finish,
+                    strip,
+                ),
                 precision,
-                False,
-                self.read,
                 backend,
                 self.memory,
-                finish=finish,
-                strip=strip,
-                white_balance=white_balance,
-                same_as=_reference(same_as, source) if same_as else None,
-                crop=crop,
-                keep_hot_pixels=keep_hot_pixels,
+                read=self.read,
             )
         )
 

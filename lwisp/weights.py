@@ -28,7 +28,7 @@ from lwisp.engines.exported import Exported
 from lwisp.engines.runners import Network, as_stored
 from lwisp.engines.stored import Stored
 from lwisp.engines.structures import shapes
-from lwisp.errors import DamagedError, InputError, NotFoundError, one_line
+from lwisp.errors import ArgumentError, DamagedError, InputError, NotFoundError, check_type, one_line
 from lwisp.files.optional import is_there
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import is_regular, make_folder, write_whole
@@ -55,6 +55,21 @@ class InputConvention:
     """Multiply by `color.exposure_gain` of the whole frame, or not."""
     shading: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Lens shading correction: polynomial coefficients for `imaging.shading.shading_gain`."""
+    headroom: float = 0.0
+    """EV above the white of middle tones that a shoulder lays below it (`imaging.highlights`), at most; clipped colors
+    are rebuilt. 0: light above white is not kept."""
+    noise: bool = False
+    """Whether a fifth plane tells the noise (`color.noise_plane`)."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.headroom <= 8:
+            raise ValueError(f"expected headroom of 0 to 8 EV, got {self.headroom}")
+        if (self.headroom or self.noise) and self.white_balance == "none":
+            raise ValueError(
+                "expected a balanced RAW where headroom is kept or the noise is told, got white_balance = 'none'"
+            )
+        if self.noise and not self.headroom:
+            raise ValueError("expected headroom where the noise is told, got none")
 
     @property
     def preparation(self) -> Preparation:
@@ -65,6 +80,8 @@ class InputConvention:
             mixes=self.color == "canonical",
             exposes=self.exposure == "auto",
             shading=self.shading,
+            headroom=self.headroom,
+            tells=self.noise,
         )
 
 
@@ -189,7 +206,22 @@ def check_takes(card: Card, takes: Takes) -> None:
         InputError: They are for another one.
     """
     if card.architecture.takes != takes:
-        raise InputError(f"weights {card.name!r} do not fit; expected a network {WAYS[takes]}")
+        raise ArgumentError(f"weights {card.name!r} do not fit; expected a network {WAYS[takes]}")
+
+
+def check_weights(weights: object, takes: Takes) -> None:
+    """Check that an argument is weights for a task.
+
+    Args:
+        weights: What was given.
+        takes: What the network is to take.
+
+    Raises:
+        ArgumentError: It is something else, or weights for another task.
+    """
+    check_type("weights, from lwisp.load", weights, Weights)
+    assert isinstance(weights, Weights)
+    check_takes(weights.card, takes)
 
 
 def load(name_or_path: str | Path) -> Weights:
@@ -363,6 +395,7 @@ def find(name_or_path: str | Path) -> Path:
     Raises:
         InputError: There is no such file or name.
     """
+    check_type("the name or path of weights", name_or_path, (str, Path))
     if isinstance(name_or_path, Path) or "." in name_or_path or "/" in name_or_path or os.sep in name_or_path:
         if not is_regular(Path(name_or_path)):
             raise NotFoundError(f"{name_or_path}: no such weights file")

@@ -125,7 +125,7 @@ def test_a_picture_is_read_from_a_path_its_content_or_a_file(kind: Any, tmp_path
             "the picture: cannot be read as a picture: not a picture of a known format; expected JPEG, PNG, TIFF or ",
         ),
         (SAMPLE.read_bytes(), "the picture: a RAW file, expected a finished picture; `lwisp develop`"),
-        (io.StringIO("text"), "the picture: expected bytes or a file open in binary mode, got str"),
+        (io.StringIO("text"), "the picture: expected a path, bytes or a file open in binary mode, got str"),
         ("none.jpg", "none.jpg: expected a picture; there is no such file"),
     ],
     ids=["empty", "raw", "text", "none"],

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from lwisp.cli.commands import app
@@ -19,6 +21,8 @@ from tests.conftest import WriteDng
 
 RNG = np.random.default_rng(11)
 LWISP = [sys.executable, "-m", "lwisp"]
+COLOR = r"\x1b\[(?:\d+;)*[349]\d"
+"""A code that colors text on a terminal; bold has none."""
 
 
 def call(*arguments: object) -> Result:
@@ -263,3 +267,43 @@ def test_a_batch_that_is_killed_again_and_again_comes_to_the_same(
     assert "were done before" in last.stderr
     assert digests(killed) == digests(undisturbed)
     assert len(digests(killed)) == 300
+
+
+@pytest.mark.parametrize("arguments", [("-h",), ("develop", "-h")], ids=" ".join)
+def test_no_color_is_heeded(arguments: tuple[str, ...]) -> None:
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
+    forced = {**kept, "FORCE_COLOR": "1", "TERM": "xterm-256color"}  # as on a terminal
+    command = [*LWISP, *arguments]
+    plain = subprocess.run(command, env={**forced, "NO_COLOR": "1"}, capture_output=True, text=True, check=True)
+    assert not re.search(COLOR, plain.stdout)
+    colored = subprocess.run(command, env=forced, capture_output=True, text=True, check=True)
+    assert re.search(COLOR, colored.stdout)
+
+
+def test_pictures_that_lwisp_made_are_left_out_of_folders_and_taken_by_name(
+    photos: Path, toy_file: Path, tmp_path: Path
+) -> None:
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    assert call("develop", photos / "a.dng", "-o", mixed / "a-lwisp.jpg", "--weights", toy_file).exit_code == 0
+    Image.fromarray(RNG.integers(0, 256, (32, 40, 3), dtype=np.uint8)).save(mixed / "b.jpg")
+    (mixed / "c.jpg").write_bytes((mixed / "a-lwisp.jpg").read_bytes())  # whatever its name
+    os.mkfifo(mixed / "d.jpg")  # is not waited for
+
+    def planned(*sources: Path, more: tuple[str, ...] = ()) -> tuple[list[str], str]:
+        result = call("denoise", *sources, "-o", tmp_path / "out", "--dry-run", *more)
+        assert result.exit_code == 0, result.output
+        return [Path(line.split(" -> ")[0]).name for line in result.stdout.splitlines()], result.stderr
+
+    assert planned(mixed) == (
+        ["b.jpg", "d.jpg"],
+        "left out 2 pictures that lwisp made; one that is named is taken\n",
+    )
+    assert planned(mixed, more=("-q",))[1] == ""
+    names, said = planned(mixed, mixed / "c.jpg")
+    assert (names, "left out 1 picture that" in said) == (["b.jpg", "c.jpg", "d.jpg"], True)
+    assert planned(mixed / "c.jpg") == (["c.jpg"], "")
+    for name in ("b.jpg", "d.jpg"):
+        (mixed / name).unlink()
+    result = call("enhance", mixed, "-o", tmp_path / "out")
+    assert (result.exit_code, "lwisp made all pictures in this folder" in result.stderr) == (2, True)

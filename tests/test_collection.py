@@ -234,5 +234,7 @@ def test_weights_that_are_being_learned_are_not_removed(folder: Path, toy: Weigh
 def test_damaged_weights_can_be_removed_and_shipped_ones_cannot(folder: Path) -> None:
     (folder / "text.safetensors").write_text("no weights")
     assert remove("text").files == (folder / "text.safetensors",)
-    with pytest.raises(lwisp.InputError, match="no learned weights 'photo'; there are: none"):
+    with pytest.raises(lwisp.InputError, match="weights 'photo' are part of lwisp"):
         remove("photo")
+    with pytest.raises(lwisp.InputError, match="no learned weights 'nobody'; there are: none"):
+        remove("nobody")

@@ -25,7 +25,7 @@ from lwisp.files.pictures import read_picture
 from lwisp.files.raw import RawImage
 from lwisp.imaging.bayer import CFAS
 from lwisp.model import LWISP
-from lwisp.pipeline import inputs_of
+from lwisp.pipeline import Developer, FrameExposure, inputs_of
 from lwisp.weights import Card, InputConvention, Weights, load
 from tests.conftest import SAMPLE, TOY, refusal
 from tests.test_cli import call
@@ -34,7 +34,18 @@ CELLS = LWISPConfig(width=4, cell=4, detail=8)
 ZURICH = InputConvention("keep", "none", "camera", "none")
 """A convention of few steps."""
 FALLING = InputConvention(shading=(0.4, -0.2, 0.1))
+HEADROOM = InputConvention(headroom=2.0)
+TOLD = InputConvention(shading=(0.4, -0.2, 0.1), headroom=1.5, noise=True)
+INPUTS_BEFORE = [name for name in INPUTS if name not in ("highlights", "frame", "noise")]
+"""Those of a file without headroom."""
 MATRIX = np.array([[1.6, -0.5, -0.1], [-0.2, 1.5, -0.3], [0.0, -0.6, 1.6]], np.float32)
+
+
+EXPORTED = [
+    *((ZURICH, TOY), (FALLING, TOY), (InputConvention(), CELLS), (HEADROOM, TOY)),
+    *((replace(HEADROOM, exposure="none"), TOY), (TOLD, replace(TOY, in_channels=5))),
+    (TOLD, replace(CELLS, in_channels=5)),
+]
 
 
 def make(convention: InputConvention = InputConvention(), config: LWISPConfig = TOY) -> Weights:
@@ -82,7 +93,7 @@ def test_a_file_gives_the_picture_that_the_weights_give(folder: Path, suffix: st
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
-@pytest.mark.parametrize(("convention", "config"), [(ZURICH, TOY), (FALLING, TOY), (InputConvention(), CELLS)])
+@pytest.mark.parametrize(("convention", "config"), EXPORTED)
 def test_every_convention_and_network_is_exported(
     convention: InputConvention, config: LWISPConfig, format: Format, tmp_path: Path
 ) -> None:
@@ -91,8 +102,16 @@ def test_every_convention_and_network_is_exported(
     report = export(weights, path, format, pixels="float32")
     assert max(report.errors.values()) <= 1e-5
     raw = sense(75, 90, "GBRG")
-    found = lwisp.develop(load(path), raw, 0.5)
-    assert np.abs(found - lwisp.develop(weights, raw, 0.5, "fp32", "torch")).max() <= 1e-5
+    strengths: dict[str, float] = {"highlights": 0.6} if convention.headroom else {}
+    strengths |= {"noise_reduction": 1.7} if convention.noise else {}
+    expected = lwisp.develop(weights, raw, 0.5, "fp32", "torch", **strengths)  # type: ignore[arg-type]
+    assert np.abs(lwisp.develop(load(path), raw, 0.5, **strengths) - expected).max() <= 1e-5  # type: ignore[arg-type]
+    for name in strengths:
+        assert np.abs(lwisp.develop(weights, raw, 0.5, "fp32", "torch") - expected).max() > 1e-4, name
+    if convention.headroom:
+        other = FrameExposure(1.3, 2.1)
+        expected = Developer(weights, "torch", "fp32").develop(raw, frame=other)
+        assert np.abs(Developer(load(path)).develop(raw, frame=other) - expected).max() <= 1e-5
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
@@ -119,11 +138,12 @@ def test_the_bare_runtime_needs_nothing_but_the_contract(folder: Path) -> None:
     facts = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
     assert set(facts) == {"lwisp", "lwisp_contract", "lwisp_seal"}
     assert (facts[CONTRACT_KEY]["version"], facts[CONTRACT_KEY]["pixels"]) == (1, "uint16")
-    assert list(facts[CONTRACT_KEY]["inputs"]) == [entry.name for entry in model.graph.input] == list(INPUTS)
+    assert list(facts[CONTRACT_KEY]["inputs"]) == [entry.name for entry in model.graph.input] == INPUTS_BEFORE
     assert str(Path.cwd()) not in str(model)
     session = need("onnxruntime").InferenceSession(folder / "uint16.onnx", providers=["CPUExecutionProvider"])
     raw = sense(30, 41, "GRBG")
-    (picture,) = session.run(["picture"], inputs_of(raw, 1.0))
+    facts_of = inputs_of(raw, exposure=1.0)
+    (picture,) = session.run(["picture"], {name: facts_of[name] for name in INPUTS_BEFORE})
     assert (picture.shape, picture.dtype) == ((30, 41, 3), np.uint16)
     expected = lwisp.Developer(make(), "torch", "fp32").develop(replace(raw, orientation=1), 1.0, np.uint16)
     assert np.abs(picture.astype(int) - expected).max() <= 1

@@ -396,12 +396,12 @@ def test_a_white_balance_is_the_same_for_function_developer_and_files(
     developer = lwisp.Developer(toy, "torch")
     assert np.array_equal(developer.develop(raw, white_balance="3,2,5"), expected)
     jobs = plan([path], tmp_path / "out.png", None)
-    (outcome,) = development.develop_files(toy, jobs, backend="torch", white_balance="3,2,5")
+    (outcome,) = development.develop_files(toy, jobs, development.Settings(white_balance="3,2,5"), backend="torch")
     assert (outcome.error, outcome.notes) == ("", ())
     written = np.asarray(Image.open(tmp_path / "out.png"))
     assert np.array_equal(written, developer.develop(raw, dtype=np.uint8, white_balance="3,2,5"))
     with pytest.raises(lwisp.InputError, match="expected a white balance"):
-        development.develop_files(toy, jobs, white_balance="sunny")
+        development.develop_files(toy, jobs, development.Settings(white_balance="sunny"))
 
 
 def test_weights_that_balance_by_themselves_take_no_other_balance(toy: Weights, write_dng: WriteDng) -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from lwisp.batch import Outcome
-from lwisp.development import develop_files
+from lwisp.development import Settings, develop_files
 from lwisp.files.encoding import SUFFIXES, Format
 from lwisp.files.pictures import write_picture
 from lwisp.planning import plan
@@ -73,7 +73,7 @@ def test_what_is_done_is_skipped_and_what_differs_is_not(photo: Weights, write_d
 
     def run(*sources: Path, exposure: float = 0.0, overwrite: bool = False) -> list[Outcome]:
         jobs = plan(sources, tmp_path / "out", None)
-        return list(develop_files(photo, jobs, exposure, overwrite=overwrite))
+        return list(develop_files(photo, jobs, Settings(exposure), overwrite=overwrite))
 
     first = run(raws[0])
     assert not first[0].is_done_before

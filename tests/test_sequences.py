@@ -13,10 +13,10 @@ from typer.testing import CliRunner, Result
 import lwisp
 from lwisp.cli.commands import app
 from lwisp.conversion import export
-from lwisp.development import develop_files, pick
+from lwisp.development import Settings, develop_files, pick
 from lwisp.files.pictures import read_picture
 from lwisp.files.raw import RawImage, read_raw
-from lwisp.pipeline import Developer
+from lwisp.pipeline import Developer, FrameExposure
 from lwisp.planning import plan
 from lwisp.sequences import Reference, common_light
 from lwisp.weights import Weights, load
@@ -101,7 +101,7 @@ def test_the_reference_itself_stays_the_same_picture(write_dng: WriteDng, tmp_pa
     photo = load("photo")
     for folder, same_as in (("alone", None), ("same", paths[2])):
         jobs = plan(paths[2:3], tmp_path / folder, "png16")
-        assert [outcome.error for outcome in develop_files(photo, jobs, same_as=same_as)] == [""]
+        assert [outcome.error for outcome in develop_files(photo, jobs, Settings(same_as=same_as))] == [""]
     alone, same = (read_picture(tmp_path / folder / "2.png").rgb for folder in ("alone", "same"))
     assert np.array_equal(alone, same)
 
@@ -109,7 +109,9 @@ def test_the_reference_itself_stays_the_same_picture(write_dng: WriteDng, tmp_pa
 def test_exposure_comes_on_top(write_dng: WriteDng, toy: Weights) -> None:
     raw = read_raw(write_dng(frame(0), black=BLACK, white=WHITE))
     developer = Developer(toy)
-    doubled = developer.develop(raw, exposure=1.0, gain=developer.gain(raw) / 2)
+    found = developer.measure(raw)
+    half = FrameExposure(found.gain / 2, found.brightest / 2)
+    doubled = developer.develop(raw, exposure=1.0, frame=half)
     assert np.array_equal(doubled, developer.develop(raw))
 
 
@@ -120,11 +122,11 @@ def test_an_exported_file_gives_the_same_sequence(toy: Weights, write_dng: Write
     export(toy, tmp_path / "toy.onnx", "onnx", pixels="float32")
     bright, dark = (read_raw(write_dng(frame(index), black=BLACK, white=WHITE, name="a.dng")) for index in (1, 0))
     inside, outside = Developer(load(tmp_path / "toy.onnx")), Developer(toy)
-    gain = outside.gain(bright)
-    assert inside.gain(bright) == pytest.approx(gain, rel=1e-5)
-    assert outside.gain(dark) > 1.2 * gain
-    expected = outside.develop(dark, gain=gain)
-    assert np.abs(inside.develop(dark, gain=gain) - expected).max() < 1e-4
+    found = outside.measure(bright)
+    assert inside.measure(bright).gain == pytest.approx(found.gain, rel=1e-5)
+    assert outside.measure(dark).gain > 1.2 * found.gain
+    expected = outside.develop(dark, frame=found)
+    assert np.abs(inside.develop(dark, frame=found) - expected).max() < 1e-4
     assert np.abs(outside.develop(dark) - expected).max() > 1e-3
 
 
@@ -142,7 +144,10 @@ def measured(
             raise found
         return found
 
-    return common_light(reference, [Path(name) for name in raws], read, lambda raw: raw.white_balance[0], watch)
+    def measure(raw: RawImage) -> FrameExposure:
+        return FrameExposure(raw.white_balance[0])
+
+    return common_light(reference, [Path(name) for name in raws], read, measure, watch)
 
 
 def test_the_median_is_over_the_frames_that_can_be_read_and_are_of_one_camera() -> None:
@@ -155,11 +160,11 @@ def test_the_median_is_over_the_frames_that_can_be_read_and_are_of_one_camera() 
         "c": raw_of("one", (3.0, 1.0, 1.1)),
     }
     light = measured("median", raws, lambda done, count: seen.append((done, count)))
-    assert (light.gain, light.white_balance, light.camera) == (2.2, (2.2, 1.0, 1.2), "one")
+    assert (light.frame.gain, light.white_balance, light.camera) == (2.2, (2.2, 1.0, 1.2), "one")
     assert light.source == "the median of 3"
     assert seen == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
     assert measured("first", raws).source == "those of a"
-    assert measured(Path("c"), raws).gain == 3.0
+    assert measured(Path("c"), raws).frame.gain == 3.0
 
 
 def test_a_frame_of_another_camera_is_refused_and_the_others_are_done(
@@ -171,7 +176,7 @@ def test_a_frame_of_another_camera_is_refused_and_the_others_are_done(
     other.write_bytes(content.replace(b"Testcam\0", b"Elsecam\0"))
     assert read_raw(other).camera == "Lwisp Elsecam"
     jobs = plan([paths[0], other, paths[1]], tmp_path / "out", "png")
-    errors = [outcome.error for outcome in develop_files(toy, jobs, same_as="first")]
+    errors = [outcome.error for outcome in develop_files(toy, jobs, Settings(same_as="first"))]
     assert errors[::2] == ["", ""]
     assert "expected a frame of Lwisp Testcam" in errors[1]
 
@@ -183,10 +188,10 @@ def test_nothing_is_developed_where_there_is_nothing_to_be_the_same_as(
     (tmp_path / "bad.dng").write_text("no")
     good = write_dng(frame(0), black=BLACK, white=WHITE)
     with pytest.raises(lwisp.InputError, match=r"no exposure to take for all files: .*bad\.dng"):
-        develop_files(toy, plan([tmp_path / "bad.dng"], tmp_path / "out", "png"), same_as=reference)
+        develop_files(toy, plan([tmp_path / "bad.dng"], tmp_path / "out", "png"), Settings(same_as=reference))
     jobs = plan([good], tmp_path / "out", "png")
     with pytest.raises(lwisp.InputError, match=r"no exposure to take for all files: .*bad\.dng"):
-        develop_files(pick, jobs, same_as=tmp_path / "bad.dng")
+        develop_files(pick, jobs, Settings(same_as=tmp_path / "bad.dng"))
     assert not (tmp_path / "out").exists()
     refused = call("develop", good, "--same-as", tmp_path / "none.dng", "-o", tmp_path / "out")
     assert (refused.exit_code, "none.dng" in refused.stderr) == (2, True)

@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from lwisp.cli.commands import app
-from lwisp.development import develop_files
+from lwisp.development import Settings, develop_files
 from lwisp.engines.backends import is_installed
 from lwisp.files.encoding import Finish
 from lwisp.files.pictures import read_picture, read_properties, write_picture
@@ -47,7 +47,9 @@ def raw(write_dng: WriteDng) -> Path:
 
 
 def make(raw: Path, weights: Weights, output: Path, product: Product = "tiff", **settings: Any) -> Path:
-    (outcome,) = develop_files(weights, [Job(raw, output, product, is_named=True)], **settings)
+    backend = settings.pop("backend", "auto")
+    jobs = [Job(raw, output, product, is_named=True)]
+    (outcome,) = develop_files(weights, jobs, Settings(**settings), backend=backend)
     assert not outcome.error
     return output
 
@@ -207,7 +209,9 @@ def test_a_frame_of_a_sequence_is_made_again_where_its_reference_is_there(
         write_dng(sense(colorful(64, 80, seed), top=700), black=63, white=1000, name=f"{seed}.dng") for seed in (1, 2)
     ]
     jobs = [Job(frame, frame.with_suffix(".tif"), "tiff") for frame in frames]
-    assert not [outcome.error for outcome in develop_files(load(toy_file), jobs, same_as="first") if outcome.error]
+    assert not [
+        outcome.error for outcome in develop_files(load(toy_file), jobs, Settings(same_as="first")) if outcome.error
+    ]
     for job in jobs:
         verdict = verify(job.output, job.source, [toy_file])
         assert verdict.status == "same", verdict.reason

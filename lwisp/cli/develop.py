@@ -1,7 +1,6 @@
 """`lwisp develop`."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,16 +42,15 @@ from lwisp.cli.sensor import (
     Stride,
     WhiteLevel,
     Width,
-    is_bare,
     is_described,
-    reader,
+    read_any,
+    sensor_of,
 )
 from lwisp.cli.sequences import SameAs, frame_rate, measuring, parse_reference
 from lwisp.cli.terminal import show_tracebacks, stop
 
 if TYPE_CHECKING:
     from lwisp.batch import Outcome
-    from lwisp.files.raw import RawImage
 
 
 @app.command()
@@ -99,6 +97,18 @@ def develop(
             rich_help_panel=PICTURE,
         ),
     ] = None,
+    highlights: Annotated[
+        float,
+        typer.Option(
+            metavar="0..1", help="How much of the light above white is kept from it.", rich_help_panel=PICTURE
+        ),
+    ] = 1.0,
+    noise_reduction: Annotated[
+        float,
+        typer.Option(
+            metavar="0..2", help="How much noise is taken away; 1 as much as there is.", rich_help_panel=PICTURE
+        ),
+    ] = 1.0,
     same_as: SameAs = None,
     crop: Crop = "camera",
     keep_hot_pixels: KeepHotPixels = False,
@@ -125,7 +135,7 @@ def develop(
     log: Log = None,
 ) -> None:
     """Develop RAW files into finished pictures: NAME-lwisp beside each, or NAME where --output says."""
-    from lwisp.files.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES, read_raw
+    from lwisp.files.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES
 
     show_tracebacks(verbose)
     if fast and weights != "auto":
@@ -134,16 +144,13 @@ def develop(
         stop(f"--look names the weights, as {'--fast' if fast else '--weights'} does; drop one of them", WRONG_REQUEST)
     told = (cfa, black_level, white_level, color_matrix, packing, width, height, stride)
     are_bare = any(value is not None for value in told)
-    read_bare = reader(*told, max_pixels=max_pixels)
+    read = read_any(sensor_of(*told), max_pixels, are_bare)
     is_described_beside = any(is_described(source) for source in sources)
     if are_bare and None in told[:3] and not is_described_beside:
         stop("--cfa, --black-level and --white-level go together, or stand in a sensor.toml", WRONG_REQUEST)
 
-    def read(path: Path) -> "RawImage":
-        return read_bare(path) if are_bare or is_bare(path) else read_raw(path)
-
     read_first = read if dry_run else read_ahead(read, sources[0])  # while the rest is imported
-    from lwisp.development import develop_files, pick
+    from lwisp.development import Settings, develop_files, pick
     from lwisp.files.encoding import Finish
     from lwisp.planning import plan
     from lwisp.weights import load
@@ -160,24 +167,22 @@ def develop(
 
             chosen = load_look(look)
         reference = parse_reference(same_as)
+        finish = Finish(quality, size, profile)
+        settings = Settings(
+            exposure, white_balance, reference, crop, keep_hot_pixels, highlights, noise_reduction, finish, strip
+        )
         with measuring(reference) as watch:
             outcomes = develop_files(
                 chosen,
                 planned,
-                exposure,
+                settings,
                 precision,
-                overwrite,
-                read_first,
                 backend,
                 memory,
-                parallel=jobs,
-                finish=Finish(quality, size, profile),
-                strip=strip,
-                white_balance=white_balance,
-                same_as=reference,
-                watch=watch,
-                crop=crop,
-                keep_hot_pixels=keep_hot_pixels,
+                jobs,
+                overwrite,
+                read_first,
+                watch,
             )
         return frame_rate(outcomes) if reference else outcomes
 

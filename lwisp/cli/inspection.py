@@ -7,13 +7,11 @@ import typer
 
 from lwisp.cli.commands import FAILED_WORK, WRONG_REQUEST, app
 from lwisp.cli.options import PICTURE, RUNNING, Backend, MaxPixels, Memory, Precision, Raws, Recursive, Verbose
-from lwisp.cli.sensor import is_bare, is_described, reader
+from lwisp.cli.sensor import is_described, read_any
 from lwisp.cli.terminal import say, show_tracebacks
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-    from lwisp.files.raw import RawImage
 
 AsObjects = Annotated[
     bool, typer.Option("--json", help="As JSON objects on stdout, one a line.", rich_help_panel=RUNNING)
@@ -22,13 +20,6 @@ VERDICTS = {"same": "the same picture", "other": "not the same", "unknown": "can
 """Verdicts in words."""
 CODES = {"same": 0, "other": FAILED_WORK, "unknown": WRONG_REQUEST}
 """Exit codes of `verify`."""
-
-
-def _read(path: Path) -> "RawImage":
-    """A RAW, or a bare mosaic that a TOML beside it describes."""
-    from lwisp.files.raw import read_raw
-
-    return reader()(path) if is_bare(path) else read_raw(path)
 
 
 @app.command()
@@ -60,7 +51,7 @@ def doctor(
     suffixes = RAW_SUFFIXES | MOSAIC_SUFFIXES if any(map(is_described, sources)) else RAW_SUFFIXES
     files = [job.source for job in plan(sources, None, None, suffixes, recursive=recursive)]
     chosen = pick if weights == "auto" else load(weights)
-    examiner = Examiner(chosen, _read, backend, precision, memory)
+    examiner = Examiner(chosen, read_any(), backend, precision, memory)
     refused = 0
     for number, file in enumerate(files):
         found = examiner.examine(file)
@@ -102,7 +93,7 @@ def verify(
     from lwisp.verification import verify as verify_picture
 
     show_tracebacks(verbose)
-    verdict = verify_picture(picture, source, weights or (), _read, memory, max_pixels)
+    verdict = verify_picture(picture, source, weights or (), read_any(), memory, max_pixels)
     if as_json:
         _print_json(verdict, picture=str(picture), source=str(source))
     else:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,7 +188,7 @@ class _Teller:
         if self.telling.as_json:
             _print_json(record)
         if self.log is not None:
-            self.log.write({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **record})
+            self.log.write(record)
 
     def _remark(self, message: str) -> None:
         if self.console is not None:

@@ -1,6 +1,7 @@
 """`lwisp denoise`, `lwisp enhance` and `lwisp denoise-raw`."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -35,7 +36,7 @@ from lwisp.cli.options import (
     Verbose,
 )
 from lwisp.cli.progress import Telling, carry_out
-from lwisp.cli.terminal import show_tracebacks
+from lwisp.cli.terminal import say, show_tracebacks
 
 if TYPE_CHECKING:
     from lwisp.batch import Outcome
@@ -72,11 +73,22 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
         from lwisp.files.encoding import Finish
         from lwisp.files.pictures import own_format
         from lwisp.planning import plan
+        from lwisp.provenance import was_made_by_lwisp
         from lwisp.restoration import restore_files
         from lwisp.weights import load
 
         show_tracebacks(verbose)
-        planned = plan(sources, output, format, PICTURE_SUFFIXES, own_format, mark, recursive, template)
+        left_out: list[Path] = []
+
+        def is_left_out(file: Path) -> bool:
+            if is_made := was_made_by_lwisp(file):
+                left_out.append(file)
+            return is_made
+
+        planned = plan(sources, output, format, PICTURE_SUFFIXES, own_format, mark, recursive, template, is_left_out)
+        if left_out and not quiet:
+            plural = "" if len(left_out) == 1 else "s"
+            say(f"left out {len(left_out)} picture{plural} that lwisp made; one that is named is taken", err=True)
 
         def begin() -> "Iterator[Outcome]":
             return restore_files(

@@ -15,6 +15,7 @@ from lwisp.errors import InputError
 if TYPE_CHECKING:
     from lwisp.batch import Finished, Outcome
     from lwisp.files.raw import RawImage
+    from lwisp.files.sensor import Sensor
     from lwisp.planning import Job
 
 Cfa = Annotated[
@@ -64,7 +65,7 @@ Stride = Annotated[
 ]
 
 
-def reader(
+def sensor_of(
     cfa: str | None = None,
     black_level: str | None = None,
     white_level: float | None = None,
@@ -73,22 +74,18 @@ def reader(
     width: int | None = None,
     height: int | None = None,
     stride: int | None = None,
-    white_balance: str | None = None,
-    max_pixels: float = 200e6,
-) -> "Callable[[Path], RawImage]":
-    """What reads bare mosaics of the sensor that options tell.
+) -> "Sensor":
+    """The sensor that options tell of.
 
     Raises:
         InputError: An option cannot be used.
     """
-    from lwisp.files.raw import read_mosaic
     from lwisp.files.sensor import KEYS, Sensor
 
     told = {
         "cfa": cfa,
         "black_level": _numbers("--black-level", black_level),
         "white_level": white_level,
-        "white_balance": _numbers("--white-balance", white_balance),
         "color_matrix": _numbers("--color-matrix", color_matrix),
         "packing": packing,
         "width": width,
@@ -102,8 +99,30 @@ def reader(
                 facts[key] = KEYS[key][1](value)
             except ValueError as error:
                 raise InputError(f"--{key.replace('_', '-')}: {error}") from error
-    sensor = Sensor(**facts)
-    return lambda path: read_mosaic(path, max_pixels=max_pixels, sensor=sensor)
+    return Sensor(**facts)
+
+
+def read_any(
+    sensor: "Sensor | None" = None, max_pixels: float = 200e6, are_bare: bool = False
+) -> "Callable[[Path], RawImage]":
+    """What reads a camera's RAW, or a bare mosaic that a TOML beside it describes.
+
+    Args:
+        sensor: What is told of bare mosaics beside their TOML.
+        max_pixels: A bare mosaic of more is refused.
+        are_bare: Take all files for bare mosaics.
+    """
+    from lwisp.files.raw import read_mosaic, read_raw
+    from lwisp.files.sensor import Sensor
+
+    told = sensor or Sensor()
+
+    def read(path: Path) -> "RawImage":
+        if are_bare or is_bare(path):
+            return read_mosaic(path, max_pixels=max_pixels, sensor=told)
+        return read_raw(path)
+
+    return read
 
 
 def _numbers(option: str, text: str | None) -> list[float] | None:
@@ -141,8 +160,12 @@ def dng(
     black_level: BlackLevel = None,
     white_level: WhiteLevel = None,
     white_balance: Annotated[
-        str | None, typer.Option(help="Gains of R, G, B with commas; balanced to gray if told nowhere.")
-    ] = None,
+        str,
+        typer.Option(
+            metavar="BALANCE",
+            help="As for develop; kelvin needs a color matrix. as-shot: the sensor.toml's, else gray on average.",
+        ),
+    ] = "as-shot",
     color_matrix: ColorMatrix = None,
     packing: Packing = None,
     width: Width = None,
@@ -155,18 +178,38 @@ def dng(
     from lwisp.planning import plan
 
     show_tracebacks(verbose)
-    read = reader(
-        cfa, black_level, white_level, color_matrix, packing, width, height, stride, white_balance, max_pixels
-    )
+    sensor = sensor_of(cfa, black_level, white_level, color_matrix, packing, width, height, stride)
     jobs = plan(sources, output, None, MOSAIC_SUFFIXES, lambda file: "dng", mark="", recursive=recursive)
-    follow(_wrap(jobs, read, overwrite), jobs, "wrapping")
+    follow(_wrap(jobs, sensor, white_balance, max_pixels, overwrite), jobs, "wrapping")
 
 
-def _wrap(jobs: "list[Job]", read: "Callable[[Path], RawImage]", overwrite: bool) -> "Iterator[Outcome]":
-    from lwisp.batch import Made, work
+def _wrap(
+    jobs: "list[Job]", sensor: "Sensor", white_balance: str, max_pixels: float, overwrite: bool
+) -> "Iterator[Outcome]":
+    """Wrap mosaics; a DNG that was made of the same file by the same facts is left as it is, unless `overwrite`."""
+    from lwisp.batch import Made, was_made, work
     from lwisp.files.dng import write_dng
+    from lwisp.files.sensor import find_sensor
+    from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
+    from lwisp.provenance import NO_WEIGHTS
+
+    balance = parse_balance(white_balance)
+    asked = {} if balance.words == AS_SHOT else {"white-balance": balance.words}
+
+    def facts(job: "Job") -> dict[str, str]:
+        return sensor.over(find_sensor(job.source)).settings() | asked
 
     def write(finished: "Finished[RawImage]") -> None:
-        write_dng(finished.job.output, finished.source, overwrite=finished.replaces)
+        job = finished.job
+        told = finished.properties("dng", facts(job))
+        write_dng(job.output, finished.source, overwrite=finished.replaces, properties=told)
 
-    return work(jobs, read, lambda raw, job: Made(raw.mosaic), write, overwrite=overwrite)
+    def is_done(job: "Job") -> bool:
+        return was_made(job, "dng", facts(job), lambda: NO_WEIGHTS)
+
+    read_bare = read_any(sensor, max_pixels, are_bare=True)
+
+    def read(path: Path) -> "RawImage":
+        return with_balance(read_bare(path), balance, str(path))
+
+    return work(jobs, read, lambda raw, job: Made(raw.mosaic), write, overwrite=overwrite, is_done=is_done)

@@ -14,6 +14,7 @@ from lwisp.data.unprocess import ISO_NOISE
 from lwisp.imaging import mosaic
 from lwisp.imaging.pixels import middle
 from lwisp.imaging.tensors import to_float
+from lwisp.weights import InputConvention
 
 MAX_CASES = 24
 """Pictures that a training run is validated on; `evaluate` takes them all."""
@@ -56,18 +57,21 @@ def pair_cases(pictures: Pictures, side: int | None = None, limit: int | None = 
         yield Case(pictures.names[index], "", pack_mosaics(picture), pack_mosaics(target))
 
 
-def photo_cases(photos: Iterable[tuple[int, Path]], side: int | None = None) -> Iterator[Case]:
+def photo_cases(
+    photos: Iterable[tuple[int, Path]], side: int | None = None, convention: InputConvention = InputConvention()
+) -> Iterator[Case]:
     """Photographs as synthetic RAW, each without and with noise (`unprocess.capture`).
 
     Args:
         photos: a seed and a file each.
         side: px of the middle that is taken; None takes whole pictures.
+        convention: what the network expects of its input: headroom, and whether the noise is told.
     """
     for seed, path in photos:
         truth = crop_middle(read_tensor(path), side)
         for kind in ("clean", "noisy"):
             capture = unprocess.capture(truth, seed, kind == "noisy")
-            yield Case(f"{path.parent.name}/{path.name}", kind, capture.planes[0], truth, capture)
+            yield Case(f"{path.parent.name}/{path.name}", kind, capture.planes(convention)[0], truth, capture)
 
 
 def task_cases(task: Task, photos: Iterable[tuple[int, Path]], side: int | None = None) -> Iterator[Case]:

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from lwisp.architecture import Takes
-from lwisp.data import dead_leaves, degradation, folders, unprocess
+from lwisp.data import dead_leaves, degradation, folders, thin_lines, unprocess
 from lwisp.data.cases import MAX_CASES, Case, photo_cases, task_cases
 from lwisp.data.crops import check_crop, step_generator
 from lwisp.data.datasets import AS_SENSED, SUFFIXES
@@ -40,6 +40,7 @@ class Photos:
         exclude_licences: photographs of these licences are left out.
         task: "denoise", "denoise-raw", "enhance", or None for synthetic RAW.
         simulation: constants of the simulators.
+        convention: headroom and whether the noise is told, for synthetic RAW; all else is as `InputConvention` has it.
 
     Raises:
         InputError: for a missing or empty folder, files that are no pictures, and pictures smaller than a crop.
@@ -56,6 +57,7 @@ class Photos:
         exclude_licences: tuple[str, ...] = (),
         task: Task | None = None,
         simulation: Simulation = Simulation(),
+        convention: InputConvention = InputConvention(),
     ) -> None:
         check_crop(crop)
         self.root = root
@@ -66,7 +68,11 @@ class Photos:
         self.crop = crop + (degradation.MARGIN if task in ("denoise", "enhance") else 0)
         takes: dict[Task | None, Takes] = {None: "raw", "denoise-raw": "planes"}
         self.takes: Takes = takes.get(task, "rgb")
-        self.convention = InputConvention() if task is None else AS_SENSED
+        if task is None and convention != InputConvention(headroom=convention.headroom, noise=convention.noise):
+            raise InputError(
+                f"photographs decide how planes are prepared, but for headroom and noise; got {convention}"
+            )
+        self.convention = convention if task is None else AS_SENSED
         photos = find_photos(root / "train", exclude_licences)
         self.credits = tuple(photos.values())
         self.names = tuple(path.name for path in photos)
@@ -92,7 +98,12 @@ class Photos:
         crops = torch.stack([self._crop(self.pictures[index], generator) for index in chosen.tolist()])
         if self.task is not None:
             return degradation.BATCHES[self.task](crops / 255, generator, self.simulation)
-        return unprocess.simulate(self._canonical(crops), self.frames[chosen], generator, self.simulation)
+        if self.simulation.lines.share:
+            crops = torch.stack([self._with_lines(crop, generator) for crop in crops])
+        light = self._canonical(crops), self.frames[chosen]
+        if self.convention.headroom:
+            return unprocess.simulate_headroom(*light, self.convention, generator, self.simulation)
+        return unprocess.simulate(*light, generator, self.simulation)
 
     def __len__(self) -> int:
         return 2**31  # steps do not run out
@@ -108,11 +119,21 @@ class Photos:
             return
         photos = list(enumerate(find_photos(self.root / "val")))
         chosen = folders.sample(photos, limit or len(photos))
-        yield from photo_cases(chosen, side) if self.task is None else task_cases(self.task, chosen, side)
+        if self.task is None:
+            yield from photo_cases(chosen, side, self.convention)
+        else:
+            yield from task_cases(self.task, chosen, side)
 
     def _canonical(self, picture: Tensor) -> Tensor:
         """Linear canonical RGB of uint8 sRGB (..., 3, H, W)."""
         return color.apply_matrix(color.SRGB_TO_CANONICAL, self.linear[picture.int()])
+
+    def _with_lines(self, crop: Tensor, generator: Generator) -> Tensor:
+        """A crop (3, crop, crop) uint8, with thin lines over it in some of the samples."""
+        if torch.rand((), generator=generator) >= self.simulation.lines.share:
+            return crop
+        drawn = thin_lines.draw(crop / 255, generator, self.simulation.lines)
+        return (drawn * 255).round().to(torch.uint8)
 
     def _crop(self, picture: Tensor, generator: Generator) -> Tensor:
         """A random crop (3, crop, crop) uint8 of a photograph (3, H, W), resized and flipped at random.

@@ -128,6 +128,50 @@ class RawModel(_Model):
 
 
 @dataclass(frozen=True)
+class LinesModel(_Model):
+    """Thin lines drawn over photographs (`thin_lines`); training for `develop`."""
+
+    share: float = 0.0
+    """Share of the samples that get some."""
+    count: tuple[int, int] = (1, 12)
+    """Number of lines, both ends included."""
+    thickness: tuple[float, float] = (0.4, 2.5)
+    """Thickness in px of the crop."""
+    half_length: tuple[float, float] = (0.1, 1.0)
+    """Half the length, in sides of the crop."""
+    bend: float = 0.5
+    """Standard deviation of half the curvature, times the crop's side."""
+    bright_share: float = 0.6
+    """Share of lines brighter than 0.7; the others are darker than 0.6."""
+    colored_share: float = 0.3
+    """Share of lines of any color; the others are gray."""
+
+
+@dataclass(frozen=True)
+class LightsModel(_Model):
+    """Light above white, where a network has headroom: photographs end at white, so theirs is stretched above it."""
+
+    share: float = 0.7
+    """Share of the samples whose lights are stretched, by the inverse of the shoulder."""
+    shifted_share: float = 0.4
+    """Share of the samples whose exposure the user has changed, in place of `RawModel.shifted_share`."""
+    weakened_share: float = 0.1
+    """Share of the samples for which less headroom is taken than there is, as `--highlights` asks for."""
+
+
+@dataclass(frozen=True)
+class TellingModel(_Model):
+    """How truly a network is told the noise, which is measured on each frame."""
+
+    error: float = 0.25
+    """Standard deviation of the logarithm of the deviation that is told, over the true one."""
+    silent_share: float = 0.5
+    """Share of the samples without noise that are told so; fine structure of the others is taken for noise."""
+    log_floor: tuple[float, float] = (-8.1, -4.6)
+    """Natural logarithm of the deviation that these are told, 3e-4 to 1e-2."""
+
+
+@dataclass(frozen=True)
 class DenoisedRawModel(_Model):
     """The noisy RAW that `denoise-raw` learns from."""
 
@@ -223,6 +267,9 @@ class Simulation:
     noise: NoiseModel = field(default_factory=NoiseModel)
     recoloring: RecoloringModel = field(default_factory=RecoloringModel)
     raw: RawModel = field(default_factory=RawModel)
+    lines: LinesModel = field(default_factory=LinesModel)
+    lights: LightsModel = field(default_factory=LightsModel)
+    telling: TellingModel = field(default_factory=TellingModel)
     denoised_raw: DenoisedRawModel = field(default_factory=DenoisedRawModel)
     degradation: DegradationModel = field(default_factory=DegradationModel)
     low_light: LowLightModel = field(default_factory=LowLightModel)

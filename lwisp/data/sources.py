@@ -75,7 +75,7 @@ def open_data(
         crop: side of the crops in px, even.
         batch: crops in a batch.
         seed: of all random numbers, together with the step.
-        convention: how RAW is prepared, for "zurich", "mai21" and "pairs".
+        convention: how RAW is prepared, for "zurich", "mai21" and "pairs"; for "photos" headroom and noise of it.
         exclude_licences: photographs of these licences are left out.
         augment: whether crops of pairs are flipped and transposed at random.
         cache: folder that decoded pictures of SIDD are kept in.
@@ -89,7 +89,7 @@ def open_data(
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; --data names where the data lie")
     if kind == "photos":
-        return Photos(root, crop, batch, seed, exclude_licences, None, simulation)
+        return Photos(root, crop, batch, seed, exclude_licences, None, simulation, convention)
     if kind in ("denoise", "denoise-raw", "enhance"):
         return Photos(root, crop, batch, seed, exclude_licences, kind, simulation)
     train: Pictures

@@ -5,15 +5,18 @@ matrix, gains, exposure, mosaic, noise. The forward pipeline is in `imaging.mosa
 take batches and a `torch.Generator`, so that a seed fixes every sample.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional
 
-from lwisp.data.simulation import CameraModel, NoiseModel, RecoloringModel, Simulation
-from lwisp.imaging import color, matrices
+from lwisp.data.simulation import CameraModel, NoiseModel, RawModel, RecoloringModel, Simulation, TellingModel
+from lwisp.imaging import color, highlights, matrices
+from lwisp.weights import InputConvention
 
 XYZ2CAM = np.array(
     [
@@ -38,6 +41,8 @@ GOPRO_CAM2SRGB = np.array(
 
 ISO_NOISE = {200: (5e-4, 2e-6), 800: (2e-3, 1e-5), 6400: (1.2e-2, 3e-4)}
 """Shot and read noise at about these ISO values, for samples and test cases."""
+COLOR_PART = 64
+"""Side in px of the parts of a crop in which bright colors are measured: about that of a frame of 12 MP."""
 CASE_NOISE = NoiseModel(log_shot=(-9.2103, -4.4228))
 """Noise of the test cases: shot noise of 1e-4 to 1.2e-2, as in [5]."""
 
@@ -210,23 +215,96 @@ def simulate(
         Canonical planes (B, 4, H/2, W/2) at the frame's exposure, and sRGB targets (B, 3, H, W) in [0, 1].
     """
     count = len(canonical)
-    encoded = [light.clamp(min=1e-6) ** (1 / 2.2) for light in (canonical, frame)]
-    recolored = recolor(encoded, generator, simulation.recoloring)
-    canonical, frame = recolored[0] ** 2.2, recolored[1] ** 2.2
+    canonical, frame = _recolored(canonical, frame, generator, simulation)
     camera = random_camera(count, generator, simulation.cameras)
     model = simulation.raw
-    over = torch.rand(count, generator=generator) < model.overexposed_share
-    above = uniform(count, *model.overexposure, generator)
-    below = uniform(count, *model.exposure, generator)
-    exposure = torch.where(over, above, below).exp2()
-
+    over, exposure = _random_exposure(count, generator, model)
     seen = color.balance(expose(frame, camera, exposure).clamp(max=1)[:, [0, 1, 1, 2]], camera.white_balance)
     gain = color.exposure_gain(color.apply_matrix(camera.cam2rgb, seen[:, [0, 1, 3]])[:, [0, 1, 1, 2]])
     shift = uniform(count, *model.shift, generator)
     shift = torch.where(over, shift.abs(), shift)  # a darker frame would show what clipping had taken
     gain = gain * torch.where(torch.rand(count, generator=generator) < model.shifted_share, shift, 0.0).exp2()
 
-    packed = take_mosaic(expose(canonical, camera, exposure).clamp(max=1))
+    packed, _, _ = _take(expose(canonical, camera, exposure), gain, generator, simulation)
+    planes = color.canonicalize(packed, camera.white_balance, camera.cam2rgb) * gain[:, None, None, None]
+    return planes, color.render(canonical * (exposure * gain)[:, None, None, None])
+
+
+def simulate_headroom(
+    canonical: Tensor, frame: Tensor, convention: InputConvention, generator: Generator, simulation: Simulation
+) -> tuple[Tensor, Tensor]:
+    """`simulate` for a network with headroom: light above white, rebuilt highlights, a shoulder, the noise told.
+
+    A photograph has no light above white, and its lights were laid below it by some shoulder. Here they are stretched
+    by the inverse of ours, so that they are a scene's again; the target is what our shoulder makes of that scene.
+
+    Args:
+        canonical: (B, 3, H, W), linear light of the crops, even sides of 8 px at least.
+        frame: (B, 3, 64, 64), that of their whole photographs.
+        convention: headroom, and whether the noise is told.
+        generator: of all draws.
+        simulation: constants.
+
+    Returns:
+        Planes (B, 4, H/2, W/2), or (B, 5, H/2, W/2) where the noise is told, and sRGB targets (B, 3, H, W) in [0, 1].
+    """
+    count = len(canonical)
+    model, lights = simulation.raw, simulation.lights
+    canonical, frame = _recolored(canonical, frame, generator, simulation)
+    stretched = torch.rand(count, generator=generator) < lights.share
+    top = torch.where(stretched, uniform(count, 0, convention.headroom, generator), 0.0).exp2()[:, None, None, None]
+    canonical, frame = (highlights.stretch(light.clamp(max=1), top) for light in (canonical, frame))
+    camera = random_camera(count, generator, simulation.cameras)
+    over, exposure = _random_exposure(count, generator, model)
+
+    seen = expose(frame, camera, exposure).clamp(max=1)[:, [0, 1, 1, 2]]
+    seen = _rebuilt(seen, camera, color.GRID)
+    grid = color.apply_matrix(camera.cam2rgb, seen[:, [0, 1, 3]])[:, [0, 1, 1, 2]]
+    gain = color.exposure_gain(grid)
+    shift = uniform(count, *model.shift, generator)
+    shift = torch.where(over, shift.abs(), shift)  # a darker frame would show what clipping had taken
+    shifted = torch.rand(count, generator=generator) < lights.shifted_share
+    gain = gain * torch.where(shifted, shift, 0.0).exp2()
+    brightest = grid.amax((1, 2, 3))
+    white = (brightest * gain).clamp(1, 2**convention.headroom)
+    weakened = torch.rand(count, generator=generator) < lights.weakened_share
+    white = white ** torch.where(weakened, torch.rand(count, generator=generator), 1.0)
+
+    packed, shot_noise, read_noise = _take(expose(canonical, camera, exposure), gain, generator, simulation)
+    parts = max(1, 2 ** round(math.log2(max(canonical.shape[-1] / COLOR_PART, 1))))
+    gain, white = gain[:, None, None, None], white[:, None, None, None]
+    exposed = gain * color.mix_planes(_rebuilt(packed, camera, parts), camera.cam2rgb)
+    planes = highlights.shoulder(exposed, white)
+    if convention.noise:
+        told = _told(shot_noise, read_noise, gain.flatten(), generator, simulation.telling)
+        planes = torch.cat([planes, color.noise_plane(exposed, told)], 1)
+    shown = highlights.shoulder(canonical * exposure[:, None, None, None] * gain, white)
+    return planes, color.render(shown)
+
+
+def _recolored(canonical: Tensor, frame: Tensor, generator: Generator, simulation: Simulation) -> tuple[Tensor, Tensor]:
+    """Light of crops and of their frames, recolored alike."""
+    encoded = [light.clamp(min=1e-6) ** (1 / 2.2) for light in (canonical, frame)]
+    recolored = recolor(encoded, generator, simulation.recoloring)
+    return recolored[0] ** 2.2, recolored[1] ** 2.2
+
+
+def _random_exposure(count: int, generator: Generator, model: RawModel) -> tuple[Tensor, Tensor]:
+    """Whether samples are overexposed (B,), and their exposure (B,)."""
+    over = torch.rand(count, generator=generator) < model.overexposed_share
+    above = uniform(count, *model.overexposure, generator)
+    below = uniform(count, *model.exposure, generator)
+    return over, torch.where(over, above, below).exp2()
+
+
+def _take(sensor: Tensor, gain: Tensor, generator: Generator, simulation: Simulation) -> tuple[Tensor, Tensor, Tensor]:
+    """What the sensor records of a signal (B, 3, H, W) that will be multiplied by `gain` (B,).
+
+    Returns:
+        Planes (B, 4, H/2, W/2) with noise and defects, digitized; shot and read noise (B,) of the sensor.
+    """
+    count, model = len(sensor), simulation.raw
+    packed = take_mosaic(sensor.clamp(max=1))
     shot_noise, read_noise = random_noise(count, generator, simulation.noise)
     clean = torch.rand(count, generator=generator) < model.clean_share
     shot_noise = torch.where(clean, 0.0, shot_noise / gain)
@@ -237,9 +315,25 @@ def simulate(
     packed = add_defects(packed, torch.where(defective, density, 0.0), generator)
     bits, black = random_digitization(count, generator, simulation.cameras)
     packed = digitize(packed, torch.where(clean, simulation.cameras.bits[1], bits), black)
+    return packed, shot_noise, read_noise
 
-    planes = color.canonicalize(packed, camera.white_balance, camera.cam2rgb) * gain[:, None, None, None]
-    return planes, color.render(canonical * (exposure * gain)[:, None, None, None])
+
+def _rebuilt(packed: Tensor, camera: Camera, parts: int) -> Tensor:
+    """Balanced planes (B, 4, h, w) with rebuilt highlights; bright colors are measured in so many parts a side."""
+    evidence = functional.adaptive_avg_pool2d(highlights.bright_colors(packed, camera.white_balance), parts)
+    colors = functional.interpolate(highlights.spread_colors(evidence), packed.shape[-2:], mode="bilinear")
+    return highlights.rebuild(packed, camera.white_balance, colors)
+
+
+def _told(shot_noise: Tensor, read_noise: Tensor, gain: Tensor, generator: Generator, model: TellingModel) -> Tensor:
+    """The noise (B, 2) of exposed planes that a network is told: that of the sensor, more or less."""
+    count = len(gain)
+    factor = (2 * model.error * torch.randn(count, generator=generator)).exp()  # of the variance
+    floor = (2 * uniform(count, *model.log_floor, generator)).exp()
+    silent = torch.rand(count, generator=generator) < model.silent_share
+    shot, read = factor * gain * shot_noise, factor * gain**2 * read_noise
+    read = torch.where((shot + read == 0) & ~silent, floor, read)
+    return torch.stack([shot, read], -1)
 
 
 def recolor(
@@ -279,11 +373,25 @@ class Capture:
     """One camera."""
     exposure: Tensor
     """(1,), factor."""
+    noise: Tensor
+    """(1, 2), shot and read noise; 0 for none."""
 
-    @property
-    def planes(self) -> Tensor:
-        """Canonical planes (1, 4, H/2, W/2), prepared with the true gains, matrix and exposure."""
-        return color.canonicalize(self.packed, self.camera.white_balance, self.camera.cam2rgb) / self.exposure
+    def planes(self, convention: InputConvention = InputConvention()) -> Tensor:
+        """A network's input, prepared with the true gains, matrix, exposure and noise.
+
+        Args:
+            convention: headroom, though there is no light above white, and whether the noise is told.
+
+        Returns:
+            Canonical planes (1, 4, H/2, W/2), or (1, 5, H/2, W/2) where the noise is told.
+        """
+        if not convention.headroom:
+            return color.canonicalize(self.packed, self.camera.white_balance, self.camera.cam2rgb) / self.exposure
+        planes = color.mix_planes(_rebuilt(self.packed, self.camera, color.GRID), self.camera.cam2rgb) / self.exposure
+        if not convention.noise:
+            return planes
+        told = self.noise / torch.stack([self.exposure, self.exposure**2], -1)
+        return torch.cat([planes, color.noise_plane(planes, told)], 1)
 
 
 def capture(rgb: Tensor, seed: int, noisy: bool) -> Capture:
@@ -301,6 +409,9 @@ def capture(rgb: Tensor, seed: int, noisy: bool) -> Capture:
     camera = random_camera(1, generator)
     exposure = (0.8 + 0.1 * torch.randn(1, generator=generator)).clamp(0.5, 1)
     packed = take_mosaic(expose(color.unrender(rgb[None]), camera, exposure).clamp(0, 1))
+    noise = torch.zeros(1), torch.zeros(1)
     if noisy:
-        packed = add_noise(packed, *random_noise(1, generator), generator)
-    return Capture(digitize(packed, torch.tensor([14]), torch.tensor([0.03])), camera, exposure)
+        noise = random_noise(1, generator)
+        packed = add_noise(packed, *noise, generator)
+    digitized = digitize(packed, torch.tensor([14]), torch.tensor([0.03]))
+    return Capture(digitized, camera, exposure, torch.stack(noise, -1))

@@ -13,6 +13,8 @@ from lwisp.errors import InputError
 
 VERSION = 1
 """Of the contract; it grows where a program that runs a file would have to change."""
+SAMPLES = 256
+"""Cells along a frame's shorter side that are looked at for the colors of bright light, where it has so many."""
 INPUTS = {
     "mosaic": "(H, W) uint16, DN as the sensor gave them, H and W from 2 up",
     "black_level": "(4,) float32, DN, in the order R, Gr, Gb, B",
@@ -21,6 +23,9 @@ INPUTS = {
     "matrix": "(3, 3) float32, balanced camera RGB -> linear Rec. 2020, rows sum to 1",
     "exposure": "() float32, EV on top of the exposure rule",
     "offset": "(2,) int64, row and column, 0 or 1, of the first red photosite",
+    "highlights": "() float32, 0 to 1, how much of the light above white is kept from it",
+    "frame": "(2,) float32, gain and brightest light of another frame, to be exposed as it; zeros for this frame's own",
+    "noise": "(2,) float32, noise to be taken away: variance = first * light + second, light from black 0 to white 1",
 }
 """Inputs of a file that takes mosaics, in its order; it has no black level, gains or matrix where it needs none."""
 SHAPES: dict[str, tuple[int | None, ...]] = {
@@ -31,6 +36,9 @@ SHAPES: dict[str, tuple[int | None, ...]] = {
     "matrix": (3, 3),
     "exposure": (),
     "offset": (2,),
+    "highlights": (),
+    "frame": (2,),
+    "noise": (2,),
 }
 OUTPUTS = {
     "picture": "(H, W, 3), display-referred sRGB, oriented as the mosaic; integers over their range",
@@ -52,16 +60,21 @@ class Preparation:
     """The exposure rule."""
     shading: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Coefficients of `imaging.shading.shading_gain`."""
+    headroom: float = 0.0
+    """EV above white that are laid below it by a shoulder, and clipped colors rebuilt; 0 for neither."""
+    tells: bool = False
+    """A fifth plane tells the noise."""
 
     @property
     def light(self) -> str:
         """Name of the structure of levels, balance and canonical color."""
-        return "light-" + "b" * self.balances + "m" * self.mixes
+        return "light-" + ("h" if self.headroom else "b" * self.balances) + "m" * self.mixes
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names out of `INPUTS` that these steps need."""
         needed = {"black_level": self.subtracts, "white_balance": self.balances, "matrix": self.mixes}
+        needed |= {"highlights": self.headroom > 0, "frame": self.headroom > 0, "noise": self.tells}
         return tuple(name for name in INPUTS if needed.get(name, True))
 
 

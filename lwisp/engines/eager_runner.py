@@ -13,7 +13,7 @@ from lwisp.engines.contract import Array
 from lwisp.engines.eager import as_float, build_stored, channels_last, device
 from lwisp.engines.modules import make_module
 from lwisp.engines.names import Computed
-from lwisp.engines.runner import Call, Runner
+from lwisp.engines.runner import BEFORE, Call, Runner
 from lwisp.engines.stored import Stored
 from lwisp.model import LWISP
 
@@ -44,7 +44,7 @@ class EagerRunner(Runner):
         yield self._call
 
     def _call(self, name: str, *inputs: Array) -> list[Array]:
-        before = name.startswith(("light", "gain"))
+        before = name.startswith(BEFORE)
         module = make_module(None if before else self.network, name)
         with torch.inference_mode():
             # levels, colors and what a residual is added to in float32, always

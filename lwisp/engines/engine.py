@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ from lwisp.engines.runners import Network, make_runner
 from lwisp.engines.stages import can_tile
 from lwisp.engines.threads import default_threads
 from lwisp.engines.tiles import Span
-from lwisp.errors import ArgumentError, InputError, OutOfMemoryError, check_choice, one_line
+from lwisp.errors import ArgumentError, InputError, OutOfMemoryError, check_choice, is_number, is_whole, one_line, shown
 from lwisp.imaging.pixels import convert, to_integer
 
 RESERVE = 250_000_000
@@ -186,7 +187,7 @@ class Engine:
         """
         assert isinstance(self.network, Exported)
         if picture.dtype == np.uint16 and self.network.pixels == "uint8":
-            raise InputError(
+            raise ArgumentError(
                 "these weights are a file that gives 8 bits, not 16; ask for JPEG or PNG of 8 bits, or export it with "
                 "--pixels uint16"
             )
@@ -408,18 +409,11 @@ def prepare_engine(
         InputError: A back end asked for by name is not installed, or cannot run this network in this precision or on
             so many threads.
     """
-    check_choice("back end", backend, ("auto", *backends.network_backends()))
-    check_choice("precision", precision, get_args(Precision))
-    if passes not in (1, 2, 4):
-        raise ArgumentError(f"expected 1, 2 or 4 passes, got {passes}")
+    check_request(backend, precision, memory, passes, threads)
     if passes > 1 and network.config.takes != "rgb":
         raise ArgumentError(
             "more than one pass is for networks that take RGB: a mosaic's mirror image is another mosaic"
         )
-    if memory is not None and not 0 < memory < float("inf"):
-        raise ArgumentError(f"expected a memory bound above 0 GB, got {memory}")
-    if threads is not None and threads < 1:
-        raise ArgumentError(f"expected 1 thread or more, got {threads}")
     if isinstance(network, Exported):
         return _exported_engine(network, backend, precision, memory, passes, threads)
     chosen = _choose_backend(network, backend)
@@ -431,6 +425,31 @@ def prepare_engine(
             "leave threads out or call torch.set_num_threads, or take openvino or onnxruntime"
         )
     return Engine(network, chosen, _choose_precision(chosen, precision), memory, backend == "auto", passes, threads)
+
+
+def check_request(
+    backend: object, precision: object, memory: object, passes: object = 1, threads: object = None
+) -> None:
+    """Check what an engine is asked for with, before anything is made ready.
+
+    Args:
+        backend: As for `prepare_engine`, like the other arguments.
+        precision: Likewise.
+        memory: Likewise.
+        passes: Likewise.
+        threads: Likewise.
+
+    Raises:
+        ArgumentError: One of them is of no use for any network.
+    """
+    check_choice("back end", backend, ("auto", *backends.network_backends()))
+    check_choice("precision", precision, get_args(Precision))
+    if not is_whole(passes, 1, 4) or passes == 3:
+        raise ArgumentError(f"expected 1, 2 or 4 passes, got {shown(passes)}")
+    if memory is not None and not (is_number(memory, 0, sys.float_info.max) and memory):
+        raise ArgumentError(f"expected a memory bound above 0 GB, got {shown(memory)}")
+    if threads is not None and not is_whole(threads, 1):
+        raise ArgumentError(f"expected 1 thread or more, got {shown(threads)}")
 
 
 def _choose_backend(network: Network, backend: Backend) -> Name:
@@ -466,7 +485,7 @@ def _exported_engine(
         raise ArgumentError(f"{runtime} computes in the file's own precision; take --precision auto")
     if network.pixels is not None:
         if precision == "bf16":
-            raise InputError("a file that takes a whole RAW is computed in fp32; take --precision auto")
+            raise ArgumentError("a file that takes a whole RAW is computed in fp32; take --precision auto")
         precision = "fp32"
     if not facts.own_threads and threads is not None:
         raise ArgumentError(f"{runtime} chooses its threads for the whole process; leave threads out")

@@ -76,6 +76,7 @@ def cached_engine(
     Raises:
         InputError: As `prepare_engine`.
     """
+    engine.check_request(backend, precision, memory, passes)  # True and 1 are one key
     key = (backend, precision, memory, passes, default_threads())
     with _preparing:
         shelf = _shelves.get(id(weights))

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lwisp.engines.developed import Preparation
+from lwisp.engines.developed import SAMPLES, Preparation
 from lwisp.engines.names import PIXELS, Pixels
-from lwisp.imaging import color
+from lwisp.imaging import color, highlights
 from lwisp.imaging.shading import shading_gain
 from lwisp.model import FGAM, LWISP, reflected_indices
 
@@ -22,20 +22,22 @@ class Light(nn.Module):
     """Photosites -> planes in linear light, not yet exposed: levels, balance, canonical color.
 
     Input: photosites (2h + 4, 2w + 4) in DN, RGGB, two more than the planes on each side; black and white level (4,) in
-    DN in the order R, Gr, Gb, B; to balance, white-balance gains (3,); to mix, the matrix (3, 3) from balanced camera
-    RGB to canonical RGB. Output (1, 4, h, w).
+    DN in the order R, Gr, Gb, B; to balance, white-balance gains (3,); to rebuild highlights, the colors of bright
+    light (3, h + 2, w + 2) at the cells, one more on each side; to mix, the matrix (3, 3) from balanced camera RGB to
+    canonical RGB. Output (1, 4, h, w).
     """
 
-    def __init__(self, balances: bool, mixes: bool) -> None:
+    def __init__(self, balances: bool, rebuilds: bool, mixes: bool) -> None:
         super().__init__()
-        self.balances, self.mixes = balances, mixes
+        self.balances, self.rebuilds, self.mixes = balances, rebuilds, mixes
         kernels = functional.pixel_unshuffle(color.MALVAR.reshape(12, 1, 6, 6), 2)  # on planes, as a 3x3 convolution
         self.kernels = kernels.reshape(4, 3, 4, 3, 3)  # R, G and B at each of the four sites
 
     def forward(self, photosites: Tensor, black: Tensor, white: Tensor, *colors: Tensor) -> Tensor:
-        planes = functional.pixel_unshuffle(photosites[None, None].float(), 2)
-        planes = (planes - black[:, None, None]) * (1 / (white - black))[:, None, None]
-        if self.balances:
+        planes = _packed(photosites, black, white)
+        if self.rebuilds:
+            planes = highlights.rebuild(planes, colors[0], colors[1])
+        elif self.balances:
             planes = color.balance(planes, colors[0])
         if not self.mixes:
             return planes[..., 1:-1, 1:-1]
@@ -43,14 +45,53 @@ class Light(nn.Module):
         return functional.conv2d(planes, (rows[..., None, None, None] * self.kernels).sum(1))
 
     def extra_repr(self) -> str:
-        return f"balances={self.balances}, mixes={self.mixes}"
+        return f"balances={self.balances}, rebuilds={self.rebuilds}, mixes={self.mixes}"
+
+
+class Colors(nn.Module):
+    """Photosites of cells out of a frame -> the colors of bright light in its 64x64 parts (3, 64, 64).
+
+    Input: photosites (2h, 2w) in DN, RGGB, h and w from 1 up; levels (4,) and white-balance gains (3,), as for `Light`.
+    """
+
+    def forward(self, photosites: Tensor, black: Tensor, white: Tensor, gains: Tensor) -> Tensor:
+        evidence = highlights.bright_colors(_packed(photosites, black, white), gains)
+        height, width = torch._shape_as_tensor(evidence)[2:].unbind()
+        return highlights.spread_colors(_part_means(evidence, height, width))[0]
 
 
 class Gain(nn.Module):
-    """Means over 64x64 parts of the planes (1, 4, 64, 64) -> the gain of the exposure rule (1,)."""
+    """Means over 64x64 parts of the planes (1, 4, 64, 64) -> gain of the exposure rule, brightest light (2,)."""
 
     def forward(self, grid: Tensor) -> Tensor:
-        return color.grid_gain(grid)
+        gain = color.grid_gain(grid)
+        return torch.cat([gain, gain * color.brightest_part(grid)])
+
+
+class Expose(nn.Module):
+    """Planes in linear light -> what a network with headroom takes: exposed, with a shoulder, and told the noise.
+
+    Input: planes (1, 4, h, w); the gain () and the light that becomes white (), 1 being that of the middle tones; to
+    tell the noise, shot and read noise (2,) of the exposed planes. Output (1, 4, h, w), or (1, 5, h, w).
+    """
+
+    def __init__(self, tells: bool) -> None:
+        super().__init__()
+        self.tells = tells
+
+    def forward(self, planes: Tensor, gain: Tensor, white: Tensor, *noise: Tensor) -> Tensor:
+        exposed = planes * gain
+        shown = highlights.shoulder(exposed, white)
+        return torch.cat([shown, color.noise_plane(exposed, noise[0])], 1) if self.tells else shown
+
+    def extra_repr(self) -> str:
+        return f"tells={self.tells}"
+
+
+def _packed(photosites: Tensor, black: Tensor, white: Tensor) -> Tensor:
+    """Photosites (2h, 2w) in DN as planes (1, 4, h, w), black at 0 and white at 1."""
+    planes = functional.pixel_unshuffle(photosites[None, None].float(), 2)
+    return (planes - black[:, None, None]) * (1 / (white - black))[:, None, None]
 
 
 class Whole(nn.Module):
@@ -87,7 +128,9 @@ class Developed(nn.Module):
     def __init__(self, network: LWISP, preparation: Preparation, pixels: Pixels) -> None:
         super().__init__()
         self.network, self.preparation, self.pixels = network, preparation, pixels
-        self.light = Light(preparation.balances, preparation.mixes)
+        self.light = Light(preparation.balances, preparation.headroom > 0, preparation.mixes)
+        self.colors, self.gain = Colors(), Gain()
+        self.expose = Expose(preparation.tells)
 
     def forward(self, mosaic: Tensor, *facts: Tensor) -> tuple[Tensor, Tensor]:
         given = dict(zip(self.preparation.inputs[1:], facts, strict=True))
@@ -97,18 +140,55 @@ class Developed(nn.Module):
         photosites = mosaic.index_select(0, reflected_indices(-top - 2, 2 * rows - top + 2, height))
         photosites = photosites.index_select(1, reflected_indices(-left - 2, 2 * columns - left + 2, width))
         white = given["white_level"]
+        levels = (given.get("black_level", torch.zeros_like(white)), white)
         colors = [given[name] for name in ("white_balance", "matrix") if name in given]
-        planes = self.light(photosites, given.get("black_level", torch.zeros_like(white)), white, *colors)
-        gain = torch.pow(2.0, given["exposure"])
-        if self.preparation.exposes:
-            gain = gain * color.grid_gain(_part_weights(rows) @ planes @ _part_weights(columns).T)
+        if self.preparation.headroom:
+            colors.insert(1, self._bright_colors(photosites, rows, columns, *levels, colors[0]))
+        planes = self.light(photosites, *levels, *colors)
+        means = _part_means(planes, rows, columns)
         if any(self.preparation.shading):
             distance = _squared_distance(rows, top, height)[:, None] + _squared_distance(columns, left, width)
             corner = (height.float() ** 2 + width.float() ** 2) / 4
             planes = planes * shading_gain(self.preparation.shading, distance / corner)
-        values, scale = self._run(self._pad(self._pad(planes * gain, -2, rows), -1, columns))
+        planes = self._expose(planes, means, given)
+        values, scale = self._run(self._pad(self._pad(planes, 2, rows), 3, columns))
         picture = to_pixels(values, scale, self.pixels)
         return picture[top : top + height, left : left + width], values.sum()
+
+    def _bright_colors(
+        self, photosites: Tensor, rows: Tensor, columns: Tensor, black: Tensor, white: Tensor, gains: Tensor
+    ) -> Tensor:
+        """Colors of bright light (3, h + 2, w + 2) at the cells and one more on each side."""
+        step = (torch.minimum(rows, columns) // SAMPLES).clamp(min=1)
+        sampled = photosites
+        for dim, count in enumerate((rows, columns)):
+            first = 2 * step * torch.arange((count + step - 1) // step) + 2  # type: ignore[call-overload]
+            sampled = sampled.index_select(dim, torch.stack([first, first + 1], 1).flatten())
+        colors: Tensor = self.colors(sampled, black, white, gains)
+        for dim, count in enumerate((rows, columns)):
+            first, share = highlights.between_parts(torch.arange(count + 2) - 1, count)  # type: ignore[call-overload]
+            share = share[:, None] if dim == 0 else share
+            before, after = (colors.index_select(1 + dim, index) for index in (first, first + 1))
+            colors = before + share * (after - before)
+        return colors
+
+    def _expose(self, planes: Tensor, means: Tensor, given: dict[str, Tensor]) -> Tensor:
+        """The network's input, from linear light and its means (1, 4, 64, 64) over parts of the frame."""
+        gain = torch.pow(2.0, given["exposure"])
+        if not self.preparation.headroom:
+            return planes * (gain * color.grid_gain(means) if self.preparation.exposes else gain)
+        found = self.gain(means)
+        if not self.preparation.exposes:
+            found = torch.stack([torch.ones_like(found[0]), found[1] / found[0]])
+        rule = torch.where(given["frame"] > 0, given["frame"], found)
+        gain, brightest = (gain * rule).unbind()
+        white = brightest.clamp(1, 2**self.preparation.headroom) ** given["highlights"]
+        noise = []
+        if self.preparation.tells:
+            shot, read = given["noise"].unbind()
+            noise.append(torch.stack([shot * gain, read * gain * gain]))
+        exposed: Tensor = self.expose(planes, gain, white, *noise)
+        return exposed
 
     def _pad(self, planes: Tensor, dim: int, size: Tensor) -> Tensor:
         """The planes reflected along an axis of this size to a size that the network takes."""
@@ -126,6 +206,11 @@ class Developed(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.preparation}, {self.pixels}"
+
+
+def _part_means(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Means (1, 4, 64, 64) over parts of planes (1, 4, rows, columns)."""
+    return _part_weights(rows) @ planes @ _part_weights(columns).T
 
 
 def _part_weights(side: Tensor) -> Tensor:
@@ -263,9 +348,11 @@ def make_module(network: nn.Module | None, name: str) -> nn.Module:
     """
     kind, _, rest = name.partition("-")
     if kind == "light":
-        return Light(balances="b" in rest, mixes="m" in rest)
-    if kind == "gain":
-        return Gain()
+        return Light(balances="b" in rest or "h" in rest, rebuilds="h" in rest, mixes="m" in rest)
+    if kind == "expose":
+        return Expose(tells="n" in rest)
+    if kind in ("colors", "gain"):
+        return Colors() if kind == "colors" else Gain()
     assert network is not None
     if kind == "whole":
         return Whole(network, PIXELS[PIXELS.index(rest)])

@@ -1,7 +1,7 @@
 """Names and inputs of the modules that engines run; `modules` has them, `structures` their ONNX.
 
-"light" with "b" for balance and "m" for mixing, "gain"; "whole" with the type of the picture's values; and the stages
-that `tiles` runs.
+"light" with "b" for balance, "h" for highlights and "m" for mixing, "colors", "gain", "expose"; "whole" with the type
+of the picture's values; and the stages that `tiles` runs.
 """
 
 import hashlib
@@ -14,8 +14,10 @@ from lwisp.engines.names import PIXELS
 
 PREFIX = "network."
 """Of the names of weights in a structure, before their name in the file of weights."""
-LIGHTS = ("light-", "light-b", "light-m", "light-bm")
-"""Levels alone; with white balance (b), and with the camera's matrix (m)."""
+LIGHTS = ("light-", "light-b", "light-m", "light-bm", "light-h", "light-hm")
+"""Levels alone; with white balance (b), with rebuilt highlights too (h), and with the camera's matrix (m)."""
+EXPOSES = ("expose-", "expose-n")
+"""Gain and shoulder; with the plane that tells the noise (n)."""
 SHAPES = "tensors.json"
 """Name of the shapes of a network's tensors beside its structures."""
 STAGES: dict[str, tuple[str, ...]] = {
@@ -45,7 +47,7 @@ def can_tile(architecture: Architecture) -> bool:
 def names_of(architecture: Architecture | None) -> list[str]:
     """Names of the structures of an architecture; of the steps before the network for None."""
     if architecture is None:
-        return [*LIGHTS, "gain"]
+        return [*LIGHTS, "colors", "gain", *EXPOSES]
     names = [f"whole-{pixels}" for pixels in PIXELS]
     if can_tile(architecture):
         names += [*STAGES][:-1] + [f"high-{pixels}" for pixels in PIXELS]

@@ -3,6 +3,8 @@
 import os
 import sys
 
+from lwisp.errors import ArgumentError, is_whole, shown
+
 
 def default_threads() -> int:
     """Threads that compute one picture where no number is given.
@@ -27,5 +29,22 @@ def share_of_threads(parallel: int) -> int | None:
 
     Returns:
         None, the engine's own number, for one; else one thread or more.
+
+    Raises:
+        ArgumentError: `parallel` is no whole number from 1 up.
     """
+    check_parallel(parallel)
     return None if parallel <= 1 else max(1, default_threads() // parallel)
+
+
+def check_parallel(parallel: object) -> None:
+    """Check how many pictures are to be made at once.
+
+    Args:
+        parallel: What was given.
+
+    Raises:
+        ArgumentError: It is no whole number from 1 up.
+    """
+    if not is_whole(parallel, 1):
+        raise ArgumentError(f"expected 1 job at once or more, got {shown(parallel)}")

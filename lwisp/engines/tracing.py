@@ -24,7 +24,7 @@ from lwisp.engines.eager import shapes_of
 from lwisp.engines.modules import Developed, make_module
 from lwisp.engines.names import Pixels, Stored
 from lwisp.engines.portable import with_exact_means
-from lwisp.engines.stages import LIGHTS, PREFIX, SHAPES, STAGES, file_of, names_of
+from lwisp.engines.stages import EXPOSES, LIGHTS, PREFIX, SHAPES, STAGES, file_of, names_of
 from lwisp.files.optional import need
 from lwisp.files.writing import quiet, write_whole
 from lwisp.model import LWISP
@@ -79,6 +79,9 @@ def trace_developed(architecture: LWISPConfig, preparation: Preparation, pixels:
         "matrix": torch.eye(3),
         "exposure": torch.zeros(()),
         "offset": torch.tensor([1, 0]),
+        "highlights": torch.ones(()),
+        "frame": torch.zeros(2),
+        "noise": torch.ones(2),
     }
     inputs = {name: examples[name] for name in preparation.inputs}
     return _trace(module, inputs, list(OUTPUTS), uint16=pixels == "uint16")
@@ -123,13 +126,21 @@ def _examples(architecture: Architecture | None, network: nn.Module | None, name
             "black": torch.zeros(4),
             "white": torch.ones(4),
         }
-        if "b" in name.removeprefix("light-"):
+        if "b" in name.removeprefix("light-") or "h" in name.removeprefix("light-"):
             inputs["gains"] = torch.ones(3)
+        if "h" in name.removeprefix("light-"):
+            inputs["colors"] = torch.ones(3, SIDE + 2, SIDE + 3)
         if "m" in name:
             inputs["matrix"] = torch.eye(3)
         return inputs
+    if name == "colors":
+        photosites = torch.zeros(2 * SIDE, 2 * SIDE + 2, dtype=torch.int32)
+        return {"photosites": photosites, "black": torch.zeros(4), "white": torch.ones(4), "gains": torch.ones(3)}
     if name == "gain":
         return {"grid": torch.ones(1, 4, 64, 64)}
+    if name in EXPOSES:
+        inputs = {"planes": torch.ones(1, 4, SIDE, SIDE + 2), "gain": torch.ones(()), "white": torch.ones(())}
+        return inputs | ({"noise": torch.ones(2)} if name == "expose-n" else {})
     assert architecture is not None
     factor = architecture.size_multiple // 16 if isinstance(architecture, LWISPConfig) else 1
     side = max(factor * SIDE, architecture.size_minimum)
@@ -158,6 +169,8 @@ def _free_axes(name: str, value: Tensor) -> dict[int, str]:
     """Heights and widths of an input that may be any."""
     if name in MOSAICS:
         return {0: "H", 1: "W"}
+    if name == "colors":
+        return {1: "colors_h", 2: "colors_w"}
     if value.ndim == 4 and name != "grid" and value.shape[2:] != (1, 1):
         return {2: f"{name}_h", 3: f"{name}_w"}
     return {}

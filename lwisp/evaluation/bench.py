@@ -101,7 +101,7 @@ def bench(
         weights=f"{weights.card.name} (SHA-256 of the tensors {weights.sha256[:16]})",
         planes=(1, 4, *size),
         networks=tuple(time_networks(str(name_or_path), contenders, size, rounds)),
-        tools=tuple(time_tools(weights, file, rounds)) if file else (),
+        tools=tuple(time_tools(weights, find(name_or_path), file, rounds)) if file else (),
         file=file.name if file else "",
         folders=tuple(time_folder(find(name_or_path), file, folder, rounds)) if file and folder else (),
         folder=folder or 0,

@@ -39,11 +39,12 @@ class FileTiming:
     failure: str = ""
 
 
-def time_tools(weights: Weights, source: Path, rounds: int) -> list[Timing]:
+def time_tools(weights: Weights, path: Path, source: Path, rounds: int) -> list[Timing]:
     """Time from a RAW to a JPEG: lwisp and rawpy inside this process, and programs, each with its start.
 
     Args:
         weights: What lwisp develops with.
+        path: Their file, for the command.
         source: The RAW.
         rounds: Rounds after one to warm up.
 
@@ -59,7 +60,7 @@ def time_tools(weights: Weights, source: Path, rounds: int) -> list[Timing]:
             ("rawpy default", "in process"): partial(rawpy_loop.develop, source, folder / "rawpy.jpg"),
         }
         failures = []
-        for tool, arguments in installed_commands(source, output).items():
+        for tool, arguments in installed_commands(path, source, output).items():
             run = partial(_run, arguments, output)
             try:
                 run()
@@ -74,15 +75,17 @@ def time_tools(weights: Weights, source: Path, rounds: int) -> list[Timing]:
     return rows + failures
 
 
-def installed_commands(source: Path, output: Path) -> dict[str, list[str]]:
+def installed_commands(weights: Path, source: Path, output: Path) -> dict[str, list[str]]:
     """The commands from a RAW to a JPEG of quality 95, by the names of the programs that are installed.
 
     Args:
+        weights: The file of lwisp's weights.
         source: The RAW.
         output: The JPEG, which is replaced.
     """
+    develop = [sys.executable, "-m", "lwisp", "develop", str(source), "--weights", str(weights.resolve())]
     commands = {
-        "lwisp": [sys.executable, "-m", "lwisp", "develop", str(source), "--overwrite", "-o", str(output)],
+        "lwisp": [*develop, "--overwrite", "-o", str(output)],
         darktable.PROGRAM: darktable.jpeg_command(source, output),
         rawtherapee.PROGRAM: rawtherapee.jpeg_command(source, output),
     }

@@ -43,7 +43,8 @@ class Protocol:
 
 def _photos(folders: list[Path], weights: Weights) -> Iterator[Case]:
     check_takes(weights.card, "raw")
-    return photo_cases(enumerate(path for folder in folders for path in find_photos(folder)))
+    photos = enumerate(path for folder in folders for path in find_photos(folder))
+    return photo_cases(photos, None, weights.card.convention)
 
 
 def _zurich(folders: list[Path], weights: Weights) -> Iterator[Case]:

@@ -15,7 +15,7 @@ import rawpy
 import torch
 from PIL import Image, ImageOps
 
-from lwisp.development import develop_files
+from lwisp.development import Settings, develop_files
 from lwisp.engines.names import Precision
 from lwisp.errors import InputError
 from lwisp.evaluation import darktable, rawtherapee
@@ -176,7 +176,7 @@ def _rawtherapee_tools() -> list[Tool]:
 
 
 def _lwisp(weights: Weights, precision: Precision, jobs: list[Job]) -> Failures:
-    outcomes = develop_files(weights, jobs, precision=precision, overwrite=True, crop="none")
+    outcomes = develop_files(weights, jobs, precision=precision, overwrite=True, settings=Settings(crop="none"))
     return {outcome.source: outcome.error for outcome in outcomes if outcome.error}
 
 

@@ -1,5 +1,6 @@
 """`RawImage` or `LinearImage` -> a plain DNG that any tool reads."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lwisp.errors import InputError
+from lwisp.errors import InputError, check_switches, check_type
 from lwisp.files.dng_content import (
     NOISE_PROFILE,
     build_dng,
@@ -20,7 +21,7 @@ from lwisp.files.dng_content import (
 )
 from lwisp.files.dng_tags import OPCODE_LISTS
 from lwisp.files.linear import LinearImage
-from lwisp.files.raw import RawImage
+from lwisp.files.raw import RawImage, check_raw
 from lwisp.files.tags import finished_properties, finished_tags
 from lwisp.files.writing import write_whole
 from lwisp.files.xmp import XMP_TAG, Value, build
@@ -57,6 +58,9 @@ def write_dng(
         InputError: The white levels of the four planes differ, or the file exists and may not be replaced.
         OutputError: The file cannot be written.
     """
+    check_type("the path of a file to write", path, (str, os.PathLike))
+    check_raw(raw)
+    check_switches(overwrite=overwrite, strip=strip)
     path = Path(path)
     if len(set(raw.white_level)) > 1:
         raise InputError(f"{path}: a DNG has one white level, got {raw.white_level}")

@@ -4,6 +4,7 @@ LibRaw answers most of it, but takes one matrix of two, moves an as-shot light t
 black levels, and passes over opcode lists.
 """
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,15 +17,20 @@ from lwisp.files.opcodes import NO_LISTS, OpcodeLists
 from lwisp.imaging.black_levels import BlackLevels
 from lwisp.imaging.camera_color import Calibration, CameraColor, Gains, normalize_color, normalize_forward
 from lwisp.imaging.shading_maps import Frame
+from lwisp.imaging.white_point import temperature_of
 
 Tags = Mapping[int, Any]
 
-COLOR_MATRICES, CALIBRATIONS, FORWARD_MATRICES, ILLUMINANTS = (
-    (50721, 50722),
-    (50723, 50724),
-    (50964, 50965),
-    (50778, 50779),
+COLOR_MATRICES, CALIBRATIONS, FORWARD_MATRICES, ILLUMINANTS, ILLUMINANT_DATA = (
+    (50721, 50722, 52531),
+    (50723, 50724, 52530),
+    (50964, 50965, 52532),
+    (50778, 50779, 52529),
+    (52533, 52534, 52535),
 )
+OTHER_LIGHT = 255
+"""Of illuminants: one that the file tells by chromaticity or spectrum."""
+THIRD_LEFT_OUT = "the file's third color matrix is not used: its light is told in a way that is not read"
 ANALOG_BALANCE, AS_SHOT_NEUTRAL, AS_SHOT_WHITE_XY = 50727, 50728, 50729
 CALIBRATION_SIGNATURE, PROFILE_SIGNATURE = 50931, 50932
 BLACK_REPEAT, BLACK_LEVEL, BLACK_DELTA_H, BLACK_DELTA_V, ACTIVE_AREA = 50713, 50714, 50715, 50716, 50829
@@ -52,6 +58,8 @@ class LightTags:
     """Those of the lists that are as true of the visible area by itself."""
     frame: Frame = Frame(0, 0, 0, 0)
     """The active area, in photosites of the visible area."""
+    notes: tuple[str, ...] = ()
+    """What of it is not used, for the user's eyes."""
 
 
 def read_light(directories: Sequence[Tags], shape: tuple[int, int], margins: tuple[int, int]) -> LightTags:
@@ -70,6 +78,7 @@ def read_light(directories: Sequence[Tags], shape: tuple[int, int], margins: tup
     first, second, third = (own[tag] if isinstance(own.get(tag), bytes) else b"" for tag in OPCODE_LISTS)
     is_whole = frame == Frame(0, 0, *shape)
     color = _color(tags)
+    has_third = color is not None and _matrix(tags.get(COLOR_MATRICES[2])) is not None
     return LightTags(
         color,
         _as_shot(tags, color),
@@ -78,6 +87,7 @@ def read_light(directories: Sequence[Tags], shape: tuple[int, int], margins: tup
         (first, second, third),
         (b"" if any(margins) else first, second if is_whole else b"", third if is_whole else b""),
         frame,
+        (THIRD_LEFT_OUT,) if has_third and color is not None and color.third is None else (),
     )
 
 
@@ -131,21 +141,25 @@ def _color(tags: Tags) -> CameraColor | None:
     balance = numbers_of(tags.get(ANALOG_BALANCE))
     analog = np.diag(balance) if len(balance) == 3 and balance.min() > 0 else None
     is_ours = tags.get(CALIBRATION_SIGNATURE, "") == tags.get(PROFILE_SIGNATURE, "")
-    found: list[Calibration] = []
-    for index in (0, 1):
-        try:
-            calibration = _calibration(tags, index, analog, is_ours)
-            if calibration is not None:
-                CameraColor(calibration)
-                found.append(calibration)
-        except ValueError:
-            continue
+    found = [one for one in (_sound_calibration(tags, index, analog, is_ours) for index in (0, 1)) if one is not None]
     found.sort(key=lambda calibration: calibration.kelvin)
     if not found:
         return None
     if len(found) == 2 and 0 < found[0].kelvin < found[1].kelvin:
-        return CameraColor(found[0], found[1])
+        third = _sound_calibration(tags, 2, analog, is_ours)
+        return CameraColor(found[0], found[1], third if third is not None and third.kelvin > 0 else None)
     return CameraColor(found[-1])
+
+
+def _sound_calibration(tags: Tags, index: int, analog: NDArray[np.float64] | None, is_ours: bool) -> Calibration | None:
+    """The calibration of this index; None where there is none, or it makes no sense."""
+    try:
+        calibration = _calibration(tags, index, analog, is_ours)
+        if calibration is not None:
+            CameraColor(calibration)
+    except ValueError:
+        return None
+    return calibration
 
 
 def _calibration(tags: Tags, index: int, analog: NDArray[np.float64] | None, is_ours: bool) -> Calibration | None:
@@ -156,10 +170,23 @@ def _calibration(tags: Tags, index: int, analog: NDArray[np.float64] | None, is_
     unit = _matrix(tags.get(CALIBRATIONS[index])) if is_ours else None
     if analog is not None:
         unit = analog if unit is None else analog @ unit
-    kelvin = KELVIN.get(tags.get(ILLUMINANTS[index], 0), 0)
-    return Calibration(
-        float(kelvin), normalize_color(color), None if forward is None else normalize_forward(forward), unit
-    )
+    kelvin, tint = _light(tags, index)
+    told = None if forward is None else normalize_forward(forward)
+    return Calibration(kelvin, normalize_color(color), told, unit, tint)
+
+
+def _light(tags: Tags, index: int) -> tuple[float, float]:
+    """Temperature and tint of the light of a calibration; (0, 0) where it is not known."""
+    illuminant, data = tags.get(ILLUMINANTS[index], 0), tags.get(ILLUMINANT_DATA[index])
+    if illuminant != OTHER_LIGHT or not isinstance(data, bytes) or len(data) != 18:
+        return float(KELVIN.get(illuminant, 0)), 0.0
+    for order in "<>":
+        kind, *parts = struct.unpack(f"{order}H4L", data)
+        if kind == 0 and parts[1] and parts[3]:  # a chromaticity; others are spectra
+            x, y = parts[0] / parts[1], parts[2] / parts[3]
+            if min(x, y) > 0.01 and x + y < 1:
+                return temperature_of((x, y))
+    return 0.0, 0.0
 
 
 def _as_shot(tags: Tags, color: CameraColor | None) -> Gains | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, features
 from PIL.PngImagePlugin import PngInfo
 
-from lwisp.errors import ArgumentError, InputError, check_choice
+from lwisp.errors import ArgumentError, InputError, check_choice, is_whole, shown
 from lwisp.files.exif import HEADER
 from lwisp.files.icc import gray_profile
 from lwisp.files.optional import need
@@ -93,10 +93,10 @@ class Finish:
         """
         check_choice("format", format, FORMATS)
         check_choice("profile", self.profile, PROFILE_NAMES)
-        if not 1 <= self.quality <= 100:
-            raise ArgumentError(f"expected a quality of 1 to 100, got {self.quality}")
-        if self.size is not None and not 1 <= self.size <= MAX_SIZE:
-            raise ArgumentError(f"expected a size of 1 to {MAX_SIZE} px, got {self.size}")
+        if not is_whole(self.quality, 1, 100):
+            raise ArgumentError(f"expected a quality of 1 to 100, got {shown(self.quality)}")
+        if self.size is not None and not is_whole(self.size, 1, MAX_SIZE):
+            raise ArgumentError(f"expected a size of 1 to {MAX_SIZE} px, got {shown(self.size)}")
         if self.profile != "srgb" and BITS[format] == 8:
             raise ArgumentError(f"the profile {self.profile} needs a format of 16 bits, png16 or tiff; got {format}")
         if format == "avif" and not features.check("avif"):

@@ -15,9 +15,13 @@ import rawpy
 
 from lwisp.errors import DamagedError, InputError, UnsupportedError, unreadable
 from lwisp.files.exif import read_directories
-from lwisp.files.refusals import explain
+from lwisp.files.finished_tiff import is_finished_tiff
+from lwisp.files.refusals import explain, refuse_finished_tiff
 from lwisp.files.sources import Source, name_source, open_again, path_or_content
 from lwisp.files.writing import is_regular
+
+TIFF_SUFFIXES = frozenset([".tif", ".tiff"])
+"""Of files that may be either; by other names LibRaw is believed: some old cameras' RAWs have a gray TIFF's tags."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +67,10 @@ def opened(source: Source) -> Iterator[Opened]:
             else:
                 raw.open_file(str(content))
             is_raw = True
-            yield Opened(name, raw, content)
+            found = Opened(name, raw, content)
+            if isinstance(content, Path) and content.suffix.lower() in TIFF_SUFFIXES:
+                _check_tiff(found)
+            yield found
     except OSError as error:
         raise unreadable(name, error) from error
     except NotImplementedError as error:
@@ -73,6 +80,13 @@ def opened(source: Source) -> Iterator[Opened]:
     except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
         with open_again(content) as file:
             raise explain(name, file, error, is_raw) from error
+
+
+def _check_tiff(file: Opened) -> None:
+    """Raise `InputError` where LibRaw takes a finished TIFF for a mosaic: a gray one that names a camera is enough."""
+    with file.open() as content:
+        if is_finished_tiff(content, file.directories):
+            raise refuse_finished_tiff(file.name)
 
 
 class _Held:

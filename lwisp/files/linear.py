@@ -173,7 +173,8 @@ def _read_other(file: Opened, source: Source, jpeg: bytes | None, tags: Image.Ex
     shape = raw.raw_image_visible.shape
     if min(shape[:2]) < 2:
         raise InputError(f"{file.name}: expected at least 2x2 pixels, got {shape[:2]}")
-    read = _Read(file, source, jpeg, tags, tiles, read_light_of(file), main_directory(file.directories), [])
+    light = read_light_of(file)
+    read = _Read(file, source, jpeg, tags, tiles, light, main_directory(file.directories), [*light.notes])
     if raw.raw_type != rawpy.RawType.Flat and len(shape) == 3 and shape[2] >= 3:
         return _read_pixels(read)
     if raw.num_colors == 1 or raw.raw_pattern is None:

@@ -1,6 +1,7 @@
 """Finished pictures on disk: read from any color space into sRGB, written whole or not at all with chosen tags."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lwisp.errors import InputError, alternatives
+from lwisp.errors import ArgumentError, InputError, alternatives, check_switches, check_type, shown
 from lwisp.files.colors import render
 from lwisp.files.decoding import FINISHED, MAX_PIXELS, WRITTEN, opened, read_tags
 from lwisp.files.encoding import ENCODERS, SUFFIX_FORMATS, Finish, Format
@@ -159,15 +160,17 @@ def write_picture(
 
     Raises:
         InputError: The suffix is of no format, format or finish cannot be had, or the file exists and may not be
-            replaced.
+            replaced; or an argument is of another shape or type.
         OutputError: The file cannot be written.
-        ValueError: `rgb` is of another shape or type.
     """
+    check_type("the path of a file to write", path, (str, os.PathLike))
     path = Path(path)
+    if not isinstance(rgb, np.ndarray) or (rgb.ndim != 2 and rgb.shape[2:] != (3,)):
+        raise ArgumentError(f"expected a picture (H, W, 3) or (H, W), got {getattr(rgb, 'shape', shown(rgb))}")
+    check_type("a finish, from lwisp.files.encoding.Finish", finish, Finish)
+    check_switches(overwrite=overwrite, strip=strip)
     chosen = _format_of(path, rgb) if format is None else format
     finish.check(chosen)
-    if rgb.ndim != 2 and rgb.shape[2:] != (3,):
-        raise ValueError(f"expected a picture (H, W, 3) or (H, W), got {rgb.shape}")
     small = limit_size(rgb, finish.size)
     pixels = small if rgb.ndim == 2 else from_srgb(small, finish.profile)
     kept = finished_properties(properties or {}, strip)
@@ -182,7 +185,7 @@ def _format_of(path: Path, rgb: NDArray[Any]) -> Format:
     """The format that a file's suffix names; a PNG has 16 bits where the picture has."""
     named = SUFFIX_FORMATS.get(path.suffix.lower())
     if named is None:
-        raise InputError(f"{path}: expected a name ending in {alternatives(SUFFIX_FORMATS)}, or a format")
+        raise ArgumentError(f"{path}: expected a name ending in {alternatives(SUFFIX_FORMATS)}, or a format")
     return "png16" if named == "png" and rgb.dtype == np.uint16 else named
 
 

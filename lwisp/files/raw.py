@@ -15,11 +15,12 @@ import rawpy
 from numpy.typing import NDArray
 from PIL import Image
 
-from lwisp.errors import InputError, UnsupportedError
+from lwisp.errors import ArgumentError, InputError, UnsupportedError, check_type, is_number, shown
 from lwisp.files import damage
 from lwisp.files.bare import read_photosites
 from lwisp.files.decoding import MAX_PIXELS
 from lwisp.files.facts import (
+    DAYLIGHT,
     FLIP_TO_ORIENTATION,
     NO_AS_SHOT,
     as_shot_gains,
@@ -39,7 +40,7 @@ from lwisp.files.xmp import Value
 from lwisp.imaging import matrices
 from lwisp.imaging.automatic_balance import estimate_gains
 from lwisp.imaging.bayer import CFA, CFAS, plane_order
-from lwisp.imaging.camera_color import CameraColor, matrix_under
+from lwisp.imaging.camera_color import Calibration, CameraColor, matrix_under
 from lwisp.imaging.framing import CropBox
 from lwisp.imaging.shading_maps import Shading
 
@@ -98,6 +99,8 @@ class RawImage:
     """What the file did not say, and what was taken for it: for the user's eyes."""
     color: CameraColor | None = None
     """What is known of the camera's color under other lights; `white_balance.with_balance` asks it."""
+    noise: tuple[float, float] | None = None
+    """Shot and read noise as the file tells: variance = shot * light + read, light from black 0 to white 1."""
     shading: tuple[Shading, ...] = ()
     """Lens shading that the file says how to undo; it is in the mosaic still."""
     opcode_lists: OpcodeLists = NO_LISTS
@@ -148,6 +151,7 @@ def read_bayer(file: Opened, source: Source) -> RawImage:
     cfa = _bayer_pattern(name, raw, tags)
     mosaic = raw.raw_image_visible.copy()
     light = read_light_of(file)
+    notes += light.notes
     color, cam2rgb = find_color(raw, light, notes)
     white_balance = as_shot_gains(raw, light)
     sensor = np.asarray(raw.raw_colors_visible[:2, :2])
@@ -185,6 +189,11 @@ def read_bayer(file: Opened, source: Source) -> RawImage:
         opcode_lists=light.handed_on,
         **facts,
     )
+
+
+def check_raw(raw: object) -> None:
+    """Check that an argument is a RAW that was read; raises `ArgumentError`."""
+    check_type("a RAW, from lwisp.read_raw or lwisp.read_mosaic", raw, RawImage)
 
 
 def read_orientation(source: Source) -> int:
@@ -267,26 +276,30 @@ def read_mosaic(
     told = given.over(sensor).over(find_sensor(path))
     missing = [name for name in ("cfa", "black_level", "white_level") if getattr(told, name) is None]
     if told.cfa is None or told.black_level is None or told.white_level is None:
-        raise InputError(
+        raise ArgumentError(
             f"{path}: {', '.join(missing)} of this bare mosaic must be told, as in {SENSOR_FILE} beside it"
         )
     if told.cfa not in CFAS:
-        raise InputError(f"expected a Bayer pattern out of {', '.join(CFAS)}, got {told.cfa!r}")
+        raise ArgumentError(f"expected a Bayer pattern out of {', '.join(CFAS)}, got {told.cfa!r}")
+    if not is_number(told.white_level, 0, np.inf):
+        raise ArgumentError(f"expected a white level in DN, got {shown(told.white_level)}")
     if not (min(told.black_level) >= 0 and max(told.black_level) < told.white_level < 65536):
         levels = f"{', '.join(f'{level:g}' for level in dict.fromkeys(told.black_level))} and {told.white_level}"
-        raise InputError(f"expected 0 <= black level < white level < 65536, got {levels}")
+        raise ArgumentError(f"expected 0 <= black level < white level < 65536, got {levels}")
     mosaic = read_photosites(path, told, max_pixels)
     black = [told.black_level[2 * row + column] for row, column in plane_order(told.cfa)]
     check_light(str(path), _is_lit(mosaic, told.cfa, black), min(black))
     notes: list[str] = []
     cam2rgb = np.eye(3, dtype=np.float32)
+    color = None
     if told.color_matrix is None:
         notes.append("the file has no color matrix: its colors are taken as they are")
     else:
         try:
             cam2rgb = matrices.cam2rgb_from_xyz(np.array(told.color_matrix, np.float32).reshape(3, 3))
+            color = CameraColor(Calibration(DAYLIGHT, np.array(told.color_matrix, np.float64).reshape(3, 3)))
         except ValueError as error:  # numpy's for a matrix without inverse is one too
-            raise InputError(f"{path}: its color matrix cannot be used: {error}") from error
+            raise ArgumentError(f"{path}: its color matrix cannot be used: {error}") from error
     gains = told.white_balance
     if gains is None:
         notes.append(f"{NOT_GIVEN}: balanced to gray on average")
@@ -300,6 +313,7 @@ def read_mosaic(
         cam2rgb,
         told.orientation or 1,
         notes=tuple(notes),
+        color=color,
     )
 
 
@@ -308,7 +322,7 @@ def _argument(read: Callable[[Any], tuple[float, ...]], value: Any) -> tuple[flo
     try:
         return None if value is None else read(value if isinstance(value, float | int) else list(value))
     except (TypeError, ValueError) as error:
-        raise InputError(str(error)) from error
+        raise ArgumentError(str(error)) from error
 
 
 def is_bayer(raw: rawpy.RawPy, tags: Image.Exif) -> bool:

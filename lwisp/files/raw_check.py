@@ -8,14 +8,13 @@ from lwisp.errors import InputError, UnsupportedError
 from lwisp.files import libraw
 from lwisp.files.decoding import DNG_VERSION, HEADS, name_format
 from lwisp.files.exif import read_directories
+from lwisp.files.finished_tiff import RAW_HEADS
 from lwisp.files.sources import open_again
 from lwisp.files.writing import is_regular
 
 WIDTH, HEIGHT, SUBFILE, PHOTOMETRIC = 256, 257, 254, 262
 RAW_PHOTOMETRICS = (32803, 34892)
 """TIFF's PhotometricInterpretation of a mosaic, and of one made linear RGB."""
-RAW_HEADS = (b"CR", b"IIII")
-"""What Canon's and Phase One's TIFFs have after the place of the first directory."""
 PREVIEW = 0.9
 """Of the sides that LibRaw finds: a TIFF whose first picture is smaller holds a RAW beside its preview."""
 

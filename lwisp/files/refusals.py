@@ -7,6 +7,7 @@ import rawpy
 from lwisp.errors import DamagedError, InputError, UnsupportedError
 from lwisp.files.decoding import HEADS, name_format
 from lwisp.files.exif import read_directories
+from lwisp.files.finished_tiff import is_finished_tiff
 
 MAKE, BITS, COMPRESSION, PHOTOMETRIC, DNG_VERSION = 271, 258, 259, 262, 50706  # TIFF's and DNG's tags
 MOSAIC, LINEAR = 32803, 34892  # of photometric
@@ -51,6 +52,8 @@ def explain(name: str, file: BinaryIO, error: Exception, was_opened: bool) -> In
         feature, remedy = REFUSED[compression]
         what = f"a RAW compressed as {feature}, which LibRaw does not decode here"
         return UnsupportedError(f"{name}: {what}; {remedy}", feature)
+    if known and is_finished_tiff(file, directories):
+        return refuse_finished_tiff(name)
     is_camera = was_opened or any(MAKE in tags or DNG_VERSION in tags for tags in directories)
     is_camera |= any(head[place:].startswith(start) for start, place in CAMERAS.items())
     if isinstance(error, rawpy.LibRawIOError) and (is_camera or known):
@@ -66,9 +69,15 @@ def explain(name: str, file: BinaryIO, error: Exception, was_opened: bool) -> In
         what = f"a RAW that is damaged, cut short, or of a camera newer than this LibRaw{said}"
         return DamagedError(f"{name}: {what}; copy it again")
     if known:
-        return UnsupportedError(f"{name}: not a RAW file, but a {known}; {FINISHED}", known)
+        return refuse_finished_tiff(name)
     what = "not a RAW file that LibRaw knows"
     return UnsupportedError(f"{name}: {what}; a bare mosaic needs --cfa, --black-level and --white-level")
+
+
+def refuse_finished_tiff(name: str) -> UnsupportedError:
+    """The error about a finished TIFF where a RAW was expected, for the caller to raise."""
+    bare = "a bare mosaic needs --cfa, --black-level and --white-level"
+    return UnsupportedError(f"{name}: not a RAW file, but a TIFF; {FINISHED}; {bare}", "TIFF")
 
 
 def _words(error: Exception) -> str:

@@ -44,6 +44,16 @@ class Sensor:
     orientation: int | None = None
     """EXIF's, 1 to 8."""
 
+    def settings(self) -> dict[str, str]:
+        """The facts that are told, as texts by the names of the command's options."""
+        told: dict[str, str] = {}
+        for fact in fields(self):
+            value = getattr(self, fact.name)
+            if value is not None:
+                numbers = value if isinstance(value, tuple) else (value,)
+                told[fact.name.replace("_", "-")] = ",".join(map(str, numbers))
+        return told
+
     def over(self, other: "Sensor") -> "Sensor":
         """These facts, and those of another where one is not told here."""
         told = {fact.name: getattr(self, fact.name) for fact in fields(self) if getattr(self, fact.name) is not None}

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from lwisp.errors import InputError, unreadable
+from lwisp.errors import ArgumentError, unreadable
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
 """A path, a file's content, or a binary file that is read from where it stands to its end."""
@@ -49,9 +49,11 @@ def path_or_content(source: Source, name: str) -> Path | bytes:
     if isinstance(source, str | os.PathLike):
         return Path(source)
     try:
-        content = source if isinstance(source, bytes) else source.read()
+        content = source.read() if hasattr(source, "read") else source
     except OSError as error:
         raise unreadable(name, error) from error
     if not isinstance(content, bytes):
-        raise InputError(f"{name}: expected bytes or a file open in binary mode, got {type(content).__name__}")
+        raise ArgumentError(
+            f"{name}: expected a path, bytes or a file open in binary mode, got {type(content).__name__}"
+        )
     return content

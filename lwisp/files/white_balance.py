@@ -39,7 +39,7 @@ def parse_balance(words: str) -> Balance:
     Raises:
         InputError: They are none of these.
     """
-    word = words.strip().lower()
+    word = words.strip().lower() if isinstance(words, str) else ""
     if word in (AS_SHOT, AUTO):
         return Balance(word)
     if word == DAYLIGHT:

@@ -1,7 +1,8 @@
-"""The color of a camera under any light, from matrices measured under one light or two, as the DNG specification says.
+"""The color of a camera under any light, from matrices measured under one to three, as the DNG specification says.
 
 Chapter 6 of DNG 1.4: matrices are interpolated by inverse temperature, and since the temperature follows from the
-camera's neutral by these same matrices, the light is found by iteration.
+camera's neutral by these same matrices, the light is found by iteration. Three, of DNG 1.6, are weighted by how near
+the light is to each in temperature and tint, as Adobe's DNG SDK does.
 """
 
 from dataclasses import dataclass, field
@@ -25,6 +26,16 @@ LARGEST_ENTRY = 10.0
 """Of a sound matrix from balanced camera RGB to canonical RGB."""
 
 
+FEWEST_KELVIN = 1500.0
+"""Lights that are warmer count as this one in the distances between three."""
+TINT_UNIT = 200.0
+"""Of tint, that counts as much as all of the inverse temperature from `FEWEST_KELVIN` on."""
+SAME = 1e-8
+"""Added to squared distances."""
+LEAST_WEIGHT = 0.02
+"""Of three; smaller ones count as none."""
+
+
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """Matrices measured under one light."""
@@ -37,6 +48,8 @@ class Calibration:
     """(3, 3), white-balanced reference RGB to XYZ under D50: DNG's ForwardMatrix."""
     unit: Matrix | None = None
     """(3, 3), reference RGB to this very camera's RGB: DNG's AnalogBalance times CameraCalibration; None if equal."""
+    tint: float = 0.0
+    """Of the light, as in `white_point`; it counts where there are three."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +59,7 @@ class CameraColor:
     Args:
         first: Calibration of the lower temperature, or the only one.
         second: That of the higher temperature.
+        third: That of another light, of any temperature; only beside the other two.
 
     Raises:
         ValueError: A matrix is not finite or is singular, or the temperatures are not in order.
@@ -53,6 +67,7 @@ class CameraColor:
 
     first: Calibration
     second: Calibration | None = None
+    third: Calibration | None = None
 
     fixed: NDArray[np.float32] = field(init=False)
     """(3, 3), the matrix from balanced camera RGB to canonical RGB that is the same under any light: of one calibration
@@ -61,8 +76,10 @@ class CameraColor:
     def __post_init__(self) -> None:
         if self.second is not None and not 0 < self.first.kelvin < self.second.kelvin:
             raise ValueError(f"expected rising temperatures, got {self.first.kelvin} and {self.second.kelvin}")
-        for calibration in (self.first, self.second):
-            for matrix in (calibration.xyz2cam, calibration.forward, calibration.unit) if calibration else ():
+        if self.third is not None and not (self.second is not None and self.third.kelvin > 0):
+            raise ValueError("expected a third temperature beside two others")
+        for calibration in self.calibrations:
+            for matrix in (calibration.xyz2cam, calibration.forward, calibration.unit):
                 if matrix is not None and not (np.isfinite(matrix).all() and abs(np.linalg.det(matrix)) > 1e-9):
                     raise ValueError(f"expected a matrix that has an inverse, got {matrix.tolist()}")
         last = self.second or self.first
@@ -70,8 +87,13 @@ class CameraColor:
         object.__setattr__(self, "fixed", cam2rgb_from_xyz(xyz2cam.astype(np.float32)))
 
     @property
+    def calibrations(self) -> list[Calibration]:
+        """All of them, one to three."""
+        return [one for one in (self.first, self.second, self.third) if one is not None]
+
+    @property
     def is_dual(self) -> bool:
-        """Whether it is known under two lights, so that the matrix follows the balance."""
+        """Whether it is known under two lights or three, so that the matrix follows the balance."""
         return self.second is not None
 
     def matrix(self, white: Chromaticity) -> Matrix:
@@ -134,21 +156,58 @@ class CameraColor:
 
     def _at(self, white: Chromaticity) -> Calibration:
         """The calibration under a light; its `xyz2cam` leads to this very camera's RGB."""
-        low, high = self.first, self.second
-        kelvin = low.kelvin
-        color, forward, unit = low.xyz2cam, low.forward, low.unit
-        if high is not None:
-            kelvin = temperature_of(white)[0]
-            share = float(np.clip((1 / kelvin - 1 / high.kelvin) / (1 / low.kelvin - 1 / high.kelvin), 0, 1))
-            color = share * low.xyz2cam + (1 - share) * high.xyz2cam
-            if low.forward is not None and high.forward is not None:
-                forward = share * low.forward + (1 - share) * high.forward
-            else:
-                forward = low.forward if high.forward is None else high.forward
-            if low.unit is not None or high.unit is not None:
-                units = [np.eye(3) if one.unit is None else one.unit for one in (low, high)]
-                unit = share * units[0] + (1 - share) * units[1]
+        calibrations = self.calibrations
+        if len(calibrations) == 1:
+            weights, kelvin = [1.0], self.first.kelvin
+        else:
+            weights, kelvin = self._weights(white), temperature_of(white)[0]
+        color = _mix(weights, [one.xyz2cam for one in calibrations])
+        forwards = [one.forward for one in calibrations]
+        told = [matrix for matrix in forwards if matrix is not None]
+        forward = None
+        if told:
+            theirs = [weight for weight, matrix in zip(weights, forwards, strict=True) if matrix is not None]
+            forward = _mix(theirs if len(told) == len(forwards) else _of_sum_one(theirs), told)
+        unit = None
+        if any(one.unit is not None for one in calibrations):
+            unit = _mix(weights, [np.eye(3) if one.unit is None else one.unit for one in calibrations])
         return Calibration(kelvin, color if unit is None else unit @ color, forward, unit)
+
+    def _weights(self, white: Chromaticity) -> list[float]:
+        """How much each of two calibrations or three counts under a light; they sum to one."""
+        low, high, other = self.first, self.second, self.third
+        assert high is not None
+        kelvin, tint = temperature_of(white)
+        if other is None:
+            share = float(np.clip((1 / kelvin - 1 / high.kelvin) / (1 / low.kelvin - 1 / high.kelvin), 0, 1))
+            return [share, 1 - share]
+        place = _place(kelvin, tint)
+        near = np.array(
+            [1 / (SAME + ((place - _place(one.kelvin, one.tint)) ** 2).sum()) for one in (low, high, other)]
+        )
+        near /= near.sum()
+        smooth = near**2 * (3 - 2 * near)
+        kept = np.maximum((smooth - LEAST_WEIGHT) / (1 - LEAST_WEIGHT), 0)
+        return list(map(float, kept / kept.sum()))
+
+
+def _place(kelvin: float, tint: float) -> Matrix:
+    """Where a light lies among others: (tint, inverse temperature), in units that are compared."""
+    return np.array([tint / TINT_UNIT, min(FEWEST_KELVIN / kelvin, 1.0)])
+
+
+def _mix(weights: list[float], matrices: list[Matrix]) -> Matrix:
+    """The mean of matrices by weights that sum to one."""
+    mixed = weights[0] * matrices[0]
+    for weight, matrix in zip(weights[1:], matrices[1:], strict=True):
+        mixed = mixed + weight * matrix
+    return mixed
+
+
+def _of_sum_one(weights: list[float]) -> list[float]:
+    """Weights scaled to sum to one; all alike where they are zero."""
+    total = sum(weights)
+    return [weight / total if total else 1 / len(weights) for weight in weights]
 
 
 def matrix_under(gains: Gains, color: CameraColor | None, otherwise: NDArray[np.float32]) -> NDArray[np.float32]:

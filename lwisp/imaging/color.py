@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lwisp.imaging import matrices, mosaic
+from lwisp.imaging.highlights import SATURATION, balance_gains, ramp
 
 SRGB_TO_XYZ = torch.tensor(matrices.SRGB_TO_XYZ)
 CANONICAL_TO_XYZ = torch.tensor(matrices.CANONICAL_TO_XYZ)
@@ -22,8 +23,6 @@ BT601_LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 CONTRAST = 0.4
 """Share of the smoothstep in the tone curve: 0 is plain sRGB, 1 the curve of Brooks et al., CVPR 2019."""
-SATURATION = (0.88, 0.95)
-"""Levels in [0, 1] between which a photosite goes from valid to clipped."""
 NEUTRALITY = (0.5, 0.75)
 """Ratios of darkest to brightest channel between which a clipped color goes from kept to neutral."""
 
@@ -93,12 +92,11 @@ def balance(packed: Tensor, white_balance: Tensor) -> Tensor:
         packed: (..., 4, h, w), R, Gr, Gb, B, black at 0 and white at 1.
         white_balance: (..., 3), gains of R, G, B.
     """
-    gains = white_balance / white_balance.amin(-1, keepdim=True)
-    balanced = packed * gains[..., [0, 1, 1, 2], None, None]
+    balanced = packed * balance_gains(white_balance)
     held = balanced.clamp(max=1)
     brightest = held.amax(-3, keepdim=True)
-    clipped = _ramp(packed.amax(-3, keepdim=True), *SATURATION)
-    neutral = _ramp(held.amin(-3, keepdim=True) / brightest.clamp(min=1e-6), *NEUTRALITY)
+    clipped = ramp(packed.amax(-3, keepdim=True), *SATURATION)
+    neutral = ramp(held.amin(-3, keepdim=True) / brightest.clamp(min=1e-6), *NEUTRALITY)
     return torch.lerp(balanced, brightest.expand_as(balanced), clipped * neutral)
 
 
@@ -208,6 +206,36 @@ def grid_gain(grid: Tensor) -> Tensor:
     middle = luminance.clamp(min=1e-3).log().mean(-1).exp()
     lift = (MIDDLE * white / middle).sqrt().clamp(1, MAX_LIFT)
     return torch.minimum(lift / white, MAX_MIDDLE / middle).clamp(1, MAX_GAIN)
+
+
+def brightest_part(grid: Tensor) -> Tensor:
+    """Light of the brightest part of a frame.
+
+    Args:
+        grid: (..., 4, 64, 64), means over cells of planes R, Gr, Gb, B.
+
+    Returns:
+        (...), of the channel that is brightest there.
+    """
+    red, green_r, green_b, blue = grid.unbind(-3)
+    return torch.stack([red, (green_r + green_b) / 2, blue]).amax((0, -2, -1))
+
+
+def noise_plane(exposed: Tensor, noise: Tensor) -> Tensor:
+    """The plane that tells a network the noise: the root of its standard deviation, cell by cell.
+
+    The root, so that weak noise is told as finely as strong noise.
+
+    Args:
+        exposed: (..., 4, h, w), planes in linear light.
+        noise: (..., 2), shot and read noise: variance = shot * light + read.
+
+    Returns:
+        (..., 1, h, w).
+    """
+    shot, read = noise[..., None, None, None].unbind(-4)
+    light = exposed.mean(-3, keepdim=True).clamp(min=0)
+    return (shot * light + read).sqrt().sqrt()
 
 
 def render(canonical: Tensor) -> Tensor:
@@ -330,8 +358,3 @@ def srgb_to_lab(rgb: Tensor) -> Tensor:
     f = torch.where(xyz > (6 / 29) ** 3, xyz.clamp(min=1e-9) ** (1 / 3), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     x, y, z = f.unbind(-3)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -3)
-
-
-def _ramp(x: Tensor, low: float, high: float) -> Tensor:
-    """From 0 at `low` to 1 at `high`, linear, clipped."""
-    return ((x - low) / (high - low)).clamp(0, 1)

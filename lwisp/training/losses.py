@@ -17,6 +17,8 @@ ERROR_FLOOR = 5e-4
 """Mean absolute error below which nothing is gained: an eighth of a step of 8 bits."""
 DETAIL_SIDE = 16
 """Px; detail is what differs from the mean of squares of this side."""
+CHROMA_SIDE = 9
+"""Px; fine detail of colors is what differs from the mean over squares of this side."""
 MAX_GAIN = 5.0
 """Largest factor by which an image is brought to its target's mean."""
 
@@ -67,6 +69,19 @@ def apart(rgb: Tensor, target: Tensor) -> Tensor:
 def _detail(rgb: Tensor) -> Tensor:
     coarse = functional.avg_pool2d(rgb, DETAIL_SIDE)
     return rgb - functional.interpolate(coarse, rgb.shape[-2:], mode="bilinear")
+
+
+def chroma(rgb: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error of the fine detail of R - G and B - G: false color; not the paper's.
+
+    Args:
+        rgb: the network's output, (B, 3, H, W).
+        target: ground truth of the same shape.
+    """
+    difference = rgb - target
+    apart = difference[:, ::2] - difference[:, 1:2]
+    coarse = functional.avg_pool2d(apart, CHROMA_SIDE, 1, CHROMA_SIDE // 2, count_include_pad=False)
+    return (apart - coarse).abs().mean()
 
 
 def structure(rgb: Tensor, target: Tensor, scales: int = 5) -> Tensor:

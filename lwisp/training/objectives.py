@@ -70,7 +70,8 @@ class Student(nn.Module):
             target: Of the same shape, in [0, 1].
 
         Returns:
-            Scalars in float32: "reconstruction" (L_r), and "structure" (L_s) if alpha of the recipe is not 0.
+            Scalars in float32: "reconstruction" (L_r), "chroma" and "structure" (L_s) if their weights in the recipe
+            are not 0.
         """
         with _in_float32(target):
             rgb = rgb.float()
@@ -78,6 +79,8 @@ class Student(nn.Module):
                 rgb = color.srgb_encode(rgb)
                 target = color.srgb_encode(target)
             parts = {"reconstruction": self.reconstruction(rgb, target)}
+            if self.recipe.chroma:
+                parts["chroma"] = losses.chroma(rgb, target)
             if self.recipe.alpha:
                 parts["structure"] = losses.structure(rgb, target, self.recipe.scales)
         return parts
@@ -94,7 +97,8 @@ class Student(nn.Module):
         """
         structural = parts.get("structure", 0.0)
         distilled = parts.get("distillation", 0.0)
-        return losses.overall(structural, parts["reconstruction"], distilled, self.recipe.alpha, self.recipe.beta)
+        loss = losses.overall(structural, parts["reconstruction"], distilled, self.recipe.alpha, self.recipe.beta)
+        return loss + self.recipe.chroma * parts.get("chroma", 0.0)
 
     def judge(self, case: Case) -> tuple[Tensor, Tensor]:
         """Output and ground truth of a held-out image, for validation.

@@ -82,6 +82,8 @@ class Recipe:
     """Weight of the structural loss (equations 3 and 5)."""
     scales: int = 5
     """Scales of MS-SSIM; five need crops of 161 px."""
+    chroma: float = 0.0
+    """Weight of the error of colors' fine detail, against false color; not the paper's."""
     adversarial: float = 0.0
     """Weight of Pix2Pix's adversarial loss; its own ratio to L1 is 0.005. With 0 there is no discriminator."""
     by_level: bool = False
@@ -123,10 +125,12 @@ class Recipe:
         _expect(0 <= self.ema < 1, f"ema in [0, 1), got {self.ema}")
 
     def _check_losses(self) -> None:
-        loss_weights = (self.alpha, self.beta, self.gamma, self.adversarial)
+        loss_weights = (self.alpha, self.beta, self.gamma, self.chroma, self.adversarial)
         is_lwisp = isinstance(self.architecture, LWISPConfig)
         is_pynet = self.architecture == BaselineConfig("pynet")
-        _expect(all(0 <= x < math.inf for x in loss_weights), "alpha, beta, gamma and adversarial of 0 at least")
+        _expect(
+            all(0 <= x < math.inf for x in loss_weights), "alpha, beta, gamma, chroma and adversarial of 0 at least"
+        )
         _expect(is_lwisp or not self.beta, "beta = 0 for other networks than LW-ISP")
         _expect(is_pynet or not self.by_level, 'architecture = { network = "pynet" } with by_level')
         _expect(not (self.by_level and self.adversarial), "adversarial = 0 with by_level")

@@ -323,6 +323,10 @@ def _start_from(network: LWISP | Baseline, name: str) -> None:
         if {lender.config.attention, network.config.attention} == {"add", "centered"}:
             center(lender, back=network.config.attention == "add")
     lent, wanted = lender.state_dict(), network.state_dict()
+    if network.config.in_channels == lender.config.in_channels + 1:  # a plane that tells the noise, not yet listened to
+        for key in ("head.0.weight", "cells.fine.weight"):
+            if key in lent:
+                lent[key] = torch.cat([lent[key], torch.zeros_like(lent[key][:, :1])], 1)
     if weights.card.architecture != network.config:
         if isinstance(network, LWISP) and network.config.residual:  # its output is added to its input, so starts at 0
             lent = {key: value for key, value in lent.items() if not key.startswith("out.")}

@@ -96,8 +96,10 @@ def test_the_steps_before_the_network_are_those_of_torch(name: str, backend: Com
     photosites = RNG.integers(0, 4096, (68, 100), dtype=np.uint16)
     photosites[:20, :20] = 4095  # blown
     facts: list[NDArray[Any]] = [np.array([60, 64, 64, 70], np.float32), np.full(4, 4095, np.float32)]
-    if "b" in name.removeprefix("light-"):
+    if name.removeprefix("light-")[:1] in ("b", "h"):
         facts.append(np.array([2, 1, 1.5], np.float32))
+    if "h" in name.removeprefix("light-"):
+        facts.append(RNG.random((3, 34, 50), np.float32) + 0.5)
     if "m" in name:
         facts.append(np.array([[1.5, -0.4, -0.1], [-0.2, 1.4, -0.2], [0, -0.5, 1.5]], np.float32))
     (planes,), (expected,) = run_both(None, None, name, [photosites, *facts], backend)
@@ -110,8 +112,34 @@ def test_the_gain_is_that_of_torch(backend: Compiling) -> None:
     require(backend)
     for light in (0.01, 0.1, 0.5, 2.0):
         grid = light * RNG.random((1, 4, 64, 64), np.float32) ** 2
-        (gain,), (expected,) = run_both(None, None, "gain", [grid], backend)
-        assert np.isclose(gain.item(), expected.item(), rtol=1e-5)
+        (found,), (expected,) = run_both(None, None, "gain", [grid], backend)
+        assert found.shape == (2,)
+        assert np.allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ENGINES)
+def test_the_colors_of_bright_light_are_those_of_torch(backend: Compiling) -> None:
+    require(backend)
+    gains = np.array([2, 1, 1.5], np.float32)
+    for height, width in ((2, 2), (6, 130), (300, 402)):
+        photosites = RNG.integers(0, 4096, (height, width), dtype=np.uint16)
+        facts: list[NDArray[Any]] = [photosites, np.full(4, 64, np.float32), np.full(4, 4095, np.float32), gains]
+        (found,), (expected,) = run_both(None, None, "colors", facts, backend)
+        assert found.shape == (3, 64, 64)
+        assert np.abs(found - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("backend", ENGINES)
+@pytest.mark.parametrize("name", stages.EXPOSES)
+def test_the_last_step_before_the_network_is_that_of_torch(name: str, backend: Compiling) -> None:
+    require(backend)
+    planes = 3 * RNG.random((1, 4, 64, 100), np.float32) - 0.1
+    facts: list[NDArray[Any]] = [planes, np.array(1.5, np.float32), np.array(3.2, np.float32)]
+    if name == "expose-n":
+        facts.append(np.array([2e-3, 1e-5], np.float32))
+    (found,), (expected,) = run_both(None, None, name, facts, backend)
+    assert found.shape == (1, 5 if name == "expose-n" else 4, 64, 100)
+    assert np.abs(found - expected).max() < 1e-5
 
 
 @pytest.mark.parametrize("backend", ENGINES)

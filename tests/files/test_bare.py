@@ -12,9 +12,12 @@ from typer.testing import CliRunner
 
 import lwisp
 from lwisp.cli import app
+from lwisp.files.pictures import read_picture
 from lwisp.files.raw import read_mosaic
 from lwisp.files.sensor import find_sensor
+from lwisp.files.white_balance import parse_balance, with_balance
 from lwisp.imaging.matrices import cam2rgb_from_xyz
+from lwisp.imaging.white_point import D65, light_of, to_xyz
 from tests.conftest import XYZ2CAM, refusal
 
 MOSAIC = np.random.default_rng(0).integers(64, 1023, (40, 60), dtype=np.uint16)
@@ -160,8 +163,20 @@ def test_wrapped_mosaics_are_dngs_for_any_tool(tmp_path: Path) -> None:
     own, again = read_mosaic(folder / "a.raw"), lwisp.read_raw(made)
     assert again.black_level == own.black_level
     assert np.allclose(again.cam2rgb, own.cam2rgb, atol=2e-3)
-    assert call("dng", folder).exit_code == 1  # it exists
+    content = made.read_bytes()
+    same = call("dng", folder)
+    assert (same.exit_code, "1 of 1 files were done before" in same.stderr) == (0, True), same.output
     assert call("dng", folder, "--overwrite").exit_code == 0
+    assert made.read_bytes() == content
+    assert "wrapped by `lwisp dng`" in call("verify", made, folder / "a.raw").stdout
+    other = call("dng", folder, "--black-level", 61)
+    assert (other.exit_code, "--overwrite replaces it" in other.stderr) == (1, True)
+    assert made.read_bytes() == content
+    assert call("dng", folder, "--black-level", 61, "--overwrite").exit_code == 0
+    assert lwisp.read_raw(made).black_level == (61,) * 4
+    assert call("dng", folder, "--black-level", 61).exit_code == 0
+    (folder / "a.raw").write_bytes(raw10(MOSAIC[::-1]))
+    assert call("dng", folder, "--black-level", 61).exit_code == 1  # of another shot
     if shutil.which("exiftool"):
         said = subprocess.run(["exiftool", "-validate", "-warning", "-a", made], capture_output=True, text=True)
         assert "Warning" not in said.stdout, said.stdout
@@ -193,3 +208,33 @@ def test_a_folder_with_a_sensor_toml_is_developed(tmp_path: Path, toy_file: Path
     result = call("develop", folder, "--weights", toy_file, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "out" / "a.jpg").exists()
+
+
+def test_a_sensor_with_a_matrix_is_balanced_by_kelvin(tmp_path: Path, toy_file: Path) -> None:
+    """The gains of a light, by hand: 1 over what the camera sees of its white."""
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    np.save(folder / "a.npy", MOSAIC)
+    matrix = f"color_matrix = {np.linalg.inv(XYZ2CAM).tolist()}\n"
+    (folder / "sensor.toml").write_text(FACTS + matrix)
+    raw = read_mosaic(folder / "a.npy")
+    for words, white in (("daylight", D65), ("3200", light_of(3200))):
+        seen = XYZ2CAM @ to_xyz(white)
+        balanced = with_balance(raw, parse_balance(words))
+        assert balanced.white_balance == pytest.approx(tuple(seen[1] / seen), rel=1e-5)
+        assert np.array_equal(balanced.cam2rgb, raw.cam2rgb)
+        result = call("dng", folder, "-o", tmp_path / words, "--white-balance", words)
+        assert result.exit_code == 0, result.output
+        made = lwisp.read_raw(tmp_path / words / "a.dng")
+        assert made.white_balance == pytest.approx(balanced.white_balance, rel=1e-3)
+        asked = ("--white-balance", words, "-o", tmp_path / f"{words}.png")
+        shown = call("develop", folder / "a.npy", "--weights", toy_file, *asked)
+        assert shown.exit_code == 0, shown.output
+    cold, warm = (read_picture(tmp_path / f"{words}.png").rgb for words in ("daylight", "3200"))
+    assert not np.array_equal(cold, warm)
+    assert with_balance(raw, parse_balance("as-shot")) is raw
+    (folder / "sensor.toml").write_text(FACTS)
+    assert "no color matrix" in call("dng", folder, "-o", tmp_path / "none", "--white-balance", "3200").stderr
+    assert call("dng", folder, "-o", tmp_path / "gains", "--white-balance", "2,1,3").exit_code == 0
+    assert lwisp.read_raw(tmp_path / "gains" / "a.dng").white_balance == pytest.approx((2, 1, 3), rel=1e-4)
+    assert call("dng", folder, "--white-balance", "warm").exit_code == 2

@@ -1,6 +1,7 @@
 """Files that LibRaw does not decode: what is said of them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,3 +78,52 @@ def test_finished_pictures_are_named_and_shown_the_way(format: str, tmp_path: Pa
 def test_suffixes_are_those_of_cameras_and_none_of_finished_pictures() -> None:
     assert {".gpr", ".kdc", ".x3f", ".rwl", ".cr3", ".3fr", ".mos", ".erf", ".fff"} <= RAW_SUFFIXES
     assert not {".tif", ".tiff", ".jpg", ".png", ".heic"} & RAW_SUFFIXES
+
+
+RGB = np.random.default_rng(1).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+DEEP = RGB.astype(np.uint16) * 257
+TIFFS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "rgb": (RGB, {"photometric": "rgb"}),
+    "rgb16": (DEEP, {"photometric": "rgb"}),
+    "deflated": (DEEP, {"photometric": "rgb", "compression": "deflate"}),
+    "tiled": (RGB, {"photometric": "rgb", "tile": (32, 32)}),
+    "planes": (RGB.transpose(2, 0, 1), {"photometric": "rgb", "planarconfig": "separate"}),
+    "gray": (RGB[..., 0], {"photometric": "minisblack"}),
+    "gray16": (DEEP[..., 0], {"photometric": "minisblack"}),
+    "white is zero": (DEEP[..., 0], {"photometric": "miniswhite"}),
+    "cmyk": (np.concatenate([RGB, RGB[..., :1]], 2), {"photometric": "separated"}),
+    "lab": (RGB, {"photometric": "cielab"}),
+    "pages": (np.stack([RGB] * 3), {"photometric": "rgb"}),
+}
+
+
+@pytest.mark.parametrize("make", ["Canon", "NIKON CORPORATION", "Kodak", "Phase One", "SONY", "OLYMPUS"])
+@pytest.mark.parametrize("kind", TIFFS)
+def test_a_finished_tiff_that_names_a_camera_is_no_raw(kind: str, make: str, tmp_path: Path) -> None:
+    values, form = TIFFS[kind]
+    path = tmp_path / "photo.tif"
+    camera = [(271, "s", 0, make, True), (272, "s", 0, f"{make} X1", True)]
+    tifffile.imwrite(path, values, metadata=None, extratags=camera, **form)
+    message = refusal(path, lwisp.read_raw, path)
+    assert "not a RAW file, but a TIFF" in message
+    assert "lwisp denoise" in message
+    assert "damaged" not in message
+    assert lwisp.read_picture(path).rgb.shape == RGB.shape
+
+
+def test_a_damaged_raw_with_a_preview_in_front_is_no_finished_tiff(tmp_path: Path) -> None:
+    """As of cameras newer than LibRaw: a small first picture, and most of the file is something else."""
+    path = tmp_path / "photo.tif"
+    camera = [(271, "s", 0, "Newcam", True)]
+    tifffile.imwrite(path, RGB[:30, :40], photometric="rgb", metadata=None, extratags=camera)
+    path.write_bytes(path.read_bytes() + bytes(100_000))
+    message = refusal(path, lwisp.read_raw, path)
+    assert "a RAW that is damaged, cut short, or of a camera newer" in message
+
+
+def test_a_reduced_first_picture_is_a_raws_preview(tmp_path: Path) -> None:
+    path = tmp_path / "photo.tif"
+    tifffile.imwrite(
+        path, RGB, photometric="rgb", metadata=None, subfiletype=1, extratags=[(271, "s", 0, "Newcam", True)]
+    )
+    assert "damaged" in refusal(path, lwisp.read_raw, path)

@@ -1,5 +1,6 @@
 """White balance: by words, by what DNGs say, estimated."""
 
+import struct
 from dataclasses import replace
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 import lwisp
+from lwisp.files.dng_tags import THIRD_LEFT_OUT
 from lwisp.files.raw import RawImage, read_raw
 from lwisp.files.white_balance import parse_balance, with_balance
+from lwisp.imaging.camera_color import normalize_color
 from lwisp.imaging.matrices import CANONICAL_TO_XYZ
 from lwisp.imaging.white_point import adaptation, light_of, to_xyz
 from tests.conftest import XYZ2CAM, WriteDng
@@ -135,3 +138,27 @@ def test_other_words_are_refused_in_one_sentence(words: str) -> None:
     with pytest.raises(lwisp.InputError, match="expected a white balance of as-shot, auto, daylight, KELVIN") as caught:
         parse_balance(words)
     assert "\n" not in str(caught.value)
+
+
+def test_a_third_illuminant_counts_where_its_light_is_known_and_is_told_of_otherwise(write_dng: WriteDng) -> None:
+    """Under its own light its own matrix counts; told as a chromaticity or by a number of EXIF's."""
+    lamp = np.array([[6900, -1000, -700], [-8200, 15800, 2600], [-2000, 2200, 8000]]) / 10000
+    white = light_of(4150, 0)
+    matrix = (52531, "2i", 9, rationals(lamp, 10000), True)
+    chromaticity = struct.pack("<H4L", 0, round(white[0] * 10**6), 10**6, round(white[1] * 10**6), 10**6)
+    spectrum = struct.pack("<HL4L2L", 1, 2, 400, 1, 300, 1, 1, 1)
+    neutral = lamp @ to_xyz(white)
+    shot = {"neutral": tuple(neutral / neutral[1])}
+    numbered = dual(write_dng, lamp, (matrix, (52529, "H", 1, 14, True)), "number.dng", **shot)
+    other = (52529, "H", 1, 255, True)
+    told = dual(write_dng, lamp, (matrix, other, (52535, "B", 18, chromaticity, True)), "xy.dng", **shot)
+    for raw in (numbered, told):
+        assert raw.notes == ()
+        assert raw.color is not None
+        assert np.allclose(raw.color.matrix(white), normalize_color(lamp), atol=1e-3)
+        assert raw.color.light(raw.white_balance) == pytest.approx(white, abs=1e-3)
+    for extra in ((), (other,), (other, (52535, "B", len(spectrum), spectrum, True))):
+        raw = dual(write_dng, lamp, (matrix, *extra), "unknown.dng", **shot)
+        assert raw.notes == (THIRD_LEFT_OUT,)
+        assert raw.color is not None
+        assert raw.color.third is None

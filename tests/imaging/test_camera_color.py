@@ -84,3 +84,38 @@ def test_matrices_that_make_no_sense_are_no_color(matrix: NDArray[np.float64]) -
 def test_a_light_that_the_matrix_turns_negative_has_no_gains() -> None:
     with pytest.raises(ValueError, match="can show"):
         CameraColor(Calibration(0, XYZ2CAM)).gains((0.7, 0.05))
+
+
+LAMP = np.array([[6900, -1000, -700], [-8200, 15800, 2600], [-2000, 2200, 8000]]) / 10000
+TRIPLE = CameraColor(Calibration(2850, BULB), Calibration(6500, XYZ2CAM), Calibration(4150, LAMP, tint=-20))
+
+
+def test_under_one_of_three_lights_its_own_matrix_counts() -> None:
+    for kelvin, tint, expected in ((2850, 0, BULB), (6500, 0, XYZ2CAM), (4150, -20, LAMP)):
+        assert np.allclose(TRIPLE.matrix(light_of(kelvin, tint)), expected, atol=1e-4)
+
+
+def test_between_three_lights_the_nearest_count_most() -> None:
+    """As the DNG SDK has it, by hand: squared distances in (tint / 200, 1500 / kelvin), inverted and smoothed."""
+    kelvin, tint = 3600, 15
+    place = np.array([tint / 200, 1500 / kelvin])
+    near = np.array([1 / ((place - [t / 200, 1500 / k]) ** 2).sum() for k, t in ((2850, 0), (6500, 0), (4150, -20))])
+    share = near / near.sum()
+    kept = (3 * share**2 - 2 * share**3 - 0.02).clip(0)
+    kept /= kept.sum()
+    assert kept.min() < 0.2 < 0.3 < kept.max()
+    expected = kept[0] * BULB + kept[1] * XYZ2CAM + kept[2] * LAMP
+    assert np.allclose(TRIPLE.matrix(light_of(kelvin, tint)), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kelvin", [2000, 2856, 4200, 5000, 6504, 9000])
+def test_a_neutral_and_its_light_belong_together_with_three_lights(kelvin: float) -> None:
+    white = light_of(kelvin, 5)
+    assert TRIPLE.light(TRIPLE.gains(white)) == pytest.approx(white, abs=1e-4)
+
+
+def test_a_third_light_alone_is_none() -> None:
+    with pytest.raises(ValueError, match="third"):
+        CameraColor(Calibration(2850, BULB), None, Calibration(4150, LAMP))
+    with pytest.raises(ValueError, match="third"):
+        CameraColor(Calibration(2850, BULB), Calibration(6500, XYZ2CAM), Calibration(0, LAMP))

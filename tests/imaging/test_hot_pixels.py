@@ -127,3 +127,68 @@ def test_small_mosaics_are_taken(shape: tuple[int, int]) -> None:
     repaired, count = repair_hot_pixels(mosaic, BLACK, WHITE)
     assert count == (min(shape) > 8)
     assert (repaired == 500).all() == (count == 1)
+
+
+SHAPES = {
+    "row": [(0, 0), (0, 2)],
+    "column": [(0, 0), (2, 0)],
+    "diagonal": [(0, 0), (2, 2)],
+    "corner": [(0, 0), (0, 2), (2, 0)],
+    "three": [(0, 0), (0, 2), (0, 4)],
+    "square": [(0, 0), (0, 2), (2, 0), (2, 2)],
+    "four": [(0, 0), (2, 0), (4, 0), (6, 0)],
+    "stairs": [(0, 0), (0, 2), (2, 2), (2, 4)],
+}
+
+
+def with_clusters(mosaic: Mosaic, shape: str, value: int, step: int = 31) -> tuple[Mosaic, NDArray[np.bool_]]:
+    """A mosaic with hot clusters of one color all over it, and where they are."""
+    damaged, is_hot = mosaic.copy(), np.zeros(mosaic.shape, bool)
+    for row in range(12, mosaic.shape[0] - 16, step):  # odd steps: all colors in turn
+        for column in range(12, mosaic.shape[1] - 16, step):
+            for down, right in SHAPES[shape]:
+                is_hot[row + down, column + right] = True
+    damaged[is_hot] = value
+    return damaged, is_hot
+
+
+@pytest.mark.parametrize("noise", [0, 5, 20])
+@pytest.mark.parametrize("value", [2500, 4095])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_hot_photosites_of_one_color_that_touch_are_repaired(shape: str, value: int, noise: float) -> None:
+    sound = scene(noise)
+    damaged, is_hot = with_clusters(sound, shape, value)
+    repaired, count = repair_hot_pixels(damaged, BLACK, WHITE)
+    assert count >= 0.95 * is_hot.sum()
+    assert not (repaired != damaged)[~is_hot].any()
+    errors = np.abs(repaired.astype(int) - sound)[is_hot]
+    assert np.quantile(errors, 0.9) <= 6 + 2 * noise
+
+
+def test_five_that_touch_stay_and_so_do_clusters_of_several_colors() -> None:
+    mosaic = scene(5)
+    for step in range(5):
+        mosaic[100, 100 + 2 * step] = 4000
+    mosaic[150:152, 150:153] = 4000
+    mosaic[200, 200:204] = 4000
+    assert repair_hot_pixels(mosaic, BLACK, WHITE)[1] == 0
+
+
+@pytest.mark.parametrize("sigma", [0.7, 1.0])
+def test_stars_stay_while_hot_clusters_among_them_go(sigma: float) -> None:
+    mosaic, _ = stars(sigma, ((0.5, 1, 0.6), (1, 0.5, 0.15)), 10)
+    damaged = mosaic.copy()
+    rows, columns = np.arange(15, 570, 30), np.arange(15, 570, 30) + np.arange(19) % 2
+    for down, right in SHAPES["corner"]:
+        damaged[rows + down, columns + right] = WHITE
+    repaired, count = repair_hot_pixels(damaged, BLACK, WHITE)
+    assert count >= 3 * 18
+    untouched = damaged == mosaic
+    assert (repaired != damaged)[untouched].sum() <= 1
+
+
+@pytest.mark.parametrize("distance", [1, 2, 3])
+def test_double_stars_stay(distance: int) -> None:
+    mosaic, _ = stars(0.7, ((0.5, 1, 0.6), (1, 0.5, 0.15), (0.2, 0.8, 1)), 5)
+    double = np.maximum(mosaic, np.roll(mosaic, 2 * distance, (0, 1)))
+    assert repair_hot_pixels(double, BLACK, WHITE)[1] <= 2
