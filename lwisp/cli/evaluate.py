@@ -204,16 +204,18 @@ def _write_table3(folder: Path) -> None:
 @app.command()
 def synthesize(
     kind: Annotated[
-        Literal["zurich", "mai21", "lol", "dng", "camera"],
+        Literal["zurich", "mai21", "lol", "dng", "xtrans", "linear", "camera"],
         typer.Argument(
-            help="The dataset whose form to write; dng: plain RAW files with their truth, for compare; camera: RAW "
+            help="The dataset whose form to write; dng: plain RAW files with their truth, for compare; "
+            "xtrans, linear: the same of an X-Trans mosaic, and demosaiced already; camera: RAW "
             "files with JPEGs of a hard look, to learn it."
         ),
     ],
     photos: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders with photographs in train and val; for dng and camera in themselves.", readable=False
+            help="Folders with photographs in train and val; for dng, xtrans, linear and camera in themselves.",
+            readable=False,
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.", readable=False)],

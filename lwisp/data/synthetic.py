@@ -22,14 +22,17 @@ from torch.nn import functional
 from lwisp.data import unprocess
 from lwisp.data.photos import find_photos
 from lwisp.errors import InputError
-from lwisp.files.dng import write_dng
+from lwisp.files.dng import write_dng, write_linear_dng, write_mosaic_dng
+from lwisp.files.linear import DEMOSAICED, LinearImage
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RawImage
 from lwisp.files.writing import clear_leftovers, make_folder, whole_folder, write_text, write_whole
-from lwisp.imaging import color, matrices, mosaic
+from lwisp.imaging import color, matrices, mosaic, patterns
 from lwisp.imaging.pixels import middle
 
-Kind = Literal["zurich", "mai21", "lol", "dng", "camera"]
+Kind = Literal["zurich", "mai21", "lol", "dng", "xtrans", "linear", "camera"]
+RawKind = Literal["dng", "xtrans", "linear"]
+"""Plain DNGs: of a Bayer mosaic, of an X-Trans mosaic, of all colors at each pixel."""
 SPLITS = {
     "zurich": ("train", "test"),
     "mai21": ("train", "val"),
@@ -66,8 +69,8 @@ def synthesize(kind: Kind, photos: Sequence[Path], output: Path) -> None:
     """Write a synthetic sample of a dataset into a new folder, whole or not at all.
 
     Args:
-        kind: the dataset; "dng" and "camera" are none: see `write_dngs` and `write_camera`.
-        photos: folders of photographs, with `train` and `val` in them but for "dng" and "camera".
+        kind: the dataset; those of `RawKind` and "camera" are none: see `write_dngs` and `write_camera`.
+        photos: folders of photographs, with `train` and `val` in them but for these.
         output: the new folder.
 
     Raises:
@@ -77,11 +80,14 @@ def synthesize(kind: Kind, photos: Sequence[Path], output: Path) -> None:
         raise InputError(f"unknown kind {kind!r}; expected one of {', '.join(get_args(Kind))}")
     if os.path.lexists(output):
         raise InputError(f"{output} exists already; name a new folder")
-    if kind in ("dng", "camera"):
+    if kind not in SPLITS:
         found = [path for folder in photos for path in find_photos(folder)]
         _check_names(found)
         with _whole(output) as made:
-            (write_dngs if kind == "dng" else write_camera)(made, found)
+            if kind in get_args(RawKind):
+                write_dngs(made, found, kind)  # type: ignore[arg-type]
+            else:
+                write_camera(made, found)
         return
     splits = {
         split: [_read(path) for folder in photos for path in find_photos(folder / part)]
@@ -218,15 +224,17 @@ def write_lol(folder: Path, splits: dict[str, list[Tensor]], seed: int = 0) -> N
             _write_picture(folder / split / "high" / f"{index}.png", _to_array(picture))
 
 
-def write_dngs(folder: Path, photos: Sequence[Path]) -> None:
+def write_dngs(folder: Path, photos: Sequence[Path], kind: RawKind = "dng") -> None:
     """Write plain DNGs of photographs, in a folder for each of `NOISE_LEVELS`, and the photographs in `truth`.
 
     The photograph is taken as plain sRGB of linear light, white at the sensor's full scale; `CANON` sees it, RGGB;
-    noise is added (the place in the list is the seed) and stated in the file.
+    noise is added (the place in the list is the seed) and stated in the file. Of X-Trans smaller photographs are made
+    larger by reflection, for LibRaw takes no such mosaic under 512 px.
 
     Args:
         folder: is made.
         photos: files.
+        kind: what the files hold.
 
     Raises:
         InputError: for two photographs of one name.
@@ -237,11 +245,12 @@ def write_dngs(folder: Path, photos: Sequence[Path]) -> None:
         make_folder(folder / level)
     for seed, path in enumerate(photos):
         picture = _middle(_read(path), DNG_SIDE)
+        picture = _reflected(picture, DNG_SIDE) if kind == "xtrans" else picture
         _write_picture(folder / "truth" / f"{path.stem}.png", _to_array(picture))
-        packed = _behind_canon(picture)
+        light = _light_of_canon(picture)
         generator = torch.Generator().manual_seed(seed)
         for level, noise in NOISE_LEVELS.items():
-            _write_dng(folder / level / f"{path.stem}.dng", packed, noise, generator)
+            _WRITERS[kind](folder / level / f"{path.stem}.dng", light, noise, generator)
 
 
 def write_camera(folder: Path, photos: Sequence[Path]) -> None:
@@ -262,7 +271,7 @@ def write_camera(folder: Path, photos: Sequence[Path]) -> None:
         picture = _read(path)
         picture = _middle(picture, max(picture.shape))
         generator = torch.Generator().manual_seed(seed)
-        _write_dng(folder / f"{path.stem}.dng", _behind_canon(picture), CAMERA_NOISE, generator)
+        _write_dng(folder / f"{path.stem}.dng", _light_of_canon(picture), CAMERA_NOISE, generator)
         shown = Image.fromarray(_to_array((hard_look(picture / 255) * 255).round().to(torch.uint8)))
         write_whole(folder / f"{path.stem}.jpg", partial(shown.save, format="JPEG", quality=92))
 
@@ -301,17 +310,54 @@ def _middle(picture: Tensor, side: int) -> Tensor:
     return picture[:, rows, columns]
 
 
-def _behind_canon(picture: Tensor) -> Tensor:
-    """A photograph (3, H, W) uint8 as `CANON` sees it, without noise: packed (1, 4, H/2, W/2), black 0, white 1."""
+def _reflected(picture: Tensor, side: int) -> Tensor:
+    """(3, H, W), made at least so large by reflection at the bottom and the right."""
+    for dim in (1, 2):
+        while picture.shape[dim] < side:
+            missing = side - picture.shape[dim]
+            picture = torch.cat([picture, picture.flip(dim).narrow(dim, 0, min(missing, picture.shape[dim]))], dim)
+    return picture
+
+
+def _light_of_canon(picture: Tensor) -> Tensor:
+    """A photograph (3, H, W) uint8 as `CANON` sees it, without noise: (1, 3, H, W), black 0, white 1."""
     light = color.apply_matrix(color.SRGB_TO_CANONICAL, color.srgb_decode(picture[None] / 255))
-    return unprocess.take_mosaic(unprocess.expose(light, CANON, torch.ones(1)).clamp(0, 1))
+    return unprocess.expose(light, CANON, torch.ones(1)).clamp(0, 1)
 
 
-def _write_dng(path: Path, packed: Tensor, noise: tuple[float, float], generator: torch.Generator) -> None:
-    noisy = unprocess.add_noise(packed, torch.tensor([noise[0]]), torch.tensor([noise[1]]), generator)
+def _sensed(light: Tensor, noise: tuple[float, float], generator: torch.Generator) -> Tensor:
+    """Light (1, N, H, W) with noise, in DN of `CANON`."""
+    noisy = unprocess.add_noise(light, torch.tensor([noise[0]]), torch.tensor([noise[1]]), generator)
+    black, white = CANON_LEVELS
+    return (black + noisy * (white - black)).round().clamp(0, white)
+
+
+def _write_xtrans(path: Path, light: Tensor, noise: tuple[float, float], generator: torch.Generator) -> None:
+    height, width = light.shape[2:]
+    colors = patterns.colors_of(patterns.XTRANS, (height, width), "RGB").astype(np.int64)
+    dn = _sensed(light.gather(1, torch.from_numpy(colors)[None, None]), noise, generator)
+    photosites = dn[0, 0].numpy().astype(np.uint16)
+    gains, matrix = CANON.white_balance[0].tolist(), CANON.cam2rgb[0].numpy()
+    write_mosaic_dng(path, photosites, patterns.XTRANS, CANON_LEVELS, gains, matrix, noise if any(noise) else None)
+
+
+def _write_linear(path: Path, light: Tensor, noise: tuple[float, float], generator: torch.Generator) -> None:
+    black, white = CANON_LEVELS
+    image = LinearImage(
+        _sensed(light, noise, generator)[0].permute(1, 2, 0).numpy().astype(np.uint16),
+        DEMOSAICED,
+        (black,) * 3,
+        (white,) * 3,
+        tuple(CANON.white_balance[0].tolist()),
+        CANON.cam2rgb[0].numpy(),
+    )
+    write_linear_dng(path, image, noise if any(noise) else None)
+
+
+def _write_dng(path: Path, light: Tensor, noise: tuple[float, float], generator: torch.Generator) -> None:
     black, white = CANON_LEVELS
     raw = RawImage(
-        _to_mosaic((black + noisy * (white - black)).round().clamp(0, white)),
+        _to_mosaic(_sensed(unprocess.take_mosaic(light), noise, generator)),
         "RGGB",
         (black,) * 4,
         (white,) * 4,
@@ -319,6 +365,9 @@ def _write_dng(path: Path, packed: Tensor, noise: tuple[float, float], generator
         CANON.cam2rgb[0].numpy(),
     )
     write_dng(path, raw, noise if any(noise) else None)
+
+
+_WRITERS = {"dng": _write_dng, "xtrans": _write_xtrans, "linear": _write_linear}
 
 
 def _read(path: Path) -> Tensor:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from lwisp.errors import tell_failure
 from lwisp.evaluation.commands import Failures, TimeLimit, collect, run_command
-from lwisp.files.dng import NOISE_PROFILE, write_dng
+from lwisp.files.dng import write_dng
+from lwisp.files.dng_content import NOISE_PROFILE
 from lwisp.files.raw import read_raw
 from lwisp.files.writing import temporary_folder
 from lwisp.planning import Job

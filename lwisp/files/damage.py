@@ -25,7 +25,7 @@ NARROW = 32  # photosites; so few in a row may be alike by chance
 PROBES = 16  # photosites of each row that are looked at first
 ROWS = 256  # that are looked at in full at once
 
-DNG_VERSION, LOSSLESS_JPEG, COLOR_FILTERS = 50706, 7, 32803  # TIFF's terms
+DNG_VERSION, LOSSLESS_JPEG, COLOR_FILTERS, LINEAR = 50706, 7, 32803, 34892  # TIFF's terms
 MAX_COMPONENTS = 6  # of a tile, that LibRaw decodes
 TABLE_HEAD = 17  # bytes: the table's number, and how many codes it has of each length
 TABLE_NUMBERS = 0b10011  # the bits that LibRaw lets a table's number have
@@ -59,9 +59,10 @@ def read_tiles(file: BinaryIO, directories: Sequence[Mapping[int, Any]]) -> Tile
         OSError: It cannot be read.
     """
     is_dng = any(DNG_VERSION in tags for tags in directories)
-    for tags in directories:
-        if (tags.get(259), tags.get(262), tags.get(254, 0)) == (LOSSLESS_JPEG, COLOR_FILTERS, 0):
-            return _check_tiles(file, tags, is_dng)
+    for kind in (COLOR_FILTERS, LINEAR):
+        for tags in directories:
+            if (tags.get(259), tags.get(262), tags.get(254, 0)) == (LOSSLESS_JPEG, kind, 0):
+                return _check_tiles(file, tags, is_dng)
     return Tiles()
 
 

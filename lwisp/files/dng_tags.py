@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lwisp.files.damage import COLOR_FILTERS, DNG_VERSION
+from lwisp.files.damage import COLOR_FILTERS, DNG_VERSION, LINEAR
 from lwisp.files.opcodes import NO_LISTS, OpcodeLists
 from lwisp.imaging.black_levels import BlackLevels
 from lwisp.imaging.camera_color import Calibration, CameraColor, Gains, normalize_color, normalize_forward
@@ -72,8 +72,7 @@ def read_light(directories: Sequence[Tags], shape: tuple[int, int], margins: tup
     """
     if not any(DNG_VERSION in tags for tags in directories):
         return LightTags()
-    mosaics = [tags for tags in directories if (tags.get(262), tags.get(254, 0)) == (COLOR_FILTERS, 0)]
-    own = max(mosaics, key=lambda tags: _size(tags), default={})
+    own = main_directory(directories)
     tags = {**own, **directories[0]}
     frame = _frame(own, shape, margins)
     first, second, third = (own[tag] if isinstance(own.get(tag), bytes) else b"" for tag in OPCODE_LISTS)
@@ -92,6 +91,20 @@ def read_light(directories: Sequence[Tags], shape: tuple[int, int], margins: tup
     )
 
 
+def main_directory(directories: Sequence[Tags]) -> Tags:
+    """The tags of a DNG's own picture, its mosaic or what is demosaiced already; empty of any other file.
+
+    Args:
+        directories: Tags of the first directory and of its SubIFDs.
+    """
+    if any(DNG_VERSION in tags for tags in directories):
+        for kind in (COLOR_FILTERS, LINEAR):
+            found = [tags for tags in directories if (tags.get(262), tags.get(254, 0)) == (kind, 0)]
+            if found:
+                return max(found, key=_size)
+    return {}
+
+
 def _size(tags: Tags) -> int:
     sides = [tags.get(256), tags.get(257)]
     return sides[0] * sides[1] if isinstance(sides[0], int) and isinstance(sides[1], int) else 0
@@ -108,7 +121,7 @@ def _frame(tags: Tags, shape: tuple[int, int], margins: tuple[int, int]) -> Fram
     return Frame(-margins[0], -margins[1], *((height, width) if is_sound else shape))
 
 
-def _numbers(value: Any) -> NDArray[np.float64]:
+def numbers_of(value: Any) -> NDArray[np.float64]:
     """The finite numbers of a tag; none where one is not."""
     values = value if isinstance(value, tuple) else (value,)
     try:
@@ -119,13 +132,13 @@ def _numbers(value: Any) -> NDArray[np.float64]:
 
 
 def _matrix(value: Any) -> NDArray[np.float64] | None:
-    numbers = _numbers(value)
+    numbers = numbers_of(value)
     return numbers.reshape(3, 3) if len(numbers) == 9 else None
 
 
 def _color(tags: Tags) -> CameraColor | None:
     """The matrices; None where there are none, or they make no sense."""
-    balance = _numbers(tags.get(ANALOG_BALANCE))
+    balance = numbers_of(tags.get(ANALOG_BALANCE))
     analog = np.diag(balance) if len(balance) == 3 and balance.min() > 0 else None
     is_ours = tags.get(CALIBRATION_SIGNATURE, "") == tags.get(PROFILE_SIGNATURE, "")
     found = [one for one in (_sound_calibration(tags, index, analog, is_ours) for index in (0, 1)) if one is not None]
@@ -178,7 +191,7 @@ def _light(tags: Tags, index: int) -> tuple[float, float]:
 
 def _as_shot(tags: Tags, color: CameraColor | None) -> Gains | None:
     """The gains for AsShotWhiteXY; None where the file has a neutral, or the light is no light of the camera's."""
-    light = _numbers(tags.get(AS_SHOT_WHITE_XY))
+    light = numbers_of(tags.get(AS_SHOT_WHITE_XY))
     if color is None or AS_SHOT_NEUTRAL in tags or len(light) != 2:
         return None
     if not (light.min() > 0.01 and light.sum() < 1):
@@ -191,8 +204,8 @@ def _as_shot(tags: Tags, color: CameraColor | None) -> Gains | None:
 
 def _black(tags: Tags, frame: Frame, shape: tuple[int, int]) -> BlackLevels | None:
     """Black levels where LibRaw's are not exact: fractions, rows or columns of their own, other patterns than 2x2."""
-    repeat = _numbers(tags.get(BLACK_REPEAT, (1, 1)))
-    levels = _numbers(tags.get(BLACK_LEVEL, 0))
+    repeat = numbers_of(tags.get(BLACK_REPEAT, (1, 1)))
+    levels = numbers_of(tags.get(BLACK_LEVEL, 0))
     height, width = (int(repeat[0]), int(repeat[1])) if len(repeat) == 2 else (1, 1)
     if min(height, width) < 1 or len(levels) != height * width or levels.min() < 0:
         return None
@@ -208,7 +221,7 @@ def _black(tags: Tags, frame: Frame, shape: tuple[int, int]) -> BlackLevels | No
 
 def _delta(value: Any, start: int, count: int, side: int) -> NDArray[np.float64]:
     """Parts (side,) of the black level; 0 where the file has none, or not as many as its active area has lines."""
-    numbers = _numbers(value)
+    numbers = numbers_of(value)
     found = np.zeros(side)
     if len(numbers) == count:
         lines = np.arange(side) - start

@@ -3,11 +3,11 @@
 import math
 from typing import Any
 
+from lwisp.files.dng_tags import main_directory
 from lwisp.files.libraw import Opened
 from lwisp.imaging.framing import MAX_ASPECT, CropBox
 
-COLOR_FILTERS = 32803  # TIFF's term for a mosaic
-DNG_VERSION, DEFAULT_SCALE, CROP_ORIGIN, CROP_SIZE, ACTIVE_AREA = 50706, 50718, 50719, 50720, 50829  # DNG's tags
+DEFAULT_SCALE, CROP_ORIGIN, CROP_SIZE, ACTIVE_AREA = 50718, 50719, 50720, 50829  # DNG's tags
 
 
 def read_crop(file: Opened, notes: list[str]) -> CropBox | None:
@@ -55,16 +55,11 @@ def read_pixel_aspect(file: Opened, notes: list[str]) -> float:
 
 def _dng_crop(file: Opened) -> CropBox | None:
     """A DNG's crop in photosites of the whole sensor; None of other files, and where the tags are not sound."""
-    if not any(DNG_VERSION in tags for tags in file.directories):
-        return None
-    for tags in file.directories:
-        if tags.get(262) == COLOR_FILTERS and not tags.get(254, 0):
-            active = _whole_numbers(tags.get(ACTIVE_AREA), 4) or [0, 0]
-            origin = _whole_numbers(tags.get(CROP_ORIGIN), 2)
-            size = _whole_numbers(tags.get(CROP_SIZE), 2)
-            if origin and size:
-                return active[0] + origin[1], active[1] + origin[0], size[1], size[0]
-    return None
+    tags = main_directory(file.directories)
+    active = _whole_numbers(tags.get(ACTIVE_AREA), 4) or [0, 0]
+    origin = _whole_numbers(tags.get(CROP_ORIGIN), 2)
+    size = _whole_numbers(tags.get(CROP_SIZE), 2)
+    return (active[0] + origin[1], active[1] + origin[0], size[1], size[0]) if origin and size else None
 
 
 def _whole_numbers(values: Any, count: int) -> list[int]:

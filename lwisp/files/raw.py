@@ -15,25 +15,32 @@ import rawpy
 from numpy.typing import NDArray
 from PIL import Image
 
-from lwisp.errors import ArgumentError, DamagedError, InputError, UnsupportedError, check_type, is_number, shown
-from lwisp.files import damage, exif
+from lwisp.errors import ArgumentError, InputError, UnsupportedError, check_type, is_number, shown
+from lwisp.files import damage
 from lwisp.files.bare import read_photosites
-from lwisp.files.completion import complete
-from lwisp.files.cr3 import read_cr3
 from lwisp.files.decoding import MAX_PIXELS
-from lwisp.files.dng_tags import LightTags, read_light
-from lwisp.files.exif import EXIF_IFD
-from lwisp.files.framing import read_crop, read_pixel_aspect
+from lwisp.files.facts import (
+    DAYLIGHT,
+    FLIP_TO_ORIENTATION,
+    NO_AS_SHOT,
+    as_shot_gains,
+    describe,
+    embedded_jpeg,
+    find_color,
+    read_light_of,
+    read_tags,
+    text_of,
+)
 from lwisp.files.libraw import Opened, opened
 from lwisp.files.opcodes import NO_LISTS, OpcodeLists, read_lists
-from lwisp.files.properties import of_raw
 from lwisp.files.sensor import SENSOR_FILE, Sensor, find_sensor, read_black, read_gains
+from lwisp.files.soundness import check_levels, check_light, check_picture, check_tiles
 from lwisp.files.sources import Source
 from lwisp.files.xmp import Value
 from lwisp.imaging import matrices
 from lwisp.imaging.automatic_balance import estimate_gains
 from lwisp.imaging.bayer import CFA, CFAS, plane_order
-from lwisp.imaging.camera_color import Calibration, CameraColor, Gains, matrix_under
+from lwisp.imaging.camera_color import Calibration, CameraColor, matrix_under
 from lwisp.imaging.framing import CropBox
 from lwisp.imaging.shading_maps import Shading
 
@@ -50,15 +57,9 @@ RAW_SUFFIXES = frozenset(
 MOSAIC_SUFFIXES = frozenset([".bin", ".npy", ".png", ".raw", ".tif", ".tiff"])
 """The same for bare mosaics."""
 
-FLIP_TO_ORIENTATION = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
-"""LibRaw's flip (bit 0 mirrors left-right, 1 top-bottom, 2 transposes, in that order) to EXIF's orientation."""
-
-NO_AS_SHOT = "the file has no as-shot white balance"
 NOT_GIVEN = "no white balance given"
 GUESSED_BALANCE = (NO_AS_SHOT, NOT_GIVEN)
 """How notes begin that say that a white balance was guessed."""
-DAYLIGHT = 6504.0  # kelvin: D65, the light of LibRaw's tables
-NO_PICTURE = 0.99  # of the photosites with one value
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +110,7 @@ class RawImage:
     @property
     def camera(self) -> str:
         """Make and model in one, as `camera_name` has it."""
-        return _camera(self.make, self.model)
+        return camera_of(self.make, self.model)
 
 
 def read_raw(source: Source) -> RawImage:
@@ -127,35 +128,44 @@ def read_raw(source: Source) -> RawImage:
         InputError: The file is no RAW, is damaged or cut short, or holds no picture or no Bayer mosaic (X-Trans,
             quad-Bayer, monochrome, four-color and already demosaiced files are named as such).
     """
-    notes: list[str] = []
     with opened(source) as file:
-        raw = file.libraw
-        name = file.name
-        jpeg = _embedded_jpeg(raw)
-        tags = _read_tags(file, jpeg)
-        tiles = _check_tiles(file)
-        cfa = _bayer_pattern(name, raw, tags)
-        mosaic = raw.raw_image_visible.copy()
-        light = _read_light(file)
-        notes += light.notes
-        color, cam2rgb = _color(raw, light, notes)
-        white_balance = _as_shot(raw, light)
-        sensor = np.asarray(raw.raw_colors_visible[:2, :2])
-        order = plane_order(cfa)
-        black = [float(raw.black_level_per_channel[sensor[position]]) for position in order]
-        white = _white_level(raw, [int(sensor[position]) for position in order])
-        sizes = raw.sizes
-        properties = of_raw(tags, source, notes)
-        crop = read_crop(file, notes)
-        pixel_aspect = read_pixel_aspect(file, notes)
+        return read_bayer(file, source)
+
+
+def read_bayer(file: Opened, source: Source) -> RawImage:
+    """`read_raw` of a file that is open already.
+
+    Args:
+        file: The RAW.
+        source: The same as it was given.
+
+    Raises:
+        InputError: As `read_raw`.
+    """
+    notes: list[str] = []
+    raw = file.libraw
+    name = file.name
+    jpeg = embedded_jpeg(raw)
+    tags = read_tags(file, jpeg)
+    tiles = check_tiles(file)
+    cfa = _bayer_pattern(name, raw, tags)
+    mosaic = raw.raw_image_visible.copy()
+    light = read_light_of(file)
+    notes += light.notes
+    color, cam2rgb = find_color(raw, light, notes)
+    white_balance = as_shot_gains(raw, light)
+    sensor = np.asarray(raw.raw_colors_visible[:2, :2])
+    order = plane_order(cfa)
+    black = [float(raw.black_level_per_channel[sensor[position]]) for position in order]
+    white = white_levels(raw, [int(sensor[position]) for position in order])
+    facts = describe(file, source, jpeg, tags, notes)
     if light.black is not None:
         black = list(light.black.of_planes(cfa))
     if min(mosaic.shape) < 2:
         raise InputError(f"{name}: expected at least 2x2 photosites, got {mosaic.shape}")
-    if not all(low < high for low, high in zip(black, white, strict=True)):
-        raise DamagedError(f"{name}: white level {white} not above black level {black}; the file's levels are damaged")
-    edges = range(-sizes.left_margin, mosaic.shape[1], tiles.width) if tiles.width else ()
-    _check_picture(name, mosaic, cfa, black, max(white), edges, notes)
+    check_levels(name, black, white)
+    edges = range(-raw.sizes.left_margin, mosaic.shape[1], tiles.width) if tiles.width else ()
+    check_picture(name, mosaic, _is_lit(mosaic, cfa, black), black, max(white), edges, notes)
     if light.black is not None and light.black.varies:
         mosaic, factor = light.black.level(mosaic, cfa, max(white))
         black, white = [factor * level for level in black], [factor * level for level in white]
@@ -173,18 +183,11 @@ def read_raw(source: Source) -> RawImage:
         white_level=(white[0], white[1], white[2], white[3]),
         white_balance=white_balance,
         cam2rgb=matrix_under(white_balance, color, cam2rgb),
-        orientation=FLIP_TO_ORIENTATION.get(sizes.flip, 1),
-        crop=crop,
-        pixel_aspect=pixel_aspect,
-        make=_text(tags, 271),
-        model=_text(tags, 272),
-        jpeg=jpeg,
-        exif=tags,
-        properties=properties,
         notes=tuple(notes),
         color=color,
         shading=asked.shading,
         opcode_lists=light.handed_on,
+        **facts,
     )
 
 
@@ -210,69 +213,26 @@ def read_preview(source: Source) -> tuple[Image.Exif, bytes | None]:
         InputError: The file is no RAW.
     """
     with opened(source) as file:
-        jpeg = _embedded_jpeg(file.libraw)
-        return _read_tags(file, jpeg), jpeg
+        jpeg = embedded_jpeg(file.libraw)
+        return read_tags(file, jpeg), jpeg
 
 
-def _check_tiles(file: Opened) -> damage.Tiles:
-    """The tiles of a mosaic. Raises `InputError` where some hold nothing: LibRaw would leave other memory there."""
-    with file.open() as content:
-        tiles = damage.read_tiles(content, file.directories)
-    if tiles.broken:
-        why = "cut short" if tiles.missing else "overwritten"
-        lost = f"{tiles.broken} of the {tiles.count} tiles of its picture are lost"
-        raise DamagedError(f"{file.name}: a damaged file, {why}: {lost}; copy it again")
-    return tiles
-
-
-def _check_picture(
-    name: str,
-    mosaic: NDArray[np.uint16],
-    cfa: CFA,
-    black: Sequence[float],
-    white: float,
-    edges: Sequence[int],
-    notes: list[str],
-) -> None:
-    """Note what damage shows in a mosaic; raise `InputError` where no picture is in it."""
-    if damage.is_constant(mosaic):
-        raise DamagedError(
-            f"{name}: no picture in it: all photosites hold {mosaic[0, 0]}; the file is damaged or empty"
-        )
-    _check_light(name, mosaic, cfa, black)
-    lost, dark = damage.shares_constant(mosaic, black, white, edges)
-    value = mosaic[len(mosaic) // 2, 0]
-    if lost + dark > NO_PICTURE and float((mosaic == value).mean()) > NO_PICTURE:
-        raise DamagedError(
-            f"{name}: no picture in it: nearly all photosites hold {value}; the file is damaged or empty"
-        )
-    if lost:
-        notes.append(f"the file is damaged: {_percent(lost)} of the photosites lie in bands of one value")
-    if dark:
-        notes.append(
-            f"{_percent(dark)} of the photosites lie in bands of black: no light fell there, or the file is damaged"
-        )
-    strange = damage.share_above_white(mosaic, white)
-    if strange:
-        notes.append(f"the file is damaged: {_percent(strange)} of the photosites lie far above its white level")
-
-
-def _check_light(name: str, mosaic: NDArray[np.uint16], cfa: CFA, black: Sequence[float]) -> None:
-    """Raise `InputError` where nothing is above black."""
-    if not damage.has_light(mosaic, dict(zip(plane_order(cfa), black, strict=True))):
-        raise DamagedError(f"{name}: no light in it: no photosite is above the black level of {min(black):g}")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
+def _is_lit(mosaic: NDArray[np.uint16], cfa: CFA, black: Sequence[float]) -> bool:
+    return damage.has_light(mosaic, dict(zip(plane_order(cfa), black, strict=True)))
 
 
 def camera_name(tags: Image.Exif) -> str:
     """Make and model as people say them: "Canon PowerShot S40", "NIKON D5000", "GoPro HERO7 Black"; or "unknown"."""
-    return _camera(_text(tags, 271), _text(tags, 272))
+    return camera_of(text_of(tags, 271), text_of(tags, 272))
 
 
-def _camera(make: str, model: str) -> str:
+def camera_of(make: str, model: str) -> str:
+    """Make and model as people say them.
+
+    Args:
+        make: The first, or "unknown".
+        model: The other.
+    """
     make = " ".join(make.split())
     model = " ".join(model.split())
     if model == "unknown":
@@ -328,7 +288,7 @@ def read_mosaic(
         raise ArgumentError(f"expected 0 <= black level < white level < 65536, got {levels}")
     mosaic = read_photosites(path, told, max_pixels)
     black = [told.black_level[2 * row + column] for row, column in plane_order(told.cfa)]
-    _check_light(str(path), mosaic, told.cfa, black)
+    check_light(str(path), _is_lit(mosaic, told.cfa, black), min(black))
     notes: list[str] = []
     cam2rgb = np.eye(3, dtype=np.float32)
     color = None
@@ -365,6 +325,20 @@ def _argument(read: Callable[[Any], tuple[float, ...]], value: Any) -> tuple[flo
         raise ArgumentError(str(error)) from error
 
 
+def is_bayer(raw: rawpy.RawPy, tags: Image.Exif) -> bool:
+    """Whether a file open in LibRaw holds a Bayer mosaic of R, G and B.
+
+    Args:
+        raw: The file.
+        tags: Its tags.
+    """
+    try:
+        _bayer_pattern("", raw, tags)
+    except UnsupportedError:
+        return False
+    return True
+
+
 def _bayer_pattern(name: str, raw: rawpy.RawPy, tags: Image.Exif) -> CFA:
     """The pattern of the visible top-left 2x2, or a refusal that names what the file holds instead."""
     names = raw.color_desc.decode("ascii", "replace")
@@ -390,7 +364,7 @@ def _bayer_pattern(name: str, raw: rawpy.RawPy, tags: Image.Exif) -> CFA:
     return CFAS[CFAS.index(pattern)]
 
 
-def _white_level(raw: rawpy.RawPy, indices: list[int]) -> list[float]:
+def white_levels(raw: rawpy.RawPy, indices: list[int]) -> list[float]:
     """Where the sensor clips: the camera's own word where it is sane, else LibRaw's figure."""
     camera = raw.camera_white_level_per_channel
     return [
@@ -399,89 +373,8 @@ def _white_level(raw: rawpy.RawPy, indices: list[int]) -> list[float]:
     ]
 
 
-def _read_light(file: Opened) -> LightTags:
-    sizes = file.libraw.sizes
-    shape = file.libraw.raw_image_visible.shape
-    return read_light(file.directories, (shape[0], shape[1]), (sizes.top_margin, sizes.left_margin))
-
-
-def _as_shot(raw: rawpy.RawPy, light: LightTags) -> Gains | None:
-    """The as-shot gains, G = 1; None where the file has none that can be used."""
-    red, green, blue = np.asarray(raw.camera_whitebalance[:3], np.float64).tolist()
-    if light.as_shot is not None:
-        return light.as_shot
-    if min(red, green, blue) > 0 and np.isfinite([red, green, blue]).all():
-        return red / green, 1.0, blue / green
-    return None
-
-
-def _color(raw: rawpy.RawPy, light: LightTags, notes: list[str]) -> tuple[CameraColor | None, NDArray[np.float32]]:
-    """What is known of the camera's color, and the matrix that does not follow the light."""
-    if light.color is not None and light.has_chromaticity:  # LibRaw would have the light in its matrix
-        return light.color, light.color.fixed
-    cam2rgb = _cam2rgb(raw, notes)
-    return light.color or _color_by_daylight(raw, cam2rgb), cam2rgb
-
-
-def _color_by_daylight(raw: rawpy.RawPy, cam2rgb: NDArray[np.float32]) -> CameraColor | None:
-    """The camera's color from LibRaw's table, or from its gains for daylight; None where it knows neither."""
-    table = np.asarray(raw.rgb_xyz_matrix, np.float64)[:3]
-    daylight = np.asarray(raw.daylight_whitebalance[:3], np.float64)
-    has_matrix = not np.array_equal(cam2rgb, np.eye(3))
-    try:
-        if np.isfinite(table).all() and table.any():
-            return CameraColor(Calibration(DAYLIGHT, table))
-        if has_matrix and np.isfinite(daylight).all() and daylight.min() > 0:
-            rgb2cam = np.linalg.inv(cam2rgb.astype(np.float64)) @ np.linalg.inv(matrices.CANONICAL_TO_XYZ)
-            return CameraColor(Calibration(DAYLIGHT, np.diag(daylight[1] / daylight) @ rgb2cam))
-    except ValueError:
-        return None
-    return None
-
-
-def _cam2rgb(raw: rawpy.RawPy, notes: list[str]) -> NDArray[np.float32]:
-    """LibRaw fills `color_matrix` from the file (camera -> sRGB) or `rgb_xyz_matrix` (XYZ -> camera), or neither."""
-    from_file = np.asarray(raw.color_matrix, np.float32)[:, :3]
-    from_table = np.asarray(raw.rgb_xyz_matrix, np.float32)[:3]
-    for matrix, convert in ((from_file, matrices.cam2rgb_from_srgb), (from_table, matrices.cam2rgb_from_xyz)):
-        if np.isfinite(matrix).all() and abs(np.linalg.det(matrix.astype(np.float64))) > 1e-4:
-            try:
-                cam2rgb = convert(matrix)
-            except ValueError:  # rows that sum to zero, a matrix without inverse
-                continue
-            if np.abs(cam2rgb).max() < 10:
-                return cam2rgb
-    notes.append("no color matrix for this camera: its colors are taken as they are")
-    return np.eye(3, dtype=np.float32)
-
-
 def _gray_world(mosaic: NDArray[np.uint16], cfa: CFA, black: Sequence[float]) -> tuple[float, float, float]:
     places = zip(plane_order(cfa), black, strict=True)
     means = [max(float(mosaic[row::2, column::2].mean()) - level, 1e-3) for (row, column), level in places]
     green = (means[1] + means[2]) / 2
     return float(np.clip(green / means[0], 0.25, 4)), 1.0, float(np.clip(green / means[3], 0.25, 4))
-
-
-def _embedded_jpeg(raw: rawpy.RawPy) -> bytes | None:
-    try:
-        thumb = raw.extract_thumb()
-    except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError, rawpy.LibRawIOError):
-        return None
-    return bytes(thumb.data) if thumb.format == rawpy.ThumbFormat.JPEG else None
-
-
-def _read_tags(file: Opened, jpeg: bytes | None) -> Image.Exif:
-    """The tags of a TIFF-like RAW or a CR3, else those of its embedded JPEG, with what others tell."""
-    with file.open() as content:
-        tags = exif.read_tiff(content)
-        tags = tags if tags or tags.get_ifd(EXIF_IFD) else read_cr3(content)
-        content.seek(0)
-        head = content.read(16)
-    tags = tags if tags or tags.get_ifd(EXIF_IFD) else exif.read_jpeg(jpeg or b"")
-    complete(tags, file.libraw, head)
-    return tags
-
-
-def _text(tags: Image.Exif, tag: int) -> str:
-    value = tags.get(tag)
-    return value.strip(" \0") or "unknown" if isinstance(value, str) else "unknown"

@@ -56,7 +56,20 @@ def estimate_gains(
     Returns:
         Gains of R, G, B with G = 1, and how they came about, for the user.
     """
-    cells, brightest = _cells(mosaic, cfa, black, white)
+    return estimate_from_cells(*_cells(mosaic, cfa, black, white), color)
+
+
+def estimate_from_cells(cells: Array, brightest: NDArray[np.float64], color: CameraColor | None) -> tuple[Gains, str]:
+    """`estimate_gains` of a picture that has been averaged already.
+
+    Args:
+        cells: (h, w, 3), means of R, G, B, linear, black at 0 and white at 1.
+        brightest: (h, w), the brightest values in each cell.
+        color: What is known of the camera's color.
+
+    Returns:
+        As `estimate_gains`.
+    """
     green = cells[..., 1]
     usable = brightest < CLIPPED
     if usable.any():
@@ -88,6 +101,28 @@ def _without_estimate(color: CameraColor | None) -> tuple[Gains, str]:
         except ValueError:
             pass
     return (1.0, 1.0, 1.0), "colors left as the sensor saw them, for there is too little to estimate it from"
+
+
+def average(rgb: NDArray[np.uint16], black: Sequence[float], white: Sequence[float]) -> tuple[Array, Array]:
+    """Cells of a picture for `estimate_from_cells`.
+
+    Args:
+        rgb: (H, W, 3) in DN.
+        black: Black level in DN of R, G, B.
+        white: White level in DN likewise.
+
+    Returns:
+        Means (h, w, 3), and the brightest values (h, w).
+    """
+    height, width = rgb.shape[:2]
+    side = min(max(1, math.ceil(math.sqrt(height * width) / SIDE)), height, width)
+    rows, columns = height // side, width // side
+    blocks = rgb[: rows * side, : columns * side].reshape(rows, side, columns, side, 3)
+    low = np.asarray(black, np.float64)
+    scale = 1 / (np.asarray(white, np.float64) - low)
+    means: Array = (blocks.mean((1, 3), dtype=np.float64) - low) * scale
+    tops: Array = ((blocks.max((1, 3)) - low) * scale).max(-1)
+    return means, tops
 
 
 def _cells(

@@ -54,6 +54,16 @@ class BlackLevels:
                     return True
         return False
 
+    def whole(self, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """The level of each photosite.
+
+        Args:
+            shape: (H, W) of the mosaic.
+        """
+        height, width = self.pattern.shape
+        tiled = self.pattern[np.ix_(np.arange(shape[0]) % height, np.arange(shape[1]) % width)]
+        return (tiled + self.rows[:, None] + self.columns).astype(np.float32)
+
     def level(self, mosaic: NDArray[np.uint16], cfa: CFA, white: float) -> tuple[NDArray[np.uint16], float]:
         """The mosaic as if each plane had one black level, its mean.
 

@@ -160,6 +160,36 @@ def undo_shading(
     return even, level
 
 
+def undo_shading_of_rgb(
+    rgb: NDArray[np.uint16], black: Sequence[float], white: Sequence[float], shading: Sequence[Shading]
+) -> NDArray[np.uint16]:
+    """A picture without a mosaic, with even light over the frame.
+
+    Args:
+        rgb: (H, W, 3) in DN, linear; it stays as it is.
+        black: Black level in DN of R, G, B.
+        white: White level in DN likewise.
+        shading: What to apply, in this order.
+
+    Returns:
+        (H, W, 3) with the same levels.
+    """
+    even = np.empty_like(rgb)
+    height, width = rgb.shape[:2]
+    columns = np.arange(width)
+    for top in range(0, height, BAND):
+        rows = np.arange(top, min(top + BAND, height))
+        for color in range(3):
+            scale = white[color] - black[color]
+            values = (rgb[rows, :, color] - np.float32(black[color])) * np.float32(1 / scale)
+            for one in shading:
+                _multiply(values, one, rows, columns, color)
+            values *= np.float32(scale)
+            values += np.float32(black[color] + 0.5)
+            even[rows, :, color] = np.clip(values, 0, WHITE, out=values)  # rounded when cast
+    return even
+
+
 def _multiply(values: Array, one: Shading, rows: NDArray[np.intp], columns: NDArray[np.intp], color: int) -> None:
     """Multiply values at these rows and columns, photosites of one color, in place."""
     down, across = one.selected(0, rows), one.selected(1, columns)

@@ -19,7 +19,8 @@ from lwisp.data import synthetic
 from lwisp.data.datasets import AS_SENSED, LoL
 from lwisp.data.zurich import MAI21, Zurich
 from lwisp.files import writing as files_module
-from lwisp.files.dng import NOISE_PROFILE
+from lwisp.files.dng_content import NOISE_PROFILE
+from lwisp.files.linear import read_linear
 from lwisp.files.raw import read_raw
 
 PICTURE = synthetic.pictures(1, 0, 460, 920)[0]  # holds two squares of 448
@@ -129,6 +130,28 @@ def test_plain_dngs_show_their_truth_at_three_noise_levels(tmp_path: Path) -> No
         assert raw.exif.get(NOISE_PROFILE) == ((shot_noise, read_noise) if shot_noise else None)
 
 
+@pytest.mark.parametrize("kind", ["xtrans", "linear"])
+def test_plain_dngs_without_a_bayer_mosaic_show_their_truth(kind: synthetic.Kind, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(np.full((150, 161, 3), 188, np.uint8)).save(photos / "gray.png")  # 0.5 in linear light
+    synthetic.synthesize(kind, [photos], tmp_path / "dngs")
+    truth = np.array(Image.open(tmp_path / "dngs" / "truth" / "gray.png"))
+    assert truth.shape == ((512, 512, 3) if kind == "xtrans" else (150, 160, 3))
+    for level, (shot_noise, read_noise) in synthetic.NOISE_LEVELS.items():
+        if (kind, level) == ("linear", "clean"):
+            continue  # of one value, which is no picture
+        image = read_linear(tmp_path / "dngs" / level / "gray.dng")
+        black, white = np.array(image.black_level), np.array(image.white_level)
+        signal = (image.rgb - black) / (white - black)
+        assert image.rgb.shape == truth.shape
+        assert signal.mean((0, 1)) == pytest.approx(0.503 / np.array(image.white_balance), abs=4e-3)
+        if kind == "linear":
+            expected = (shot_noise * signal.mean((0, 1)) + read_noise) ** 0.5
+            assert signal.std((0, 1)) == pytest.approx(expected, rel=0.05, abs=1e-4)
+        assert image.exif.get(NOISE_PROFILE) == ((shot_noise, read_noise) if shot_noise else None)
+
+
 def test_plain_dngs_of_two_photos_of_one_name_are_refused(tmp_path: Path) -> None:
     photos = save_photos(tmp_path / "photos", PICTURE)
     with pytest.raises(lwisp.InputError, match="two photographs are called 0"):
@@ -163,12 +186,12 @@ def test_the_hard_look_is_what_it_says() -> None:
     assert float(synthetic.hard_look(edge)[1, 4].max() - synthetic.hard_look(edge)[1, 4, 7]) > 0.05  # sharpened
 
 
-@pytest.mark.parametrize("kind", ["zurich", "mai21", "lol", "dng", "camera"])
+@pytest.mark.parametrize("kind", ["zurich", "mai21", "lol", "dng", "xtrans", "linear", "camera"])
 def test_a_folder_that_is_made_is_whole_or_not_there(
     kind: synthetic.Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos, output = save_photos(tmp_path / "photos", *synthetic.pictures(2, 5, 450, 460)), tmp_path / "made"
-    folders, original = ([photos] if kind not in ("dng", "camera") else [photos / "train"]), files_module.write_whole
+    folders, original = ([photos] if kind in synthetic.SPLITS else [photos / "train"]), files_module.write_whole
     count = 0
 
     def killed(path: Path, write: Callable[[BinaryIO], object]) -> None:
