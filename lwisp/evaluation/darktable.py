@@ -11,7 +11,7 @@ from pathlib import Path
 from lwisp.errors import tell_failure
 from lwisp.evaluation.commands import Failures, TimeLimit, collect, run_command
 from lwisp.files.dng import write_dng
-from lwisp.files.dng_content import NOISE_PROFILE
+from lwisp.files.dng_tags import NOISE_PROFILE
 from lwisp.files.raw import read_raw
 from lwisp.files.writing import temporary_folder
 from lwisp.planning import Job

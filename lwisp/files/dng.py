@@ -11,7 +11,6 @@ from PIL import Image
 
 from lwisp.errors import InputError, check_switches, check_type
 from lwisp.files.dng_content import (
-    NOISE_PROFILE,
     build_dng,
     color_tags,
     frame_tags,
@@ -19,7 +18,7 @@ from lwisp.files.dng_content import (
     mosaic_tags,
     new_directory,
 )
-from lwisp.files.dng_tags import OPCODE_LISTS
+from lwisp.files.dng_tags import NOISE_PROFILE, OPCODE_LISTS
 from lwisp.files.linear import LinearImage
 from lwisp.files.raw import RawImage, check_raw
 from lwisp.files.tags import finished_properties, finished_tags

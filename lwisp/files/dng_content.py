@@ -9,15 +9,13 @@ from numpy.typing import NDArray
 from PIL import TiffImagePlugin
 
 from lwisp.files.damage import COLOR_FILTERS, LINEAR
-from lwisp.files.dng_tags import OPCODE_LISTS
+from lwisp.files.dng_tags import NOISE_PROFILE, OPCODE_LISTS
 from lwisp.files.framing import CROP_ORIGIN, CROP_SIZE, DEFAULT_SCALE
 from lwisp.files.xmp import XMP_TAG
 from lwisp.imaging.framing import CropBox
 from lwisp.imaging.matrices import CANONICAL_TO_XYZ
 from lwisp.imaging.patterns import Pattern
 
-NOISE_PROFILE = 51041
-"""DNG's tag for shot and read noise: variance = shot * signal + read, of a signal with black 0 and white 1."""
 LETTERS = "RGBCMYW"
 """Colors in the order of DNG's numbers."""
 

@@ -34,6 +34,8 @@ THIRD_LEFT_OUT = "the file's third color matrix is not used: its light is told i
 ANALOG_BALANCE, AS_SHOT_NEUTRAL, AS_SHOT_WHITE_XY = 50727, 50728, 50729
 CALIBRATION_SIGNATURE, PROFILE_SIGNATURE = 50931, 50932
 BLACK_REPEAT, BLACK_LEVEL, BLACK_DELTA_H, BLACK_DELTA_V, ACTIVE_AREA = 50713, 50714, 50715, 50716, 50829
+NOISE_PROFILE = 51041
+"""Shot and read noise: variance = shot * signal + read, of a signal with black 0 and white 1."""
 OPCODE_LISTS = (51008, 51009, 51022)
 KELVIN = {
     **{1: 5500, 2: 4150, 3: 2850, 4: 5500, 9: 5500, 10: 6500, 11: 7500},  # daylight, fluorescent, tungsten, flash, sky
@@ -58,6 +60,8 @@ class LightTags:
     """Those of the lists that are as true of the visible area by itself."""
     frame: Frame = Frame(0, 0, 0, 0)
     """The active area, in photosites of the visible area."""
+    noise: tuple[float, float] | None = None
+    """Shot and read noise of green: variance = shot * light + read, light from black 0 to white 1."""
     notes: tuple[str, ...] = ()
     """What of it is not used, for the user's eyes."""
 
@@ -78,6 +82,7 @@ def read_light(directories: Sequence[Tags], shape: tuple[int, int], margins: tup
     first, second, third = (own[tag] if isinstance(own.get(tag), bytes) else b"" for tag in OPCODE_LISTS)
     is_whole = frame == Frame(0, 0, *shape)
     color = _color(tags)
+    noise, noise_notes = _noise(tags.get(NOISE_PROFILE))
     has_third = color is not None and _matrix(tags.get(COLOR_MATRICES[2])) is not None
     return LightTags(
         color,
@@ -87,7 +92,8 @@ def read_light(directories: Sequence[Tags], shape: tuple[int, int], margins: tup
         (first, second, third),
         (b"" if any(margins) else first, second if is_whole else b"", third if is_whole else b""),
         frame,
-        (THIRD_LEFT_OUT,) if has_third and color is not None and color.third is None else (),
+        noise,
+        (*((THIRD_LEFT_OUT,) if has_third and color is not None and color.third is None else ()), *noise_notes),
     )
 
 
@@ -129,6 +135,21 @@ def numbers_of(value: Any) -> NDArray[np.float64]:
     except (TypeError, ValueError, ArithmeticError):
         return np.empty(0)
     return found if np.isfinite(found).all() else np.empty(0)
+
+
+def _noise(value: Any) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
+    """Shot and read noise of green of a NoiseProfile, and notes on one that makes no sense."""
+    if value is None:
+        return None, ()
+    numbers = numbers_of(value)
+    if len(numbers) not in (2, 6):
+        told = f"of {len(value) if isinstance(value, tuple) else 1} numbers, expected 2 or 6 finite ones"
+    else:
+        shot, read = numbers if len(numbers) == 2 else numbers[2:4]
+        if 0 <= shot <= 1 and 0 <= read <= 1 and shot + read > 0:
+            return (float(shot), float(read)), ()
+        told = f"({shot:g}, {read:g}), expected two numbers of 0 to 1, not both 0"
+    return None, (f"the file's noise profile is not used, the noise is measured: it is {told}",)
 
 
 def _matrix(value: Any) -> NDArray[np.float64] | None:

@@ -185,6 +185,7 @@ def read_bayer(file: Opened, source: Source) -> RawImage:
         cam2rgb=matrix_under(white_balance, color, cam2rgb),
         notes=tuple(notes),
         color=color,
+        noise=light.noise,
         shading=asked.shading,
         opcode_lists=light.handed_on,
         **facts,

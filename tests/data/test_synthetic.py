@@ -19,7 +19,7 @@ from lwisp.data import synthetic
 from lwisp.data.datasets import AS_SENSED, LoL
 from lwisp.data.zurich import MAI21, Zurich
 from lwisp.files import writing as files_module
-from lwisp.files.dng_content import NOISE_PROFILE
+from lwisp.files.dng_tags import NOISE_PROFILE
 from lwisp.files.linear import read_linear
 from lwisp.files.raw import read_raw
 

@@ -17,7 +17,7 @@ from PIL import Image
 import lwisp
 from lwisp.evaluation import darktable, rawtherapee
 from lwisp.evaluation.tools import Tool, all_tools
-from lwisp.files.dng_content import NOISE_PROFILE
+from lwisp.files.dng_tags import NOISE_PROFILE
 from lwisp.files.pictures import read_rgb, write_picture
 from lwisp.imaging import color
 from lwisp.imaging.pixels import orient

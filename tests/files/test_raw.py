@@ -19,7 +19,7 @@ from PIL import Image, ImageOps, TiffImagePlugin
 
 import lwisp
 from lwisp.files.dng import write_dng as write_dng_of
-from lwisp.files.dng_content import NOISE_PROFILE
+from lwisp.files.dng_tags import NOISE_PROFILE
 from lwisp.files.libraw import opened
 from lwisp.files.raw import RawImage, read_mosaic, read_orientation, read_preview, read_raw
 from lwisp.imaging.bayer import CFA, CFAS
