@@ -331,7 +331,7 @@ class Planes:
         if any(self.convention.shading):
             light *= shading_gain(self.convention.shading, self.radius(rows, columns))
         gain = np.float32(np.float32(self._frame.gain) * self._exposure)
-        if not self._preparation.headroom:
+        if not (self._preparation.headroom or self._preparation.tells):
             light *= gain
             return
         brightest = np.float32(self._frame.brightest) * self._exposure
@@ -340,7 +340,7 @@ class Planes:
             out[:, band] = self._exposed(light[:, band], gain, white)
 
     def _exposed(self, light: NDArray[np.float32], gain: np.float32, white: np.float32) -> NDArray[np.float32]:
-        """The last step with headroom, of at most `BAND` rows."""
+        """The last step with headroom or noise to tell, of at most `BAND` rows."""
         count = light.shape[1]
         if count < BAND <= self.shape[1]:  # a whole band, so that what is compiled for one serves
             light = np.pad(light, ((0, 0), (0, BAND - count), (0, 0)))

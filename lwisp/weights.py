@@ -68,8 +68,6 @@ class InputConvention:
             raise ValueError(
                 "expected a balanced RAW where headroom is kept or the noise is told, got white_balance = 'none'"
             )
-        if self.noise and not self.headroom:
-            raise ValueError("expected headroom where the noise is told, got none")
 
     @property
     def preparation(self) -> Preparation:

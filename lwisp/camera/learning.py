@@ -214,7 +214,7 @@ def _learn_group(key: Key, group: list[Pair], place: Path, task: _Task) -> tuple
     name = _name(key)
     run = run_folder(place)
     engine = prepare_engine(task.base.network, "auto", task.precision)
-    base = BaseNetwork(task.base, engine, replace(task.base.card.convention, exposure="none"))
+    base = BaseNetwork(task.base, engine, replace(task.base.card.convention, exposure="none", headroom=0.0))
     reader = PairReader(run, settings, hold=_likely_scored(group, settings))
     prepared, refused = _prepare(group, name, reader, base, task.reporter)
     with _spinner(f"{name}: learning the look", task.reporter):

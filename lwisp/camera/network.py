@@ -17,7 +17,7 @@ from lwisp.camera.settings import NetworkFit
 from lwisp.data.crops import Crops
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.names import Precision
-from lwisp.imaging import metrics, mosaic
+from lwisp.imaging import color, metrics, mosaic
 from lwisp.imaging.shading import shading_gain
 from lwisp.model import LWISP, Look
 from lwisp.training import runs
@@ -61,13 +61,17 @@ class PieceDataset:
         """One piece.
 
         Returns:
-            The mosaic (1, side, side), RGGB, with the convention's lens-shading correction; and the camera's pixels
-            (3, side, side), uint8.
+            The mosaic (1, side, side), RGGB, with the convention's lens-shading correction, or (2, side, side) with the
+            noise that is told; and the camera's pixels (3, side, side), uint8.
         """
         pieces, at = self.places[index]
         gain = shading_gain(self.convention.shading, pieces.radius[at].float())
         gain = gain.repeat_interleave(2, 0).repeat_interleave(2, 1)  # cells -> photosites
-        return (pieces.photosites[at].float() * gain)[None], pieces.target[at]
+        photosites = (pieces.photosites[at].float() * gain)[None]
+        if self.convention.noise:
+            told = color.noise_plane(mosaic.pack(photosites), pieces.noise[at])[0]
+            photosites = torch.cat([photosites, told.repeat_interleave(2, -1).repeat_interleave(2, -2)])
+        return photosites, pieces.target[at]
 
 
 def with_look(base: LWISP, learned: Look, channels: int) -> LWISP:

@@ -41,7 +41,7 @@ class BaseNetwork:
     engine: Engine
     """Runs the network of the weights."""
     convention: InputConvention
-    """What the weights expect of their planes, without an exposure rule."""
+    """What the weights expect of their planes, without an exposure rule and headroom: the look has the camera's own."""
 
 
 @dataclass(frozen=True)

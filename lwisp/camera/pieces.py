@@ -4,7 +4,7 @@ A piece is a square of the mosaic and the same square of the JPEG. Nothing is re
 JPEG and mosaic lie on each other to a fraction of a pixel, at whole pixels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -19,7 +19,7 @@ from lwisp.engines.eager import EagerSteps
 from lwisp.files.raw import RawImage
 from lwisp.imaging import mosaic
 from lwisp.imaging.bayer import cfa_offset
-from lwisp.pipeline import Planes
+from lwisp.pipeline import Planes, noise_of
 from lwisp.weights import InputConvention
 
 Positions = NDArray[np.float64]
@@ -34,6 +34,8 @@ class Pieces:
     """(n, side, side) float16, RGGB: the network's input planes, unpacked, without lens shading."""
     target: Tensor
     """(n, 3, side, side) uint8: the camera's pixels."""
+    noise: Tensor
+    """(n, 2) float32: shot and read noise of the sensor."""
     radius: Tensor
     """(n, side / 2, side / 2) float16: squared distance of each cell from the frame's center; 1 in its corners."""
 
@@ -70,7 +72,8 @@ def cut_pieces(
     if not found:
         return None
     chosen = folders.sample(found, limits.most)
-    planes = Planes(EagerSteps(), raw, convention)
+    planes = Planes(EagerSteps(), raw, replace(convention, noise=False))  # which changes with the shading
+    noise = torch.tensor(noise_of(raw) if convention.noise else (0.0, 0.0)).expand(len(chosen), 2)
     offset = cfa_offset(raw.cfa)
     photosites, targets, radius = [], [], []
     for corners in chosen:
@@ -84,7 +87,7 @@ def cut_pieces(
         top, left = corners.target
         targets.append(aligned.target[top : top + limits.side, left : left + limits.side])
     target = torch.from_numpy(np.stack(targets)).permute(0, 3, 1, 2)
-    return Pieces(torch.cat(photosites).half(), target.contiguous(), torch.stack(radius).half())
+    return Pieces(torch.cat(photosites).half(), target.contiguous(), noise.clone(), torch.stack(radius).half())
 
 
 def _find_corners(raw: RawImage, aligned: AlignedPair, limits: PieceLimits) -> list[_Corners]:

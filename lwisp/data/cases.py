@@ -130,12 +130,16 @@ def pack_mosaics(pictures: Tensor) -> Tensor:
     """Mosaics as packed planes; RGB as it is.
 
     Args:
-        pictures: Mosaics (..., 1, H, W), H and W even and begun with red; or RGB (..., 3, H, W).
+        pictures: Mosaics (..., 1, H, W), H and W even and begun with red, or (..., 2, H, W) with the noise that is
+            told, the same in all of a cell; or RGB (..., 3, H, W).
 
     Returns:
-        Planes (..., 4, H/2, W/2), or `pictures`.
+        Planes (..., 4, H/2, W/2), or (..., 5, H/2, W/2), or `pictures`.
     """
-    return mosaic.pack(pictures.squeeze(-3)) if pictures.shape[-3] == 1 else pictures
+    if pictures.shape[-3] > 2:
+        return pictures
+    planes = mosaic.pack(pictures[..., 0, :, :])
+    return torch.cat([planes, pictures[..., 1:, ::2, ::2]], -3)
 
 
 def crop_middle(picture: Tensor, side: int | None) -> Tensor:

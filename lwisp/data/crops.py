@@ -114,7 +114,7 @@ def cut(picture: Tensor, target: Tensor, crop: int, generator: Generator, augmen
     again; where the picture leaves no room for that it is not flipped.
 
     Args:
-        picture: (C, H, W); one channel is a mosaic, RGGB.
+        picture: (C, H, W); one channel is a mosaic, RGGB, a second one the noise that is told.
         target: (C, H, W).
         crop: side in px.
         generator: of the place, the flips and the transposition.
@@ -123,7 +123,7 @@ def cut(picture: Tensor, target: Tensor, crop: int, generator: Generator, augmen
     Returns:
         Both (C, crop, crop).
     """
-    bayer = len(picture) == 1
+    bayer = len(picture) < 3
     draws = torch.rand(5, generator=generator).tolist()
     axes = ((-2, draws[0], draws[2]), (-1, draws[1], draws[3]))
     transposed = augment and draws[4] < 0.5

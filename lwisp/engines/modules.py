@@ -182,14 +182,17 @@ class Developed(nn.Module):
     def _expose(self, planes: Tensor, means: Tensor, given: dict[str, Tensor]) -> Tensor:
         """The network's input, from linear light and its means (1, 4, 64, 64) over parts of the frame."""
         gain = torch.pow(2.0, given["exposure"])
-        if not self.preparation.headroom:
-            return planes * (gain * color.grid_gain(means) if self.preparation.exposes else gain)
-        found = self.gain(means)
-        if not self.preparation.exposes:
-            found = torch.stack([torch.ones_like(found[0]), found[1] / found[0]])
-        rule = torch.where(given["frame"] > 0, given["frame"], found)
-        gain, brightest = (gain * rule).unbind()
-        white = brightest.clamp(1, 2**self.preparation.headroom) ** given["highlights"]
+        white = torch.ones_like(gain)
+        if self.preparation.headroom:
+            found = self.gain(means)
+            if not self.preparation.exposes:
+                found = torch.stack([torch.ones_like(found[0]), found[1] / found[0]])
+            gain, brightest = (gain * torch.where(given["frame"] > 0, given["frame"], found)).unbind()
+            white = brightest.clamp(1, 2**self.preparation.headroom) ** given["highlights"]
+        elif self.preparation.exposes:
+            gain = gain * color.grid_gain(means)[0]
+        if not (self.preparation.headroom or self.preparation.tells):
+            return planes * gain
         noise = []
         if self.preparation.tells:
             shot, read = given["noise"].unbind()
