@@ -110,9 +110,9 @@ def _fit_noise(means: NDArray[np.float64], variances: NDArray[np.float64]) -> tu
         chosen = [_flat(group, varies) for group in groups]
         signal = np.array([green[group].mean() for group in chosen])
         variance = np.array([noisy[group].mean() for group in chosen])
-        structure = np.array([varies[group].mean() for group in chosen])
+        structure = np.array([varies[group].mean() for group in chosen]) + 1e-3
         count = np.array([len(group) for group in chosen])
-        trust = np.minimum(1, structure.min() / (structure + SILENT)) ** 2 * np.sqrt(count)
+        trust = (structure.min() / structure) ** 2 * np.sqrt(count)
         shot, read = _fit_line(signal, variance, trust)
     return shot, read
 

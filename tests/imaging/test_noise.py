@@ -73,6 +73,23 @@ def test_a_clean_mosaic_has_none() -> None:
         assert max(found) < 1e-6
 
 
+@pytest.mark.filterwarnings("error")
+def test_mosaics_that_are_no_photographs_are_judged_without_fuss() -> None:
+    rng = np.random.default_rng(0)
+    for value in (12, BLACK, 5120):  # below, at and above black
+        found = estimate_noise(np.full((401, 603), value, np.uint16), "GRBG", (BLACK,) * 4, (WHITE,) * 4)
+        assert found is not None
+        assert max(found) < 1e-9
+    dark = rng.normal(BLACK, 20, (400, 600)).round().astype(np.uint16)
+    found = estimate_noise(dark, "RGGB", (BLACK,) * 4, (WHITE,) * 4)
+    assert found is not None
+    assert found[1] == pytest.approx((20 / (WHITE - BLACK)) ** 2, rel=0.2)
+    noise = rng.integers(BLACK, 12000, (400, 600), dtype=np.uint16)
+    found = estimate_noise(noise, "RGGB", (BLACK,) * 4, (WHITE,) * 4)
+    assert found is not None
+    assert found[0] * 0.36 + found[1] == pytest.approx(noise.var() / (WHITE - BLACK) ** 2, rel=0.2)
+
+
 def test_small_and_clipped_mosaics_tell_nothing() -> None:
     tiny = np.full((20, 20), 1000, np.uint16)
     assert estimate_noise(tiny, "RGGB", (BLACK,) * 4, (WHITE,) * 4) is None
