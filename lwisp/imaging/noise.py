@@ -1,5 +1,6 @@
 """Estimate of a sensor's noise from one mosaic."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,7 +27,7 @@ REFITS = 4
 CLIPPED = 0.97
 """Of white: blocks with a photosite beyond it are left out, for clipping hides the noise."""
 MOST = 2**19
-"""Photosites of a color that are looked at, in bands over the whole height."""
+"""Photosites of a color that are looked at at most, in bands over the whole height."""
 BAND = 64
 """Rows of a band, two more for the filter."""
 SILENT = 1e-10
@@ -55,7 +56,7 @@ def estimate_noise(
     """
     height, width = (side // 2 for side in mosaic.shape)
     planes = [mosaic[row::2, column::2][:height, :width] for row, column in plane_order(cfa)]
-    step = max(1, height * width // MOST)
+    step = max(1, math.ceil(height * width / MOST))
     found = []
     for top in range(0, height, BAND * step):
         bands = [
