@@ -176,6 +176,8 @@ def test_data_that_are_not_there_stop_training_before_it_begins(tmp_path: Path) 
     assert (result.exit_code, "no such folder" in result.stderr) == (1, True)
     result = call("synthesize", "zurich", tmp_path, "--output", tmp_path / "new")
     assert (result.exit_code, "expected a folder of photographs" in result.stderr) == (1, True)
+    result = call("synthesize", "dng", tmp_path, "--headroom", "9", "--output", tmp_path / "new")
+    assert (result.exit_code, "expected a headroom of 0 to 6 EV, got 9" in result.stderr) == (1, True)
 
 
 def test_scores_are_recorded_on_the_card_and_shown(toy_file: Path, photos: Path) -> None:

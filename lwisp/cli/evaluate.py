@@ -219,11 +219,12 @@ def synthesize(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.", readable=False)],
+    headroom: Annotated[float, typer.Option(metavar="EV", help="Light above white, for dng, xtrans and linear.")] = 0.0,
 ) -> None:
     """Make a synthetic benchmark of photographs, in the form of a dataset."""
     from lwisp.data import synthetic
 
     clear_leftovers(output.parent, output)
     with exit_on_error(FAILED_WORK):
-        synthetic.synthesize(kind, photos, output)
+        synthetic.synthesize(kind, photos, output, headroom)
     say(f"{output}")

@@ -27,7 +27,7 @@ from lwisp.files.linear import DEMOSAICED, LinearImage
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RawImage
 from lwisp.files.writing import clear_leftovers, make_folder, whole_folder, write_text, write_whole
-from lwisp.imaging import color, matrices, mosaic, patterns
+from lwisp.imaging import color, highlights, matrices, mosaic, patterns
 from lwisp.imaging.pixels import middle
 
 Kind = Literal["zurich", "mai21", "lol", "dng", "xtrans", "linear", "camera"]
@@ -62,22 +62,32 @@ CAMERA_NOISE = 5e-4, 1e-6
 """Shot and read noise of the camera with a look: about ISO 200."""
 DNG_SIDE = 512
 """px at most of plain DNGs; of larger photographs the middle is taken."""
+MAX_HEADROOM = 6.0
+"""EV; the most light above white that plain DNGs can be given."""
+BRIGHTEST = 0.98
+"""Signal of the brightest light in plain DNGs with headroom, the sensor's limit being 1."""
 NOTE = "Synthetic: made of photographs by lwisp in the form of this dataset. Not the dataset, no figures of it.\n"
 
 
-def synthesize(kind: Kind, photos: Sequence[Path], output: Path) -> None:
+def synthesize(kind: Kind, photos: Sequence[Path], output: Path, headroom: float = 0.0) -> None:
     """Write a synthetic sample of a dataset into a new folder, whole or not at all.
 
     Args:
         kind: the dataset; those of `RawKind` and "camera" are none: see `write_dngs` and `write_camera`.
         photos: folders of photographs, with `train` and `val` in them but for these.
         output: the new folder.
+        headroom: light above white in EV, for those of `RawKind`: see `write_dngs`.
 
     Raises:
-        InputError: where the new folder exists already, or photographs are missing or too small.
+        InputError: where the new folder exists already, photographs are missing or too small, or a headroom does not
+            fit.
     """
     if kind not in get_args(Kind):
         raise InputError(f"unknown kind {kind!r}; expected one of {', '.join(get_args(Kind))}")
+    if not 0 <= headroom <= MAX_HEADROOM:
+        raise InputError(f"expected a headroom of 0 to {MAX_HEADROOM:g} EV, got {headroom:g}")
+    if headroom and kind not in get_args(RawKind):
+        raise InputError(f"{kind} has no headroom; leave it out, or take one of {', '.join(get_args(RawKind))}")
     if os.path.lexists(output):
         raise InputError(f"{output} exists already; name a new folder")
     if kind not in SPLITS:
@@ -85,7 +95,7 @@ def synthesize(kind: Kind, photos: Sequence[Path], output: Path) -> None:
         _check_names(found)
         with _whole(output) as made:
             if kind in get_args(RawKind):
-                write_dngs(made, found, kind)  # type: ignore[arg-type]
+                write_dngs(made, found, kind, headroom)  # type: ignore[arg-type]
             else:
                 write_camera(made, found)
         return
@@ -224,17 +234,21 @@ def write_lol(folder: Path, splits: dict[str, list[Tensor]], seed: int = 0) -> N
             _write_picture(folder / split / "high" / f"{index}.png", _to_array(picture))
 
 
-def write_dngs(folder: Path, photos: Sequence[Path], kind: RawKind = "dng") -> None:
+def write_dngs(folder: Path, photos: Sequence[Path], kind: RawKind = "dng", headroom: float = 0.0) -> None:
     """Write plain DNGs of photographs, in a folder for each of `NOISE_LEVELS`, and the photographs in `truth`.
 
     The photograph is taken as plain sRGB of linear light, white at the sensor's full scale; `CANON` sees it, RGGB;
     noise is added (the place in the list is the seed) and stated in the file. Of X-Trans smaller photographs are made
     larger by reflection, for LibRaw takes no such mosaic under 512 px.
 
+    With headroom the photograph is taken as the tone-mapped picture of a scene, whose light reaches above white: the
+    inverse of `highlights.shoulder` gives the scene. The sensor is exposed so that its brightest light is `BRIGHTEST`.
+
     Args:
         folder: is made.
         photos: files.
         kind: what the files hold.
+        headroom: EV that the light of a photograph's white lies above the white of its middle tones; 0 for none.
 
     Raises:
         InputError: for two photographs of one name.
@@ -247,7 +261,7 @@ def write_dngs(folder: Path, photos: Sequence[Path], kind: RawKind = "dng") -> N
         picture = _middle(_read(path), DNG_SIDE)
         picture = _reflected(picture, DNG_SIDE) if kind == "xtrans" else picture
         _write_picture(folder / "truth" / f"{path.stem}.png", _to_array(picture))
-        light = _light_of_canon(picture)
+        light = _scene_of_canon(picture, headroom) if headroom else _light_of_canon(picture)
         generator = torch.Generator().manual_seed(seed)
         for level, noise in NOISE_LEVELS.items():
             _WRITERS[kind](folder / level / f"{path.stem}.dng", light, noise, generator)
@@ -321,8 +335,19 @@ def _reflected(picture: Tensor, side: int) -> Tensor:
 
 def _light_of_canon(picture: Tensor) -> Tensor:
     """A photograph (3, H, W) uint8 as `CANON` sees it, without noise: (1, 3, H, W), black 0, white 1."""
-    light = color.apply_matrix(color.SRGB_TO_CANONICAL, color.srgb_decode(picture[None] / 255))
-    return unprocess.expose(light, CANON, torch.ones(1)).clamp(0, 1)
+    return unprocess.expose(_canonical(picture), CANON, torch.ones(1)).clamp(0, 1)
+
+
+def _scene_of_canon(picture: Tensor, headroom: float) -> Tensor:
+    """`_light_of_canon` of the scene of which the photograph is the tone-mapped picture."""
+    scene = highlights.stretch(_canonical(picture).clamp(max=1), torch.tensor(2.0**headroom))
+    sensed = unprocess.expose(scene, CANON, torch.ones(1))
+    return (BRIGHTEST * sensed / sensed.amax().clamp(min=1e-6)).clamp(0, 1)
+
+
+def _canonical(picture: Tensor) -> Tensor:
+    """Linear canonical light (1, 3, H, W) of a photograph (3, H, W) uint8."""
+    return color.apply_matrix(color.SRGB_TO_CANONICAL, color.srgb_decode(picture[None] / 255))
 
 
 def _sensed(light: Tensor, noise: tuple[float, float], generator: torch.Generator) -> Tensor:

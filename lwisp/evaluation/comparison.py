@@ -200,7 +200,9 @@ def _score(picture: Picture, reference: Picture, frame: Frame) -> dict[str, floa
         rgb = to_tensor(picture[BORDER:-BORDER, BORDER:-BORDER])
         truth = to_tensor(reference[BORDER:-BORDER, BORDER:-BORDER])
         scores |= _scores(rgb, truth, "")
-        scores |= _scores(matching.fit_look(rgb, truth), truth, "_fitted")
+        fitted = matching.fit_look(rgb, truth)
+        scores |= _scores(fitted, truth, "_fitted")
+        scores["false_color"] = metrics.false_color(fitted, truth)
     if frame.chart is not None:
         stored = np.ascontiguousarray(unorient(picture, read_orientation(frame.source)))
         patches = color_charts.measure(stored, frame.chart)

@@ -62,12 +62,7 @@ class GalleryBuilder:
         whole = Image.fromarray(picture)
         whole.thumbnail((CROP, CROP), Image.Resampling.LANCZOS)
         panels = [Panel(np.asarray(whole), "\n".join(lines))]
-        for name, (top, left) in self.places.items():
-            rows = slice(max(0, top - CROP // 2), top + CROP + CROP // 2)
-            columns = slice(max(0, left - CROP // 2), left + CROP + CROP // 2)
-            near = find_shift(picture[rows, columns], reference[rows, columns], LOCAL_REACH)
-            moved = shift_image(picture, near, reference.shape[:2])
-            panels.append(Panel(moved[top : top + CROP, left : left + CROP], name))
+        panels += [Panel(cut_alike(picture, reference, place, CROP), name) for name, place in self.places.items()]
         self.columns.append(panels)
 
     @property
@@ -75,6 +70,25 @@ class GalleryBuilder:
         """A row for the whole picture and for each detail, a column for each tool."""
         title = " ".join(filter(None, (self.frame.source.name, self.frame.case)))
         return Gallery(title, list(zip(*self.columns, strict=True)))
+
+
+def cut_alike(picture: Picture, reference: Picture, place: tuple[int, int], side: int) -> Picture:
+    """A detail of a picture, shifted by whole pixels once more onto the reference's.
+
+    Args:
+        picture: (H, W, 3), shifted onto the reference as a whole.
+        reference: (H, W, 3).
+        place: Top and left of the detail in px.
+        side: px.
+
+    Returns:
+        (side, side, 3), smaller where the reference ends.
+    """
+    top, left = place
+    rows = slice(max(0, top - side // 2), top + side + side // 2)
+    columns = slice(max(0, left - side // 2), left + side + side // 2)
+    near = find_shift(picture[rows, columns], reference[rows, columns], LOCAL_REACH)
+    return shift_image(picture, near, reference.shape[:2])[top : top + side, left : left + side]
 
 
 def find_details(picture: Picture) -> dict[str, tuple[int, int]]:

@@ -26,9 +26,11 @@ class ToolScores:
     ssim: float = math.nan
     delta_e: float = math.nan
     psnr_fitted: float = math.nan
-    """dB after `matching.fit_look`, as the next two scores are."""
+    """dB after `matching.fit_look`, as the next three scores are."""
     ssim_fitted: float = math.nan
     delta_e_fitted: float = math.nan
+    false_color: float = math.nan
+    """`metrics.false_color`, of 255."""
     chart: float = math.nan
     """Mean dE2000 of a ColorChecker as shot."""
     chart_balanced: float = math.nan
@@ -42,6 +44,7 @@ TITLES = {
     "psnr_fitted": ("PSNR dB, fitted", 2),
     "ssim_fitted": ("SSIM, fitted", 4),
     "delta_e_fitted": ("dE2000, fitted", 2),
+    "false_color": ("false color", 2),
     "chart": ("chart dE2000, as shot", 2),
     "chart_balanced": ("chart dE2000, cast removed", 2),
 }
@@ -120,8 +123,9 @@ HOW = (
     "As is: the 8-bit picture against the truth, laid onto it by whole pixels, 12 px left out on every side; dE2000 on "
     "every fourth pixel. A finished look, of any tool, scores badly so. Fitted: after the rising curve for each "
     "channel, the 3x4 matrix in linear light and again the rising curve for each channel that bring that picture "
-    "nearest to its truth, so that nobody is punished for its look: what is left is detail and noise. The tool that is "
-    "told the noise model is told the true one."
+    "nearest to its truth, so that nobody is punished for its look: what is left is detail and noise. False color: "
+    "the root mean square, of 255, of the error of fine detail (less its Gaussian blur of 3 px) in R - G and B - G, "
+    "after the same fit; smaller is better. The tool that is told the noise model is told the true one."
 )
 HOW_CHARTS = (
     "Charts: mean CIE dE2000 of the 24 patches after one exposure (a scalar in linear light, fitted to L* of the six "

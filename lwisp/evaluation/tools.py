@@ -36,7 +36,9 @@ _PLAIN = {"no_auto_bright": True, "gamma": (2.4, 12.92)}  # the sRGB curve
 _AHD = {"demosaic_algorithm": rawpy.DemosaicAlgorithm.AHD}
 _DCB = {"demosaic_algorithm": rawpy.DemosaicAlgorithm.DCB}
 _FBDD = {"fbdd_noise_reduction": rawpy.FBDDNoiseReductionMode.Full}
+_IGNORE = {"highlight_mode": rawpy.HighlightMode.Ignore}
 _BLEND = {"highlight_mode": rawpy.HighlightMode.Blend}
+_RECONSTRUCT = {"highlight_mode": rawpy.HighlightMode.ReconstructDefault}
 _MEDIAN = {"median_filter_passes": 3}
 RAWPY: dict[str, tuple[str, dict[str, Any]]] = {
     "rawpy default": ("AHD, auto-bright", {}),
@@ -46,6 +48,12 @@ RAWPY: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "rawpy AHD": ("sRGB curve, no auto-bright", _PLAIN),
     "rawpy DCB": ("sRGB curve, no auto-bright", {**_PLAIN, **_DCB}),
+    "rawpy AHD, ignore": ("as rawpy AHD, highlights left as they are", {**_PLAIN, **_IGNORE}),
+    "rawpy AHD, blend": ("as rawpy AHD, highlights blended", {**_PLAIN, **_BLEND}),
+    "rawpy AHD, reconstruct": ("as rawpy AHD, highlights reconstructed (mode 5)", {**_PLAIN, **_RECONSTRUCT}),
+    "rawpy AHD, ignore, bright": ("AHD, highlights left as they are, auto-bright", _IGNORE),
+    "rawpy AHD, blend, bright": ("AHD, highlights blended, auto-bright", _BLEND),
+    "rawpy AHD, reconstruct, bright": ("AHD, highlights reconstructed (mode 5), auto-bright", _RECONSTRUCT),
     "rawpy AHD + FBDD": ("as rawpy AHD, with FBDD full", {**_PLAIN, **_FBDD}),
     "rawpy AHD + median": ("as rawpy AHD, with three median passes", {**_PLAIN, **_MEDIAN}),
     "rawpy DCB + FBDD + median": (
@@ -53,7 +61,12 @@ RAWPY: dict[str, tuple[str, dict[str, Any]]] = {
         {**_PLAIN, **_DCB, **_FBDD, **_MEDIAN},
     ),
 }
-"""Name -> options for the reader, and those of `postprocess` beside the camera's white balance."""
+"""Name -> options for the reader, and those of `postprocess` beside the camera's white balance.
+
+"rawpy default" and "rawpy AHD" clip highlights, with and without auto-bright.
+"""
+FINISHED = ("rawpy default", "rawpy tuned")
+"""Of these, what a user takes for a finished picture; the others are there to be scored."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +124,7 @@ def _lwisp_tools(weights: Weights, precision: Precision) -> list[Tool]:
 
 def _rawpy_tools() -> list[Tool]:
     return [
-        Tool(name, about, partial(_rawpy, options), finished="no_auto_bright" not in options)
+        Tool(name, about, partial(_rawpy, options), finished=name in FINISHED)
         for name, (about, options) in RAWPY.items()
     ]
 

@@ -1,4 +1,4 @@
-"""Scores of a picture against the ground truth: PSNR, SSIM, MS-SSIM, CIE dE2000.
+"""Scores of a picture against the ground truth: PSNR, SSIM, MS-SSIM, CIE dE2000, false color.
 
 Pictures are display-referred RGB (3, H, W) in [0, 1]; the first one is judged, the second one is the target.
 """
@@ -15,6 +15,10 @@ WINDOW = 11
 """Sides in px of the window of SSIM."""
 SIGMA = 1.5
 """Standard deviation in px of its Gaussian weights."""
+CAST_SIGMA = 3.0
+"""Standard deviation in px of the Gaussian that takes smooth colors out of the score of false color."""
+CAST_REACH = 12
+"""px at which it is cut off."""
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the scales, the finest first: Wang, Simoncelli and Bovik 2003."""
 
@@ -185,6 +189,34 @@ def delta_e_2000(first: Tensor, second: Tensor) -> Tensor:
     dl, dc = (l2 - l1) / s_l, (c2 - c1) / s_c
     dh = 2 * (c1 * c2).sqrt() * torch.sin(dh / 2) / s_h
     return (dl**2 + dc**2 + dh**2 + rotation * dc * dh).clamp(min=0).sqrt()
+
+
+def false_color(rgb: Tensor, target: Tensor) -> float:
+    """Root mean square of the error of fine detail in R - G and B - G, of 255: false color at edges and lines.
+
+    Fine detail is what is left without a Gaussian blur of `CAST_SIGMA`, so smooth casts count little, even ones
+    nothing. Pictures are repeated beyond their borders.
+
+    Args:
+        rgb: (3, H, W) in [0, 1].
+        target: of the same shape and range.
+
+    Raises:
+        ValueError: for different shapes or values outside of [0, 1].
+    """
+    check_pair(rgb, target)
+    difference = rgb.float() - target.float()
+    error = difference[::2] - difference[1]
+    return float(255 * (error - _blurred(error)).double().square().mean().sqrt())
+
+
+def _blurred(maps: Tensor) -> Tensor:
+    """Maps (C, H, W) blurred by a Gaussian of `CAST_SIGMA`."""
+    places = torch.arange(-CAST_REACH, CAST_REACH + 1, dtype=maps.dtype)
+    line = torch.exp(-places.square() / (2 * CAST_SIGMA**2))
+    line = line / line.sum()
+    maps = functional.pad(maps[:, None], (CAST_REACH,) * 4, mode="replicate")
+    return functional.conv2d(functional.conv2d(maps, line[None, None, None]), line[None, None, :, None])[:, 0]
 
 
 def check_pair(rgb: Tensor, target: Tensor, channels: tuple[int, ...] = (3,)) -> None:

@@ -1,5 +1,6 @@
 """Estimate of a sensor's noise from one mosaic."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,19 +10,28 @@ from lwisp.imaging.bayer import CFA, plane_order
 
 SIDE = 8
 """Photosites of one color along a side of a block."""
-QUANTILE = 0.2
-"""Of the blocks of one brightness, ordered by what they vary: those before show least of the scene's structure."""
-QUANTILE_OF_NOISE = 0.727
-"""What that quantile is of the variance where there is nothing but white noise (measured on 4 million values)."""
+FLATTEST = 0.05
+"""Share of the blocks of one brightness that count: those in which the other colors vary least."""
+FEWEST = 4
+"""Of them, at least so many."""
+ALIKE = 1.15
+"""Blocks that vary by less than so many times what the flattest do are as flat as these."""
 GROUPS = 16
 """Of blocks, by their brightness."""
 LEAST = 16
 """Blocks that can be judged."""
+ROUNDS = 3
+"""In which the flattest blocks are found by the noise of the round before."""
+REFITS = 4
+"""Of a line, in which groups that lie above it count less and less: structure adds to noise, nothing takes from it."""
 CLIPPED = 0.97
 """Of white: blocks with a photosite beyond it are left out, for clipping hides the noise."""
-MOST = 2**22
-"""Photosites that are looked at, in bands over the whole height."""
+MOST = 2**19
+"""Photosites of a color that are looked at at most, in bands over the whole height."""
 BAND = 64
+"""Rows of a band, two more for the filter."""
+SILENT = 1e-10
+"""Variance under which nothing is told apart: less than half a step of 16 bits."""
 
 
 def estimate_noise(
@@ -29,9 +39,11 @@ def estimate_noise(
 ) -> tuple[float, float] | None:
     """Shot and read noise: variance = shot * signal + read, the signal from black 0 to white 1.
 
-    The photosites of the green beside red are filtered by [1, -2, 1] both ways, which plain and evenly rising places
-    pass as noise alone. Of blocks of one brightness those count that vary little, and a line is laid through the
-    variances. Fine structure all over the frame is taken for noise: the estimate is then too large.
+    The photosites of each color are filtered by [1, -2, 1] both ways, which plain and evenly rising places pass as
+    noise alone. Of blocks of one brightness those count in which red, blue and the green beside blue vary little, for
+    where these show no structure the green beside red has little. Its noise is independent of theirs, so that its
+    variance there is not chosen by what is measured. A line is laid through the variances. Fine structure all over the
+    frame is taken for noise, grain in a photographed print too: the estimate is then too large.
 
     Args:
         mosaic: (H, W) in DN.
@@ -42,47 +54,94 @@ def estimate_noise(
     Returns:
         Both, not negative; None where too few blocks can be judged.
     """
-    row, column = plane_order(cfa)[1]
-    plane = mosaic[row::2, column::2]
-    step = max(1, plane.size // MOST)
-    bands = [plane[top : top + BAND] for top in range(0, len(plane), BAND * step)]
-    found = [_blocks((band.astype(np.float32) - black[1]) / np.float32(white[1] - black[1])) for band in bands]
-    means, variances = np.concatenate(found, axis=1)
-    if len(means) < LEAST:
+    height, width = (side // 2 for side in mosaic.shape)
+    planes = [mosaic[row::2, column::2][:height, :width] for row, column in plane_order(cfa)]
+    step = max(1, math.ceil(height * width / MOST))
+    found = []
+    for top in range(0, height, BAND * step):
+        bands = [
+            (plane[top : top + BAND + 2].astype(np.float32) - np.float32(low)) / np.float32(high - low)
+            for plane, low, high in zip(planes, black, white, strict=True)
+        ]
+        found.append(_blocks(bands))
+    means, variances = np.concatenate(found, axis=2)
+    if means.shape[1] < LEAST:
         return None
-    groups = np.array_split(np.argsort(means, kind="stable"), min(GROUPS, len(means) // LEAST))
-    signal = np.array([means[group].mean() for group in groups]).clip(0)
-    variance = np.array([np.quantile(variances[group], QUANTILE) for group in groups]) / QUANTILE_OF_NOISE
-    return _fit_line(signal, variance)
+    return _fit_noise(means.clip(0), variances)
 
 
-def _blocks(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(2, blocks): mean and variance of the noise of each block that is not clipped."""
-    height, width = ((side - 2) // SIDE for side in values.shape)
+def _blocks(planes: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """(2, 4, blocks): mean and variance of the noise of each block that is not clipped, color by color."""
+    height, width = ((side - 2) // SIDE for side in planes[0].shape)
     if height < 1 or width < 1:
-        return np.empty((2, 0))
-    across = values[:, :-2] - 2 * values[:, 1:-1] + values[:, 2:]
-    filtered = (across[:-2] - 2 * across[1:-1] + across[2:]) / 6  # of white noise the variance stays what it is
+        return np.empty((2, len(planes), 0))
 
-    def cut(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-        blocks = plane[: height * SIDE, : width * SIDE].reshape(height, SIDE, width, SIDE)
-        return blocks.swapaxes(1, 2).reshape(height * width, -1)
+    def means(plane: NDArray[np.float32]) -> NDArray[np.float64]:
+        rows = plane[: height * SIDE, : width * SIDE].reshape(height, SIDE, -1).sum(1, dtype=np.float32)
+        mean: NDArray[np.float64] = rows.reshape(height, width, SIDE).sum(2, dtype=np.float64).ravel() / SIDE**2
+        return mean
 
-    inner = cut(values[1:-1, 1:-1])
-    keep = inner.max(1) < CLIPPED
-    return np.stack([inner.mean(1)[keep], np.square(cut(filtered)).mean(1)[keep]]).astype(np.float64)
+    brightest = np.max([_tops(plane[1:-1, 1:-1], height, width) for plane in planes], axis=0)
+    blocks = [[means(plane[1:-1, 1:-1]) for plane in planes], [means(np.square(_filtered(plane))) for plane in planes]]
+    return np.array(blocks)[:, :, brightest < CLIPPED]
 
 
-def _fit_line(signal: NDArray[np.float64], variance: NDArray[np.float64]) -> tuple[float, float]:
-    """Slope and offset, not negative, by least squares of the relative errors."""
-    weight = 1 / np.maximum(variance, variance.max() * 1e-3 + 1e-12)
-    columns = np.stack([signal, np.ones_like(signal)], 1) * weight[:, None]
-    target = variance * weight
+def _tops(plane: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """The largest value of each block."""
+    rows = plane[: height * SIDE, : width * SIDE].reshape(height, SIDE, -1).max(1)
+    tops: NDArray[np.float32] = rows.reshape(height, width, SIDE).max(2).ravel()
+    return tops
+
+
+def _filtered(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A color (H, W) filtered by [1, -2, 1] both ways, (H - 2, W - 2); the variance of white noise stays what it is."""
+    across = plane[:, :-2] - 2 * plane[:, 1:-1] + plane[:, 2:]
+    filtered: NDArray[np.float32] = (across[:-2] - 2 * across[1:-1] + across[2:]) / 6
+    return filtered
+
+
+def _fit_noise(means: NDArray[np.float64], variances: NDArray[np.float64]) -> tuple[float, float]:
+    """Shot and read noise of blocks (4, N) of R, Gr, Gb, B."""
+    green, noisy = means[1], variances[1]
+    others, varied = np.delete(means, 1, 0), np.delete(variances, 1, 0)
+    groups = np.array_split(np.argsort(green, kind="stable"), min(GROUPS, len(green) // LEAST))
+    shot, read = 1.0, 0.0  # at first blocks are ordered by what they vary for their light
+    for _ in range(ROUNDS):
+        varies = (varied / (shot * others + read + SILENT)).mean(0)
+        chosen = [_flat(group, varies) for group in groups]
+        signal = np.array([green[group].mean() for group in chosen])
+        variance = np.array([noisy[group].mean() for group in chosen])
+        structure = np.array([varies[group].mean() for group in chosen]) + 1e-3
+        count = np.array([len(group) for group in chosen])
+        trust = (structure.min() / structure) ** 2 * np.sqrt(count)
+        shot, read = _fit_line(signal, variance, trust)
+    return shot, read
+
+
+def _flat(group: NDArray[np.int64], varies: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Those blocks of a group that are as flat as its flattest."""
+    ordered = group[np.argsort(varies[group], kind="stable")]
+    few = max(FEWEST, int(FLATTEST * len(group)))
+    count = np.searchsorted(varies[ordered], ALIKE * varies[ordered[:few]].mean())
+    return ordered[: max(few, count)]
+
+
+def _fit_line(
+    signal: NDArray[np.float64], variance: NDArray[np.float64], trust: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Slope and offset, not negative, by least squares of the relative errors; what lies above the line counts less."""
     if np.ptp(signal) < 0.1 * signal.mean():  # one brightness alone: all is taken for shot noise
-        return float(variance.mean() / max(signal.mean(), 1e-6)), 0.0
-    (shot, read), *_ = np.linalg.lstsq(columns, target, rcond=None)
-    if read < 0:
-        shot, read = columns[:, 0] @ target / (columns[:, 0] @ columns[:, 0]), 0.0
-    elif shot < 0:
-        shot, read = 0.0, columns[:, 1] @ target / (columns[:, 1] @ columns[:, 1])
+        return float(np.average(variance, weights=trust**2) / max(signal.mean(), 1e-6)), 0.0
+    line, excess = variance, np.ones_like(variance)
+    for _ in range(1 + REFITS):
+        weight = trust / excess**2 / np.maximum(line, line.max() * 1e-3 + 1e-12)
+        columns = np.stack([signal, np.ones_like(signal)], 1) * weight[:, None]
+        target = variance * weight
+        (shot, read), *_ = np.linalg.lstsq(columns, target, rcond=None)
+        if read < 0:
+            shot, read = columns[:, 0] @ target / (columns[:, 0] @ columns[:, 0]), 0.0
+        elif shot < 0:
+            shot, read = 0.0, columns[:, 1] @ target / (columns[:, 1] @ columns[:, 1])
+        line = shot * signal + read
+        excess = np.maximum(1, variance / (line + SILENT))
     return float(shot), float(read)

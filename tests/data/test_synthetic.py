@@ -21,6 +21,7 @@ from lwisp.data.zurich import MAI21, Zurich
 from lwisp.files import writing as files_module
 from lwisp.files.dng_tags import NOISE_PROFILE
 from lwisp.files.linear import read_linear
+from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import read_raw
 
 PICTURE = synthetic.pictures(1, 0, 460, 920)[0]  # holds two squares of 448
@@ -128,6 +129,31 @@ def test_plain_dngs_show_their_truth_at_three_noise_levels(tmp_path: Path) -> No
             assert plane.mean() == pytest.approx(expected, abs=4e-3)
             assert plane.std() == pytest.approx((shot_noise * expected + read_noise) ** 0.5, rel=0.05, abs=1e-4)
         assert raw.exif.get(NOISE_PROFILE) == ((shot_noise, read_noise) if shot_noise else None)
+
+
+def test_headroom_is_light_above_white_that_the_sensor_holds(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    bands = np.repeat(np.array([100, 220, 255], np.uint8), 40)
+    Image.fromarray(np.broadcast_to(bands[None, :, None], (90, 120, 3)).copy()).save(photos / "bands.png")
+    synthetic.synthesize("dng", [photos], tmp_path / "dngs", headroom=2)
+    assert np.array_equal(read_rgb(tmp_path / "dngs" / "truth" / "bands.png")[5], np.repeat(bands[:, None], 3, 1))
+    raw = read_raw(tmp_path / "dngs" / "clean" / "bands.dng")
+    green = (raw.mosaic[::2, 1::2] - 512.0) / (16383 - 512)
+    dark, bright, white = (4 * green[:, column].mean() / 0.98 for column in (10, 30, 50))
+    assert white == pytest.approx(4, abs=1e-3)  # 2 EV
+    linear = [((value / 255 + 0.055) / 1.055) ** 2.4 for value in (100, 220)]
+    assert dark == pytest.approx(linear[0], abs=1e-3)  # middle tones are what they were
+    above = (bright - 0.4) / 0.6  # Reinhard's extended curve, white at (4 - 0.4) / 0.6 = 6
+    assert 0.4 + 0.6 * above * (1 + above / 36) / (1 + above) == pytest.approx(linear[1], abs=1e-3)
+
+
+def test_a_headroom_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    for value in (-1, 7, float("nan")):
+        with pytest.raises(lwisp.InputError, match="expected a headroom of 0 to 6 EV"):
+            synthetic.synthesize("dng", [tmp_path], tmp_path / "dngs", headroom=value)
+    with pytest.raises(lwisp.InputError, match="zurich has no headroom"):
+        synthetic.synthesize("zurich", [tmp_path], tmp_path / "dngs", headroom=1)
 
 
 @pytest.mark.parametrize("kind", ["xtrans", "linear"])

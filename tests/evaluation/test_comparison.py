@@ -18,7 +18,7 @@ from lwisp.evaluation import comparison as compare
 from lwisp.evaluation.comparison_gallery import find_details
 from lwisp.evaluation.tools import all_tools
 from lwisp.imaging.matching import fit_look
-from lwisp.imaging.metrics import psnr
+from lwisp.imaging.metrics import false_color, psnr
 from lwisp.imaging.tensors import to_tensor
 from lwisp.weights import Weights
 from tests.conftest import WriteDng
@@ -88,12 +88,15 @@ def test_pictures_are_scored_where_a_truth_exists(toy: Weights, tmp_path: Path) 
     with rawpy.imread(str(folders[0] / "0.dng")) as raw:
         rgb = raw.postprocess(use_camera_wb=True, no_auto_bright=True, gamma=(2.4, 12.92))
     developed, shown = (to_tensor(picture[12:-12, 12:-12]) for picture in (rgb, truth))
-    expected = psnr(fit_look(developed, shown), shown)
+    alike = fit_look(developed, shown)
     (row,) = [row for row in comparison.rows if (row.case, row.picture, row.tool) == ("clean", "0", "rawpy AHD")]
-    assert row.psnr_fitted == pytest.approx(expected)
+    assert row.psnr_fitted == pytest.approx(psnr(alike, shown))
+    assert row.false_color == pytest.approx(false_color(alike, shown))
+    assert comparison.mean("high", "rawpy AHD", "false_color") > comparison.mean("clean", "rawpy AHD", "false_color")
     page = (tmp_path / "page" / "compare.md").read_text()
     assert "dB fitted PSNR ahead of" in page
     assert f"{clean:.2f}" in page
+    assert "| false color |" in page
     assert np.isnan(comparison.mean("high", "camera", "psnr"))
 
 

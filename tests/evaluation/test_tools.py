@@ -7,6 +7,7 @@ import struct
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,8 @@ from lwisp.weights import InputConvention, Weights
 from tests.conftest import SAMPLE, WriteDng
 
 MOSAIC = np.random.default_rng(0).integers(500, 4000, (48, 66), dtype=np.uint16)
+MODES = (", ignore", ", blend", ", reconstruct")
+PLAIN: dict[str, Any] = {"no_auto_bright": True, "gamma": (2.4, 12.92)}
 NOISE = ((NOISE_PROFILE, "d", 2, (0.002, 1e-5), True),)
 
 FAKE = """#!{python}
@@ -81,6 +84,24 @@ def test_rawpy_takes_the_cameras_white_balance(toy: Weights, write_dng: WriteDng
         daylight = raw.postprocess(no_auto_bright=True, gamma=(2.4, 12.92))
     assert np.array_equal(found, camera)
     assert not np.array_equal(found, daylight)
+
+
+def test_rawpys_ways_with_highlights_are_all_there_and_differ(toy: Weights, write_dng: WriteDng) -> None:
+    bright = np.full((200, 240), 300, np.uint16)
+    bright[60:140, 60:180] = 4095
+    bright[60:140:2, 60:180:2] = 2600  # red is not clipped
+    path = write_dng(bright, neutral=(0.5, 1.0, 0.6))
+    names = [f"rawpy AHD{mode}{bright}" for bright in ("", ", bright") for mode in ("", *MODES)]
+    names[names.index("rawpy AHD, bright")] = "rawpy default"
+    pictures = [run(name, toy, path)[0] for name in names]
+    assert len({picture.tobytes() for picture in pictures}) == 8
+    for name, picture, mode in zip(names, pictures, (0, 1, 2, 5) * 2, strict=True):
+        with rawpy.imread(str(path)) as raw:
+            options = {} if name.endswith("bright") or name == "rawpy default" else PLAIN
+            expected = raw.postprocess(use_camera_wb=True, highlight_mode=rawpy.HighlightMode(mode), **options)
+        assert np.array_equal(picture, expected), name
+    finished = [tool.name for tool in all_tools(toy) if tool.name.startswith("rawpy") and tool.finished]
+    assert finished == ["rawpy default", "rawpy tuned"]
 
 
 def test_lwisp_without_look_is_its_picture_with_tone_and_exposure_undone(toy: Weights, write_dng: WriteDng) -> None:

@@ -4,6 +4,7 @@ import colour
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from lwisp.imaging import metrics
@@ -42,7 +43,34 @@ def test_delta_e_is_colour_sciences(pair: tuple[torch.Tensor, torch.Tensor]) -> 
     assert metrics.delta_e(*pair) == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("metric", [metrics.psnr, metrics.ssim, metrics.delta_e])
+def test_false_color_is_scipys_high_pass(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    rgb, target = (picture.double().numpy() for picture in pair)
+    squares = []
+    for channel in (0, 2):
+        error = (rgb[channel] - rgb[1]) - (target[channel] - target[1])
+        fine = error - gaussian_filter(error, 3, mode="nearest", truncate=4)
+        squares.append(np.square(fine).mean())
+    assert metrics.false_color(*pair) == pytest.approx(255 * np.sqrt(np.mean(squares)), rel=1e-5)
+
+
+def test_a_colored_dotted_line_is_false_color_and_a_smooth_cast_is_none() -> None:
+    gray = torch.full((3, 64, 64), 0.5)
+    cast = gray + torch.tensor([0.1, -0.05, -0.1])[:, None, None]
+    ramp = gray + torch.linspace(-0.1, 0.1, 64) * torch.tensor([1.0, 0.0, -1.0])[:, None, None]
+    assert metrics.false_color(gray, gray) == 0
+    assert metrics.false_color(cast, gray) == pytest.approx(0, abs=1e-3)
+    assert metrics.false_color(ramp, gray) < 0.3  # of 15: at the borders alone
+    brighter = gray.clone()
+    brighter[:, 20] = 0.9
+    assert metrics.false_color(brighter, gray) == pytest.approx(0, abs=1e-3)  # detail without color
+    dotted = gray.clone()
+    dotted[0, 32, ::2] += 0.4
+    dotted[2, 32, 1::2] += 0.4
+    # 64 dots among the 2 * 64 * 64 values, most of each of which the blur leaves
+    assert metrics.false_color(dotted, gray) == pytest.approx(255 * 0.4 * (64 / 8192) ** 0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("metric", [metrics.psnr, metrics.ssim, metrics.delta_e, metrics.false_color])
 def test_wrong_ranges_and_sizes_are_refused(metric: object) -> None:
     assert callable(metric)
     with pytest.raises(ValueError, match="0, 1"):
