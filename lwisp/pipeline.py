@@ -4,8 +4,8 @@
 """
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,25 +27,12 @@ from lwisp.imaging.noise import estimate_noise
 from lwisp.imaging.pixels import orient, unorient
 from lwisp.imaging.shading import shading_gain
 from lwisp.imaging.shading_maps import WHITE, undo_shading
+from lwisp.planes import FrameExposure, LightPlanes, Steps
 from lwisp.weights import InputConvention, Weights, check_weights
 
 MAX_EXPOSURE = 5
 """EV; the largest exposure compensation, up or down."""
 MAX_GAIN = float(np.finfo(np.float32).max)
-BAND = 64
-"""Rows of cells that are made into planes at once: few enough to stay in the processor's cache."""
-GRID = 64
-"""Parts along a side of the frame whose means the exposure rule looks at."""
-
-
-@dataclass(frozen=True)
-class FrameExposure:
-    """What the exposure rule finds in a frame."""
-
-    gain: float
-    """What the frame is multiplied by."""
-    brightest: float = 1.0
-    """Light of the brightest of its 64x64 parts, so exposed; 1 is the white of the middle tones."""
 
 
 def develop(
@@ -251,14 +238,7 @@ def noise_of(raw: RawImage) -> tuple[float, float]:
     return estimate_noise(raw.mosaic, raw.cfa, raw.black_level, raw.white_level) or (0.0, 0.0)
 
 
-class Steps(Protocol):
-    """What computes the steps before the network; an `Engine` does."""
-
-    def before(self, name: str, *inputs: Array) -> Array:
-        """A module of `engines.stages.names_of(None)`, such as "light-bm" or "gain", on its inputs."""
-
-
-class Planes:
+class Planes(LightPlanes):
     """The network's input, planes R, Gr, Gb, B of a RAW, made window by window; the mosaic stays in 16 bits.
 
     Lens shading goes first. Levels, balance and canonical color are the engine's module "light", for which "colors"
@@ -276,6 +256,9 @@ class Planes:
         noise_reduction: How much of the noise is to be taken away, 0 to 2; 1 as much as there is.
     """
 
+    colors = (0, 1, 2, 3)
+    last = "expose-"
+
     def __init__(
         self,
         steps: Steps,
@@ -287,76 +270,19 @@ class Planes:
         noise_reduction: float = 1.0,
     ) -> None:
         raw = without_shading(raw)
-        self.steps, self.raw, self.convention = steps, raw, convention
-        self.offset = cfa_offset(raw.cfa)
+        self.raw, self.offset = raw, cfa_offset(raw.cfa)
         height, width = raw.mosaic.shape
-        self.shape = (4 + convention.noise, (height + self.offset[0] + 1) // 2, (width + self.offset[1] + 1) // 2)
-        preparation = convention.preparation
-        self._preparation = preparation
+        shape = (4 + convention.noise, (height + self.offset[0] + 1) // 2, (width + self.offset[1] + 1) // 2)
         facts = inputs_of(raw, convention, exposure, frame, highlights, noise_reduction)
+        super().__init__(steps, shape, convention, exposure, frame, highlights, facts["noise"])
+        preparation = convention.preparation
         black = facts["black_level"] if preparation.subtracts else np.zeros(4, np.float32)
         self._levels = [black, facts["white_level"]]
         self._colors = [facts[name] for name in ("white_balance", "matrix") if name in preparation.inputs]
-        self._given = facts
-        self._exposure = np.float32(2.0**exposure)
-        is_fixed = convention.exposure == "none" and not preparation.headroom
-        self._frame = FrameExposure(1.0) if is_fixed else frame
-        self._bright: NDArray[np.float32] | None = None
         self._lowest_clipped = float((black + SATURATION[0] * (facts["white_level"] - black)).min())
 
-    @property
-    def frame(self) -> FrameExposure:
-        """What the exposure rule finds in this frame; a gain of 1 where the network expects none."""
-        if self._frame is None:
-            self._frame = self._measure(None)
-        return self._frame
-
-    def read(self, rows: slice, columns: slice, out: NDArray[np.float32]) -> None:
-        """Write the network's input for a window of the frame into an array.
-
-        Args:
-            rows: First row of the planes and the one after the last, within the frame.
-            columns: The same of columns.
-            out: (4, rows, columns) float32, planes R, Gr, Gb, B, or (5, rows, columns) with that which tells the noise;
-                1 is the white of the exposed frame.
-        """
-        is_whole = (rows, columns) == (slice(0, self.shape[1]), slice(0, self.shape[2]))
-        if self._frame is None and not is_whole:
-            self._frame = self._measure(None)
-        light = out[:4]
-        for band in _bands(rows):
-            light[:, band.start - rows.start : band.stop - rows.start] = self._unexposed(band, columns)
-        if self._frame is None:
-            self._frame = self._measure(light)
-        if any(self.convention.shading):
-            light *= shading_gain(self.convention.shading, self.radius(rows, columns))
-        gain = np.float32(np.float32(self._frame.gain) * self._exposure)
-        if not self._preparation.headroom:
-            light *= gain
-            return
-        brightest = np.float32(self._frame.brightest) * self._exposure
-        white = np.float32(brightest.clip(1, 2**self._preparation.headroom) ** self._given["highlights"])
-        for band in _bands(slice(0, light.shape[1])):
-            out[:, band] = self._exposed(light[:, band], gain, white)
-
-    def _exposed(self, light: NDArray[np.float32], gain: np.float32, white: np.float32) -> NDArray[np.float32]:
-        """The last step with headroom, of at most `BAND` rows."""
-        count = light.shape[1]
-        if count < BAND <= self.shape[1]:  # a whole band, so that what is compiled for one serves
-            light = np.pad(light, ((0, 0), (0, BAND - count), (0, 0)))
-        noise = [self._given["noise"] * [gain, gain * gain]] if self._preparation.tells else []
-        name = "expose-" + "n" * self._preparation.tells
-        facts = [np.asarray(value, np.float32) for value in (gain, white, *noise)]
-        exposed: NDArray[np.float32] = self.steps.before(name, np.ascontiguousarray(light)[None], *facts)[0]
-        return exposed[:, :count]
-
-    def _unexposed(self, rows: slice, columns: slice) -> NDArray[np.float32]:
-        """The steps before the exposure (4, rows, columns), of at most `BAND` rows."""
-        count = rows.stop - rows.start
-        if count == BAND or self.shape[1] < BAND:
-            return self._light_of(rows, columns)
-        start = max(rows.stop - BAND, 0)  # a whole band, so that what is compiled for one serves
-        return self._light_of(slice(start, start + BAND), columns)[:, rows.start - start : rows.stop - start]
+    def _shading_gain(self, rows: slice, columns: slice) -> NDArray[np.float32] | None:
+        return shading_gain(shading, self.radius(rows, columns)) if any(shading := self.convention.shading) else None
 
     def _light_of(self, rows: slice, columns: slice) -> NDArray[np.float32]:
         window = _take_reflected(self.raw.mosaic, 0, rows, self.offset[0])
@@ -366,33 +292,15 @@ class Planes:
         if self._preparation.headroom and photosites.max() <= self._lowest_clipped:  # nothing to rebuild
             light = self._preparation.unclipped_light
         elif self._preparation.headroom:
-            facts.insert(3, self._bright_colors(rows, columns))
+            facts.insert(3, self._bright_colors(rows, columns, margin=1))
         planes: NDArray[np.float32] = self.steps.before(light, photosites, *facts)[0]
         return planes
 
-    def _bright_colors(self, rows: slice, columns: slice) -> NDArray[np.float32]:
-        """Colors of bright light (3, rows + 2, columns + 2) at these cells and one more on each side."""
-        if self._bright is None:
-            step = max(1, min(self.shape[1:]) // SAMPLES)
-            photosites = _take_cells(self.raw.mosaic, 0, self.shape[1], step, self.offset[0])
-            photosites = _take_cells(photosites, 1, self.shape[2], step, self.offset[1])
-            self._bright = self.steps.before("colors", photosites, *self._levels, self._colors[0])
-        colors = _between(self._bright, 1, rows, self.shape[1])
-        return _between(colors, 2, columns, self.shape[2])
-
-    def _measure(self, planes: NDArray[np.float32] | None) -> FrameExposure:
-        """What the exposure rule says of means over 64 x 64 parts of the whole frame.
-
-        `planes` are those of the frame, if they are there already; without them the same bands are made and summed.
-        """
-        _, height, width = self.shape
-        down, across = _parts(height), _parts(width)
-        total = np.zeros((4, GRID, GRID))
-        for band in _bands(slice(0, height)):
-            part = self._unexposed(band, slice(0, width)) if planes is None else planes[:, band]
-            total += down[:, band] @ (part @ across.T).astype(np.float64)
-        gain, brightest = self.steps.before("gain", total[None].astype(np.float32)).tolist()
-        return FrameExposure(gain, brightest) if self._preparation.exposes else FrameExposure(1.0, brightest / gain)
+    def _sample_colors(self) -> NDArray[np.float32]:
+        step = max(1, min(self.shape[1:]) // SAMPLES)
+        photosites = _take_cells(self.raw.mosaic, 0, self.shape[1], step, self.offset[0])
+        photosites = _take_cells(photosites, 1, self.shape[2], step, self.offset[1])
+        return self.steps.before("colors", photosites, *self._levels, self._colors[0])
 
     def radius(self, rows: slice, columns: slice) -> NDArray[np.float32]:
         """Squared distance of each cell of a window from the frame's center.
@@ -411,20 +319,6 @@ class Planes:
         return squared.astype(np.float32, copy=False)
 
 
-def _bands(rows: slice) -> list[slice]:
-    """The rows in parts of at most `BAND`."""
-    return [slice(top, min(top + BAND, rows.stop)) for top in range(rows.start, rows.stop, BAND)]
-
-
-def _parts(side: int) -> NDArray[np.float32]:
-    """(GRID, side): weights of the means over parts of a side, which overlap where it is no multiple of them."""
-    place = np.arange(side)
-    part = np.arange(GRID)[:, None]
-    inside = (part * side // GRID <= place) & (place < -(-(part + 1) * side // GRID))
-    weights: NDArray[np.float32] = (inside / inside.sum(1, keepdims=True)).astype(np.float32)
-    return weights
-
-
 def _squared_distance(cells: slice, before: int, side: int) -> NDArray[np.float32]:
     """Squared distance in photosites of cells from the middle of a side that begins `before` photosites in."""
     middles = 2 * np.arange(cells.start, cells.stop, dtype=np.float32) + 1 - before
@@ -438,18 +332,6 @@ def _take_cells(photosites: NDArray[np.uint16], axis: int, count: int, step: int
     index = reflected_indices(-before, 2 * count - before, photosites.shape[axis])
     taken: NDArray[np.uint16] = photosites.take(index.reshape(-1, 2)[::step].ravel(), axis)
     return taken
-
-
-def _between(parts: NDArray[np.float32], axis: int, cells: slice, side: int) -> NDArray[np.float32]:
-    """Values of 64 parts of a side at these cells and one more on each side, as `highlights.between_parts` has it."""
-    place = (np.arange(cells.start - 1, cells.stop + 1, dtype=np.float32) + np.float32(0.5)) * np.float32(GRID / side)
-    place = (place - np.float32(0.5)).clip(0, GRID - 1)
-    first = np.floor(place).clip(max=GRID - 2)
-    share = (place - first).reshape([-1 if dim == axis else 1 for dim in range(parts.ndim)])
-    before = parts.take(first.astype(np.intp), axis)
-    after = parts.take(first.astype(np.intp) + 1, axis)
-    values: NDArray[np.float32] = before + share * (after - before)
-    return values
 
 
 def _take_reflected(photosites: NDArray[np.uint16], axis: int, cells: slice, before: int) -> NDArray[np.uint16]:

@@ -13,7 +13,7 @@ from typing import Literal
 from lwisp.errors import ArgumentError, InputError, tell_failure
 from lwisp.files.raw import RawImage
 from lwisp.files.white_balance import Balance, with_balance
-from lwisp.pipeline import FrameExposure
+from lwisp.planes import FrameExposure
 
 Reference = Path | Literal["first", "median"]
 """Whose exposure and white balance all frames get: those of one file, of the first, or the medians over all."""

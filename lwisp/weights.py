@@ -59,7 +59,10 @@ class InputConvention:
     """EV above the white of middle tones that a shoulder lays below it (`imaging.highlights`), at most; clipped colors
     are rebuilt. 0: light above white is not kept."""
     noise: bool = False
-    """Whether a fifth plane tells the noise (`color.noise_plane`)."""
+    """Whether one more plane tells the noise (`color.noise_plane`)."""
+    demosaiced: bool = False
+    """Three planes, RGB of full size, already demosaiced and display-referred, as `linear_planes.LinearPlanes` makes
+    them of a `LinearImage`; all else is as it is by default, but for headroom, which there must be, and noise."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.headroom <= 8:
@@ -70,6 +73,12 @@ class InputConvention:
             )
         if self.noise and not self.headroom:
             raise ValueError("expected headroom where the noise is told, got none")
+        usual = (self.black_level, self.white_balance, self.color, self.exposure, *self.shading)
+        if self.demosaiced and not (self.headroom and usual == ("subtract", "as-shot", "canonical", "auto", 0, 0, 0)):
+            raise ValueError(
+                "expected headroom, and all else but noise as it is by default, where planes are demosaiced; got "
+                f"headroom = {self.headroom} and {', '.join(map(str, usual))}"
+            )
 
     @property
     def preparation(self) -> Preparation:
@@ -132,6 +141,11 @@ class Card:
     camera: Camera | None = None
     """Set where they have the look of one camera's own JPEGs."""
 
+    @property
+    def takes(self) -> Takes | None:
+        """The task, as `task_of` has it."""
+        return task_of(self.architecture, self.convention)
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -184,15 +198,32 @@ class Weights:
         return {**self.__dict__, "source": self.runnable, "_built": {}}
 
 
-SIMULATED = ("photos", "denoise", "denoise-raw", "enhance")
+SIMULATED = ("photos", "denoise", "denoise-raw", "enhance", "linear")
 """Kinds of training data that simulators make from photographs."""
 
 WAYS: dict[Takes, str] = {
     "raw": "from RAW to RGB of twice the planes' size",
     "rgb": "from RGB to RGB of the same size",
     "planes": "from the planes of a RAW to clean ones of the same size",
+    "linear": "from demosaiced light to RGB of the same size",
 }
 """Input and output of a network in words, by its task."""
+
+
+def task_of(architecture: Architecture, convention: InputConvention) -> Takes | None:
+    """What a network is for: an architecture from RGB to RGB serves finished pictures, or light that is demosaiced.
+
+    Args:
+        architecture: Its own.
+        convention: What it expects of its input.
+
+    Returns:
+        The task; None where its channels and size fit none.
+    """
+    if not convention.demosaiced:
+        return architecture.takes
+    is_told = isinstance(architecture, LWISPConfig) and architecture.is_told_noise
+    return "linear" if architecture.takes == "rgb" and is_told == convention.noise else None
 
 
 def check_takes(card: Card, takes: Takes) -> None:
@@ -205,7 +236,7 @@ def check_takes(card: Card, takes: Takes) -> None:
     Raises:
         InputError: They are for another one.
     """
-    if card.architecture.takes != takes:
+    if card.takes != takes:
         raise ArgumentError(f"weights {card.name!r} do not fit; expected a network {WAYS[takes]}")
 
 
