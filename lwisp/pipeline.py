@@ -16,19 +16,30 @@ from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.frames import reflected_indices
 from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import PIXELS, Backend, Precision
-from lwisp.errors import ArgumentError, InputError, alternatives, check_choice, check_switches, is_number, shown
+from lwisp.errors import (
+    ArgumentError,
+    InputError,
+    alternatives,
+    check_choice,
+    check_switches,
+    check_type,
+    is_number,
+    shown,
+)
+from lwisp.files.linear import AnyRaw, LinearImage, check_raw, size_of
 from lwisp.files.opcodes import NO_LISTS
-from lwisp.files.raw import RawImage, check_raw
-from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
+from lwisp.files.raw import RawImage
+from lwisp.files.white_balance import AS_SHOT, R, parse_balance, with_balance
 from lwisp.imaging.bayer import SATURATION, cfa_offset
 from lwisp.imaging.framing import CROPS, Crop, frame_picture
 from lwisp.imaging.hot_pixels import repair_hot_pixels
 from lwisp.imaging.noise import estimate_noise
-from lwisp.imaging.pixels import orient, unorient
+from lwisp.imaging.pixels import average_channels, orient, unorient
 from lwisp.imaging.shading import shading_gain
 from lwisp.imaging.shading_maps import WHITE, undo_shading
+from lwisp.linear_planes import LinearPlanes
 from lwisp.planes import FrameExposure, LightPlanes, Steps
-from lwisp.weights import InputConvention, Weights, check_weights
+from lwisp.weights import InputConvention, Weights, check_takes
 
 MAX_EXPOSURE = 5
 """EV; the largest exposure compensation, up or down."""
@@ -37,7 +48,7 @@ MAX_GAIN = float(np.finfo(np.float32).max)
 
 def develop(
     weights: Weights,
-    raw: RawImage,
+    raw: AnyRaw,
     exposure: float = 0.0,
     precision: Precision = "auto",
     backend: Backend = "auto",
@@ -50,12 +61,14 @@ def develop(
 ) -> NDArray[np.float32]:
     """A RAW developed into a picture: (H, W, 3) display-referred sRGB in [0, 1], upright, of square pixels.
 
+    Of a monochrome one it is (H, W).
+
     The same RAW, weights, back end and precision give the same pixels. The engine is kept with `weights`, so that the
     next picture costs what the network costs.
 
     Args:
-        weights: Weights that take RAWs, from `load`.
-        raw: The RAW, from `read_raw` or `read_mosaic`.
+        weights: Weights that take RAWs of this kind, from `load`.
+        raw: The RAW, from `read_raw`, `read_any` or `read_mosaic`.
         exposure: EV on top of the exposure rule, -5 to 5.
         precision: "auto", "fp32" or "bf16"; auto takes bf16 where the processor computes in it.
         backend: "auto", "torch", "openvino" or "onnxruntime"; auto takes OpenVINO where it is installed.
@@ -73,8 +86,9 @@ def develop(
     Raises:
         InputError: The weights do not take RAWs, an argument cannot be used, or memory cannot hold the picture.
     """
-    check_weights(weights, "raw")
+    check_develops(weights)
     check_light(raw, exposure, crop, keep_hot_pixels)
+    check_fits(weights, raw)
     check_knobs(weights.card.convention, highlights, noise_reduction)
     raw = balanced(raw, white_balance, weights.card.convention)
     engine = cached_engine(weights, backend, precision, memory)
@@ -85,8 +99,51 @@ def develop(
     return picture
 
 
-def without_hot_pixels(raw: RawImage) -> RawImage:
-    """A RAW whose hot and dead photosites are repaired, as `imaging.hot_pixels` does; the RAW itself where none are."""
+def check_develops(weights: object) -> None:
+    """Check that an argument is weights that develop RAWs, of Bayer mosaics or others.
+
+    Args:
+        weights: What was given.
+
+    Raises:
+        ArgumentError: It is something else, or weights for another task.
+    """
+    check_type("weights, from lwisp.load", weights, Weights)
+    assert isinstance(weights, Weights)
+    if weights.card.takes != "linear":
+        check_takes(weights.card, "raw")
+
+
+def check_fits(weights: Weights, raw: AnyRaw) -> None:
+    """Check that weights that develop RAWs are for one of this kind.
+
+    Args:
+        weights: The weights.
+        raw: The RAW.
+
+    Raises:
+        ArgumentError: They are for another kind.
+    """
+    is_for_linear = weights.card.takes == "linear"
+    if isinstance(raw, LinearImage) and not is_for_linear:
+        raise ArgumentError(
+            f"weights {weights.card.name!r} develop Bayer mosaics, not a RAW of another kind ({raw.way}); leave the "
+            "weights to be chosen, or take others of the kind of photo-linear"
+        )
+    if isinstance(raw, RawImage) and is_for_linear:
+        raise ArgumentError(
+            f"weights {weights.card.name!r} develop RAWs without a Bayer mosaic, not one with it; leave the weights to "
+            "be chosen, or take others, such as photo"
+        )
+
+
+def without_hot_pixels(raw: R) -> R:
+    """A RAW whose hot and dead photosites are repaired, as `imaging.hot_pixels` does; the RAW itself where none are.
+
+    What is demosaiced is left as it is, for its defects are spread.
+    """
+    if isinstance(raw, LinearImage):
+        return raw
     mosaic, count = repair_hot_pixels(raw.mosaic, min(raw.black_level), max(raw.white_level))
     return replace(raw, mosaic=mosaic) if count else raw
 
@@ -94,7 +151,7 @@ def without_hot_pixels(raw: RawImage) -> RawImage:
 def develop_with(
     engine: Engine,
     convention: InputConvention,
-    raw: RawImage,
+    raw: AnyRaw,
     exposure: float,
     dtype: type[np.float32] | type[np.uint8] | type[np.uint16],
     frame: FrameExposure | None = None,
@@ -102,7 +159,7 @@ def develop_with(
     highlights: float = 1.0,
     noise_reduction: float = 1.0,
 ) -> NDArray[Any]:
-    """A RAW developed by a prepared engine: (H, W, 3) sRGB, upright, of square pixels.
+    """A RAW developed by a prepared engine: (H, W, 3) sRGB, upright, of square pixels; (H, W) of a monochrome one.
 
     The whole visible area is developed and cropped afterwards: no pixel depends on the crop, the exposure neither.
 
@@ -124,11 +181,13 @@ def develop_with(
         InputError: The crop is none of these.
     """
     check_choice("crop", crop, CROPS)
-    height, width = raw.mosaic.shape
+    height, width = size_of(raw)
     upright = (width, height) if raw.orientation >= 5 else (height, width)
     picture = np.empty((*upright, 3), dtype)
     as_sensed = unorient(picture, raw.orientation)  # a view of the picture, which is upright when this is full
-    if engine.takes_mosaics:
+    if isinstance(raw, LinearImage):
+        engine.develop(LinearPlanes(engine, raw, convention, exposure, frame, highlights, noise_reduction), as_sensed)
+    elif engine.takes_mosaics:
         if frame is not None and not convention.headroom:  # the file takes its own, with what is missing as exposure
             exposure += math.log2(frame.gain / Planes(engine, raw, convention).frame.gain)
         facts = inputs_of(raw, convention, exposure, frame, highlights, noise_reduction)
@@ -137,10 +196,11 @@ def develop_with(
         planes = Planes(engine, raw, convention, exposure, frame, highlights, noise_reduction)
         engine.develop(planes, as_sensed, cfa_offset(raw.cfa))
     shown = frame_picture(as_sensed, raw.crop if crop == "camera" else None, raw.pixel_aspect)
-    return picture if shown is as_sensed else orient(shown, raw.orientation)
+    picture = picture if shown is as_sensed else orient(shown, raw.orientation)
+    return average_channels(picture) if isinstance(raw, LinearImage) and raw.is_gray else picture
 
 
-def balanced(raw: RawImage, white_balance: str, convention: InputConvention) -> RawImage:
+def balanced(raw: R, white_balance: str, convention: InputConvention) -> R:
     """A RAW with the white balance that was asked for.
 
     Args:
@@ -319,6 +379,19 @@ class Planes(LightPlanes):
         return squared.astype(np.float32, copy=False)
 
 
+def planes_of(steps: Steps, raw: AnyRaw, convention: InputConvention) -> LightPlanes:
+    """The network's input of a RAW of any kind, exposed by the rule.
+
+    Args:
+        steps: Computes the modules before the network.
+        raw: The RAW.
+        convention: What a network for this kind expects.
+    """
+    if isinstance(raw, LinearImage):
+        return LinearPlanes(steps, raw, convention)
+    return Planes(steps, raw, convention)
+
+
 def _squared_distance(cells: slice, before: int, side: int) -> NDArray[np.float32]:
     """Squared distance in photosites of cells from the middle of a side that begins `before` photosites in."""
     middles = 2 * np.arange(cells.start, cells.stop, dtype=np.float32) + 1 - before
@@ -467,13 +540,13 @@ class Developer:
         memory: float | None = None,
         threads: int | None = None,
     ) -> None:
-        check_weights(weights, "raw")
+        check_develops(weights)
         self.weights = weights
         self.engine = prepare_engine(weights.runnable, backend, precision, memory, threads=threads)
 
     def develop(
         self,
-        raw: RawImage,
+        raw: AnyRaw,
         exposure: float = 0.0,
         dtype: type[np.float32] | type[np.uint8] | type[np.uint16] = np.float32,
         white_balance: str = AS_SHOT,
@@ -483,7 +556,7 @@ class Developer:
         highlights: float = 1.0,
         noise_reduction: float = 1.0,
     ) -> NDArray[Any]:
-        """The picture that `lwisp.develop` gives: (H, W, 3) sRGB, upright.
+        """The picture that `lwisp.develop` gives: (H, W, 3) sRGB, upright; (H, W) of a monochrome RAW.
 
         Args:
             raw: The RAW.
@@ -500,11 +573,12 @@ class Developer:
             The picture, of this type.
 
         Raises:
-            InputError: An argument is out of range, the RAW cannot have this white balance, or memory cannot hold the
-                picture.
+            InputError: An argument is out of range, the RAW is of another kind than the weights are for or cannot have
+                this white balance, or memory cannot hold the picture.
         """
         convention = self.weights.card.convention
         check_light(raw, exposure, crop, keep_hot_pixels)
+        check_fits(self.weights, raw)
         check_knobs(convention, highlights, noise_reduction)
         check_pixels(dtype)
         check_frame(frame)
@@ -512,7 +586,7 @@ class Developer:
         raw = raw if keep_hot_pixels else without_hot_pixels(raw)
         return develop_with(self.engine, convention, raw, exposure, dtype, frame, crop, highlights, noise_reduction)
 
-    def measure(self, raw: RawImage) -> FrameExposure:
+    def measure(self, raw: AnyRaw) -> FrameExposure:
         """What the exposure rule finds in a RAW.
 
         Args:
@@ -521,4 +595,5 @@ class Developer:
         Returns:
             Its gain, 1 where the weights have no exposure rule, and its brightest light.
         """
-        return Planes(self.engine, raw, self.weights.card.convention).frame
+        check_fits(self.weights, raw)
+        return planes_of(self.engine, raw, self.weights.card.convention).frame

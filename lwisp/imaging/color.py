@@ -26,6 +26,8 @@ CONTRAST = 0.4
 """Share of the smoothstep in the tone curve: 0 is plain sRGB, 1 the curve of Brooks et al., CVPR 2019."""
 BLACK_SLOPE = 12.92 * (1 - CONTRAST)
 """Of the tone curve at black."""
+DARKEST = -0.1
+"""Light below black that `encode` keeps: of noise more than that is rare, and colors that sRGB cannot show have it."""
 NEUTRALITY = (0.5, 0.75)
 """Ratios of darkest to brightest channel between which a clipped color goes from kept to neutral."""
 
@@ -260,10 +262,10 @@ def encode(canonical: Tensor) -> Tensor:
         canonical: Linear canonical RGB (..., 3, H, W).
 
     Returns:
-        Display-referred sRGB (..., 3, H, W), at most 1.
+        Display-referred sRGB (..., 3, H, W), at most 1 and at least -0.78.
     """
     linear = apply_matrix(CANONICAL_TO_SRGB, canonical)
-    return tone(linear.clamp(0, 1)) + BLACK_SLOPE * linear.clamp(max=0)
+    return tone(linear.clamp(0, 1)) + BLACK_SLOPE * linear.clamp(DARKEST, 0)
 
 
 def unrender(rgb: Tensor) -> Tensor:
