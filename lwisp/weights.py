@@ -220,10 +220,12 @@ def task_of(architecture: Architecture, convention: InputConvention) -> Takes | 
     Returns:
         The task; None where its channels and size fit none.
     """
-    if not convention.demosaiced:
-        return architecture.takes
+    if architecture.takes != "rgb":
+        return None if convention.demosaiced else architecture.takes
     is_told = isinstance(architecture, LWISPConfig) and architecture.is_told_noise
-    return "linear" if architecture.takes == "rgb" and is_told == convention.noise else None
+    if is_told != convention.noise:
+        return None
+    return "linear" if convention.demosaiced else "rgb"
 
 
 def check_takes(card: Card, takes: Takes) -> None:

@@ -35,7 +35,7 @@ from lwisp.training.progress import Reporter
 from lwisp.training.provenance import versions
 from lwisp.training.recipe import Recipe
 from lwisp.training.state import MAY_DIFFER
-from lwisp.weights import WAYS, Card, Weights, load, read_card, save
+from lwisp.weights import WAYS, Card, Weights, load, read_card, save, task_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 STRUCTURES: dict[Takes, str] = {
     "raw": "in_channels = 4 and upsample = true",
     "rgb": "in_channels = 3 and upsample = false",
+    "linear": "in_channels = 3, or 4 where the noise is told, and upsample = false",
     "planes": "in_channels = 4, out_channels = 4 and upsample = false",
 }
 """What a recipe must say for each of `WAYS`."""
@@ -122,7 +123,7 @@ def train(
     """
     with _begin(recipe, output, root, device, data, earlier, reporter) as run:
         recipe, data = run.recipe, run.data
-        if recipe.architecture.takes != data.takes:
+        if task_of(recipe.architecture, data.convention) != data.takes:
             raise InputError(
                 f"{recipe.data} data go {WAYS[data.takes]}; expected an architecture with {STRUCTURES[data.takes]}"
             )
