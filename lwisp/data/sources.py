@@ -17,8 +17,18 @@ from lwisp.errors import InputError
 from lwisp.weights import InputConvention, Photo
 
 Kind = Literal[
-    *("photos", "linear", "denoise", "denoise-raw", "enhance"),
-    *("zurich", "mai21", "sidd", "sidd-raw", "polyu", "lol", "pairs"),
+    "photos",
+    "linear",
+    "denoise",
+    "denoise-raw",
+    "enhance",
+    "zurich",
+    "mai21",
+    "sidd",
+    "sidd-raw",
+    "polyu",
+    "lol",
+    "pairs",
 ]
 
 
