@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 import lwisp
+from lwisp.architecture import LWISPConfig
 from lwisp.data import linear_light, unprocess
-from lwisp.data.demosaicing import DEMOSAICINGS, Demosaicing
+from lwisp.data.demosaicing import DEMOSAICINGS, Demosaicing, demosaic_light
 from lwisp.data.simulation import DemosaicingModel, LightsModel, RawModel, RecoloringModel, Simulation
 from lwisp.data.sources import open_data
 from lwisp.engines.eager import EagerSteps
@@ -76,7 +77,7 @@ def test_the_noise_that_is_told_is_what_is_measured_in_use(way: Demosaicing) -> 
     light = torch.linspace(0.1, 0.6, 512).expand(1, 3, 512, 512).contiguous()
     generator = torch.Generator().manual_seed(0)
     noise = torch.tensor([4e-3]), torch.tensor([2e-5])
-    seen = linear_light.demosaic_light(light, way, torch.ones(1, 3), *noise, generator)[0]
+    seen = demosaic_light(light, way, torch.ones(1, 3), *noise, generator)[0]
     rgb = (8000 + 40000 * seen).clamp(0, 65535).permute(1, 2, 0).numpy().astype(np.uint16)
     shot, read = noise_of(LinearImage(rgb, DEMOSAICED, (8000.0,) * 3, (48000.0,) * 3))
     expected = linear_light.MEASURED[way] * (4e-3 * 0.35 + 2e-5)
@@ -104,6 +105,7 @@ def test_a_case_is_prepared_as_a_file_is() -> None:
 
 def test_the_recipe_of_photo_linear_trains(photos: Path, tmp_path: Path) -> None:
     (stage,) = read_stages(ROOT / "recipes" / "photo-linear.toml")
+    assert isinstance(stage.architecture, LWISPConfig)
     for name in ("train", "val"):
         (tmp_path / name).mkdir()
         for path in photos.iterdir():
@@ -117,13 +119,14 @@ def test_the_recipe_of_photo_linear_trains(photos: Path, tmp_path: Path) -> None
     assert made.card.takes == "linear"
     rgb = np.random.default_rng(0).integers(0, 60000, (40, 50, 3), dtype=np.uint16)
     assert lwisp.develop(made, LinearImage(rgb, DEMOSAICED)).shape == (40, 50, 3)
-    wrong = replace(short, architecture=replace(short.architecture, in_channels=3))  # type: ignore[arg-type]
+    wrong = replace(short, architecture=replace(stage.architecture, in_channels=3))
     with pytest.raises(lwisp.InputError, match="linear data go from demosaiced light to RGB"):
         train(wrong, tmp_path / "other.safetensors")
 
 
-def test_weights_that_denoise_lend_all_but_the_output(photos: Path, tmp_path: Path) -> None:
+def test_its_recipe_begins_with_what_denoises_but_for_a_plane() -> None:
     (stage,) = read_stages(ROOT / "recipes" / "photo-linear.toml")
-    network = load("denoise").network
+    lender = load("denoise").card.architecture
+    assert isinstance(lender, LWISPConfig)
     assert stage.start == "denoise"
-    assert replace(network.config, in_channels=4) == stage.architecture
+    assert replace(lender, in_channels=4) == stage.architecture
