@@ -93,10 +93,18 @@ def brightest_of(image: LinearImage) -> float:
 def noise_of(image: LinearImage) -> tuple[float, float]:
     """Shot and read noise of a demosaiced picture's green, light from black 0 to white 1, as `estimate_noise` has it.
 
-    It looks at every second pixel of every second row. Of what was a Bayer mosaic these are the green photosites
-    themselves, or pixels between, which are smoother: both are measured, and the larger is taken.
+    It looks at a Bayer mosaic of the pixels. Where they came of one, its greens are that one's photosites themselves, or
+    pixels between, which are smoother: both are measured, and the larger is taken.
     """
-    green = image.rgb[..., 1]
-    black, white = (image.black_level[1],) * 4, (image.white_level[1],) * 4
-    found = [estimate_noise(green[:, shift:], "RGGB", black, white) or (0.0, 0.0) for shift in (0, 1)]
-    return max(found, key=sum)
+    black, white = ((one[0], one[1], one[1], one[2]) for one in (image.black_level, image.white_level))
+    found = [estimate_noise(_mosaic_of(image.rgb[:, shift:]), "RGGB", black, white) for shift in (0, 1)]
+    return max((noise or (0.0, 0.0) for noise in found), key=sum)
+
+
+def _mosaic_of(rgb: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """One color of each pixel (H, W, 3), as an RGGB mosaic (H, W) of even sides has them."""
+    height, width = (side // 2 * 2 for side in rgb.shape[:2])
+    mosaic = rgb[:height, :width, 1].copy()
+    mosaic[::2, ::2] = rgb[:height:2, :width:2, 0]
+    mosaic[1::2, 1::2] = rgb[1:height:2, 1:width:2, 2]
+    return mosaic
