@@ -93,8 +93,8 @@ def brightest_of(image: LinearImage) -> float:
 def noise_of(image: LinearImage) -> tuple[float, float]:
     """Shot and read noise of a demosaiced picture's green, light from black 0 to white 1, as `estimate_noise` has it.
 
-    It looks at a Bayer mosaic of the pixels. Where they came of one, its greens are that one's photosites themselves, or
-    pixels between, which are smoother: both are measured, and the larger is taken.
+    It looks at a Bayer mosaic of the pixels. Where they came of one, its greens are that one's photosites themselves,
+    or pixels between, which are smoother: both are measured, and the larger is taken.
     """
     black, white = ((one[0], one[1], one[1], one[2]) for one in (image.black_level, image.white_level))
     found = [estimate_noise(_mosaic_of(image.rgb[:, shift:]), "RGGB", black, white) for shift in (0, 1)]
