@@ -13,7 +13,7 @@ from lwisp.engines.backends import preferred, warm
 from lwisp.engines.engine import check_request
 from lwisp.engines.names import Backend, Precision
 from lwisp.engines.threads import share_of_threads
-from lwisp.errors import InputError, NotFoundError, check_choice, check_switches
+from lwisp.errors import ArgumentError, InputError, NotFoundError, check_choice, check_switches
 from lwisp.files.encoding import Finish
 from lwisp.files.linear import AnyRaw, LinearImage, read_any
 from lwisp.files.makernotes import picture_style
@@ -26,6 +26,7 @@ from lwisp.pipeline import (
     check_balances,
     check_develops,
     check_exposure,
+    check_fits,
     check_knobs,
     check_strengths,
     without_hot_pixels,
@@ -245,7 +246,11 @@ def develop_files(
 
     def make(raw: AnyRaw, job: Job) -> Made:
         with lock:
-            chosen = choose(raw)
+            try:
+                chosen = choose(raw)
+                check_fits(chosen, raw)
+            except (NotFoundError, ArgumentError) as error:
+                raise type(error)(f"{job.source}: {error}") from error
             developer = ready(chosen)
             check_balances(balance.words, chosen.card.convention)
             check_knobs(chosen.card.convention, settings.highlights, settings.noise_reduction)

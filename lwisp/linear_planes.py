@@ -13,6 +13,8 @@ from lwisp.weights import InputConvention
 BEYOND = 1.1
 """Of white: demosaiced files that hold more, in `LEAST` of their values, do not clip at white."""
 LEAST = 1e-4
+FEWEST = 4
+"""Pixels along a side; of smaller pictures no noise is measured."""
 
 
 class LinearPlanes(LightPlanes):
@@ -96,6 +98,8 @@ def noise_of(image: LinearImage) -> tuple[float, float]:
     It looks at a Bayer mosaic of the pixels. Where they came of one, its greens are that one's photosites themselves,
     or pixels between, which are smoother: both are measured, and the larger is taken.
     """
+    if min(image.rgb.shape[:2]) < FEWEST:
+        return 0.0, 0.0
     black, white = ((one[0], one[1], one[1], one[2]) for one in (image.black_level, image.white_level))
     found = [estimate_noise(_mosaic_of(image.rgb[:, shift:]), "RGGB", black, white) for shift in (0, 1)]
     return max((noise or (0.0, 0.0) for noise in found), key=sum)
