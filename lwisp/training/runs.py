@@ -329,7 +329,8 @@ def _start_from(network: LWISP | Baseline, name: str) -> None:
             if key in lent:
                 lent[key] = torch.cat([lent[key], torch.zeros_like(lent[key][:, :1])], 1)
     if weights.card.architecture != network.config:
-        if isinstance(network, LWISP) and network.config.residual:  # its output is added to its input, so starts at 0
+        adds = [isinstance(one, LWISP) and one.config.residual for one in (network, lender)]
+        if adds == [True, False]:  # what was a picture is added to one now, so it starts at 0
             lent = {key: value for key, value in lent.items() if not key.startswith("out.")}
         lent = {key: value for key, value in lent.items() if key in wanted and wanted[key].shape == value.shape}
         if not both_lwisp or 2 * len(lent) < len(wanted):
