@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lwisp.architecture import LWISPConfig
     from lwisp.errors import InputError, OutputError
     from lwisp.files.dng import write_dng
+    from lwisp.files.linear import LinearImage, read_any
     from lwisp.files.pictures import read_picture, write_picture
     from lwisp.files.raw import RawImage, read_mosaic, read_raw
     from lwisp.model import LWISP
@@ -29,6 +30,7 @@ _HOMES = {
     "InputError": "errors",
     "LWISP": "model",
     "LWISPConfig": "architecture",
+    "LinearImage": "files.linear",
     "OutputError": "errors",
     "RawImage": "files.raw",
     "Weights": "weights",
@@ -37,6 +39,7 @@ _HOMES = {
     "develop": "pipeline",
     "enhance": "restoration",
     "load": "weights",
+    "read_any": "files.linear",
     "read_mosaic": "files.raw",
     "read_picture": "files.pictures",
     "read_raw": "files.raw",
@@ -49,6 +52,7 @@ __all__ = [
     "Developer",
     "InputError",
     "LWISPConfig",
+    "LinearImage",
     "OutputError",
     "RawImage",
     "Weights",
@@ -58,6 +62,7 @@ __all__ = [
     "develop",
     "enhance",
     "load",
+    "read_any",
     "read_mosaic",
     "read_picture",
     "read_raw",

@@ -12,8 +12,9 @@ Attention = Literal["add", "centered", "multiply"]
 CoreInput = Literal["sum", "twice", "decoder"]
 Contrast = Literal["alone", "gated"]
 Padding = Literal["reflect", "zeros"]
-Takes = Literal["raw", "rgb", "planes"]
-"""What a network is for: packed RAW to RGB of twice the planes' size, RGB to RGB, or noisy packed RAW to clean."""
+Takes = Literal["raw", "rgb", "planes", "linear"]
+"""What a network is for: packed RAW to RGB of twice the planes' size, RGB to RGB, noisy packed RAW to clean, or
+demosaiced light to RGB. The last has the architecture of "rgb"; the weights' card tells them apart (`weights`)."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class LWISPConfig:
     """Everything that decides the structure of one `LWISP`; the defaults are the paper's full student."""
 
     in_channels: int = 4
-    """4 packed RAW planes (R, Gr, Gb, B), 5 with one that tells the noise, which is not the paper's; 3 for RGB."""
+    """4 packed RAW planes (R, Gr, Gb, B); 3 for RGB; one more where it tells the noise, which is not the paper's."""
     width: int = 16
     """Channels of the first stage; every deeper stage doubles them, four times."""
     fgam: bool = True
@@ -46,7 +47,8 @@ class LWISPConfig:
     out_channels: int = 3
     """3 for RGB; 4 for clean packed planes."""
     residual: bool = False
-    """The output layer gives what is added to the input, without a sigmoid; not the paper's, which says nothing."""
+    """The output layer gives what is added to the input, without a sigmoid; not the paper's, which says nothing. A
+    plane that tells the noise is not added to."""
     look: int = 0
     """Channels of a `Look` after the output layer, which puts one camera's colors on; 0: there is none."""
 
@@ -62,9 +64,11 @@ class LWISPConfig:
             raise ValueError("expected planes of a RAW to RGB where cell = 4, got another task")
         if not 0 <= self.look <= 256:
             raise ValueError(f"expected look in 0 to 256, got {self.look}")
-        if self.out_channels < 1 or (self.residual and (self.upsample or self.in_channels != self.out_channels)):
+        shown = self.in_channels - self.is_told_noise
+        if self.out_channels < 1 or (self.residual and (self.upsample or shown != self.out_channels)):
             raise ValueError(
-                "expected out_channels >= 1, and for a residual upsample = false and as many channels out as in, got "
+                "expected out_channels >= 1, and for a residual upsample = false and as many channels out as in, but "
+                "for one that tells the noise, got "
                 f"in_channels={self.in_channels}, out_channels={self.out_channels}, upsample={self.upsample}"
             )
         for field, choices in (
@@ -83,6 +87,7 @@ class LWISPConfig:
             (4, True, 3): "raw",
             (5, True, 3): "raw",
             (3, False, 3): "rgb",
+            (4, False, 3): "rgb",
             (4, False, 4): "planes",
         }
         return known.get((self.in_channels, self.upsample, self.out_channels))
@@ -90,7 +95,7 @@ class LWISPConfig:
     @property
     def is_told_noise(self) -> bool:
         """Whether the last of the input's planes tells the noise."""
-        return self.takes == "raw" and self.in_channels == 5
+        return (self.takes, self.in_channels) in (("raw", 5), ("rgb", 4))
 
     @property
     def scale(self) -> int:

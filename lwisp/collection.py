@@ -36,7 +36,7 @@ OWN = "lwisp, learned"
 """Among them those of the look itself; others are of what else one could do."""
 TITLE = "The look of"
 """Beginning of the title of a look's report."""
-VERBS = {"raw": "develop", "planes": "denoise-raw"}
+VERBS = {"raw": "develop", "linear": "develop", "planes": "denoise-raw"}
 """Verbs by what their networks take."""
 
 
@@ -91,7 +91,7 @@ def _entry(path: Path, is_shipped: bool) -> Entry:
 
 
 def _task(card: Card) -> str:
-    verb = VERBS.get(card.architecture.takes or "")
+    verb = VERBS.get(card.takes or "")
     if verb is not None:
         return verb
     recipe = card.training.get("recipe")

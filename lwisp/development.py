@@ -13,22 +13,35 @@ from lwisp.engines.backends import preferred, warm
 from lwisp.engines.engine import check_request
 from lwisp.engines.names import Backend, Precision
 from lwisp.engines.threads import share_of_threads
-from lwisp.errors import InputError, check_choice, check_switches
+from lwisp.errors import ArgumentError, InputError, NotFoundError, check_choice, check_switches
 from lwisp.files.encoding import Finish
+from lwisp.files.linear import AnyRaw, LinearImage, read_any
 from lwisp.files.makernotes import picture_style
 from lwisp.files.pictures import write_picture
-from lwisp.files.raw import RawImage, read_raw
 from lwisp.files.shots import read_shot
 from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
 from lwisp.imaging.framing import CROPS, Crop
-from lwisp.pipeline import Developer, check_balances, check_exposure, check_knobs, check_strengths, without_hot_pixels
+from lwisp.pipeline import (
+    Developer,
+    check_balances,
+    check_develops,
+    check_exposure,
+    check_fits,
+    check_knobs,
+    check_strengths,
+    without_hot_pixels,
+)
 from lwisp.planning import Job
-from lwisp.provenance import Setting, differing
+from lwisp.provenance import Setting, differing, read_provenance
 from lwisp.sequences import CommonLight, Reference, common_light
-from lwisp.weights import Weights, check_takes, check_weights, left_out_note, load_once, of_camera
+from lwisp.weights import Weights, check_takes, left_out_note, load_once, of_camera
 
 DEFAULT = "photo"
 """Weights where none are named and none were learned from the camera."""
+FAST = "photo-fast"
+"""Those that take a third of the time."""
+LINEAR = "photo-linear"
+"""Those for RAWs without a Bayer mosaic."""
 
 
 class Photo(Protocol):
@@ -46,12 +59,19 @@ class Photo(Protocol):
 def pick(photo: Photo) -> Weights:
     """The weights for a RAW where none are named: those learned from its camera, else `photo`.
 
+    For one without a Bayer mosaic they are `photo-linear`: looks are learned behind another network.
+
     Args:
-        photo: The RAW, or what its tags tell; its camera and its picture style decide.
+        photo: The RAW, or what its tags tell; its kind, its camera and its picture style decide.
 
     Returns:
         The weights. What lies among learned weights and cannot be used is left out, with a note in `Weights.notes`.
+
+    Raises:
+        NotFoundError: The RAW has no Bayer mosaic, and `photo-linear` is not there.
     """
+    if isinstance(photo, LinearImage):
+        return _linear_weights(photo)
     found, notes = of_camera(photo.camera, picture_style(photo.exif))
     for path in found:
         try:
@@ -64,6 +84,28 @@ def pick(photo: Photo) -> Weights:
     else:
         weights = load_once(DEFAULT)
     return replace(weights, notes=tuple(notes)) if notes else weights
+
+
+def pick_fast(photo: Photo) -> Weights:
+    """`photo-fast`, or for a RAW without a Bayer mosaic `photo-linear`.
+
+    Args:
+        photo: As for `pick`.
+
+    Raises:
+        NotFoundError: As `pick`.
+    """
+    return _linear_weights(photo) if isinstance(photo, LinearImage) else load_once(FAST)
+
+
+def _linear_weights(image: LinearImage) -> Weights:
+    try:
+        return load_once(LINEAR)
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"no Bayer mosaic ({image.way}): the weights {LINEAR}, which such a RAW needs, are not there; take a "
+            "version of lwisp with them, or --weights FILE"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -129,7 +171,7 @@ def develop_files(
     memory: float | None = None,
     parallel: int = 1,
     overwrite: bool = False,
-    read: Callable[[Path], RawImage] = read_raw,
+    read: Callable[[Path], AnyRaw] = read_any,
     watch: Callable[[int, int], None] = lambda done, count: None,
 ) -> Iterator[Outcome]:
     """Develop many files, in their order; whatever goes wrong with one, the others are done.
@@ -138,7 +180,7 @@ def develop_files(
     of the same file with the same weights and settings is left as it is, unless `overwrite`.
 
     Args:
-        weights: Those for all, or a function that says which for each, such as `pick`.
+        weights: Those for all, or a function that says which for each, such as `pick` or `pick_fast`.
         jobs: The files and the pictures to make of them, from `batch.plan`.
         settings: What they are developed with.
         precision: "auto", "fp32" or "bf16", as for `develop`.
@@ -159,7 +201,7 @@ def develop_files(
     check_switches(overwrite=overwrite)
     check_request(backend, precision, memory)
     if not callable(weights):
-        check_weights(weights, "raw")
+        check_develops(weights)
     balance = parse_balance(settings.white_balance)
     jobs = checked(jobs, settings.finish)
     told = settings.told()
@@ -176,10 +218,11 @@ def develop_files(
         prepared.append(Developer(chosen, backend, precision, memory, threads))
         return prepared[-1]
 
-    if isinstance(weights, Weights):
-        ready(weights)  # what is wrong with it is said before any work
-        check_balances(balance.words, weights.card.convention)
-        check_knobs(weights.card.convention, settings.highlights, settings.noise_reduction)
+    usual = load_once(FAST) if weights is pick_fast else weights
+    if isinstance(usual, Weights):
+        ready(usual)  # what is wrong with it is said before any work
+        check_balances(balance.words, usual.card.convention)
+        check_knobs(usual.card.convention, settings.highlights, settings.noise_reduction)
     threading.Thread(target=warm, args=(preferred() if backend == "auto" else backend,), daemon=True).start()
     if weights is pick:
         load_once(DEFAULT)  # most likely, and the first file is being read meanwhile
@@ -196,20 +239,26 @@ def develop_files(
             of_all.append(weights(photo))
         return of_all[0]
 
-    def prepare(path: Path) -> RawImage:  # in the thread that reads, while the file before is developed
+    def prepare(path: Path) -> AnyRaw:  # in the thread that reads, while the file before is developed
         raw = with_balance(read(path), balance, str(path))
         sound = raw if settings.keep_hot_pixels else without_hot_pixels(raw)
         return light.balanced(sound) if light else sound
 
-    def make(raw: RawImage, job: Job) -> Made:
+    def make(raw: AnyRaw, job: Job) -> Made:
         with lock:
-            chosen = choose(raw)
+            try:
+                chosen = choose(raw)
+                check_fits(chosen, raw)
+            except (NotFoundError, ArgumentError) as error:
+                raise type(error)(f"{job.source}: {error}") from error
             developer = ready(chosen)
             check_balances(balance.words, chosen.card.convention)
             check_knobs(chosen.card.convention, settings.highlights, settings.noise_reduction)
             found = (*chosen.notes, light.note) if light else chosen.notes
             notes = tuple(note for note in found if note not in said)
             said.update(notes)
+        if isinstance(raw, LinearImage):
+            notes = (f"developed by {chosen.card.name}: {raw.way}", *notes)
         frame = light.frame if light else None
         picture = developer.develop(
             raw,
@@ -223,13 +272,16 @@ def develop_files(
         )
         return Made(picture, chosen, developer.engine, notes)
 
-    def write(finished: Finished[RawImage]) -> None:
+    def write(finished: Finished[AnyRaw]) -> None:
         job, picture, exif = finished.job, finished.made.picture, finished.source.exif
         properties = finished.properties("develop", told)
         replaces, finish, strip = finished.replaces, settings.finish, settings.strip
         write_picture(job.output, picture, job.picture, exif, replaces, properties, finish, strip)
 
     def is_done(job: Job) -> bool:
+        made = read_provenance(job.output)
+        if callable(weights) and made is not None and made.weights == LINEAR:  # which no other kind of file is given to
+            return was_made(job, "develop", told, lambda: load_once(LINEAR).sha256)
         return was_made(job, "develop", told, lambda: choose(read_shot(job.source)).sha256)
 
     if settings.same_as is not None and jobs:

@@ -9,23 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lwisp.development import Photo, pick
 from lwisp.engines.memory import resident_memory
 from lwisp.engines.names import Backend, Precision
 from lwisp.errors import InputError, tell_failure
 from lwisp.files.decoding import opened
+from lwisp.files.linear import AnyRaw, LinearImage, read_any, size_of
 from lwisp.files.opcodes import LEFT_OUT
 from lwisp.files.properties import sidecars_of
-from lwisp.files.raw import GUESSED_BALANCE, RawImage, read_raw
+from lwisp.files.raw import GUESSED_BALANCE
 from lwisp.files.shots import shot_of
 from lwisp.imaging.bayer import plane_order
 from lwisp.imaging.framing import CropBox, square_size
 from lwisp.imaging.hot_pixels import repair_hot_pixels
 from lwisp.imaging.noise import estimate_noise
-from lwisp.imaging.shading_maps import GainMap
+from lwisp.imaging.shading_maps import GainMap, Shading
 from lwisp.imaging.white_point import temperature_of
-from lwisp.pipeline import Developer, Planes
+from lwisp.linear_planes import noise_of
+from lwisp.pipeline import Developer, planes_of
 from lwisp.weights import SIMULATED, Card, Weights
 
 Range = tuple[float, float]
@@ -90,6 +93,7 @@ class Facts:
     taken: str
     """Local time of the camera as 2026-11-28T14:05:09; empty where it is not told."""
     cfa: str
+    """The Bayer pattern; where there is none, how its colors came about."""
     height: int
     """Of the visible area, in photosites."""
     width: int
@@ -114,8 +118,8 @@ class Facts:
     """Share of the photosites of R, G, B that are at white."""
     dark: float
     """Share of all that are at black or below."""
-    hot_pixels: int
-    """Single hot and dead photosites, which are repaired."""
+    hot_pixels: int | None
+    """Single hot and dead photosites, which are repaired; None where no mosaic is looked at for them."""
     noise: tuple[float, float] | None
     """Shot and read noise by `imaging.noise.estimate_noise`."""
     corrections: tuple[str, ...]
@@ -154,7 +158,7 @@ class Examiner:
     def __init__(
         self,
         weights: Weights | Callable[[Photo], Weights] = pick,
-        read: Callable[[Path], RawImage] = read_raw,
+        read: Callable[[Path], AnyRaw] = read_any,
         backend: Backend = "auto",
         precision: Precision = "auto",
         memory: float | None = None,
@@ -179,7 +183,7 @@ class Examiner:
         except Exception as error:  # of a decoder or the memory: it is this file's, not the others'
             return Diagnosis(file, error=tell_failure(file, error))
 
-    def _serve(self, raw: RawImage, facts: Facts, reading: float) -> Serving:
+    def _serve(self, raw: AnyRaw, facts: Facts, reading: float) -> Serving:
         weights = self.weights if isinstance(self.weights, Weights) else self.weights(raw)
         card = weights.card
         told = Serving(card.name, notes=weights.notes)
@@ -193,18 +197,18 @@ class Examiner:
             developer = self._developers[key]
             told = replace(told, engine=developer.engine.description)
             told = replace(told, nearness=_nearness(card, facts, developer.measure(raw).gain))
-            planes = Planes(developer.engine, raw, card.convention).shape
+            planes = planes_of(developer.engine, raw, card.convention).shape
             picture = np.empty((facts.height, facts.width, 3), np.uint8)
             needed, window = developer.engine.forecast(planes[1:], picture)
             if key not in self._rates:
                 self._rates[key] = _seconds_per_pixel(developer, raw)
-            seconds = reading + self._rates[key] * raw.mosaic.size
+            seconds = reading + self._rates[key] * facts.height * facts.width
             return replace(told, seconds=seconds, memory_bytes=resident_memory() + needed, window=window)
         except InputError as error:
             return replace(told, obstacle=str(error))
 
 
-def look_at(raw: RawImage, file: Path) -> Facts:
+def look_at(raw: AnyRaw, file: Path) -> Facts:
     """What a RAW holds.
 
     Args:
@@ -215,17 +219,20 @@ def look_at(raw: RawImage, file: Path) -> Facts:
         The facts; nothing is developed for them.
     """
     shot = shot_of(raw.exif)
-    height, width = raw.mosaic.shape
+    height, width = size_of(raw)
     rows, columns = raw.crop[2:] if raw.crop else (height, width)
     shown = square_size(rows, columns, raw.pixel_aspect)
-    red, green, other_green, blue = (
-        float((raw.mosaic[row::2, column::2] >= white).mean())
-        for (row, column), white in zip(plane_order(raw.cfa), raw.white_level, strict=True)
-    )
-    dark = [
-        float((raw.mosaic[row::2, column::2] <= black).mean())
-        for (row, column), black in zip(plane_order(raw.cfa), raw.black_level, strict=True)
-    ]
+    planes = _planes(raw)
+    clipped = [float((plane >= white).mean()) for plane, white in zip(planes, raw.white_level, strict=True)]
+    dark = [float((plane <= black).mean()) for plane, black in zip(planes, raw.black_level, strict=True)]
+    hot_pixels = None
+    shading: tuple[Shading, ...] = ()
+    if isinstance(raw, LinearImage):
+        noise: tuple[float, float] | None = noise_of(raw)
+    else:
+        hot_pixels = repair_hot_pixels(raw.mosaic, min(raw.black_level), max(raw.white_level))[1]
+        noise = estimate_noise(raw.mosaic, raw.cfa, raw.black_level, raw.white_level)
+        shading = raw.shading
     light = None
     if raw.color is not None:
         with suppress(ValueError):
@@ -240,7 +247,7 @@ def look_at(raw: RawImage, file: Path) -> Facts:
         camera=raw.camera,
         iso=shot.iso,
         taken=shot.taken.isoformat() if shot.taken else "",
-        cfa=raw.cfa,
+        cfa=raw.way if isinstance(raw, LinearImage) else raw.cfa,
         height=height,
         width=width,
         picture=shown[::-1] if raw.orientation >= 5 else shown,
@@ -253,12 +260,12 @@ def look_at(raw: RawImage, file: Path) -> Facts:
         light=light,
         color_matrix=tuple(one.kelvin for one in calibrations if one is not None),
         has_matrix=raw.color is not None or not np.array_equal(raw.cam2rgb, np.eye(3)),
-        clipped=(red, (green + other_green) / 2, blue),
-        dark=sum(dark) / 4,
-        hot_pixels=repair_hot_pixels(raw.mosaic, min(raw.black_level), max(raw.white_level))[1],
-        noise=estimate_noise(raw.mosaic, raw.cfa, raw.black_level, raw.white_level),
+        clipped=(clipped[0], sum(clipped[1:-1]) / len(clipped[1:-1]), clipped[-1]),
+        dark=sum(dark) / len(dark),
+        hot_pixels=hot_pixels,
+        noise=noise,
         corrections=tuple(
-            dict.fromkeys("GainMap" if isinstance(one, GainMap) else "FixVignetteRadial" for one in raw.shading)
+            dict.fromkeys("GainMap" if isinstance(one, GainMap) else "FixVignetteRadial" for one in shading)
         ),
         left_out=tuple(
             name for note in asked for name in note.removeprefix(LEFT_OUT).removesuffix(": not applied").split(", ")
@@ -267,6 +274,13 @@ def look_at(raw: RawImage, file: Path) -> Facts:
         jpeg=jpeg,
         notes=raw.notes,
     )
+
+
+def _planes(raw: AnyRaw) -> list[NDArray[np.uint16]]:
+    """The values in DN of R, Gr, Gb, B, or of R, G, B."""
+    if isinstance(raw, LinearImage):
+        return [raw.rgb[..., channel] for channel in range(3)]
+    return [raw.mosaic[row::2, column::2] for row, column in plane_order(raw.cfa)]
 
 
 def _nearness(card: Card, facts: Facts, gain: float) -> tuple[Measure, ...]:
@@ -310,16 +324,21 @@ def _range(simulation: Mapping[str, Any], group: str, name: str) -> Range | None
     return None
 
 
-def _seconds_per_pixel(developer: Developer, raw: RawImage) -> float:
+def _seconds_per_pixel(developer: Developer, raw: AnyRaw) -> float:
     """Time to develop a tile of a RAW, by the photosite; once before that it is compiled for."""
-    height, width = (min(side, TILE) for side in raw.mosaic.shape)
-    top, left = ((side - part) // 4 * 2 for side, part in zip(raw.mosaic.shape, (height, width), strict=True))
-    tile = np.ascontiguousarray(raw.mosaic[top : top + height, left : left + width])
-    small = replace(raw, mosaic=tile, crop=None, pixel_aspect=1.0, shading=())
+    height, width = (min(side, TILE) for side in size_of(raw))
+    top, left = ((side - part) // 4 * 2 for side, part in zip(size_of(raw), (height, width), strict=True))
+    place = slice(top, top + height), slice(left, left + width)
+    small: AnyRaw
+    if isinstance(raw, LinearImage):
+        small = replace(raw, rgb=np.ascontiguousarray(raw.rgb[place]), crop=None, pixel_aspect=1.0)
+    else:
+        tile = np.ascontiguousarray(raw.mosaic[place])
+        small = replace(raw, mosaic=tile, crop=None, pixel_aspect=1.0, shading=())
     developer.develop(small, dtype=np.uint8)
     began = time.monotonic()
     developer.develop(small, dtype=np.uint8)
-    return (time.monotonic() - began) / tile.size
+    return (time.monotonic() - began) / (height * width)
 
 
 def tell(diagnosis: Diagnosis) -> list[str]:
@@ -363,12 +382,18 @@ def _tell_facts(facts: Facts) -> dict[str, str]:
         "color matrix": _tell_matrix(facts),
         "clipped": "red {}, green {}, blue {}; at black {}".format(*map(_percent, (*facts.clipped, facts.dark))),
         "noise": "" if facts.noise is None else "shot {:.2g}, read {:.2g} (variance, white 1)".format(*facts.noise),
-        "hot pixels": f"{facts.hot_pixels}, repaired unless --keep-hot-pixels" if facts.hot_pixels else "none",
+        "hot pixels": _tell_hot_pixels(facts.hot_pixels),
         "lens, applied": ", ".join(facts.corrections) or "no corrections in the file",
         "not applied": ", ".join(facts.left_out),
         "sidecar": ", ".join(facts.sidecars) or "none",
         "embedded JPEG": f"{facts.jpeg[0]}x{facts.jpeg[1]}" if facts.jpeg else "none",
     }
+
+
+def _tell_hot_pixels(count: int | None) -> str:
+    if count is None:
+        return ""
+    return f"{count}, repaired unless --keep-hot-pixels" if count else "none"
 
 
 def _tell_matrix(facts: Facts) -> str:

@@ -378,7 +378,9 @@ class LWISP(nn.Module):
             values = values if self.training else values.clamp(0, 1)
             return self.look(functional.pixel_shuffle(values, 4)), 1
         out = self.out(last)
-        return seen.planes + out if self.config.residual else self.look(torch.sigmoid(out)), 1
+        if self.config.residual:
+            return (seen.planes[:, : out.shape[1]] if self.config.is_told_noise else seen.planes) + out, 1
+        return self.look(torch.sigmoid(out)), 1
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Outputs of the four up blocks for distillation (section 3.3), on the padded frame.

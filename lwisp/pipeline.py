@@ -4,8 +4,8 @@
 """
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,41 +16,39 @@ from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.frames import reflected_indices
 from lwisp.engines.kept import cached_engine
 from lwisp.engines.names import PIXELS, Backend, Precision
-from lwisp.errors import ArgumentError, InputError, alternatives, check_choice, check_switches, is_number, shown
+from lwisp.errors import (
+    ArgumentError,
+    InputError,
+    alternatives,
+    check_choice,
+    check_switches,
+    check_type,
+    is_number,
+    shown,
+)
+from lwisp.files.linear import AnyRaw, LinearImage, check_raw, size_of
 from lwisp.files.opcodes import NO_LISTS
-from lwisp.files.raw import RawImage, check_raw
-from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
+from lwisp.files.raw import RawImage
+from lwisp.files.white_balance import AS_SHOT, R, parse_balance, with_balance
 from lwisp.imaging.bayer import SATURATION, cfa_offset
 from lwisp.imaging.framing import CROPS, Crop, frame_picture
 from lwisp.imaging.hot_pixels import repair_hot_pixels
 from lwisp.imaging.noise import estimate_noise
-from lwisp.imaging.pixels import orient, unorient
+from lwisp.imaging.pixels import average_channels, orient, unorient
 from lwisp.imaging.shading import shading_gain
 from lwisp.imaging.shading_maps import WHITE, undo_shading
-from lwisp.weights import InputConvention, Weights, check_weights
+from lwisp.linear_planes import LinearPlanes
+from lwisp.planes import FrameExposure, LightPlanes, Steps
+from lwisp.weights import InputConvention, Weights, check_takes
 
 MAX_EXPOSURE = 5
 """EV; the largest exposure compensation, up or down."""
 MAX_GAIN = float(np.finfo(np.float32).max)
-BAND = 64
-"""Rows of cells that are made into planes at once: few enough to stay in the processor's cache."""
-GRID = 64
-"""Parts along a side of the frame whose means the exposure rule looks at."""
-
-
-@dataclass(frozen=True)
-class FrameExposure:
-    """What the exposure rule finds in a frame."""
-
-    gain: float
-    """What the frame is multiplied by."""
-    brightest: float = 1.0
-    """Light of the brightest of its 64x64 parts, so exposed; 1 is the white of the middle tones."""
 
 
 def develop(
     weights: Weights,
-    raw: RawImage,
+    raw: AnyRaw,
     exposure: float = 0.0,
     precision: Precision = "auto",
     backend: Backend = "auto",
@@ -63,12 +61,14 @@ def develop(
 ) -> NDArray[np.float32]:
     """A RAW developed into a picture: (H, W, 3) display-referred sRGB in [0, 1], upright, of square pixels.
 
+    Of a monochrome one it is (H, W).
+
     The same RAW, weights, back end and precision give the same pixels. The engine is kept with `weights`, so that the
     next picture costs what the network costs.
 
     Args:
-        weights: Weights that take RAWs, from `load`.
-        raw: The RAW, from `read_raw` or `read_mosaic`.
+        weights: Weights that take RAWs of this kind, from `load`.
+        raw: The RAW, from `read_raw`, `read_any` or `read_mosaic`.
         exposure: EV on top of the exposure rule, -5 to 5.
         precision: "auto", "fp32" or "bf16"; auto takes bf16 where the processor computes in it.
         backend: "auto", "torch", "openvino" or "onnxruntime"; auto takes OpenVINO where it is installed.
@@ -86,8 +86,9 @@ def develop(
     Raises:
         InputError: The weights do not take RAWs, an argument cannot be used, or memory cannot hold the picture.
     """
-    check_weights(weights, "raw")
+    check_develops(weights)
     check_light(raw, exposure, crop, keep_hot_pixels)
+    check_fits(weights, raw)
     check_knobs(weights.card.convention, highlights, noise_reduction)
     raw = balanced(raw, white_balance, weights.card.convention)
     engine = cached_engine(weights, backend, precision, memory)
@@ -98,8 +99,51 @@ def develop(
     return picture
 
 
-def without_hot_pixels(raw: RawImage) -> RawImage:
-    """A RAW whose hot and dead photosites are repaired, as `imaging.hot_pixels` does; the RAW itself where none are."""
+def check_develops(weights: object) -> None:
+    """Check that an argument is weights that develop RAWs, of Bayer mosaics or others.
+
+    Args:
+        weights: What was given.
+
+    Raises:
+        ArgumentError: It is something else, or weights for another task.
+    """
+    check_type("weights, from lwisp.load", weights, Weights)
+    assert isinstance(weights, Weights)
+    if weights.card.takes != "linear":
+        check_takes(weights.card, "raw")
+
+
+def check_fits(weights: Weights, raw: AnyRaw) -> None:
+    """Check that weights that develop RAWs are for one of this kind.
+
+    Args:
+        weights: The weights.
+        raw: The RAW.
+
+    Raises:
+        ArgumentError: They are for another kind.
+    """
+    is_for_linear = weights.card.takes == "linear"
+    if isinstance(raw, LinearImage) and not is_for_linear:
+        raise ArgumentError(
+            f"weights {weights.card.name!r} develop Bayer mosaics, not a RAW of another kind ({raw.way}); leave the "
+            "weights to be chosen, or take others of the kind of photo-linear"
+        )
+    if isinstance(raw, RawImage) and is_for_linear:
+        raise ArgumentError(
+            f"weights {weights.card.name!r} develop RAWs without a Bayer mosaic, not one with it; leave the weights to "
+            "be chosen, or take others, such as photo"
+        )
+
+
+def without_hot_pixels(raw: R) -> R:
+    """A RAW whose hot and dead photosites are repaired, as `imaging.hot_pixels` does; the RAW itself where none are.
+
+    What is demosaiced is left as it is, for its defects are spread.
+    """
+    if isinstance(raw, LinearImage):
+        return raw
     mosaic, count = repair_hot_pixels(raw.mosaic, min(raw.black_level), max(raw.white_level))
     return replace(raw, mosaic=mosaic) if count else raw
 
@@ -107,7 +151,7 @@ def without_hot_pixels(raw: RawImage) -> RawImage:
 def develop_with(
     engine: Engine,
     convention: InputConvention,
-    raw: RawImage,
+    raw: AnyRaw,
     exposure: float,
     dtype: type[np.float32] | type[np.uint8] | type[np.uint16],
     frame: FrameExposure | None = None,
@@ -115,7 +159,7 @@ def develop_with(
     highlights: float = 1.0,
     noise_reduction: float = 1.0,
 ) -> NDArray[Any]:
-    """A RAW developed by a prepared engine: (H, W, 3) sRGB, upright, of square pixels.
+    """A RAW developed by a prepared engine: (H, W, 3) sRGB, upright, of square pixels; (H, W) of a monochrome one.
 
     The whole visible area is developed and cropped afterwards: no pixel depends on the crop, the exposure neither.
 
@@ -137,11 +181,13 @@ def develop_with(
         InputError: The crop is none of these.
     """
     check_choice("crop", crop, CROPS)
-    height, width = raw.mosaic.shape
+    height, width = size_of(raw)
     upright = (width, height) if raw.orientation >= 5 else (height, width)
     picture = np.empty((*upright, 3), dtype)
     as_sensed = unorient(picture, raw.orientation)  # a view of the picture, which is upright when this is full
-    if engine.takes_mosaics:
+    if isinstance(raw, LinearImage):
+        engine.develop(LinearPlanes(engine, raw, convention, exposure, frame, highlights, noise_reduction), as_sensed)
+    elif engine.takes_mosaics:
         if frame is not None and not convention.headroom:  # the file takes its own, with what is missing as exposure
             exposure += math.log2(frame.gain / Planes(engine, raw, convention).frame.gain)
         facts = inputs_of(raw, convention, exposure, frame, highlights, noise_reduction)
@@ -150,10 +196,11 @@ def develop_with(
         planes = Planes(engine, raw, convention, exposure, frame, highlights, noise_reduction)
         engine.develop(planes, as_sensed, cfa_offset(raw.cfa))
     shown = frame_picture(as_sensed, raw.crop if crop == "camera" else None, raw.pixel_aspect)
-    return picture if shown is as_sensed else orient(shown, raw.orientation)
+    picture = picture if shown is as_sensed else orient(shown, raw.orientation)
+    return average_channels(picture) if isinstance(raw, LinearImage) and raw.is_gray else picture
 
 
-def balanced(raw: RawImage, white_balance: str, convention: InputConvention) -> RawImage:
+def balanced(raw: R, white_balance: str, convention: InputConvention) -> R:
     """A RAW with the white balance that was asked for.
 
     Args:
@@ -251,14 +298,7 @@ def noise_of(raw: RawImage) -> tuple[float, float]:
     return estimate_noise(raw.mosaic, raw.cfa, raw.black_level, raw.white_level) or (0.0, 0.0)
 
 
-class Steps(Protocol):
-    """What computes the steps before the network; an `Engine` does."""
-
-    def before(self, name: str, *inputs: Array) -> Array:
-        """A module of `engines.stages.names_of(None)`, such as "light-bm" or "gain", on its inputs."""
-
-
-class Planes:
+class Planes(LightPlanes):
     """The network's input, planes R, Gr, Gb, B of a RAW, made window by window; the mosaic stays in 16 bits.
 
     Lens shading goes first. Levels, balance and canonical color are the engine's module "light", for which "colors"
@@ -276,6 +316,9 @@ class Planes:
         noise_reduction: How much of the noise is to be taken away, 0 to 2; 1 as much as there is.
     """
 
+    colors = (0, 1, 2, 3)
+    last = "expose-"
+
     def __init__(
         self,
         steps: Steps,
@@ -287,76 +330,19 @@ class Planes:
         noise_reduction: float = 1.0,
     ) -> None:
         raw = without_shading(raw)
-        self.steps, self.raw, self.convention = steps, raw, convention
-        self.offset = cfa_offset(raw.cfa)
+        self.raw, self.offset = raw, cfa_offset(raw.cfa)
         height, width = raw.mosaic.shape
-        self.shape = (4 + convention.noise, (height + self.offset[0] + 1) // 2, (width + self.offset[1] + 1) // 2)
-        preparation = convention.preparation
-        self._preparation = preparation
+        shape = (4 + convention.noise, (height + self.offset[0] + 1) // 2, (width + self.offset[1] + 1) // 2)
         facts = inputs_of(raw, convention, exposure, frame, highlights, noise_reduction)
+        super().__init__(steps, shape, convention, exposure, frame, highlights, facts["noise"])
+        preparation = convention.preparation
         black = facts["black_level"] if preparation.subtracts else np.zeros(4, np.float32)
         self._levels = [black, facts["white_level"]]
         self._colors = [facts[name] for name in ("white_balance", "matrix") if name in preparation.inputs]
-        self._given = facts
-        self._exposure = np.float32(2.0**exposure)
-        is_fixed = convention.exposure == "none" and not preparation.headroom
-        self._frame = FrameExposure(1.0) if is_fixed else frame
-        self._bright: NDArray[np.float32] | None = None
         self._lowest_clipped = float((black + SATURATION[0] * (facts["white_level"] - black)).min())
 
-    @property
-    def frame(self) -> FrameExposure:
-        """What the exposure rule finds in this frame; a gain of 1 where the network expects none."""
-        if self._frame is None:
-            self._frame = self._measure(None)
-        return self._frame
-
-    def read(self, rows: slice, columns: slice, out: NDArray[np.float32]) -> None:
-        """Write the network's input for a window of the frame into an array.
-
-        Args:
-            rows: First row of the planes and the one after the last, within the frame.
-            columns: The same of columns.
-            out: (4, rows, columns) float32, planes R, Gr, Gb, B, or (5, rows, columns) with that which tells the noise;
-                1 is the white of the exposed frame.
-        """
-        is_whole = (rows, columns) == (slice(0, self.shape[1]), slice(0, self.shape[2]))
-        if self._frame is None and not is_whole:
-            self._frame = self._measure(None)
-        light = out[:4]
-        for band in _bands(rows):
-            light[:, band.start - rows.start : band.stop - rows.start] = self._unexposed(band, columns)
-        if self._frame is None:
-            self._frame = self._measure(light)
-        if any(self.convention.shading):
-            light *= shading_gain(self.convention.shading, self.radius(rows, columns))
-        gain = np.float32(np.float32(self._frame.gain) * self._exposure)
-        if not (self._preparation.headroom or self._preparation.tells):
-            light *= gain
-            return
-        brightest = np.float32(self._frame.brightest) * self._exposure
-        white = np.float32(brightest.clip(1, 2**self._preparation.headroom) ** self._given["highlights"])
-        for band in _bands(slice(0, light.shape[1])):
-            out[:, band] = self._exposed(light[:, band], gain, white)
-
-    def _exposed(self, light: NDArray[np.float32], gain: np.float32, white: np.float32) -> NDArray[np.float32]:
-        """The last step with headroom or noise to tell, of at most `BAND` rows."""
-        count = light.shape[1]
-        if count < BAND <= self.shape[1]:  # a whole band, so that what is compiled for one serves
-            light = np.pad(light, ((0, 0), (0, BAND - count), (0, 0)))
-        noise = [self._given["noise"] * [gain, gain * gain]] if self._preparation.tells else []
-        name = "expose-" + "n" * self._preparation.tells
-        facts = [np.asarray(value, np.float32) for value in (gain, white, *noise)]
-        exposed: NDArray[np.float32] = self.steps.before(name, np.ascontiguousarray(light)[None], *facts)[0]
-        return exposed[:, :count]
-
-    def _unexposed(self, rows: slice, columns: slice) -> NDArray[np.float32]:
-        """The steps before the exposure (4, rows, columns), of at most `BAND` rows."""
-        count = rows.stop - rows.start
-        if count == BAND or self.shape[1] < BAND:
-            return self._light_of(rows, columns)
-        start = max(rows.stop - BAND, 0)  # a whole band, so that what is compiled for one serves
-        return self._light_of(slice(start, start + BAND), columns)[:, rows.start - start : rows.stop - start]
+    def _shading_gain(self, rows: slice, columns: slice) -> NDArray[np.float32] | None:
+        return shading_gain(shading, self.radius(rows, columns)) if any(shading := self.convention.shading) else None
 
     def _light_of(self, rows: slice, columns: slice) -> NDArray[np.float32]:
         window = _take_reflected(self.raw.mosaic, 0, rows, self.offset[0])
@@ -366,33 +352,15 @@ class Planes:
         if self._preparation.headroom and photosites.max() <= self._lowest_clipped:  # nothing to rebuild
             light = self._preparation.unclipped_light
         elif self._preparation.headroom:
-            facts.insert(3, self._bright_colors(rows, columns))
+            facts.insert(3, self._bright_colors(rows, columns, margin=1))
         planes: NDArray[np.float32] = self.steps.before(light, photosites, *facts)[0]
         return planes
 
-    def _bright_colors(self, rows: slice, columns: slice) -> NDArray[np.float32]:
-        """Colors of bright light (3, rows + 2, columns + 2) at these cells and one more on each side."""
-        if self._bright is None:
-            step = max(1, min(self.shape[1:]) // SAMPLES)
-            photosites = _take_cells(self.raw.mosaic, 0, self.shape[1], step, self.offset[0])
-            photosites = _take_cells(photosites, 1, self.shape[2], step, self.offset[1])
-            self._bright = self.steps.before("colors", photosites, *self._levels, self._colors[0])
-        colors = _between(self._bright, 1, rows, self.shape[1])
-        return _between(colors, 2, columns, self.shape[2])
-
-    def _measure(self, planes: NDArray[np.float32] | None) -> FrameExposure:
-        """What the exposure rule says of means over 64 x 64 parts of the whole frame.
-
-        `planes` are those of the frame, if they are there already; without them the same bands are made and summed.
-        """
-        _, height, width = self.shape
-        down, across = _parts(height), _parts(width)
-        total = np.zeros((4, GRID, GRID))
-        for band in _bands(slice(0, height)):
-            part = self._unexposed(band, slice(0, width)) if planes is None else planes[:, band]
-            total += down[:, band] @ (part @ across.T).astype(np.float64)
-        gain, brightest = self.steps.before("gain", total[None].astype(np.float32)).tolist()
-        return FrameExposure(gain, brightest) if self._preparation.exposes else FrameExposure(1.0, brightest / gain)
+    def _sample_colors(self) -> NDArray[np.float32]:
+        step = max(1, min(self.shape[1:]) // SAMPLES)
+        photosites = _take_cells(self.raw.mosaic, 0, self.shape[1], step, self.offset[0])
+        photosites = _take_cells(photosites, 1, self.shape[2], step, self.offset[1])
+        return self.steps.before("colors", photosites, *self._levels, self._colors[0])
 
     def radius(self, rows: slice, columns: slice) -> NDArray[np.float32]:
         """Squared distance of each cell of a window from the frame's center.
@@ -411,18 +379,17 @@ class Planes:
         return squared.astype(np.float32, copy=False)
 
 
-def _bands(rows: slice) -> list[slice]:
-    """The rows in parts of at most `BAND`."""
-    return [slice(top, min(top + BAND, rows.stop)) for top in range(rows.start, rows.stop, BAND)]
+def planes_of(steps: Steps, raw: AnyRaw, convention: InputConvention) -> LightPlanes:
+    """The network's input of a RAW of any kind, exposed by the rule.
 
-
-def _parts(side: int) -> NDArray[np.float32]:
-    """(GRID, side): weights of the means over parts of a side, which overlap where it is no multiple of them."""
-    place = np.arange(side)
-    part = np.arange(GRID)[:, None]
-    inside = (part * side // GRID <= place) & (place < -(-(part + 1) * side // GRID))
-    weights: NDArray[np.float32] = (inside / inside.sum(1, keepdims=True)).astype(np.float32)
-    return weights
+    Args:
+        steps: Computes the modules before the network.
+        raw: The RAW.
+        convention: What a network for this kind expects.
+    """
+    if isinstance(raw, LinearImage):
+        return LinearPlanes(steps, raw, convention)
+    return Planes(steps, raw, convention)
 
 
 def _squared_distance(cells: slice, before: int, side: int) -> NDArray[np.float32]:
@@ -438,18 +405,6 @@ def _take_cells(photosites: NDArray[np.uint16], axis: int, count: int, step: int
     index = reflected_indices(-before, 2 * count - before, photosites.shape[axis])
     taken: NDArray[np.uint16] = photosites.take(index.reshape(-1, 2)[::step].ravel(), axis)
     return taken
-
-
-def _between(parts: NDArray[np.float32], axis: int, cells: slice, side: int) -> NDArray[np.float32]:
-    """Values of 64 parts of a side at these cells and one more on each side, as `highlights.between_parts` has it."""
-    place = (np.arange(cells.start - 1, cells.stop + 1, dtype=np.float32) + np.float32(0.5)) * np.float32(GRID / side)
-    place = (place - np.float32(0.5)).clip(0, GRID - 1)
-    first = np.floor(place).clip(max=GRID - 2)
-    share = (place - first).reshape([-1 if dim == axis else 1 for dim in range(parts.ndim)])
-    before = parts.take(first.astype(np.intp), axis)
-    after = parts.take(first.astype(np.intp) + 1, axis)
-    values: NDArray[np.float32] = before + share * (after - before)
-    return values
 
 
 def _take_reflected(photosites: NDArray[np.uint16], axis: int, cells: slice, before: int) -> NDArray[np.uint16]:
@@ -585,13 +540,13 @@ class Developer:
         memory: float | None = None,
         threads: int | None = None,
     ) -> None:
-        check_weights(weights, "raw")
+        check_develops(weights)
         self.weights = weights
         self.engine = prepare_engine(weights.runnable, backend, precision, memory, threads=threads)
 
     def develop(
         self,
-        raw: RawImage,
+        raw: AnyRaw,
         exposure: float = 0.0,
         dtype: type[np.float32] | type[np.uint8] | type[np.uint16] = np.float32,
         white_balance: str = AS_SHOT,
@@ -601,7 +556,7 @@ class Developer:
         highlights: float = 1.0,
         noise_reduction: float = 1.0,
     ) -> NDArray[Any]:
-        """The picture that `lwisp.develop` gives: (H, W, 3) sRGB, upright.
+        """The picture that `lwisp.develop` gives: (H, W, 3) sRGB, upright; (H, W) of a monochrome RAW.
 
         Args:
             raw: The RAW.
@@ -618,11 +573,12 @@ class Developer:
             The picture, of this type.
 
         Raises:
-            InputError: An argument is out of range, the RAW cannot have this white balance, or memory cannot hold the
-                picture.
+            InputError: An argument is out of range, the RAW is of another kind than the weights are for or cannot have
+                this white balance, or memory cannot hold the picture.
         """
         convention = self.weights.card.convention
         check_light(raw, exposure, crop, keep_hot_pixels)
+        check_fits(self.weights, raw)
         check_knobs(convention, highlights, noise_reduction)
         check_pixels(dtype)
         check_frame(frame)
@@ -630,7 +586,7 @@ class Developer:
         raw = raw if keep_hot_pixels else without_hot_pixels(raw)
         return develop_with(self.engine, convention, raw, exposure, dtype, frame, crop, highlights, noise_reduction)
 
-    def measure(self, raw: RawImage) -> FrameExposure:
+    def measure(self, raw: AnyRaw) -> FrameExposure:
         """What the exposure rule finds in a RAW.
 
         Args:
@@ -639,4 +595,5 @@ class Developer:
         Returns:
             Its gain, 1 where the weights have no exposure rule, and its brightest light.
         """
-        return Planes(self.engine, raw, self.weights.card.convention).frame
+        check_fits(self.weights, raw)
+        return planes_of(self.engine, raw, self.weights.card.convention).frame

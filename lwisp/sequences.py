@@ -8,15 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Literal, TypeVar
 
 from lwisp.errors import ArgumentError, InputError, tell_failure
-from lwisp.files.raw import RawImage
+from lwisp.files.linear import AnyRaw
 from lwisp.files.white_balance import Balance, with_balance
-from lwisp.pipeline import FrameExposure
+from lwisp.planes import FrameExposure
 
 Reference = Path | Literal["first", "median"]
 """Whose exposure and white balance all frames get: those of one file, of the first, or the medians over all."""
+
+R = TypeVar("R", bound=AnyRaw)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class CommonLight:
             f"(gain {self.frame.gain:.3g}; red {red:.3g}, blue {blue:.3g})"
         )
 
-    def balanced(self, raw: RawImage) -> RawImage:
+    def balanced(self, raw: R) -> R:
         """A frame with the common white balance.
 
         Args:
@@ -62,8 +64,8 @@ class CommonLight:
 def common_light(
     reference: Reference,
     files: Sequence[Path],
-    read: Callable[[Path], RawImage],
-    measure: Callable[[RawImage], FrameExposure],
+    read: Callable[[Path], R],
+    measure: Callable[[R], FrameExposure],
     watch: Callable[[int, int], None] = lambda done, count: None,
 ) -> CommonLight:
     """Measure what all frames are to be developed with.

@@ -20,9 +20,10 @@ from lwisp.engines.names import Backend, Precision
 from lwisp.errors import InputError, check_choice, tell_failure
 from lwisp.files.decoding import MAX_PIXELS, WRITTEN, name_format, opened
 from lwisp.files.encoding import SUFFIXES, Finish
+from lwisp.files.linear import AnyRaw, read_any
 from lwisp.files.pictures import read_picture
 from lwisp.files.profiles import ProfileName
-from lwisp.files.raw import RawImage, read_raw
+from lwisp.files.raw import read_raw
 from lwisp.files.white_balance import AS_SHOT
 from lwisp.files.writing import is_regular
 from lwisp.imaging.framing import Crop
@@ -91,7 +92,7 @@ def verify(
     picture: Path,
     source: Path,
     files: Sequence[Path] = (),
-    read: Callable[[Path], RawImage] = read_raw,
+    read: Callable[[Path], AnyRaw] = read_any,
     memory: float | None = None,
     max_pixels: float = MAX_PIXELS,
 ) -> Verdict:
@@ -134,7 +135,7 @@ class _Maker:
     """What makes pictures again, by the functions that made them."""
 
     files: Sequence[Path]
-    read: Callable[[Path], RawImage]
+    read: Callable[[Path], AnyRaw]
     memory: float | None
     max_pixels: float
 

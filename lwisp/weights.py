@@ -59,7 +59,10 @@ class InputConvention:
     """EV above the white of middle tones that a shoulder lays below it (`imaging.highlights`), at most; clipped colors
     are rebuilt. 0: light above white is not kept."""
     noise: bool = False
-    """Whether a fifth plane tells the noise (`color.noise_plane`)."""
+    """Whether one more plane tells the noise (`color.noise_plane`)."""
+    demosaiced: bool = False
+    """Three planes, RGB of full size, already demosaiced and display-referred, as `linear_planes.LinearPlanes` makes
+    them of a `LinearImage`; all else is as it is by default, but for headroom, which there must be, and noise."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.headroom <= 8:
@@ -67,6 +70,12 @@ class InputConvention:
         if (self.headroom or self.noise) and self.white_balance == "none":
             raise ValueError(
                 "expected a balanced RAW where headroom is kept or the noise is told, got white_balance = 'none'"
+            )
+        usual = (self.black_level, self.white_balance, self.color, self.exposure, *self.shading)
+        if self.demosaiced and not (self.headroom and usual == ("subtract", "as-shot", "canonical", "auto", 0, 0, 0)):
+            raise ValueError(
+                "expected headroom, and all else but noise as it is by default, where planes are demosaiced; got "
+                f"headroom = {self.headroom} and {', '.join(map(str, usual))}"
             )
 
     @property
@@ -130,6 +139,11 @@ class Card:
     camera: Camera | None = None
     """Set where they have the look of one camera's own JPEGs."""
 
+    @property
+    def takes(self) -> Takes | None:
+        """The task, as `task_of` has it."""
+        return task_of(self.architecture, self.convention)
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -182,15 +196,34 @@ class Weights:
         return {**self.__dict__, "source": self.runnable, "_built": {}}
 
 
-SIMULATED = ("photos", "denoise", "denoise-raw", "enhance")
+SIMULATED = ("photos", "denoise", "denoise-raw", "enhance", "linear")
 """Kinds of training data that simulators make from photographs."""
 
 WAYS: dict[Takes, str] = {
     "raw": "from RAW to RGB of twice the planes' size",
     "rgb": "from RGB to RGB of the same size",
     "planes": "from the planes of a RAW to clean ones of the same size",
+    "linear": "from demosaiced light to RGB of the same size",
 }
 """Input and output of a network in words, by its task."""
+
+
+def task_of(architecture: Architecture, convention: InputConvention) -> Takes | None:
+    """What a network is for: an architecture from RGB to RGB serves finished pictures, or light that is demosaiced.
+
+    Args:
+        architecture: Its own.
+        convention: What it expects of its input.
+
+    Returns:
+        The task; None where its channels and size fit none.
+    """
+    if architecture.takes != "rgb":
+        return None if convention.demosaiced else architecture.takes
+    is_told = isinstance(architecture, LWISPConfig) and architecture.is_told_noise
+    if is_told != convention.noise:
+        return None
+    return "linear" if convention.demosaiced else "rgb"
 
 
 def check_takes(card: Card, takes: Takes) -> None:
@@ -203,7 +236,7 @@ def check_takes(card: Card, takes: Takes) -> None:
     Raises:
         InputError: They are for another one.
     """
-    if card.architecture.takes != takes:
+    if card.takes != takes:
         raise ArgumentError(f"weights {card.name!r} do not fit; expected a network {WAYS[takes]}")
 
 

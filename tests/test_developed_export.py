@@ -25,7 +25,8 @@ from lwisp.files.pictures import read_picture
 from lwisp.files.raw import RawImage
 from lwisp.imaging.bayer import CFAS
 from lwisp.model import LWISP
-from lwisp.pipeline import Developer, FrameExposure, inputs_of
+from lwisp.pipeline import Developer, inputs_of
+from lwisp.planes import FrameExposure
 from lwisp.weights import Card, InputConvention, Weights, load
 from tests.conftest import SAMPLE, TOY, refusal
 from tests.test_cli import call

@@ -19,7 +19,7 @@ from lwisp.development import Settings, develop_files
 from lwisp.errors import InputError, printable, tell_failure
 from lwisp.files.encoding import Finish
 from lwisp.files.raw import RawImage
-from lwisp.pipeline import FrameExposure
+from lwisp.planes import FrameExposure
 from lwisp.planning import Job
 from lwisp.restoration import denoise_raw_files, restore_files
 from lwisp.weights import Weights

@@ -9,6 +9,7 @@ from PIL import Image
 
 import lwisp
 from lwisp import development, pipeline, weights
+from lwisp import planes as planes_of_frames
 from lwisp.architecture import TEACHER
 from lwisp.batch import Outcome
 from lwisp.data import unprocess
@@ -144,7 +145,7 @@ def test_planes_are_the_same_wherever_they_are_read(
 ) -> None:
     """Against the plain way: the whole mosaic at once, step after step."""
     raw = replace(crop(sample, 400, 600, *size, cfa), black_level=(100.0, 110.0, 120.0, 130.0))
-    monkeypatch.setattr(pipeline, "BAND", 7)
+    monkeypatch.setattr(planes_of_frames, "BAND", 7)
     sides = [
         (before + 2, (before + side) % 2 + 2) for before, side in zip(cfa_offset(cfa), size, strict=True)
     ]  # to whole cells, and one cell more that mixing looks at

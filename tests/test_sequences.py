@@ -16,7 +16,8 @@ from lwisp.conversion import export
 from lwisp.development import Settings, develop_files, pick
 from lwisp.files.pictures import read_picture
 from lwisp.files.raw import RawImage, read_raw
-from lwisp.pipeline import Developer, FrameExposure
+from lwisp.pipeline import Developer
+from lwisp.planes import FrameExposure
 from lwisp.planning import plan
 from lwisp.sequences import Reference, common_light
 from lwisp.weights import Weights, load

@@ -66,7 +66,8 @@ def develop(
         str,
         typer.Option(
             metavar="NAME",
-            help="A name or a safetensors file; auto: those learned from the RAW's camera, else photo.",
+            help="A name or a safetensors file; auto: those learned from the RAW's camera, else photo; photo-linear "
+            "where there is no Bayer mosaic.",
             rich_help_panel=PICTURE,
         ),
     ] = "auto",
@@ -150,7 +151,7 @@ def develop(
         stop("--cfa, --black-level and --white-level go together, or stand in a sensor.toml", WRONG_REQUEST)
 
     read_first = read if dry_run else read_ahead(read, sources[0])  # while the rest is imported
-    from lwisp.development import Settings, develop_files, pick
+    from lwisp.development import Settings, develop_files, pick, pick_fast
     from lwisp.files.encoding import Finish
     from lwisp.planning import plan
     from lwisp.weights import load
@@ -161,7 +162,7 @@ def develop(
     planned = plan(sources, output, format, suffixes, recursive=recursive, name=name)
 
     def begin() -> "Iterator[Outcome]":
-        chosen = load("photo-fast") if fast else pick if weights == "auto" else load(weights)
+        chosen = pick_fast if fast else pick if weights == "auto" else load(weights)
         if look is not None:
             from lwisp.collection import load_look
 

@@ -75,12 +75,13 @@ def compare(
 ) -> None:
     """Set lwisp beside rawpy, darktable, RawTherapee and the camera's own JPEG, on one page."""
     from lwisp.evaluation.comparison import compare as compare_tools
-    from lwisp.weights import check_takes, load
+    from lwisp.pipeline import check_develops
+    from lwisp.weights import load
 
     show_tracebacks(verbose)
     clear_leftovers(output)
     loaded = load(weights)
-    check_takes(loaded.card, "raw")
+    check_develops(loaded)
     comparison = compare_tools(loaded, sources, output, truth, charts, precision, overwrite)
     say(f"{output / 'compare.html'}")
     for failure in comparison.failures:

@@ -14,6 +14,7 @@ from lwisp.errors import InputError
 
 if TYPE_CHECKING:
     from lwisp.batch import Finished, Outcome
+    from lwisp.files.linear import AnyRaw
     from lwisp.files.raw import RawImage
     from lwisp.files.sensor import Sensor
     from lwisp.planning import Job
@@ -104,23 +105,24 @@ def sensor_of(
 
 def read_any(
     sensor: "Sensor | None" = None, max_pixels: float = 200e6, are_bare: bool = False
-) -> "Callable[[Path], RawImage]":
-    """What reads a camera's RAW, or a bare mosaic that a TOML beside it describes.
+) -> "Callable[[Path], AnyRaw]":
+    """What reads a camera's RAW of any kind, or a bare mosaic that a TOML beside it describes.
 
     Args:
         sensor: What is told of bare mosaics beside their TOML.
         max_pixels: A bare mosaic of more is refused.
         are_bare: Take all files for bare mosaics.
     """
-    from lwisp.files.raw import read_mosaic, read_raw
+    from lwisp.files import linear
+    from lwisp.files.raw import read_mosaic
     from lwisp.files.sensor import Sensor
 
     told = sensor or Sensor()
 
-    def read(path: Path) -> "RawImage":
+    def read(path: Path) -> "AnyRaw":
         if are_bare or is_bare(path):
             return read_mosaic(path, max_pixels=max_pixels, sensor=told)
-        return read_raw(path)
+        return linear.read_any(path)
 
     return read
 
@@ -189,6 +191,7 @@ def _wrap(
     """Wrap mosaics; a DNG that was made of the same file by the same facts is left as it is, unless `overwrite`."""
     from lwisp.batch import Made, was_made, work
     from lwisp.files.dng import write_dng
+    from lwisp.files.raw import read_mosaic
     from lwisp.files.sensor import find_sensor
     from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
     from lwisp.provenance import NO_WEIGHTS
@@ -207,9 +210,7 @@ def _wrap(
     def is_done(job: "Job") -> bool:
         return was_made(job, "dng", facts(job), lambda: NO_WEIGHTS)
 
-    read_bare = read_any(sensor, max_pixels, are_bare=True)
-
     def read(path: Path) -> "RawImage":
-        return with_balance(read_bare(path), balance, str(path))
+        return with_balance(read_mosaic(path, max_pixels=max_pixels, sensor=sensor), balance, str(path))
 
     return work(jobs, read, lambda raw, job: Made(raw.mosaic), write, overwrite=overwrite, is_done=is_done)

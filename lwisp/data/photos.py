@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from lwisp.architecture import Takes
-from lwisp.data import dead_leaves, degradation, folders, thin_lines, unprocess
+from lwisp.data import dead_leaves, degradation, folders, linear_light, thin_lines, unprocess
 from lwisp.data.cases import MAX_CASES, Case, photo_cases, task_cases
 from lwisp.data.crops import check_crop, step_generator
 from lwisp.data.datasets import AS_SENSED, SUFFIXES
@@ -28,7 +28,8 @@ class Photos:
     Without a task: canonical planes (B, 4, h, w) of synthetic RAW (`unprocess.simulate`) and sRGB targets
     (B, 3, 2h, 2w). Every sample draws its own crop, flip, camera, exposure, noise and defects. The exposure gain is
     the one that `color.exposure_gain` gives the whole photo behind that camera, so that training and use see the same;
-    the target is the photo at that exposure.
+    the target is the photo at that exposure. Where the convention says so it is demosaiced light in place of a RAW, RGB
+    of full size (`linear_light`).
 
     With a task: degraded photographs (`degradation`), with noise, as noisy planes, or in low light.
 
@@ -40,7 +41,8 @@ class Photos:
         exclude_licences: photographs of these licences are left out.
         task: "denoise", "denoise-raw", "enhance", or None for synthetic RAW.
         simulation: constants of the simulators.
-        convention: headroom and whether the noise is told, for synthetic RAW; all else is as `InputConvention` has it.
+        convention: headroom, whether the noise is told and whether light is demosaiced, for synthetic RAW; all else is
+            as `InputConvention` has it.
 
     Raises:
         InputError: for a missing or empty folder, files that are no pictures, and pictures smaller than a crop.
@@ -67,8 +69,9 @@ class Photos:
         self.simulation = simulation
         self.crop = crop + (degradation.MARGIN if task in ("denoise", "enhance") else 0)
         takes: dict[Task | None, Takes] = {None: "raw", "denoise-raw": "planes"}
-        self.takes: Takes = takes.get(task, "rgb")
-        if task is None and convention != InputConvention(headroom=convention.headroom, noise=convention.noise):
+        self.takes: Takes = "linear" if task is None and convention.demosaiced else takes.get(task, "rgb")
+        usual = InputConvention(headroom=convention.headroom, noise=convention.noise, demosaiced=convention.demosaiced)
+        if task is None and convention != usual:
             raise InputError(
                 f"photographs decide how planes are prepared, but for headroom and noise; got {convention}"
             )
@@ -101,6 +104,8 @@ class Photos:
         if self.simulation.lines.share:
             crops = torch.stack([self._with_lines(crop, generator) for crop in crops])
         light = self._canonical(crops), self.frames[chosen]
+        if self.takes == "linear":
+            return linear_light.simulate(*light, self.convention, generator, self.simulation)
         if self.convention.headroom:
             return unprocess.simulate_headroom(*light, self.convention, generator, self.simulation)
         return unprocess.simulate(*light, generator, self.simulation)
@@ -119,7 +124,9 @@ class Photos:
             return
         photos = list(enumerate(find_photos(self.root / "val")))
         chosen = folders.sample(photos, limit or len(photos))
-        if self.task is None:
+        if self.takes == "linear":
+            yield from linear_light.linear_cases(chosen, side, self.convention)
+        elif self.task is None:
             yield from photo_cases(chosen, side, self.convention)
         else:
             yield from task_cases(self.task, chosen, side)

@@ -172,6 +172,25 @@ class TellingModel(_Model):
 
 
 @dataclass(frozen=True)
+class DemosaicingModel(_Model):
+    """How light that is demosaiced came about; training on photographs for RAWs without a Bayer mosaic."""
+
+    malvar_share: float = 0.2
+    """Of the batches: a Bayer mosaic by Malvar's filters."""
+    bilinear_share: float = 0.1
+    """A Bayer mosaic by means of the nearest."""
+    xtrans_share: float = 0.45
+    """An X-Trans mosaic by LibRaw."""
+    none_share: float = 0.25
+    """All colors at each pixel, as of merged exposures."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not any(asdict(self).values()):
+            raise ValueError("expected a demosaicing with a share above 0, got none")
+
+
+@dataclass(frozen=True)
 class DenoisedRawModel(_Model):
     """The noisy RAW that `denoise-raw` learns from."""
 
@@ -270,6 +289,7 @@ class Simulation:
     lines: LinesModel = field(default_factory=LinesModel)
     lights: LightsModel = field(default_factory=LightsModel)
     telling: TellingModel = field(default_factory=TellingModel)
+    demosaicing: DemosaicingModel = field(default_factory=DemosaicingModel)
     denoised_raw: DenoisedRawModel = field(default_factory=DenoisedRawModel)
     degradation: DegradationModel = field(default_factory=DegradationModel)
     low_light: LowLightModel = field(default_factory=LowLightModel)

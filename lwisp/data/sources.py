@@ -17,7 +17,18 @@ from lwisp.errors import InputError
 from lwisp.weights import InputConvention, Photo
 
 Kind = Literal[
-    "photos", "denoise", "denoise-raw", "enhance", "zurich", "mai21", "sidd", "sidd-raw", "polyu", "lol", "pairs"
+    "photos",
+    "linear",
+    "denoise",
+    "denoise-raw",
+    "enhance",
+    "zurich",
+    "mai21",
+    "sidd",
+    "sidd-raw",
+    "polyu",
+    "lol",
+    "pairs",
 ]
 
 
@@ -70,12 +81,13 @@ def open_data(
     """The training data in a folder, checked as a whole.
 
     Args:
-        kind: what the folder holds; "denoise", "denoise-raw" and "enhance" are photographs for these tasks.
+        kind: what the folder holds; "linear", "denoise", "denoise-raw" and "enhance" are photographs for these tasks.
         root: the folder.
         crop: side of the crops in px, even.
         batch: crops in a batch.
         seed: of all random numbers, together with the step.
-        convention: how RAW is prepared, for "zurich", "mai21" and "pairs"; for "photos" headroom and noise of it.
+        convention: how RAW is prepared, for "zurich", "mai21" and "pairs"; for "photos" and "linear" headroom and noise
+            of it.
         exclude_licences: photographs of these licences are left out.
         augment: whether crops of pairs are flipped and transposed at random.
         cache: folder that decoded pictures of SIDD are kept in.
@@ -88,7 +100,12 @@ def open_data(
         raise InputError(f"unknown data {kind!r}; expected one of {', '.join(get_args(Kind))}")
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; --data names where the data lie")
-    if kind == "photos":
+    if convention.demosaiced != (kind == "linear"):
+        raise InputError(
+            f"data = {kind!r} and demosaiced = {str(convention.demosaiced).lower()} of the convention do not fit; "
+            'demosaiced = true is for data = "linear"'
+        )
+    if kind in ("photos", "linear"):
         return Photos(root, crop, batch, seed, exclude_licences, None, simulation, convention)
     if kind in ("denoise", "denoise-raw", "enhance"):
         return Photos(root, crop, batch, seed, exclude_licences, kind, simulation)

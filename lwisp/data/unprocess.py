@@ -230,23 +230,41 @@ def simulate(
     return planes, color.render(canonical * (exposure * gain)[:, None, None, None])
 
 
-def simulate_headroom(
+@dataclass(frozen=True)
+class Scene:
+    """A batch of B scenes, and how they are exposed in the sensor and in the picture."""
+
+    light: Tensor
+    """(B, 3, H, W), linear canonical light, with light above white."""
+    camera: Camera
+    exposure: Tensor
+    """(B,), factors in the sensor."""
+    gain: Tensor
+    """(B,), factors after it, by the exposure rule and the user."""
+    white: Tensor
+    """(B,), exposed light that the shoulder makes white."""
+
+    @property
+    def target(self) -> Tensor:
+        """(B, 3, H, W), what the shoulder makes of the scene, sRGB in [0, 1]."""
+        exposed = self.light * self.exposure[:, None, None, None] * self.gain[:, None, None, None]
+        return color.render(highlights.shoulder(exposed, self.white[:, None, None, None]))
+
+
+def headroom_scene(
     canonical: Tensor, frame: Tensor, convention: InputConvention, generator: Generator, simulation: Simulation
-) -> tuple[Tensor, Tensor]:
-    """`simulate` for a network with headroom: light above white, rebuilt highlights, a shoulder, the noise told.
+) -> Scene:
+    """Photographs as scenes with light above white, behind random cameras.
 
     A photograph has no light above white, and its lights were laid below it by some shoulder. Here they are stretched
     by the inverse of ours, so that they are a scene's again; the target is what our shoulder makes of that scene.
 
     Args:
-        canonical: (B, 3, H, W), linear light of the crops, even sides of 8 px at least.
+        canonical: (B, 3, H, W), linear light of the crops.
         frame: (B, 3, 64, 64), that of their whole photographs.
-        convention: headroom, and whether the noise is told.
+        convention: headroom.
         generator: of all draws.
         simulation: constants.
-
-    Returns:
-        Planes (B, 4, H/2, W/2), or (B, 5, H/2, W/2) where the noise is told, and sRGB targets (B, 3, H, W) in [0, 1].
     """
     count = len(canonical)
     model, lights = simulation.raw, simulation.lights
@@ -258,7 +276,7 @@ def simulate_headroom(
     over, exposure = _random_exposure(count, generator, model)
 
     seen = expose(frame, camera, exposure).clamp(max=1)[:, [0, 1, 1, 2]]
-    seen = _rebuilt(seen, camera, color.GRID)
+    seen = rebuilt(seen, camera, color.GRID)
     grid = color.apply_matrix(camera.cam2rgb, seen[:, [0, 1, 3]])[:, [0, 1, 1, 2]]
     gain = color.exposure_gain(grid)
     shift = uniform(count, *model.shift, generator)
@@ -269,17 +287,39 @@ def simulate_headroom(
     white = (brightest * gain).clamp(1, 2**convention.headroom)
     weakened = torch.rand(count, generator=generator) < lights.weakened_share
     white = white ** torch.where(weakened, torch.rand(count, generator=generator), 1.0)
+    return Scene(canonical, camera, exposure, gain, white)
 
-    packed, shot_noise, read_noise = _take(expose(canonical, camera, exposure), gain, generator, simulation)
-    parts = max(1, 2 ** round(math.log2(max(canonical.shape[-1] / COLOR_PART, 1))))
-    gain, white = gain[:, None, None, None], white[:, None, None, None]
-    exposed = gain * color.mix_planes(_rebuilt(packed, camera, parts), camera.cam2rgb)
+
+def simulate_headroom(
+    canonical: Tensor, frame: Tensor, convention: InputConvention, generator: Generator, simulation: Simulation
+) -> tuple[Tensor, Tensor]:
+    """`simulate` for a network with headroom: light above white, rebuilt highlights, a shoulder, the noise told.
+
+    Args:
+        canonical: (B, 3, H, W), linear light of the crops, even sides of 8 px at least.
+        frame: (B, 3, 64, 64), that of their whole photographs.
+        convention: headroom, and whether the noise is told.
+        generator: of all draws.
+        simulation: constants.
+
+    Returns:
+        Planes (B, 4, H/2, W/2), or (B, 5, H/2, W/2) where the noise is told, and sRGB targets (B, 3, H, W) in [0, 1].
+    """
+    scene = headroom_scene(canonical, frame, convention, generator, simulation)
+    camera, gain, white = scene.camera, scene.gain[:, None, None, None], scene.white[:, None, None, None]
+    sensor = expose(scene.light, camera, scene.exposure)
+    packed, shot_noise, read_noise = _take(sensor, scene.gain, generator, simulation)
+    exposed = gain * color.mix_planes(rebuilt(packed, camera, parts_of(canonical.shape[-1])), camera.cam2rgb)
     planes = highlights.shoulder(exposed, white)
     if convention.noise:
-        told = _told(shot_noise, read_noise, gain.flatten(), generator, simulation.telling)
+        told = told_noise(shot_noise, read_noise, scene.gain, generator, simulation.telling)
         planes = torch.cat([planes, color.noise_plane(exposed, told)], 1)
-    shown = highlights.shoulder(canonical * exposure[:, None, None, None] * gain, white)
-    return planes, color.render(shown)
+    return planes, scene.target
+
+
+def parts_of(side: int) -> int:
+    """Parts along the side of a crop of so many px in which bright colors are measured."""
+    return int(max(1, 2 ** round(math.log2(max(side / COLOR_PART, 1)))))
 
 
 def _recolored(canonical: Tensor, frame: Tensor, generator: Generator, simulation: Simulation) -> tuple[Tensor, Tensor]:
@@ -305,28 +345,61 @@ def _take(sensor: Tensor, gain: Tensor, generator: Generator, simulation: Simula
     """
     count, model = len(sensor), simulation.raw
     packed = take_mosaic(sensor.clamp(max=1))
-    shot_noise, read_noise = random_noise(count, generator, simulation.noise)
-    clean = torch.rand(count, generator=generator) < model.clean_share
-    shot_noise = torch.where(clean, 0.0, shot_noise / gain)
-    read_noise = torch.where(clean, 0.0, read_noise / gain**2)
+    shot_noise, read_noise = sensor_noise(gain, generator, simulation)
     packed = add_noise(packed, shot_noise, read_noise, generator)
     density = 10 ** uniform(count, *model.log10_defect_density, generator)
     defective = torch.rand(count, generator=generator) < model.defect_share
     packed = add_defects(packed, torch.where(defective, density, 0.0), generator)
     bits, black = random_digitization(count, generator, simulation.cameras)
+    clean = shot_noise + read_noise == 0
     packed = digitize(packed, torch.where(clean, simulation.cameras.bits[1], bits), black)
     return packed, shot_noise, read_noise
 
 
-def _rebuilt(packed: Tensor, camera: Camera, parts: int) -> Tensor:
-    """Balanced planes (B, 4, h, w) with rebuilt highlights; bright colors are measured in so many parts a side."""
+def sensor_noise(gain: Tensor, generator: Generator, simulation: Simulation) -> tuple[Tensor, Tensor]:
+    """Random shot and read noise (B,) of sensors whose signal will be multiplied by a gain; some have none.
+
+    Args:
+        gain: (B,).
+        generator: of all draws.
+        simulation: constants.
+    """
+    shot_noise, read_noise = random_noise(len(gain), generator, simulation.noise)
+    clean = torch.rand(len(gain), generator=generator) < simulation.raw.clean_share
+    return torch.where(clean, 0.0, shot_noise / gain), torch.where(clean, 0.0, read_noise / gain**2)
+
+
+def rebuilt(packed: Tensor, camera: Camera, parts: int) -> Tensor:
+    """Balanced planes with rebuilt highlights.
+
+    Args:
+        packed: (B, C, h, w), R, Gr, Gb, B or RGB, black at 0 and white at 1.
+        camera: B cameras.
+        parts: a side, in which bright colors are measured.
+
+    Returns:
+        Of the same shape.
+    """
     evidence = functional.adaptive_avg_pool2d(highlights.bright_colors(packed, camera.white_balance), parts)
     colors = functional.interpolate(highlights.spread_colors(evidence), packed.shape[-2:], mode="bilinear")
     return highlights.rebuild(packed, camera.white_balance, colors)
 
 
-def _told(shot_noise: Tensor, read_noise: Tensor, gain: Tensor, generator: Generator, model: TellingModel) -> Tensor:
-    """The noise (B, 2) of exposed planes that a network is told: that of the sensor, more or less."""
+def told_noise(
+    shot_noise: Tensor, read_noise: Tensor, gain: Tensor, generator: Generator, model: TellingModel
+) -> Tensor:
+    """The noise of exposed planes that a network is told: that of the sensor, more or less.
+
+    Args:
+        shot_noise: (B,), of the sensor.
+        read_noise: (B,).
+        gain: (B,), that the planes are multiplied by.
+        generator: of all draws.
+        model: constants.
+
+    Returns:
+        (B, 2), shot and read noise.
+    """
     count = len(gain)
     factor = (2 * model.error * torch.randn(count, generator=generator)).exp()  # of the variance
     floor = (2 * uniform(count, *model.log_floor, generator)).exp()
@@ -387,11 +460,21 @@ class Capture:
         """
         if not convention.headroom:
             return color.canonicalize(self.packed, self.camera.white_balance, self.camera.cam2rgb) / self.exposure
-        planes = color.mix_planes(_rebuilt(self.packed, self.camera, color.GRID), self.camera.cam2rgb) / self.exposure
+        planes = color.mix_planes(rebuilt(self.packed, self.camera, color.GRID), self.camera.cam2rgb) / self.exposure
         if not convention.noise:
             return planes
         told = self.noise / torch.stack([self.exposure, self.exposure**2], -1)
         return torch.cat([planes, color.noise_plane(planes, told)], 1)
+
+
+def case_camera(generator: Generator) -> tuple[Camera, Tensor]:
+    """A random camera, and an exposure (1,) of 0.8 of white (standard deviation 0.1) as in [5], for a test case.
+
+    Args:
+        generator: of all draws.
+    """
+    camera = random_camera(1, generator)
+    return camera, (0.8 + 0.1 * torch.randn(1, generator=generator)).clamp(0.5, 1)
 
 
 def capture(rgb: Tensor, seed: int, noisy: bool) -> Capture:
@@ -406,8 +489,7 @@ def capture(rgb: Tensor, seed: int, noisy: bool) -> Capture:
         noisy: whether noise is added, drawn as in [5].
     """
     generator = torch.Generator().manual_seed(seed)
-    camera = random_camera(1, generator)
-    exposure = (0.8 + 0.1 * torch.randn(1, generator=generator)).clamp(0.5, 1)
+    camera, exposure = case_camera(generator)
     packed = take_mosaic(expose(color.unrender(rgb[None]), camera, exposure).clamp(0, 1))
     noise = torch.zeros(1), torch.zeros(1)
     if noisy:

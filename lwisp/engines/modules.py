@@ -67,6 +67,36 @@ class Colors(nn.Module):
         return highlights.spread_colors(_part_means(evidence, height, width))[0]
 
 
+class Linear(nn.Module):
+    """`Light` of pixels that are demosaiced: levels, balance, canonical color, pixel by pixel.
+
+    Input: pixels (h, w, 3) in DN; black and white level (3,) in DN; white-balance gains (3,); to rebuild highlights,
+    the colors of bright light (3, h, w) at the pixels; the matrix (3, 3) from balanced camera RGB to canonical RGB.
+    Output (1, 3, h, w).
+    """
+
+    def __init__(self, rebuilds: bool) -> None:
+        super().__init__()
+        self.rebuilds = rebuilds
+
+    def forward(self, pixels: Tensor, black: Tensor, white: Tensor, gains: Tensor, *colors: Tensor) -> Tensor:
+        rgb = _signal(pixels, black, white)
+        rgb = highlights.rebuild(rgb, gains, colors[0]) if self.rebuilds else rgb * highlights.balance_gains(gains, 3)
+        return color.apply_matrix(colors[-1], rgb)
+
+    def extra_repr(self) -> str:
+        return f"rebuilds={self.rebuilds}"
+
+
+class LinearColors(nn.Module):
+    """`Colors` of pixels (h, w, 3) in DN that are demosaiced; levels and gains (3,) as for `Linear`."""
+
+    def forward(self, pixels: Tensor, black: Tensor, white: Tensor, gains: Tensor) -> Tensor:
+        evidence = highlights.bright_colors(_signal(pixels, black, white), gains)
+        height, width = torch._shape_as_tensor(evidence)[2:].unbind()
+        return highlights.spread_colors(_part_means(evidence, height, width))[0]
+
+
 class Gain(nn.Module):
     """Means over 64x64 parts of the planes (1, 4, 64, 64) -> gain of the exposure rule, brightest light (2,)."""
 
@@ -93,6 +123,21 @@ class Expose(nn.Module):
 
     def extra_repr(self) -> str:
         return f"tells={self.tells}"
+
+
+class Encode(Expose):
+    """`Expose` of demosaiced light (1, 3, h, w), which is then encoded as it is seen; below black it stays negative."""
+
+    def forward(self, planes: Tensor, gain: Tensor, white: Tensor, *noise: Tensor) -> Tensor:
+        exposed = planes * gain
+        shown = color.encode(highlights.shoulder(exposed, white))
+        return torch.cat([shown, color.noise_plane(exposed, noise[0])], 1) if self.tells else shown
+
+
+def _signal(pixels: Tensor, black: Tensor, white: Tensor) -> Tensor:
+    """Pixels (h, w, 3) in DN as RGB (1, 3, h, w), black at 0 and white at 1."""
+    rgb = pixels.permute(2, 0, 1)[None].float()
+    return (rgb - black[:, None, None]) * (1 / (white - black))[:, None, None]
 
 
 def _packed(photosites: Tensor, black: Tensor, white: Tensor) -> Tensor:
@@ -364,8 +409,10 @@ def make_module(network: nn.Module | None, name: str) -> nn.Module:
     kind, _, rest = name.partition("-")
     if kind == "light":
         return _make_light(rest)
-    if kind == "expose":
-        return Expose(tells="n" in rest)
+    if kind == "linear":
+        return LinearColors() if rest == "colors" else Linear(rebuilds=rest == "h")
+    if kind in ("expose", "encode"):
+        return (Expose if kind == "expose" else Encode)(tells="n" in rest)
     if kind in ("colors", "gain"):
         return Colors() if kind == "colors" else Gain()
     assert network is not None

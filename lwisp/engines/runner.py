@@ -13,7 +13,7 @@ Call = Callable[..., list[Array]]
 """(name of a module, its inputs) -> its outputs, which the next call may overwrite."""
 AT_ONCE = 4
 """Pictures that an engine works on at one time where memory holds them; other threads wait."""
-BEFORE = ("light", "colors", "gain", "expose")
+BEFORE = ("light", "colors", "gain", "expose", "linear", "encode")
 """Begin of the names of the steps before the network, which are computed in float32 whatever the network is in."""
 
 

@@ -1,7 +1,7 @@
 """Names and inputs of the modules that engines run; `modules` has them, `structures` their ONNX.
 
-"light" with "b" for balance, "h" for highlights and "m" for mixing, "colors", "gain", "expose"; "whole" with the type
-of the picture's values; and the stages that `tiles` runs.
+"light" with "b" for balance, "h" for highlights and "m" for mixing, "colors", "gain", "expose"; of demosaiced pictures
+"linear" and "encode"; "whole" with the type of the picture's values; and the stages that `tiles` runs.
 """
 
 import hashlib
@@ -19,6 +19,11 @@ LIGHTS = ("light-", "light-b", "light-m", "light-bm", "light-g", "light-gm", "li
 rebuilt (h); and with the camera's matrix (m)."""
 EXPOSES = ("expose-", "expose-n")
 """Gain and shoulder; with the plane that tells the noise (n)."""
+LINEARS = ("linear-g", "linear-h", "linear-colors")
+"""Of demosaiced pictures: levels, balance and matrix where none is clipped (g), or with rebuilt highlights (h); and the
+colors of bright light."""
+ENCODES = ("encode-", "encode-n")
+"""`EXPOSES` of demosaiced pictures, then encoded as they are seen."""
 SHAPES = "tensors.json"
 """Name of the shapes of a network's tensors beside its structures."""
 STAGES: dict[str, tuple[str, ...]] = {
@@ -48,7 +53,7 @@ def can_tile(architecture: Architecture) -> bool:
 def names_of(architecture: Architecture | None) -> list[str]:
     """Names of the structures of an architecture; of the steps before the network for None."""
     if architecture is None:
-        return [*LIGHTS, "colors", "gain", *EXPOSES]
+        return [*LIGHTS, "colors", "gain", *EXPOSES, *LINEARS, *ENCODES]
     names = [f"whole-{pixels}" for pixels in PIXELS]
     if can_tile(architecture):
         names += [*STAGES][:-1] + [f"high-{pixels}" for pixels in PIXELS]

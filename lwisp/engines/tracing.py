@@ -24,7 +24,7 @@ from lwisp.engines.eager import shapes_of
 from lwisp.engines.modules import Developed, make_module
 from lwisp.engines.names import Pixels, Stored
 from lwisp.engines.portable import with_exact_means
-from lwisp.engines.stages import EXPOSES, LIGHTS, PREFIX, SHAPES, STAGES, file_of, names_of
+from lwisp.engines.stages import ENCODES, EXPOSES, LIGHTS, LINEARS, PREFIX, SHAPES, STAGES, file_of, names_of
 from lwisp.files.optional import need
 from lwisp.files.writing import quiet, write_whole
 from lwisp.model import LWISP
@@ -35,7 +35,7 @@ SIDE = 64
 """Of the planes that a module is traced with."""
 CONSTANTS = ("whitening",)
 """Ends of the names of tensors that are part of the structure."""
-MOSAICS = ("photosites", "mosaic")
+MOSAICS = ("photosites", "mosaic", "pixels")
 """Inputs of 16-bit integers."""
 tracing = threading.Lock()
 """torch traces one module at a time: what it notes meanwhile is the process's."""
@@ -136,11 +136,18 @@ def _examples(architecture: Architecture | None, network: nn.Module | None, name
     if name == "colors":
         photosites = torch.zeros(2 * SIDE, 2 * SIDE + 2, dtype=torch.int32)
         return {"photosites": photosites, "black": torch.zeros(4), "white": torch.ones(4), "gains": torch.ones(3)}
+    if name in LINEARS:
+        inputs = {"pixels": torch.zeros(SIDE, SIDE + 2, 3, dtype=torch.int32)}
+        inputs |= {"black": torch.zeros(3), "white": torch.ones(3), "gains": torch.ones(3)}
+        if name == "linear-h":
+            inputs["colors"] = torch.ones(3, SIDE, SIDE + 2)
+        return inputs if name == "linear-colors" else inputs | {"matrix": torch.eye(3)}
     if name == "gain":
         return {"grid": torch.ones(1, 4, 64, 64)}
-    if name in EXPOSES:
-        inputs = {"planes": torch.ones(1, 4, SIDE, SIDE + 2), "gain": torch.ones(()), "white": torch.ones(())}
-        return inputs | ({"noise": torch.ones(2)} if name == "expose-n" else {})
+    if name in EXPOSES + ENCODES:
+        planes = torch.ones(1, 4 if name in EXPOSES else 3, SIDE, SIDE + 2)
+        inputs = {"planes": planes, "gain": torch.ones(()), "white": torch.ones(())}
+        return inputs | ({"noise": torch.ones(2)} if name.endswith("n") else {})
     assert architecture is not None
     factor = architecture.size_multiple // 16 if isinstance(architecture, LWISPConfig) else 1
     side = max(factor * SIDE, architecture.size_minimum)

@@ -12,6 +12,7 @@ from lwisp.data import folders as formats
 from lwisp.data.cases import Case, pair_cases, photo_cases, task_cases
 from lwisp.data.datasets import SIDD, SUFFIXES, LoL, Pairs, Pictures, read_same_size
 from lwisp.data.degradation import Task
+from lwisp.data.linear_light import linear_cases
 from lwisp.data.photos import find_photos
 from lwisp.data.zurich import Zurich
 from lwisp.imaging.tensors import to_tensor
@@ -42,8 +43,10 @@ class Protocol:
 
 
 def _photos(folders: list[Path], weights: Weights) -> Iterator[Case]:
-    check_takes(weights.card, "raw")
     photos = enumerate(path for folder in folders for path in find_photos(folder))
+    if weights.card.takes == "linear":
+        return linear_cases(photos, None, weights.card.convention)
+    check_takes(weights.card, "raw")
     return photo_cases(photos, None, weights.card.convention)
 
 

@@ -215,7 +215,7 @@ def evaluate(
 def _load_others(weights: Weights, beside: Sequence[str]) -> dict[str, Weights | None]:
     """Weights by the name of their file; None for the names of classical baselines."""
     others = {name: None if name in BASELINES else load(name) for name in beside}
-    task = weights.card.architecture.takes
+    task = weights.card.takes
     for other in others.values():
         if other is not None and task is not None:
             check_takes(other.card, task)

@@ -6,7 +6,7 @@ programs of their own, all files at once, apart from the user's settings.
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,11 +21,12 @@ from lwisp.errors import InputError
 from lwisp.evaluation import darktable, rawtherapee
 from lwisp.evaluation.commands import Failures, for_each, read_version, write_png
 from lwisp.files.decoding import is_own, opened
+from lwisp.files.linear import read_any, size_of
 from lwisp.files.pictures import read_rgb, write_picture
-from lwisp.files.raw import read_raw
 from lwisp.imaging import color
 from lwisp.imaging.pixels import orient
-from lwisp.pipeline import develop
+from lwisp.pipeline import Developer
+from lwisp.planes import FrameExposure
 from lwisp.planning import Job
 from lwisp.weights import Weights
 
@@ -194,11 +195,13 @@ def _lwisp(weights: Weights, precision: Precision, jobs: list[Job]) -> Failures:
 
 
 def _lwisp_without_look(weights: Weights, precision: Precision, jobs: list[Job]) -> Failures:
-    convention = replace(weights.card.convention, exposure="none")
-    unruled = replace(weights, card=replace(weights.card, convention=convention))
+    developer = Developer(weights, precision=precision)
 
     def make(job: Job) -> None:
-        picture = torch.from_numpy(develop(unruled, read_raw(job.source), precision=precision, crop="none"))
+        raw = read_any(job.source)
+        found = developer.measure(raw)
+        unruled = FrameExposure(1.0, found.brightest / found.gain)
+        picture = torch.from_numpy(developer.develop(raw, frame=unruled, crop="none"))
         write_picture(job.output, color.srgb_encode(color.inverse_tone(picture)).numpy(), "png", overwrite=True)
 
     return for_each(jobs, make)
@@ -215,7 +218,7 @@ def _rawpy(options: dict[str, Any], jobs: list[Job]) -> Failures:
 
 def _camera_jpeg(jobs: list[Job]) -> Failures:
     def make(job: Job) -> None:
-        raw = read_raw(job.source)
+        raw = read_any(job.source)
         beside = [job.source.with_suffix(suffix) for suffix in (".jpg", ".JPG", ".jpeg", ".JPEG")]
         found = next((path for path in beside if path.is_file() and not is_own(path)), None)
         if found is not None:
@@ -227,7 +230,7 @@ def _camera_jpeg(jobs: list[Job]) -> Failures:
             rgb = rgb if tagged else orient(rgb, raw.orientation)
         else:
             raise InputError(f"{job.source}: there is no JPEG in it, and none beside it")
-        height, width = orient(raw.mosaic, raw.orientation).shape
+        height, width = size_of(raw)[:: -1 if raw.orientation >= 5 else 1]
         write_png(job.output, ImageOps.fit(Image.fromarray(rgb), (width, height), Image.Resampling.BICUBIC))
 
     return for_each(jobs, make)

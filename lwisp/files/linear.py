@@ -14,7 +14,7 @@ import rawpy
 from numpy.typing import NDArray
 from PIL import Image
 
-from lwisp.errors import InputError, UnsupportedError
+from lwisp.errors import InputError, UnsupportedError, check_type
 from lwisp.files import damage
 from lwisp.files.dng_content import LETTERS
 from lwisp.files.dng_tags import AS_SHOT_NEUTRAL, BLACK_LEVEL, COLOR_MATRICES, LightTags, main_directory, numbers_of
@@ -104,6 +104,21 @@ class LinearImage:
         return camera_of(self.make, self.model)
 
 
+AnyRaw = RawImage | LinearImage
+"""What `read_any` gives."""
+
+
+def check_raw(raw: object) -> None:
+    """Check that an argument is a RAW that was read, of any kind; raises `ArgumentError`."""
+    check_type("a RAW, from lwisp.read_raw, read_any or read_mosaic", raw, (RawImage, LinearImage))
+
+
+def size_of(raw: AnyRaw) -> tuple[int, int]:
+    """(height, width) of the visible area of a RAW, in photosites or pixels."""
+    height, width = (raw.rgb if isinstance(raw, LinearImage) else raw.mosaic).shape[:2]
+    return height, width
+
+
 @dataclass(frozen=True, eq=False)
 class _Read:
     """What is known of a file before its pixels are looked at."""
@@ -127,7 +142,7 @@ class _Read:
         return self.file.name
 
 
-def read_any(source: Source) -> RawImage | LinearImage:
+def read_any(source: Source) -> AnyRaw:
     """A camera's RAW file of any kind that LibRaw opens.
 
     Any number of threads may read at once.
@@ -167,7 +182,7 @@ def read_linear(source: Source) -> LinearImage:
         return found
 
 
-def _read_other(file: Opened, source: Source, jpeg: bytes | None, tags: Image.Exif) -> RawImage | LinearImage:
+def _read_other(file: Opened, source: Source, jpeg: bytes | None, tags: Image.Exif) -> AnyRaw:
     tiles = check_tiles(file)
     raw = file.libraw
     shape = raw.raw_image_visible.shape
@@ -285,7 +300,7 @@ def _read_gray(read: _Read) -> LinearImage:
 # -- mosaics of other patterns
 
 
-def _read_mosaic(read: _Read) -> RawImage | LinearImage:
+def _read_mosaic(read: _Read) -> AnyRaw:
     raw = read.raw
     mosaic = raw.raw_image_visible.copy()
     indices = patterns.smallest(np.asarray(raw.raw_colors_visible[:12, :12]).astype(str))

@@ -1,11 +1,13 @@
-"""White balance by words, as `--white-balance` and the library take them, put on a `RawImage`."""
+"""White balance by words, as `--white-balance` and the library take them, put on a RAW."""
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from lwisp.errors import ArgumentError, InputError
-from lwisp.files.raw import GUESSED_BALANCE, RawImage
-from lwisp.imaging.automatic_balance import estimate_gains
+from lwisp.files.linear import AnyRaw, LinearImage
+from lwisp.files.raw import GUESSED_BALANCE
+from lwisp.imaging.automatic_balance import average, estimate_from_cells, estimate_gains
 from lwisp.imaging.camera_color import LARGEST_GAIN, Gains, matrix_under
 from lwisp.imaging.white_point import D65, KELVIN_RANGE, TINT_RANGE, Chromaticity, light_of
 
@@ -15,6 +17,8 @@ FORMS = (
     f"({TINT_RANGE[0]:g} to {TINT_RANGE[1]:g}) or the gains R,G,B"
 )
 """What may be written, for messages."""
+
+R = TypeVar("R", bound=AnyRaw)
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def _is_light(kelvin: float, tint: float = 0.0) -> bool:
     return KELVIN_RANGE[0] <= kelvin <= KELVIN_RANGE[1] and TINT_RANGE[0] <= tint <= TINT_RANGE[1]
 
 
-def with_balance(raw: RawImage, balance: Balance, name: str = "the RAW") -> RawImage:
+def with_balance(raw: R, balance: Balance, name: str = "the RAW") -> R:
     """A RAW with another white balance, and the color matrix that belongs to it.
 
     Args:
@@ -70,19 +74,19 @@ def with_balance(raw: RawImage, balance: Balance, name: str = "the RAW") -> RawI
         name: What messages call the RAW.
 
     Returns:
-        The RAW; its notes say how an automatic balance came about.
+        The RAW; its notes say how an automatic balance came about. A monochrome one, which has none, as it is.
 
     Raises:
         InputError: The balance needs to know the camera's color, and the file has no color matrix; or its sensor cannot
             show this light.
     """
-    if balance.words == AS_SHOT:
+    if balance.words == AS_SHOT or (isinstance(raw, LinearImage) and raw.is_gray):
         return raw
     notes = tuple(note for note in raw.notes if not note.startswith(GUESSED_BALANCE))
     if balance.gains is not None:
         gains = balance.gains
     elif balance.light is None:
-        gains, how = estimate_gains(raw.mosaic, raw.cfa, raw.black_level, raw.white_level, raw.color)
+        gains, how = _estimate(raw)
         notes += (f"automatic white balance: {how}",)
     elif raw.color is None:
         raise InputError(
@@ -98,3 +102,10 @@ def with_balance(raw: RawImage, balance: Balance, name: str = "the RAW") -> RawI
                 "2,1,1.5"
             ) from error
     return replace(raw, white_balance=gains, cam2rgb=matrix_under(gains, raw.color, raw.cam2rgb), notes=notes)
+
+
+def _estimate(raw: AnyRaw) -> tuple[Gains, str]:
+    """Gains estimated from the picture, and how."""
+    if isinstance(raw, LinearImage):
+        return estimate_from_cells(*average(raw.rgb, raw.black_level, raw.white_level), raw.color)
+    return estimate_gains(raw.mosaic, raw.cfa, raw.black_level, raw.white_level, raw.color)

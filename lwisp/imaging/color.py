@@ -24,6 +24,10 @@ BT601_LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 CONTRAST = 0.4
 """Share of the smoothstep in the tone curve: 0 is plain sRGB, 1 the curve of Brooks et al., CVPR 2019."""
+BLACK_SLOPE = 12.92 * (1 - CONTRAST)
+"""Of the tone curve at black."""
+DARKEST = -0.1
+"""Light below black that `encode` keeps: of noise more than that is rare, and colors that sRGB cannot show have it."""
 NEUTRALITY = (0.5, 0.75)
 """Ratios of darkest to brightest channel between which a clipped color goes from kept to neutral."""
 
@@ -228,7 +232,7 @@ def noise_plane(exposed: Tensor, noise: Tensor) -> Tensor:
     The root, so that weak noise is told as finely as strong noise.
 
     Args:
-        exposed: (..., 4, h, w), planes in linear light.
+        exposed: (..., C, h, w), planes in linear light: R, Gr, Gb, B, or RGB.
         noise: (..., 2), shot and read noise: variance = shot * light + read.
 
     Returns:
@@ -249,6 +253,19 @@ def render(canonical: Tensor) -> Tensor:
         (..., 3, H, W) in [0, 1].
     """
     return tone(apply_matrix(CANONICAL_TO_SRGB, canonical).clamp(0, 1))
+
+
+def encode(canonical: Tensor) -> Tensor:
+    """`render`, but light below black goes on linearly, as dark as the sensor's noise makes it.
+
+    Args:
+        canonical: Linear canonical RGB (..., 3, H, W).
+
+    Returns:
+        Display-referred sRGB (..., 3, H, W), at most 1 and at least -0.78.
+    """
+    linear = apply_matrix(CANONICAL_TO_SRGB, canonical)
+    return tone(linear.clamp(0, 1)) + BLACK_SLOPE * linear.clamp(DARKEST, 0)
 
 
 def unrender(rgb: Tensor) -> Tensor:

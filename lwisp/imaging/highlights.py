@@ -40,26 +40,31 @@ def ramp(x: Tensor, low: float, high: float) -> Tensor:
     return ((x - low) / (high - low)).clamp(0, 1)
 
 
-def balance_gains(white_balance: Tensor) -> Tensor:
-    """Gains of the planes R, Gr, Gb, B (..., 4, 1, 1), the smallest taken as 1, of gains (..., 3) of R, G, B."""
+COLORS = {3: [0, 1, 2], 4: [0, 1, 1, 2]}
+"""Colors R, G, B of the planes of demosaiced pictures (3) and of mosaics: R, Gr, Gb, B."""
+
+
+def balance_gains(white_balance: Tensor, planes: int = 4) -> Tensor:
+    """Gains of planes (..., planes, 1, 1), as in `COLORS`, the smallest taken as 1, of gains (..., 3) of R, G, B."""
     gains = white_balance / white_balance.amin(-1, keepdim=True)
-    return gains[..., [0, 1, 1, 2], None, None]
+    return gains[..., COLORS[planes], None, None]
 
 
 def bright_colors(packed: Tensor, white_balance: Tensor) -> Tensor:
     """Colors of light that is bright but not clipped, and how much it weighs: to be averaged over parts of a frame.
 
     Args:
-        packed: (..., 4, h, w), R, Gr, Gb, B, black at 0 and white at 1.
+        packed: (..., C, h, w), R, Gr, Gb, B or RGB, black at 0 and white at 1.
         white_balance: (..., 3), gains of R, G, B.
 
     Returns:
         (..., 4, h, w): weighted colors R, G, B, whose mean is the weight, and the weight. It rises with the fourth
         power of the brightest photosite, for what is nearly clipped tells most of what is.
     """
-    balanced = packed * balance_gains(white_balance)
-    red, green_r, green_b, blue = balanced.clamp(min=0).unbind(-3)
-    colors = torch.stack([red, (green_r + green_b) / 2, blue], -3)
+    colors = (packed * balance_gains(white_balance, int(packed.shape[-3]))).clamp(min=0)
+    if colors.shape[-3] == 4:
+        red, green_r, green_b, blue = colors.unbind(-3)
+        colors = torch.stack([red, (green_r + green_b) / 2, blue], -3)
     brightest = packed.amax(-3, keepdim=True).clamp(0, 1)
     weight = brightest**4 * (1 - ramp(brightest, *SURE))
     return torch.cat([weight * colors / colors.mean(-3, keepdim=True).clamp(min=DARK), weight], -3)
@@ -125,26 +130,28 @@ def rebuild(packed: Tensor, white_balance: Tensor, colors: Tensor) -> Tensor:
     brighter than the largest gain: what is clipped in all colors is white of that level.
 
     Args:
-        packed: (..., 4, h, w), R, Gr, Gb, B, black at 0 and white at 1.
+        packed: (..., C, h, w), R, Gr, Gb, B or RGB, black at 0 and white at 1.
         white_balance: (..., 3), gains of R, G, B.
         colors: (..., 3, h, w), from `spread_colors`, at each cell.
 
     Returns:
         Of the shape of `packed`.
     """
-    gains = balance_gains(white_balance)
+    count = int(packed.shape[-3])  # a tensor, where it is traced
+    gains = balance_gains(white_balance, count)
     white = gains.amax(-3, keepdim=True)
     balanced = packed * gains
     clipped = ramp(packed, *SATURATION)
-    colors = colors[..., [0, 1, 1, 2], :, :]
+    colors = colors[..., COLORS[count], :, :]
     valid = 1 - clipped
     told = (valid * balanced).sum(-3, keepdim=True) / (valid * colors).sum(-3, keepdim=True).clamp(min=1e-3)
     held = (clipped * balanced / colors).amax(-3, keepdim=True)
     estimate = torch.maximum(told, held) * colors
-    red, _, _, blue = _raised(balanced, estimate, clipped, white).unbind(-3)
+    red, *_, blue = _raised(balanced, estimate, clipped, white).unbind(-3)
     between = (red * blue).clamp(min=0).sqrt().unsqueeze(-3)
     green = estimate[..., 1:2, :, :].maximum(GREEN[0] * between).minimum(GREEN[1] * between)
-    estimate = torch.cat([estimate[..., :1, :, :], green, green, estimate[..., 3:, :, :]], -3)
+    greens = [green] * (count - 2)
+    estimate = torch.cat([estimate[..., :1, :, :], *greens, estimate[..., count - 1 :, :, :]], -3)
     rebuilt = _raised(balanced, estimate, clipped, white)
     return torch.lerp(rebuilt, white.expand_as(rebuilt), clipped.amin(-3, keepdim=True))
 

@@ -46,7 +46,9 @@ def unorient(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def average_channels(rgb: NDArray[Any]) -> NDArray[Any]:
-    """The grays (H, W) of a picture (H, W, 3) of uint8 or uint16: the rounded mean of its channels, in its type."""
+    """The grays (H, W) of a picture (H, W, 3) of uint8, uint16 or floats: the mean of its channels, in its type."""
+    if np.issubdtype(rgb.dtype, np.floating):
+        return rgb.mean(-1, dtype=rgb.dtype)  # type: ignore[no-any-return]
     total: NDArray[np.uint32] = rgb.sum(-1, dtype=np.uint32)
     return ((total + 1) // 3).astype(rgb.dtype)
 

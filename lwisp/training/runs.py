@@ -35,7 +35,7 @@ from lwisp.training.progress import Reporter
 from lwisp.training.provenance import versions
 from lwisp.training.recipe import Recipe
 from lwisp.training.state import MAY_DIFFER
-from lwisp.weights import WAYS, Card, Weights, load, read_card, save
+from lwisp.weights import WAYS, Card, Weights, load, read_card, save, task_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 STRUCTURES: dict[Takes, str] = {
     "raw": "in_channels = 4 and upsample = true",
     "rgb": "in_channels = 3 and upsample = false",
+    "linear": "in_channels = 3, or 4 where the noise is told, and upsample = false",
     "planes": "in_channels = 4, out_channels = 4 and upsample = false",
 }
 """What a recipe must say for each of `WAYS`."""
@@ -122,7 +123,7 @@ def train(
     """
     with _begin(recipe, output, root, device, data, earlier, reporter) as run:
         recipe, data = run.recipe, run.data
-        if recipe.architecture.takes != data.takes:
+        if task_of(recipe.architecture, data.convention) != data.takes:
             raise InputError(
                 f"{recipe.data} data go {WAYS[data.takes]}; expected an architecture with {STRUCTURES[data.takes]}"
             )
@@ -328,7 +329,8 @@ def _start_from(network: LWISP | Baseline, name: str) -> None:
             if key in lent:
                 lent[key] = torch.cat([lent[key], torch.zeros_like(lent[key][:, :1])], 1)
     if weights.card.architecture != network.config:
-        if isinstance(network, LWISP) and network.config.residual:  # its output is added to its input, so starts at 0
+        adds = [isinstance(one, LWISP) and one.config.residual for one in (network, lender)]
+        if adds == [True, False]:  # what was a picture is added to one now, so it starts at 0
             lent = {key: value for key, value in lent.items() if not key.startswith("out.")}
         lent = {key: value for key, value in lent.items() if key in wanted and wanted[key].shape == value.shape}
         if not both_lwisp or 2 * len(lent) < len(wanted):

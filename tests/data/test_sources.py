@@ -80,7 +80,7 @@ def test_the_data_of_one_camera_are_opened_at_the_convention_of_the_weights(
 
 
 def test_unknown_kinds_and_missing_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(lwisp.InputError, match="unknown data 'films'; expected one of photos, denoise"):
+    with pytest.raises(lwisp.InputError, match="unknown data 'films'; expected one of photos, linear, denoise"):
         open_data("films", tmp_path, 32, 2, 0, InputConvention())  # type: ignore[arg-type]
     nowhere = tmp_path / "nowhere"
     assert "no such folder" in refusal(nowhere, open_data, "lol", nowhere, 32, 2, 0, InputConvention())

@@ -130,6 +130,28 @@ def test_the_colors_of_bright_light_are_those_of_torch(backend: Compiling) -> No
 
 
 @pytest.mark.parametrize("backend", ENGINES)
+@pytest.mark.parametrize("name", [*stages.LINEARS, *stages.ENCODES])
+def test_the_steps_of_demosaiced_pictures_are_those_of_torch(name: str, backend: Compiling) -> None:
+    require(backend)
+    for height, width in ((64, 100), (1, 3), (70, 65)):
+        if name in stages.ENCODES:
+            planes = 3 * RNG.random((1, 3, height, width), np.float32) - 0.1
+            facts: list[NDArray[Any]] = [planes, np.array(1.5, np.float32), np.array(3.2, np.float32)]
+            facts += [np.array([2e-3, 1e-5], np.float32)] * name.endswith("n")
+        else:
+            pixels = RNG.integers(0, 4096, (height, width, 3), dtype=np.uint16)
+            pixels[:20, :20] = 4095  # blown
+            facts = [pixels, np.array([60, 64, 70], np.float32), np.full(3, 4095, np.float32)]
+            facts.append(np.array([2, 1, 1.5], np.float32))
+            facts += [RNG.random((3, height, width), np.float32) + 0.5] * (name == "linear-h")
+            matrix = np.array([[1.5, -0.4, -0.1], [-0.2, 1.4, -0.2], [0, -0.5, 1.5]], np.float32)
+            facts += [matrix] * (name != "linear-colors")
+        (found,), (expected,) = run_both(None, None, name, facts, backend)
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() < 2e-5
+
+
+@pytest.mark.parametrize("backend", ENGINES)
 @pytest.mark.parametrize("name", stages.EXPOSES)
 def test_the_last_step_before_the_network_is_that_of_torch(name: str, backend: Compiling) -> None:
     require(backend)
