@@ -18,7 +18,7 @@ from lwisp.data.unprocess import Camera
 from lwisp.imaging import color, highlights
 from lwisp.weights import InputConvention
 
-MEASURED: dict[Demosaicing, float] = {"malvar": 1.0, "bilinear": 1.0, "xtrans": 0.81, "none": 1.0}
+MEASURED: dict[Demosaicing, float] = {"malvar": 1.0, "bilinear": 1.0, "xtrans": 0.79, "none": 1.0}
 """Variance of the noise as `linear_planes.noise_of` measures it, in that of the sensor (docs/input-convention.md)."""
 
 
