@@ -14,6 +14,7 @@ from lwisp.architecture import Takes
 from lwisp.camera.cross_validation import CrossValidation
 from lwisp.camera.photos import BaseNetwork, PreparedPair
 from lwisp.camera.settings import NetworkFit
+from lwisp.data.cases import pack_mosaics
 from lwisp.data.crops import Crops
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.names import Precision
@@ -159,7 +160,7 @@ def refine_network(
 
 
 def _picture(engine: Engine, planes: Tensor) -> Tensor:
-    """(4, h, w) -> (3, 2h, 2w)."""
+    """(4, h, w), or (5, h, w) with the noise that is told -> (3, 2h, 2w)."""
     return torch.from_numpy(engine(planes.float().numpy())).permute(2, 0, 1)
 
 
@@ -168,5 +169,5 @@ def _error(engine: Engine, pieces: PieceDataset) -> float:
     errors = []
     for index in range(len(pieces.names)):
         photosites, target = pieces.read(index)
-        errors.append(metrics.delta_e(_picture(engine, mosaic.pack(photosites)[0]), target / 255))
+        errors.append(metrics.delta_e(_picture(engine, pack_mosaics(photosites)), target / 255))
     return float(np.mean(errors))

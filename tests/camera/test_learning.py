@@ -115,7 +115,7 @@ def test_a_look_is_learned_proven_and_picked_for_its_camera(folder: Path, tmp_pa
         learn(folder)
     assert learned.weights in remove("lwisp-plain-dng").files
     assert pick(raw).card.name == "photo"
-    with pytest.raises(lwisp.InputError, match="no learned weights 'photo'"):
+    with pytest.raises(lwisp.InputError, match="weights 'photo' are part of lwisp"):
         remove("photo")
 
 

@@ -22,7 +22,7 @@ from lwisp.engines.tensors import run_network
 from lwisp.engines.torch import TORCH
 from lwisp.model import LWISP
 from lwisp.pipeline import prepare
-from lwisp.weights import InputConvention, Weights
+from lwisp.weights import Weights
 from tests.conftest import ROOT, TOY, WriteDng, require
 
 BACKENDS = ("torch", "openvino", "onnxruntime")
@@ -120,10 +120,11 @@ def test_windows_do_not_show(
 def test_bf16_stays_within_55_db_of_fp32_on_real_files(backend: Backend, name: str) -> None:
     if backend != "torch":
         require(backend)
-    planes, _ = prepare(lwisp.read_raw(ROOT / "samples" / name), InputConvention())
+    photo = lwisp.load("photo")
+    planes, _ = prepare(lwisp.read_raw(ROOT / "samples" / name), photo.card.convention)
     _, height, width = planes.shape
     planes = planes[:, height // 4 : height // 4 + 300, width // 4 : width // 4 + 400]
-    network = lwisp.load("photo").network
+    network = photo.network
     exact, fast = (run_network(network, torch.from_numpy(planes), precision, backend) for precision in ("fp32", "bf16"))
     assert -10 * float(((exact - fast) ** 2).mean().log10()) > 55
 
@@ -327,7 +328,7 @@ def test_what_was_compiled_serves_the_next_picture(monkeypatch: pytest.MonkeyPat
     developer = lwisp.Developer(lwisp.load("photo"), "openvino", "fp32")
     for _ in range(3):
         developer.develop(raw)
-    assert len(made) == 3, made  # levels and colors, the exposure rule, the network
+    assert len(made) == 5, made  # colors of bright light, levels and colors, exposure rule, exposure, network
 
 
 def test_compiled_steps_for_ever_new_widths_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def test_a_bench_measures_networks_tools_and_growth(
     monkeypatch.setattr(
         file_timing,
         "installed_commands",
-        lambda source, output: {
+        lambda weights, source, output: {
             "copier": [sys.executable, "-c", copy, str(source), str(output)],
             "idler": [sys.executable, "-c", "print('no time today')"],
         },
