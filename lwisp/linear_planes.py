@@ -49,7 +49,7 @@ class LinearPlanes(LightPlanes):
     ) -> None:
         self.image = image
         height, width, _ = image.rgb.shape
-        noise = noise_of(image) if convention.noise else (0.0, 0.0)
+        noise = noise_of(image) if convention.noise and noise_reduction else (0.0, 0.0)
         scaled = np.asarray(noise, np.float32) * np.float32(noise_reduction**2)
         super().__init__(steps, (3 + convention.noise, height, width), convention, exposure, frame, highlights, scaled)
         top = brightest_of(image)

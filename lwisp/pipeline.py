@@ -189,7 +189,7 @@ def develop_with(
         engine.develop(LinearPlanes(engine, raw, convention, exposure, frame, highlights, noise_reduction), as_sensed)
     elif engine.takes_mosaics:
         if frame is not None and not convention.headroom:  # the file takes its own, with what is missing as exposure
-            exposure += math.log2(frame.gain / Planes(engine, raw, convention).frame.gain)
+            exposure += math.log2(frame.gain / planes_of(engine, raw, convention).frame.gain)
         facts = inputs_of(raw, convention, exposure, frame, highlights, noise_reduction)
         engine.develop_mosaic([facts[name] for name in convention.preparation.inputs], as_sensed)
     else:
@@ -262,7 +262,7 @@ def inputs_of(
 
     Args:
         raw: The RAW.
-        convention: What the network expects of its input; the noise is measured only where it is told.
+        convention: What the network expects of its input; the noise is measured only where some is told.
         exposure: EV on top of the exposure rule.
         frame: What the exposure rule found in another frame, to be exposed as it; None takes this frame's own.
         highlights: How much of the light above white is kept from it, 0 to 1.
@@ -273,7 +273,7 @@ def inputs_of(
         shading.
     """
     raw = without_shading(raw)
-    noise = noise_of(raw) if convention.noise else (0.0, 0.0)
+    noise = noise_of(raw) if convention.noise and noise_reduction else (0.0, 0.0)
     return {
         "mosaic": raw.mosaic,
         "black_level": np.asarray(raw.black_level, np.float32),
@@ -380,7 +380,9 @@ class Planes(LightPlanes):
 
 
 def planes_of(steps: Steps, raw: AnyRaw, convention: InputConvention) -> LightPlanes:
-    """The network's input of a RAW of any kind, exposed by the rule.
+    """The network's input of a RAW of any kind, exposed by the rule, to ask for its size and exposure.
+
+    No noise is told, for none of this depends on it, and it would have to be measured.
 
     Args:
         steps: Computes the modules before the network.
@@ -388,8 +390,8 @@ def planes_of(steps: Steps, raw: AnyRaw, convention: InputConvention) -> LightPl
         convention: What a network for this kind expects.
     """
     if isinstance(raw, LinearImage):
-        return LinearPlanes(steps, raw, convention)
-    return Planes(steps, raw, convention)
+        return LinearPlanes(steps, raw, convention, noise_reduction=0.0)
+    return Planes(steps, raw, convention, noise_reduction=0.0)
 
 
 def _squared_distance(cells: slice, before: int, side: int) -> NDArray[np.float32]:
