@@ -307,3 +307,18 @@ def test_pictures_that_lwisp_made_are_left_out_of_folders_and_taken_by_name(
         (mixed / name).unlink()
     result = call("enhance", mixed, "-o", tmp_path / "out")
     assert (result.exit_code, "lwisp made all pictures in this folder" in result.stderr) == (2, True)
+
+
+def test_dng_tells_programs_and_logs_as_the_other_verbs_do(tmp_path: Path) -> None:
+    mosaic = tmp_path / "a.npy"
+    np.save(mosaic, np.random.default_rng(0).integers(64, 900, (40, 60), dtype=np.uint16))
+    told = call(
+        *("dng", mosaic, "--cfa", "RGGB", "--black-level", 64, "--white-level", 1023),
+        *("--json", "--log", tmp_path / "log.jsonl"),
+    )
+    assert told.exit_code == 0, told.output
+    made, end = (json.loads(line) for line in told.stdout.splitlines())
+    assert (made["status"], made["output"]) == ("made", str(tmp_path / "a.dng"))
+    assert (end["event"], end["made"], end["failed"]) == ("end", 1, 0)
+    logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [entry["event"] for entry in logged] == ["file", "end"]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lwisp.cli.commands import app
-from lwisp.cli.options import MOSAICS, MaxPixels, Output, Overwrite, Recursive, Verbose
-from lwisp.cli.progress import follow
+from lwisp.cli.options import MOSAICS, Json, Log, MaxPixels, Output, Overwrite, Quiet, Recursive, Verbose
+from lwisp.cli.progress import Telling, carry_out
 from lwisp.cli.terminal import show_tracebacks
 from lwisp.errors import InputError
 
@@ -174,6 +174,9 @@ def dng(
     height: Height = None,
     stride: Stride = None,
     max_pixels: MaxPixels = 200e6,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    log: Log = None,
 ) -> None:
     """Wrap bare mosaics of one's own sensor as DNGs that any tool opens: NAME.dng beside each."""
     from lwisp.files.raw import MOSAIC_SUFFIXES
@@ -182,7 +185,11 @@ def dng(
     show_tracebacks(verbose)
     sensor = sensor_of(cfa, black_level, white_level, color_matrix, packing, width, height, stride)
     jobs = plan(sources, output, None, MOSAIC_SUFFIXES, lambda file: "dng", mark="", recursive=recursive)
-    follow(_wrap(jobs, sensor, white_balance, max_pixels, overwrite), jobs, "wrapping")
+
+    def begin() -> "Iterator[Outcome]":
+        return _wrap(jobs, sensor, white_balance, max_pixels, overwrite)
+
+    carry_out(begin, jobs, "wrapping", Telling(quiet, as_json, log), dry_run=False)
 
 
 def _wrap(
