@@ -86,7 +86,7 @@ class Finished(Generic[S]):
     source_sha256: str
     """Of the file."""
     replaces: bool
-    """Whether there is a file of this name that may be replaced."""
+    """Whether a file of this name may be replaced."""
 
     def properties(self, verb: str, settings: Mapping[str, Setting]) -> dict[str, Value]:
         """Properties for the XMP packet: those of the source, and what the picture was made of, and by which weights.
@@ -255,7 +255,7 @@ class _Line:
             if guard.begin(job):  # again: a camera's card may have been copied meanwhile, another process may be at it
                 return Outcome(job.source, job.output, is_done_before=True)
             try:
-                self.write(Finished(job, source, made, hashing.result(), os.path.lexists(job.output)))
+                self.write(Finished(job, source, made, hashing.result(), guard.overwrite))
             except InputError:  # another process was faster by a moment
                 if guard.begin(job):
                     return Outcome(job.source, job.output, is_done_before=True)
@@ -312,7 +312,8 @@ class _Guard:
             if name != job.output.name and not job.is_named and not is_own(path):
                 raise InputError(not_own(path))  # IMG.JPG, where IMG.jpg is to be written
         self._check_kind(job)
-        if self.is_done is not None and os.path.lexists(job.output) and not self.overwrite:
+        exists = os.path.lexists(job.output)
+        if self.is_done is not None and exists and not self.overwrite:
             if self.is_done(job):
                 return True
             if is_own(job.output):
@@ -320,7 +321,7 @@ class _Guard:
                     f"{job.output} exists already, made of another file or with other weights or settings; "
                     "--overwrite replaces it, --output names another place"
                 )
-        check_output(job.output, self.overwrite)
+        check_output(job.output, self.overwrite or not exists)  # a file that came since is met when this one is written
         return False
 
     def _list(self, folder: Path) -> dict[str, list[str]]:

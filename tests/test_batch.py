@@ -17,6 +17,7 @@ from lwisp.batch import Finished, Made, Outcome, work
 from lwisp.errors import InputError, OutputError
 from lwisp.files.decoding import is_own
 from lwisp.files.pictures import Picture, own_format, read_picture, write_picture
+from lwisp.files.writing import check_output
 from lwisp.planning import MARK, Job, plan
 from lwisp.weights import Card, InputConvention, Weights
 from tests.conftest import TOY
@@ -99,6 +100,32 @@ def test_overwriting_replaces_only_what_lwisp_wrote(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "a.jpg").read_bytes() == others
     assert read_picture(tmp_path / "out" / "b.jpg").rgb.shape == RGB.shape
     assert run(jobs, overwrite=True)[1] == ""  # and again what it has just made
+
+
+def test_what_another_process_makes_in_the_very_moment_of_the_look_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera_picture(tmp_path / "in" / "a.jpg")
+    (job,) = planned(tmp_path / "in", output=tmp_path / "out")
+    looks: list[Path] = []
+
+    def check(path: Path, *settings: Any) -> None:
+        if looks:  # the second look of a job, when the first has found nothing
+            write_picture(tmp_path / "out" / "a.jpg", RGB[:10], "jpg", overwrite=True)
+        looks.append(path)
+        check_output(path, *settings)
+
+    monkeypatch.setattr("lwisp.batch.check_output", check)
+    made = Made(RGB)
+    written: list[Path] = []
+    (outcome,) = work(
+        [job],
+        read_picture,
+        lambda picture, job: made,
+        lambda finished: written.append(finished.job.output),
+        is_done=lambda job: job.output.exists(),
+    )
+    assert (outcome.error, outcome.is_done_before, written) == ("", True, [])
 
 
 def test_one_file_that_the_user_names_may_be_any(tmp_path: Path) -> None:
