@@ -123,8 +123,9 @@ def time_program(develop: Callable[[list[Job]], dict[Path, str]], job: Job, roun
 
 def time_network(baseline: str | None, engine: str, size: tuple[int, int], rounds: int) -> float:
     """Median seconds of a network alone; in a process of its own."""
-    run = make_ready(load_network(WEIGHTS[0], baseline), engine, size)
-    return statistics.median(time_in_turn([partial(run, random_planes(size))], rounds)[0])
+    network = load_network(WEIGHTS[0], baseline)
+    run = make_ready(network, engine, size)
+    return statistics.median(time_in_turn([partial(run, random_planes(network, size))], rounds)[0])
 
 
 def measure(options: argparse.Namespace) -> list[Point]:

@@ -52,7 +52,7 @@ KEPT = {
 
 
 def planes_of(weights: Weights, path: Path, exposure: Literal["auto", "none"]) -> NDArray[np.float32]:
-    """The middle of a RAW's planes (1, 4, CROP, CROP)."""
+    """The middle of a RAW's planes (1, C, CROP, CROP)."""
     planes, _ = prepare(lwisp.read_raw(path), replace(weights.card.convention, exposure=exposure))
     top, left = ((side - CROP) // 2 for side in planes.shape[1:])
     return np.ascontiguousarray(planes[None, :, top : top + CROP, left : left + CROP])
@@ -82,7 +82,7 @@ def quantize(model: Any, data: list[NDArray[np.float32]], kept: list[str]) -> An
 def compile_for(model: Any, size: tuple[int, int], bf16: bool = False) -> Any:
     """The model's function of planes of a size."""
     sized = model.clone()
-    sized.reshape({sized.inputs[0]: [1, 4, *size]})
+    sized.reshape({sized.inputs[0]: [*sized.inputs[0].partial_shape[:2], *size]})
     return openvino_core().compile_model(sized, "CPU", hints(bf16, default_threads()))
 
 
@@ -118,14 +118,15 @@ def main() -> None:
     weights = lwisp.load(options.weights)
     stored = as_stored(weights.network)
     plain = openvino_core().read_model(fill(structure(stored.config, "whole-float32"), stored.tensors))
-    plain.reshape({plain.inputs[0]: [1, 4, CROP, CROP]})
+    channels = stored.config.in_channels
+    plain.reshape({plain.inputs[0]: [1, channels, CROP, CROP]})
     data = list(calibration(weights, options.calibration))
     models = {label: quantize(plain, data, kept) for label, kept in KEPT.items()}
     for label, model in models.items():
         print(label)
         compiled = compile_for(plain, (CROP, CROP)), compile_for(model, (CROP, CROP))
         print("\n".join(describe_loss(weights, *compiled, options.truth)))
-    planes = np.random.default_rng(0).random((1, 4, *SIZE), np.float32)
+    planes = np.random.default_rng(0).random((1, channels, *SIZE), np.float32)
     calls = {"fp32": partial(compile_for(plain, SIZE), planes)}
     if has_bf16():
         calls["bf16"] = partial(compile_for(plain, SIZE, bf16=True), planes)

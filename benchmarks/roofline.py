@@ -152,7 +152,7 @@ def measure_network(machine: str, name: str, megapixels: float, threads: int, me
     found = run(weights, engine, planes, (height, width), picture, rounds=rounds)
     counter = Counter(2 * width)
     with torch.no_grad(), counter:
-        weights.network.to("meta")(torch.empty(1, 4, height, width, device="meta"))
+        weights.network.to("meta")(torch.empty(1, config.in_channels, height, width, device="meta"))
     label = f"{name} {weights.sha256[:16]}"
     row = partial(Row, machine, label, engine.precision, megapixels, threads, window)
     parts = dict.fromkeys([*found, *counter.macs])
@@ -182,7 +182,7 @@ def run_whole(
     """Median seconds of the parts of a picture that is run whole, levels from OpenVINO's profile."""
     stored = as_stored(weights.network)
     model = openvino_core().read_model(fill(structure(stored.config, "whole-uint8"), stored.tensors))
-    model.reshape({model.inputs[0]: [1, 4, *size]})
+    model.reshape({model.inputs[0]: [1, stored.config.in_channels, *size]})
     settings = {**hints(engine.precision == "bf16", torch.get_num_threads()), "PERF_COUNT": True}
     compiled = openvino_core().compile_model(model, "CPU", settings)
     graph = compiled.get_runtime_model().get_ordered_ops()

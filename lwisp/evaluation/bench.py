@@ -99,7 +99,7 @@ def bench(
         command=" ".join(["lwisp", *sys.argv[1:]]),
         machine=describe_machine(),
         weights=f"{weights.card.name} (SHA-256 of the tensors {weights.sha256[:16]})",
-        planes=(1, 4, *size),
+        planes=(1, weights.runnable.config.in_channels, *size),
         networks=tuple(time_networks(str(name_or_path), contenders, size, rounds)),
         tools=tuple(time_tools(weights, find(name_or_path), file, rounds)) if file else (),
         file=file.name if file else "",

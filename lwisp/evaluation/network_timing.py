@@ -89,10 +89,9 @@ def time_networks(
     """
     alone = [call_in_new_process(_time_cold, name_or_path, baseline, engine, size) for baseline, engine in contenders]
     networks = [load_network(name_or_path, baseline) for baseline, _ in contenders]
-    planes = random_planes(size)
     calls = []
     for network, (_, engine) in zip(networks, contenders, strict=True):
-        calls.append(partial(make_ready(network, engine, size), planes))
+        calls.append(partial(make_ready(network, engine, size), random_planes(network, size)))
     seconds = time_in_turn(calls, rounds)
     rows = []
     for contender, network, (cold, peak), times in zip(contenders, networks, alone, seconds, strict=True):
@@ -101,7 +100,8 @@ def time_networks(
         name = baseline or "lwisp"
         row = Timing(name, engine, times, ratio(times, seconds[0]), ratio(times, ours), cold, peak)
         if not isinstance(network, Exported):
-            row = replace(row, params=count_params(network), macs=count_multiply_adds(network, (1, 4, *size)))
+            planes = (1, network.config.in_channels, *size)
+            row = replace(row, params=count_params(network), macs=count_multiply_adds(network, planes))
         rows.append(row)
     return rows
 
@@ -122,16 +122,17 @@ def ratio(seconds: list[float], others: list[float]) -> float:
     return statistics.median(own / other for own, other in zip(seconds, others, strict=True))
 
 
-def random_planes(size: tuple[int, int]) -> Tensor:
-    """Packed planes of random values, the same for every call.
+def random_planes(network: LWISP | Baseline | Exported, size: tuple[int, int]) -> Tensor:
+    """Planes of random values for a network, the same for every call.
 
     Args:
+        network: What is to be run on them.
         size: Height and width.
 
     Returns:
-        (4, h, w) in [0, 1].
+        (C, h, w) in [0, 1], as many as the network takes.
     """
-    return torch.rand(4, *size, generator=torch.Generator().manual_seed(0))
+    return torch.rand(network.config.in_channels, *size, generator=torch.Generator().manual_seed(0))
 
 
 def load_network(name_or_path: str, baseline: str | None) -> LWISP | Baseline | Exported:
@@ -150,7 +151,7 @@ def load_network(name_or_path: str, baseline: str | None) -> LWISP | Baseline | 
 
 
 def make_ready(network: LWISP | Baseline | Exported, engine: str, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
-    """A function from planes (4, h, w) to RGB (3, 2h, 2w) that runs a network in an engine.
+    """A function from planes (C, h, w) to RGB (3, 2h, 2w) that runs a network in an engine.
 
     Args:
         network: LW-ISP, a baseline or an exported file.
@@ -179,7 +180,7 @@ def make_ready(network: LWISP | Baseline | Exported, engine: str, size: tuple[in
 def _in_openvino(network: Baseline, precision: str, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
     """A baseline compiled for planes of that size, padded before and cropped after."""
     sizes = network.config.size_multiple, network.config.size_minimum
-    padded = tuple(pad_to_multiple(torch.empty(1, 4, *size), *sizes).shape)
+    padded = tuple(pad_to_multiple(torch.empty(1, network.config.in_channels, *size), *sizes).shape)
     model = fill(structure(network.config, "whole-float32"), as_stored(network).tensors)
     compiled = compile_model("openvino", model, [padded], bf16=precision == "bf16")
 
@@ -193,7 +194,7 @@ def _in_openvino(network: Baseline, precision: str, size: tuple[int, int]) -> Ca
 def _time_cold(name_or_path: str, baseline: str | None, engine: str, size: tuple[int, int]) -> tuple[float, float]:
     """Seconds until the first picture, and this process's peak memory in MiB."""
     network = load_network(name_or_path, baseline)
-    planes = random_planes(size)
+    planes = random_planes(network, size)
     began = time.perf_counter()
     make_ready(network, engine, size)(planes)
     return time.perf_counter() - began, peak_memory_mib()
