@@ -495,8 +495,13 @@ def check_strengths(highlights: float, noise_reduction: float) -> None:
     """Check the strengths of what keeps highlights and takes noise away; raises `ArgumentError` beyond their ranges."""
     if not is_number(highlights, 0, 1):
         raise ArgumentError(f"expected highlights of 0 to 1, got {shown(highlights)}")
-    if not is_number(noise_reduction, 0, 2):
-        raise ArgumentError(f"expected a noise reduction of 0 to 2, got {shown(noise_reduction)}")
+    check_noise_reduction(noise_reduction)
+
+
+def check_noise_reduction(strength: float) -> None:
+    """Check how much of the noise is to be taken away; raises `ArgumentError` where it is not 0 to 2."""
+    if not is_number(strength, 0, 2):
+        raise ArgumentError(f"expected a noise reduction of 0 to 2, got {shown(strength)}")
 
 
 def check_knobs(convention: InputConvention, highlights: float, noise_reduction: float) -> None:

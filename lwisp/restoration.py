@@ -23,9 +23,11 @@ from lwisp.files.encoding import Finish
 from lwisp.files.pictures import Picture, read_picture, write_picture
 from lwisp.files.raw import RAW_SUFFIXES, RawImage, check_raw, read_raw
 from lwisp.files.raw_check import refuse_raw
+from lwisp.imaging.bayer import plane_order
 from lwisp.imaging.framing import CROPS, Crop
-from lwisp.imaging.pixels import average_channels
-from lwisp.pipeline import Planes, develop_with, without_hot_pixels
+from lwisp.imaging.pixels import average_channels, convert
+from lwisp.pipeline import Planes, check_noise_reduction, develop_with, without_hot_pixels
+from lwisp.planes import bands
 from lwisp.planning import Job
 from lwisp.provenance import Setting, differing
 from lwisp.weights import InputConvention, Weights, check_weights, load_once
@@ -45,6 +47,7 @@ def denoise(
     backend: Backend = "auto",
     memory: float | None = None,
     passes: int = PASSES,
+    noise_reduction: float = 1.0,
 ) -> NDArray[np.float32]:
     """A finished picture without its noise: (H, W, 3) float32 sRGB in [0, 1].
 
@@ -55,6 +58,8 @@ def denoise(
         backend: "auto", "torch", "openvino" or "onnxruntime", as there.
         memory: Bound on the memory of the whole process, in GB.
         passes: 1, 2 or 4: the mean over so many mirror images (self-ensemble), in as many times the time.
+        noise_reduction: How much of the noise is taken away, 0 to 2: up to 1 the picture is mixed with what the network
+            makes of it, from there on with what it makes of that again.
 
     Returns:
         The picture, of the size of `rgb`.
@@ -62,7 +67,8 @@ def denoise(
     Raises:
         InputError: The weights do not take RGB, or an argument cannot be used, as a picture of another shape.
     """
-    return _restore(rgb, load_once("denoise") if weights is None else weights, precision, backend, memory, passes)
+    weights = load_once("denoise") if weights is None else weights
+    return _restore(rgb, weights, precision, backend, memory, passes, noise_reduction)
 
 
 def enhance(
@@ -99,11 +105,13 @@ def _restore(
     backend: Backend,
     memory: float | None,
     passes: int,
+    noise_reduction: float = 1.0,
 ) -> NDArray[np.float32]:
     check_weights(weights, "rgb")
     _check_picture(rgb)
+    check_noise_reduction(noise_reduction)
     engine = cached_engine(weights, backend, precision, memory, passes)
-    picture: NDArray[np.float32] = _restore_with(engine, rgb, np.float32)
+    picture: NDArray[np.float32] = _restore_with(engine, rgb, np.float32, noise_reduction)
     return picture
 
 
@@ -120,6 +128,7 @@ def restore_files(
     parallel: int = 1,
     finish: Finish = Finish(),
     strip: bool = False,
+    noise_reduction: float = 1.0,
 ) -> Iterator[Outcome]:
     """Denoise or enhance many finished pictures, in their order; whatever goes wrong with one, the others are done.
 
@@ -138,6 +147,7 @@ def restore_files(
         parallel: How many are worked on at once, each by its share of the processor's threads.
         finish: Quality, size and color space of the pictures.
         strip: Leave out tags and properties that name people and places.
+        noise_reduction: How much of what the network does is done, 0 to 2, as for `denoise`.
 
     Returns:
         What became of each file, as it is done.
@@ -147,13 +157,15 @@ def restore_files(
     """
     check_weights(weights, "rgb")
     check_switches(overwrite=overwrite, strip=strip)
+    check_noise_reduction(noise_reduction)
     threads = share_of_threads(parallel)
     engine = prepare_engine(weights.runnable, backend, precision, memory, passes, threads=threads)
     jobs = checked(jobs, finish)
-    settings = finish.settings() | differing({"passes": (passes, PASSES), "strip": (strip, False)})
+    asked = {"passes": (passes, PASSES), "strip": (strip, False), "noise-reduction": (noise_reduction, 1.0)}
+    settings = finish.settings() | differing(asked)
 
     def make(picture: Picture, job: Job) -> Made:
-        restored = _restore_with(engine, picture.rgb, job.dtype)
+        restored = _restore_with(engine, picture.rgb, job.dtype, noise_reduction)
         return Made(average_channels(restored) if picture.is_gray else restored, weights, engine)
 
     def read(path: Path) -> Picture:
@@ -179,6 +191,7 @@ def denoise_raw(
     backend: Backend = "auto",
     memory: float | None = None,
     keep_hot_pixels: bool = False,
+    noise_reduction: float = 1.0,
 ) -> RawImage:
     """A RAW without its noise, of 16 bits: black at 4096 DN, white at 65535.
 
@@ -190,6 +203,7 @@ def denoise_raw(
         backend: "auto", "torch", "openvino" or "onnxruntime", as there.
         memory: Bound on the memory of the whole process, in GB.
         keep_hot_pixels: Leave hot and dead photosites as they are.
+        noise_reduction: How much of the noise is taken away, 0 to 2, as for `denoise`.
 
     Returns:
         The RAW with another mosaic and other levels.
@@ -201,8 +215,10 @@ def denoise_raw(
     check_weights(weights, "planes")
     check_raw(raw)
     check_switches(keep_hot_pixels=keep_hot_pixels)
+    check_noise_reduction(noise_reduction)
     engine = cached_engine(weights, backend, precision, memory)
-    return _denoise_with(engine, weights.card.convention, raw if keep_hot_pixels else without_hot_pixels(raw))
+    raw = raw if keep_hot_pixels else without_hot_pixels(raw)
+    return _denoise_with(engine, weights.card.convention, raw, noise_reduction)
 
 
 def denoise_raw_files(
@@ -218,6 +234,7 @@ def denoise_raw_files(
     strip: bool = False,
     crop: Crop = "camera",
     keep_hot_pixels: bool = False,
+    noise_reduction: float = 1.0,
 ) -> Iterator[Outcome]:
     """Denoise many RAWs, in their order; whatever goes wrong with one, the others are done.
 
@@ -236,6 +253,8 @@ def denoise_raw_files(
         strip: Leave out tags and properties that name people and places.
         crop: "camera" for what the camera's own pictures show, told by tags in a DNG; "none" for the visible area.
         keep_hot_pixels: Leave hot and dead photosites as they are.
+        noise_reduction: How much of the noise is taken away, 0 to 2, as for `denoise`; also of what is left by weights
+            that develop and are told the noise.
 
     Returns:
         What became of each file, as it is done.
@@ -245,6 +264,7 @@ def denoise_raw_files(
     """
     check_choice("crop", crop, CROPS)
     check_switches(overwrite=overwrite, strip=strip, keep_hot_pixels=keep_hot_pixels)
+    check_noise_reduction(noise_reduction)
     check_weights(weights, "planes")
     check_weights(develop_weights, "raw")
     jobs = checked(jobs, finish)
@@ -252,7 +272,16 @@ def denoise_raw_files(
     engine = prepare_engine(weights.runnable, backend, precision, memory, threads=threads)
     developer = prepare_engine(develop_weights.runnable, backend, precision, memory, threads=threads)
 
-    asked = differing({"crop": (crop, "camera"), "keep-hot-pixels": (keep_hot_pixels, False), "strip": (strip, False)})
+    asked = differing(
+        {
+            "crop": (crop, "camera"),
+            "keep-hot-pixels": (keep_hot_pixels, False),
+            "strip": (strip, False),
+            "noise-reduction": (noise_reduction, 1.0),
+        }
+    )
+    convention = develop_weights.card.convention
+    left = noise_reduction if convention.noise else 1.0
 
     def settings(job: Job) -> dict[str, Setting]:
         if job.format == "dng":
@@ -264,10 +293,10 @@ def denoise_raw_files(
         return raw if keep_hot_pixels else without_hot_pixels(raw)
 
     def make(raw: RawImage, job: Job) -> Made:
-        clean = _denoise_with(engine, weights.card.convention, raw)
+        clean = _denoise_with(engine, weights.card.convention, raw, noise_reduction)
         if job.format == "dng":
             return Made(clean.mosaic, weights, engine)
-        picture = develop_with(developer, develop_weights.card.convention, clean, 0.0, job.dtype, crop=crop)
+        picture = develop_with(developer, convention, clean, 0.0, job.dtype, crop=crop, noise_reduction=left)
         return Made(picture, weights, engine)
 
     def write(finished: Finished[RawImage]) -> None:
@@ -310,13 +339,47 @@ def _check_picture(rgb: object) -> None:
         raise ArgumentError(f"expected a picture of floats, uint8 or uint16, got {rgb.dtype}")
 
 
-def _restore_with(engine: Engine, rgb: NDArray[Any], dtype: type[Any]) -> NDArray[Any]:
-    picture: NDArray[Any] = np.empty(rgb.shape, dtype)
-    engine.develop(_Pixels(rgb), picture)
-    return picture
+def _restore_with(engine: Engine, rgb: NDArray[Any], dtype: type[Any], strength: float) -> NDArray[Any]:
+    """What the network makes of a picture, mixed with the picture, or with what it makes of it again."""
+
+    def restored(given: NDArray[Any], fine: type[Any]) -> NDArray[Any]:
+        picture: NDArray[Any] = np.empty(given.shape, fine)
+        engine.develop(_Pixels(given), picture)
+        return picture
+
+    if strength == 1:
+        return restored(rgb, dtype)
+    if strength == 0:
+        return _mixed(rgb, rgb, 0.0, dtype)
+    fine = np.uint16 if np.issubdtype(dtype, np.integer) else dtype
+    once = restored(rgb, fine)
+    return (
+        _mixed(rgb, once, strength, dtype) if strength < 1 else _mixed(once, restored(once, fine), strength - 1, dtype)
+    )
 
 
-def _denoise_with(engine: Engine, convention: InputConvention, raw: RawImage) -> RawImage:
+def _mixed(first: NDArray[Any], second: NDArray[Any], share: float, dtype: type[Any]) -> NDArray[Any]:
+    """Two pictures (H, W, C) of any types, the second with this share, as a third type."""
+    mixed: NDArray[Any] = np.empty(first.shape, dtype)
+    for band in bands(slice(0, len(first))):
+        begun, ended = (convert(picture[band], np.dtype(np.float32)) for picture in (first, second))
+        mixed[band] = convert(np.float32(1 - share) * begun + np.float32(share) * ended, np.dtype(dtype))
+    return mixed
+
+
+def _denoise_with(engine: Engine, convention: InputConvention, raw: RawImage, strength: float) -> RawImage:
+    """A RAW of 16 bits without its noise, mixed with what it was, or with what the network makes of it again."""
+    if strength == 0:
+        return _with_mosaic(raw, _rescaled(raw))
+    once = _clean(engine, convention, raw)
+    if strength == 1:
+        return once
+    if strength < 1:
+        return _with_mosaic(raw, _mixed(_rescaled(raw), once.mosaic, strength, np.uint16))
+    return _with_mosaic(raw, _mixed(once.mosaic, _clean(engine, convention, once).mosaic, strength - 1, np.uint16))
+
+
+def _clean(engine: Engine, convention: InputConvention, raw: RawImage) -> RawImage:
     frame = Planes(engine, replace(raw, shading=()), convention)  # noise as the sensor made it; the lens comes later
     planes = np.empty((*frame.shape[1:], 4), np.float32)
     engine.develop(frame, planes)
@@ -328,6 +391,18 @@ def _denoise_with(engine: Engine, convention: InputConvention, raw: RawImage) ->
     values *= WHITE - BLACK
     values += BLACK + 0.5
     return _with_mosaic(raw, np.clip(values, BLACK, WHITE, out=values).astype(np.uint16))  # DN, rounded when cast
+
+
+def _rescaled(raw: RawImage) -> NDArray[np.uint16]:
+    """A mosaic with its noise in the levels of a clean one."""
+    codes = np.empty_like(raw.mosaic)
+    for (row, column), black, white in zip(plane_order(raw.cfa), raw.black_level, raw.white_level, strict=True):
+        values = raw.mosaic[row::2, column::2].astype(np.float32)
+        values -= np.float32(black)
+        values *= np.float32((WHITE - BLACK) / (white - black))
+        values += BLACK + 0.5
+        codes[row::2, column::2] = np.clip(values, 0, WHITE)  # DN, rounded when cast
+    return codes
 
 
 def _with_mosaic(raw: RawImage, values: NDArray[np.uint16]) -> RawImage:

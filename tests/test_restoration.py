@@ -67,6 +67,73 @@ def test_a_picture_of_any_size_is_what_the_network_makes_of_it(size: tuple[int, 
     assert residual is False or size == (1, 1) or np.abs(made - rgb / 255).max() > 1e-3
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_the_strength_mixes_the_picture_with_what_the_network_makes_of_it(dtype: type[Any]) -> None:
+    chosen, rgb = weights("rgb", change=0.1), picture(40, 50)
+    given = rgb.astype(np.float32) / 255
+    rgb = given if dtype == np.float32 else rgb.astype(dtype) * dtype(np.iinfo(dtype).max // 255)
+
+    def made(strength: float, of: NDArray[Any] = rgb) -> NDArray[np.float32]:
+        return denoise(of, chosen, "fp32", "openvino", passes=1, noise_reduction=strength)
+
+    once = made(1.0)
+    assert np.abs(made(0.0) - given).max() < 1e-6
+    assert np.abs(made(0.25) - (0.75 * given + 0.25 * once)).max() < 1e-6
+    twice = made(1.0, once)
+    assert np.abs(twice - once).max() > 1e-3
+    assert np.abs(made(1.5) - (once + twice) / 2).max() < 1e-6
+    assert np.abs(made(2.0) - twice).max() < 1e-6
+
+
+@pytest.mark.parametrize("strength", [-0.1, 2.1, float("nan"), "1", None, True])
+def test_strengths_out_of_range_are_refused(strength: Any, toy: Weights, tmp_path: Path) -> None:
+    raw = RawImage(np.zeros((8, 8), np.uint16), "RGGB", (0.0,) * 4, (1023.0,) * 4)
+    for call in (
+        lambda: denoise(picture(8, 8), weights("rgb"), noise_reduction=strength),
+        lambda: denoise_raw(raw, weights("planes"), noise_reduction=strength),
+        lambda: restore_files("denoise", weights("rgb"), [], noise_reduction=strength),
+        lambda: denoise_raw_files(weights("planes"), [], toy, noise_reduction=strength),
+    ):
+        with pytest.raises(InputError, match="noise reduction of 0 to 2"):
+            call()
+
+
+@pytest.mark.parametrize("cfa", ["RGGB", "GBRG"])
+def test_the_strength_mixes_a_mosaic_with_what_it_was(cfa: Any) -> None:
+    chosen = weights("planes")
+    mosaic = RNG.integers(64, 4096, (42, 56), dtype=np.uint16)
+    raw = RawImage(mosaic, cfa, (60.0, 62.0, 64.0, 66.0), (4000.0,) * 4)
+
+    def made(strength: float, of: RawImage = raw) -> NDArray[np.float64]:
+        clean = denoise_raw(of, chosen, "fp32", "openvino", keep_hot_pixels=True, noise_reduction=strength)
+        assert clean.black_level == (4096.0,) * 4
+        return clean.mosaic.astype(np.float64)
+
+    blacks = np.empty((2, 2))
+    for letter, black in zip(("R", "B"), (60.0, 66.0), strict=True):
+        place = cfa.index(letter)
+        blacks[place // 2, place % 2] = black
+    row = cfa.index("R") // 2
+    greens = [place for place in range(4) if cfa[place] == "G"]
+    for place in greens:
+        blacks[place // 2, place % 2] = 62.0 if place // 2 == row else 64.0
+    black = np.tile(blacks, (21, 28))
+    given = np.clip((mosaic - black) / (4000 - black) * (65535 - 4096) + 4096, 0, 65535)
+    once = made(1.0)
+    assert np.abs(made(0.0) - given).max() <= 0.51
+    assert np.abs(made(0.5) - (given + once) / 2).max() <= 1.1
+    twice = made(
+        1.0, replace(raw, mosaic=once.astype(np.uint16), black_level=(4096.0,) * 4, white_level=(65535.0,) * 4)
+    )
+    assert np.abs(made(2.0) - twice).max() <= 1
+
+
+def test_only_what_takes_noise_away_has_a_strength() -> None:
+    assert "noise_reduction" in signature(restore.denoise).parameters
+    assert "noise_reduction" in signature(restore.denoise_raw).parameters
+    assert "noise_reduction" not in signature(restore.enhance).parameters
+
+
 @pytest.mark.parametrize("takes", ["rgb", "planes"])
 @pytest.mark.parametrize("residual", [True, False])
 def test_tiles_give_what_the_whole_picture_gives(takes: Takes, residual: bool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from lwisp.cli.options import (
     MaxPixels,
     Memory,
     NameTemplate,
+    NoiseReduction,
     Output,
     Overwrite,
     PictureFormat,
@@ -104,12 +105,7 @@ def develop(
             metavar="0..1", help="How much of the light above white is kept from it.", rich_help_panel=PICTURE
         ),
     ] = 1.0,
-    noise_reduction: Annotated[
-        float,
-        typer.Option(
-            metavar="0..2", help="How much noise is taken away; 1 as much as there is.", rich_help_panel=PICTURE
-        ),
-    ] = 1.0,
+    noise_reduction: NoiseReduction = 1.0,
     same_as: SameAs = None,
     crop: Crop = "camera",
     keep_hot_pixels: KeepHotPixels = False,

@@ -173,6 +173,10 @@ KeepHotPixels = Annotated[
         "--keep-hot-pixels", help="Leave single hot and dead photosites as they are.", rich_help_panel=PICTURE
     ),
 ]
+NoiseReduction = Annotated[
+    float,
+    typer.Option(metavar="0..2", help="How much noise is taken away; 1 as much as there is.", rich_help_panel=PICTURE),
+]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the data, in place of the recipe's.", readable=False)]
 Raws = Annotated[list[Path], typer.Argument(metavar="FILE...", help="RAW files, or folders.", readable=False)]

@@ -1,5 +1,6 @@
 """`lwisp denoise`, `lwisp enhance` and `lwisp denoise-raw`."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,6 +22,7 @@ from lwisp.cli.options import (
     MaxPixels,
     Memory,
     NameTemplate,
+    NoiseReduction,
     Output,
     Overwrite,
     Passes,
@@ -53,6 +55,7 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
         size: Size = None,
         profile: Profile = "srgb",
         strip: Strip = False,
+        noise_reduction: NoiseReduction = 1.0,
         weights: Shipped = name,
         precision: Precision = "auto",
         backend: Backend = "auto",
@@ -104,10 +107,15 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
                 jobs,
                 Finish(quality, size, profile),
                 strip,
+                noise_reduction,
             )
 
         carry_out(begin, planned, word, Telling(quiet, as_json, log), dry_run)
 
+    if name == "enhance":
+        whole = inspect.signature(restore)
+        kept = [parameter for parameter in whole.parameters.values() if parameter.name != "noise_reduction"]
+        restore.__signature__ = whole.replace(parameters=kept)  # type: ignore[attr-defined]
     return app.command(name, help=summary)(restore)
 
 
@@ -147,6 +155,7 @@ def denoise_raw(
     ] = "photo",
     crop: Crop = "camera",
     keep_hot_pixels: KeepHotPixels = False,
+    noise_reduction: NoiseReduction = 1.0,
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: Memory = None,
@@ -185,6 +194,7 @@ def denoise_raw(
             strip,
             crop,
             keep_hot_pixels,
+            noise_reduction,
         )
 
     carry_out(begin, planned, "denoising", Telling(quiet, as_json, log), dry_run)
