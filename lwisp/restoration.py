@@ -26,6 +26,7 @@ from lwisp.files.raw_check import refuse_raw
 from lwisp.imaging.bayer import plane_order
 from lwisp.imaging.framing import CROPS, Crop
 from lwisp.imaging.pixels import average_channels, convert
+from lwisp.imaging.removed import share_of_noise
 from lwisp.pipeline import Planes, check_noise_reduction, develop_with, without_hot_pixels
 from lwisp.planes import bands
 from lwisp.planning import Job
@@ -58,8 +59,8 @@ def denoise(
         backend: "auto", "torch", "openvino" or "onnxruntime", as there.
         memory: Bound on the memory of the whole process, in GB.
         passes: 1, 2 or 4: the mean over so many mirror images (self-ensemble), in as many times the time.
-        noise_reduction: How much of the noise is taken away, 0 to 2: up to 1 the picture is mixed with what the network
-            makes of it, from there on with what it makes of that again.
+        noise_reduction: How much of the noise is taken away, 0 to 2. The picture is mixed with what the network makes
+            of it, as far as that is noise (`imaging.removed`); from 1 on with what the network makes of that again.
 
     Returns:
         The picture, of the size of `rgb`.
@@ -67,8 +68,11 @@ def denoise(
     Raises:
         InputError: The weights do not take RGB, or an argument cannot be used, as a picture of another shape.
     """
+    check_noise_reduction(noise_reduction)
     weights = load_once("denoise") if weights is None else weights
-    return _restore(rgb, weights, precision, backend, memory, passes, noise_reduction)
+    engine = _engine_for(rgb, weights, precision, backend, memory, passes)
+    picture: NDArray[np.float32] = _denoise_picture(engine, rgb, np.float32, noise_reduction)[0]
+    return picture
 
 
 def enhance(
@@ -95,24 +99,24 @@ def enhance(
     Raises:
         InputError: The weights do not take RGB, or an argument cannot be used, as a picture of another shape.
     """
-    return _restore(rgb, load_once("enhance") if weights is None else weights, precision, backend, memory, passes)
+    weights = load_once("enhance") if weights is None else weights
+    engine = _engine_for(rgb, weights, precision, backend, memory, passes)
+    picture: NDArray[np.float32] = _restore_with(engine, rgb, np.float32)
+    return picture
 
 
-def _restore(
+def _engine_for(
     rgb: NDArray[Any],
     weights: Weights,
     precision: Precision,
     backend: Backend,
     memory: float | None,
     passes: int,
-    noise_reduction: float = 1.0,
-) -> NDArray[np.float32]:
+) -> Engine:
+    """The engine for a picture, which is checked."""
     check_weights(weights, "rgb")
     _check_picture(rgb)
-    check_noise_reduction(noise_reduction)
-    engine = cached_engine(weights, backend, precision, memory, passes)
-    picture: NDArray[np.float32] = _restore_with(engine, rgb, np.float32, noise_reduction)
-    return picture
+    return cached_engine(weights, backend, precision, memory, passes)
 
 
 def restore_files(
@@ -147,7 +151,7 @@ def restore_files(
         parallel: How many are worked on at once, each by its share of the processor's threads.
         finish: Quality, size and color space of the pictures.
         strip: Leave out tags and properties that name people and places.
-        noise_reduction: How much of what the network does is done, 0 to 2, as for `denoise`.
+        noise_reduction: How much of the noise is taken away, 0 to 2, as for `denoise`; `enhance` has no such strength.
 
     Returns:
         What became of each file, as it is done.
@@ -165,8 +169,12 @@ def restore_files(
     settings = finish.settings() | differing(asked)
 
     def make(picture: Picture, job: Job) -> Made:
-        restored = _restore_with(engine, picture.rgb, job.dtype, noise_reduction)
-        return Made(average_channels(restored) if picture.is_gray else restored, weights, engine)
+        notes: tuple[str, ...] = ()
+        if verb == "denoise":
+            restored, notes = _denoise_picture(engine, picture.rgb, job.dtype, noise_reduction)
+        else:
+            restored = _restore_with(engine, picture.rgb, job.dtype)
+        return Made(average_channels(restored) if picture.is_gray else restored, weights, engine, notes)
 
     def read(path: Path) -> Picture:
         if path.suffix.lower() in RAW_SUFFIXES:
@@ -339,23 +347,31 @@ def _check_picture(rgb: object) -> None:
         raise ArgumentError(f"expected a picture of floats, uint8 or uint16, got {rgb.dtype}")
 
 
-def _restore_with(engine: Engine, rgb: NDArray[Any], dtype: type[Any], strength: float) -> NDArray[Any]:
-    """What the network makes of a picture, mixed with the picture, or with what it makes of it again."""
+def _restore_with(engine: Engine, rgb: NDArray[Any], dtype: type[Any]) -> NDArray[Any]:
+    """What the network makes of a picture (H, W, 3), of this type."""
+    picture: NDArray[Any] = np.empty(rgb.shape, dtype)
+    engine.develop(_Pixels(rgb), picture)
+    return picture
 
-    def restored(given: NDArray[Any], fine: type[Any]) -> NDArray[Any]:
-        picture: NDArray[Any] = np.empty(given.shape, fine)
-        engine.develop(_Pixels(given), picture)
-        return picture
 
-    if strength == 1:
-        return restored(rgb, dtype)
+def _denoise_picture(
+    engine: Engine, rgb: NDArray[Any], dtype: type[Any], strength: float
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """A picture without its noise, of this type, and what the user is to know.
+
+    Of what the network takes away as much is taken as is noise. Beyond a strength of 1 it runs on what it has made.
+    """
     if strength == 0:
-        return _mixed(rgb, rgb, 0.0, dtype)
+        return convert(rgb, np.dtype(dtype)), ()
     fine = np.uint16 if np.issubdtype(dtype, np.integer) else dtype
-    once = restored(rgb, fine)
-    return (
-        _mixed(rgb, once, strength, dtype) if strength < 1 else _mixed(once, restored(once, fine), strength - 1, dtype)
-    )
+    cleaned = _restore_with(engine, rgb, fine)
+    share = share_of_noise(rgb, cleaned)
+    notes = (f"little noise was found, so {share:.0%} of what the network takes away is taken",) if share < 0.5 else ()
+    if strength <= 1:
+        return _mixed(rgb, cleaned, strength * share, dtype), notes
+    again = _restore_with(engine, cleaned, fine)
+    once = _mixed(rgb, cleaned, min(strength * share, 1), fine)
+    return _mixed(once, again, (strength - 1) * share, dtype), notes
 
 
 def _mixed(first: NDArray[Any], second: NDArray[Any], share: float, dtype: type[Any]) -> NDArray[Any]:

@@ -39,6 +39,12 @@ STRUCTURES: dict[Takes, LWISPConfig] = {
 }
 
 
+@pytest.fixture
+def all_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a network takes away is taken for noise."""
+    monkeypatch.setattr("lwisp.restoration.share_of_noise", lambda given, cleaned: 1.0)
+
+
 def weights(takes: Takes, residual: bool = True, change: float = 0.01) -> Weights:
     """A network of width 4 that changes its input a little, everywhere."""
     torch.manual_seed(0)
@@ -55,6 +61,7 @@ def picture(height: int, width: int, dtype: type[Any] = np.uint8) -> NDArray[Any
     return smooth if dtype == np.uint8 else smooth.astype(dtype) * 257 + RNG.integers(0, 256, smooth.shape, dtype=dtype)
 
 
+@pytest.mark.usefixtures("all_noise")
 @pytest.mark.parametrize("residual", [True, False])
 @pytest.mark.parametrize("size", [(1, 1), (33, 70), (300, 411)])
 def test_a_picture_of_any_size_is_what_the_network_makes_of_it(size: tuple[int, int], residual: bool) -> None:
@@ -67,6 +74,7 @@ def test_a_picture_of_any_size_is_what_the_network_makes_of_it(size: tuple[int, 
     assert residual is False or size == (1, 1) or np.abs(made - rgb / 255).max() > 1e-3
 
 
+@pytest.mark.usefixtures("all_noise")
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_the_strength_mixes_the_picture_with_what_the_network_makes_of_it(dtype: type[Any]) -> None:
     chosen, rgb = weights("rgb", change=0.1), picture(40, 50)
@@ -117,8 +125,8 @@ def test_the_strength_mixes_a_mosaic_with_what_it_was(cfa: Any) -> None:
     greens = [place for place in range(4) if cfa[place] == "G"]
     for place in greens:
         blacks[place // 2, place % 2] = 62.0 if place // 2 == row else 64.0
-    black = np.tile(blacks, (21, 28))
-    given = np.clip((mosaic - black) / (4000 - black) * (65535 - 4096) + 4096, 0, 65535)
+    levels = np.tile(blacks, (21, 28))
+    given = np.clip((mosaic - levels) / (4000 - levels) * (65535 - 4096) + 4096, 0, 65535)
     once = made(1.0)
     assert np.abs(made(0.0) - given).max() <= 0.51
     assert np.abs(made(0.5) - (given + once) / 2).max() <= 1.1
@@ -126,6 +134,30 @@ def test_the_strength_mixes_a_mosaic_with_what_it_was(cfa: Any) -> None:
         1.0, replace(raw, mosaic=once.astype(np.uint16), black_level=(4096.0,) * 4, white_level=(65535.0,) * 4)
     )
     assert np.abs(made(2.0) - twice).max() <= 1
+
+
+def test_what_is_no_noise_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    chosen, rgb = weights("rgb", change=0.1), picture(40, 50)
+    write_picture(tmp_path / "in.png", rgb)
+
+    def run(share: float, strength: float = 1.0) -> tuple[NDArray[Any], tuple[str, ...]]:
+        monkeypatch.setattr("lwisp.restoration.share_of_noise", lambda given, cleaned: share)
+        jobs = plan([tmp_path / "in.png"], tmp_path / "out.png", None, PICTURE_SUFFIXES)
+        settings: dict[str, Any] = {"backend": "openvino", "overwrite": True, "passes": 1, "noise_reduction": strength}
+        (outcome,) = restore_files("denoise", chosen, jobs, "fp32", **settings)
+        assert not outcome.error
+        return read_picture(tmp_path / "out.png").rgb, outcome.notes
+
+    kept, notes = run(0.0)
+    assert np.array_equal(kept, rgb)
+    assert notes == ("little noise was found, so 0% of what the network takes away is taken",)
+    whole, notes = run(1.0)
+    assert notes == ()
+    half, notes = run(0.25)
+    assert np.abs(half - (0.75 * rgb + 0.25 * whole)).max() <= 1
+    assert "25%" in notes[0]
+    doubled, _ = run(0.25, 2.0)
+    assert np.abs(doubled.astype(float) - rgb).mean() > 1.5 * np.abs(half.astype(float) - rgb).mean()
 
 
 def test_only_what_takes_noise_away_has_a_strength() -> None:
@@ -146,6 +178,7 @@ def test_tiles_give_what_the_whole_picture_gives(takes: Takes, residual: bool, m
     assert np.abs(engine(planes.numpy()) - whole.permute(1, 2, 0).numpy()).max() < 1e-5
 
 
+@pytest.mark.usefixtures("all_noise")
 @pytest.mark.parametrize("passes", [2, 4])
 def test_passes_are_a_mean_over_mirror_images(passes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     network = weights("rgb", residual=False).network

@@ -5,7 +5,7 @@ All colors meet in CIE XYZ under D50, as in ICC profiles.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lwisp.imaging.pixels import to_integer
 from lwisp.imaging.white_point import BRADFORD
 
+F = TypeVar("F", np.float32, np.float64)
 CODES = 65536
 """Code values of a curve's table: those of 16 bits."""
 SRGB_TO_XYZ = np.array(
@@ -77,9 +78,9 @@ def encode_srgb(light: NDArray[np.float32]) -> NDArray[np.float32]:
     return values.astype(np.float32)
 
 
-def decode_srgb(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Code values of sRGB in [0, 1] to light."""
-    light: NDArray[np.float64] = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+def decode_srgb(values: NDArray[F]) -> NDArray[F]:
+    """Code values of sRGB in [0, 1] to light, in their type."""
+    light: NDArray[F] = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     return light
 
 

@@ -75,25 +75,36 @@ def _blocks(planes: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
     height, width = ((side - 2) // SIDE for side in planes[0].shape)
     if height < 1 or width < 1:
         return np.empty((2, len(planes), 0))
-
-    def means(plane: NDArray[np.float32]) -> NDArray[np.float64]:
-        rows = plane[: height * SIDE, : width * SIDE].reshape(height, SIDE, -1).sum(1, dtype=np.float32)
-        mean: NDArray[np.float64] = rows.reshape(height, width, SIDE).sum(2, dtype=np.float64).ravel() / SIDE**2
-        return mean
-
-    brightest = np.max([_tops(plane[1:-1, 1:-1], height, width) for plane in planes], axis=0)
-    blocks = [[means(plane[1:-1, 1:-1]) for plane in planes], [means(np.square(_filtered(plane))) for plane in planes]]
-    return np.array(blocks)[:, :, brightest < CLIPPED]
+    brightest = np.max([block_tops(plane[1:-1, 1:-1], height, width) for plane in planes], axis=0)
+    means = [block_means(plane[1:-1, 1:-1], height, width) for plane in planes]
+    variances = [block_means(np.square(filtered(plane)), height, width) for plane in planes]
+    return np.array([means, variances])[:, :, brightest < CLIPPED]
 
 
-def _tops(plane: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """The largest value of each block."""
+def block_means(plane: NDArray[np.float32], height: int, width: int) -> NDArray[np.float64]:
+    """The mean of each block of `SIDE` x `SIDE` values.
+
+    Args:
+        plane: (H, W).
+        height: Blocks along it, at most H // SIDE.
+        width: Blocks across it, at most W // SIDE.
+
+    Returns:
+        (height * width,).
+    """
+    rows = plane[: height * SIDE, : width * SIDE].reshape(height, SIDE, -1).sum(1, dtype=np.float32)
+    mean: NDArray[np.float64] = rows.reshape(height, width, SIDE).sum(2, dtype=np.float64).ravel() / SIDE**2
+    return mean
+
+
+def block_tops(plane: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """The largest value of each block, as `block_means` takes them."""
     rows = plane[: height * SIDE, : width * SIDE].reshape(height, SIDE, -1).max(1)
     tops: NDArray[np.float32] = rows.reshape(height, width, SIDE).max(2).ravel()
     return tops
 
 
-def _filtered(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+def filtered(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     """A color (H, W) filtered by [1, -2, 1] both ways, (H - 2, W - 2); the variance of white noise stays what it is."""
     across = plane[:, :-2] - 2 * plane[:, 1:-1] + plane[:, 2:]
     filtered: NDArray[np.float32] = (across[:-2] - 2 * across[1:-1] + across[2:]) / 6
