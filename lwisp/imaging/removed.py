@@ -6,6 +6,7 @@ without fine detail, as cameras that denoise leave it, and that much was taken. 
 with synthetic shot noise, on PolyU and on SIDD (docs/log.md).
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,15 @@ DARKEST, BRIGHTEST = 0.01, 0.97
 """Mean linear light of a block, and its brightest sRGB value, between which it counts."""
 FINE = (2.2e-4, 5e-4)
 """Shot noise in the flattest places: up to the first it may be the photograph's grain, from the second it is noise."""
+AGREEING = 1.5
+"""The flattest places of a picture that is detail all over show as much as noise. It is not more than so many times the
+median of what was taken from blocks."""
 TAKEN = 2.0
 """Not more is noise than so many times what the shot noise of the flattest places makes over the whole picture."""
 DETAILED = (0.10, 0.06)
 """Share of fine detail in the colors taken: grain has the first at least, smoothed noise the second at most."""
+WEAK = (0.9 / 255, 1.4 / 255)
+"""Root mean square of what was taken: up to the first the picture is clean, whatever was taken."""
 STRONG = (5.5 / 255, 7.5 / 255)
 """Root mean square of what was taken: from the second on it is noise."""
 NOTHING = 1e-12
@@ -43,36 +49,48 @@ def share_of_noise(given: NDArray[Any], cleaned: NDArray[Any]) -> float:
     """
     height, width = given.shape[:2]
     step = max(1, round(height * width / MOST))
-    shot: list[list[NDArray[np.float64]]] = [[], [], []]
+    blocks: list[list[NDArray[np.float64]]] = [[], [], []]
     sums = np.zeros(5)
     for top in range(0, height, BAND * step):
         rows = slice(top, top + BAND + 2)
         before, after = (convert(picture[rows], np.dtype(np.float32)) for picture in (given, cleaned))
         if before.shape[0] < SIDE + 2 or width < SIDE + 2:
             continue
-        light = decode_srgb(before)
-        for channel, found in enumerate(shot):
-            found.append(_shot_noise(light[..., channel], before[..., channel]))
+        light, clean = decode_srgb(before), decode_srgb(after)
+        for channel, found in enumerate(blocks):
+            found.append(_shot_noise(light[..., channel], clean[..., channel], before[..., channel]))
         sums += _sums(before - after, light)
-    if min(sum(map(len, found)) for found in shot) < LEAST or not sums[0]:
+    if min(sum(part.shape[1] for part in found) for found in blocks) < LEAST:
         return 1.0
     count, taken, colored, detailed, slope = sums
-    fine = float(np.median([np.quantile(np.concatenate(found), LOW) for found in shot]))
+    shot, removed = np.median([_typical(np.concatenate(found, 1)) for found in blocks], 0)
+    fine = float(min(shot, AGREEING * removed))
     share = min(_ramp(fine, *FINE), float(TAKEN * fine * slope / max(taken, count * NOTHING)))
     if colored > count * NOTHING:
         share = max(share, _ramp(detailed / colored, *DETAILED))
-    return max(share, _ramp(float(np.sqrt(taken / count)), *STRONG))
+    strength = math.sqrt(taken / count)
+    return _ramp(strength, *WEAK) * max(share, _ramp(strength, *STRONG))
 
 
-def _shot_noise(light: NDArray[np.float32], encoded: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Variance over mean of the blocks of a channel (H, W) that are neither dark nor clipped."""
+def _shot_noise(
+    light: NDArray[np.float32], clean: NDArray[np.float32], encoded: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """(2, N): variance over mean of the blocks of a channel (H, W), as it was and of what was taken.
+
+    Left out are blocks that are dark or clipped.
+    """
     height, width = ((side - 2) // SIDE for side in light.shape)
     means = block_means(light[1:-1, 1:-1], height, width)
-    variances = block_means(np.square(filtered(light)), height, width)
     tops = block_tops(encoded[1:-1, 1:-1], height, width)
     counts = (means > DARKEST) & (tops < BRIGHTEST)
-    found: NDArray[np.float64] = variances[counts] / means[counts]
+    variances = [block_means(np.square(filtered(values)), height, width) for values in (light, light - clean)]
+    found: NDArray[np.float64] = np.array(variances)[:, counts] / means[counts]
     return found
+
+
+def _typical(blocks: NDArray[np.float64]) -> tuple[float, float]:
+    """Of (2, N), a low quantile of the first and the median of the second."""
+    return float(np.quantile(blocks[0], LOW)), float(np.median(blocks[1]))
 
 
 def _sums(taken: NDArray[np.float32], light: NDArray[np.float32]) -> NDArray[np.float64]:

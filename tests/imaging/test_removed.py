@@ -57,6 +57,23 @@ def test_colored_noise_without_fine_detail_is_what_a_camera_has_left() -> None:
     assert share_of_noise(np.clip(clean + gray, 0, 1).astype(np.float32), clean) == 0
 
 
+def test_noise_too_weak_to_be_seen_stays() -> None:
+    clean = scene()
+    rng = np.random.default_rng(3)
+    small = rng.standard_normal((SIDE // 8, SIDE // 8, 3)).astype(np.float32)
+    noise = np.stack([np.kron(small[..., channel], np.ones((8, 8), np.float32)) for channel in range(3)], -1)
+    assert share_of_noise(np.clip(clean + 0.003 * noise, 0, 1).astype(np.float32), clean) == 0
+
+
+def test_a_picture_that_is_detail_all_over_has_no_flat_places_to_tell_by() -> None:
+    """The flattest places look noisy; a network that has taken a part of that knows better."""
+    rng = np.random.default_rng(4)
+    texture = 0.03 * rng.standard_normal((SIDE, SIDE, 1)).astype(np.float32)
+    given = np.clip(scene() + texture, 0, 1).astype(np.float32)
+    cleaned = np.clip(scene() + np.float32(0.8) * texture, 0, 1).astype(np.float32)
+    assert share_of_noise(given, cleaned) == 0
+
+
 def test_where_much_is_taken_it_is_noise() -> None:
     assert share_of_noise(scene(detail=0.06), scene()) == 1
 
