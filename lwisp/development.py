@@ -67,11 +67,9 @@ def pick(photo: Photo) -> Weights:
     Returns:
         The weights. What lies among learned weights and cannot be used is left out, with a note in `Weights.notes`.
 
-    Raises:
-        NotFoundError: The RAW has no Bayer mosaic, and `photo-linear` is not there.
     """
     if isinstance(photo, LinearImage):
-        return _linear_weights(photo)
+        return load_once(LINEAR)
     found, notes = of_camera(photo.camera, picture_style(photo.exif))
     for path in found:
         try:
@@ -91,21 +89,8 @@ def pick_fast(photo: Photo) -> Weights:
 
     Args:
         photo: As for `pick`.
-
-    Raises:
-        NotFoundError: As `pick`.
     """
-    return _linear_weights(photo) if isinstance(photo, LinearImage) else load_once(FAST)
-
-
-def _linear_weights(image: LinearImage) -> Weights:
-    try:
-        return load_once(LINEAR)
-    except NotFoundError as error:
-        raise NotFoundError(
-            f"no Bayer mosaic ({image.way}): the weights {LINEAR}, which such a RAW needs, are not there; take a "
-            "version of lwisp with them, or --weights FILE"
-        ) from error
+    return load_once(LINEAR if isinstance(photo, LinearImage) else FAST)
 
 
 @dataclass(frozen=True)

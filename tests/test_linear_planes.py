@@ -18,7 +18,7 @@ from lwisp.architecture import LWISPConfig
 from lwisp.batch import Outcome
 from lwisp.cli import app
 from lwisp.conversion import export
-from lwisp.development import Settings, develop_files, pick, pick_fast
+from lwisp.development import Settings, develop_files, pick
 from lwisp.diagnosis import Examiner, tell
 from lwisp.engines.eager import EagerSteps
 from lwisp.engines.engine import prepare_engine
@@ -34,7 +34,7 @@ from lwisp.pipeline import Developer, develop_with
 from lwisp.planes import FrameExposure
 from lwisp.planning import plan
 from lwisp.verification import verify
-from lwisp.weights import Card, InputConvention, Weights, save, user_folder
+from lwisp.weights import Card, InputConvention, Weights
 from tests.conftest import SAMPLE, WriteDng, require
 from tests.files.test_linear import gray_dng
 
@@ -67,16 +67,6 @@ def read_whole(planes: LinearPlanes) -> NDArray[np.float32]:
     found = np.empty(planes.shape, np.float32)
     planes.read(slice(0, planes.shape[1]), slice(0, planes.shape[2]), found)
     return found
-
-
-@pytest.fixture
-def learned() -> Iterator[Weights]:
-    """Toy weights under the name of those that are chosen for such files."""
-    weights = toy_of(TELLING, 0.01, "photo-linear")
-    path = user_folder() / "photo-linear.safetensors"
-    save(path, weights.network, weights.card, np.float32)
-    yield lwisp.load("photo-linear")
-    path.unlink()
 
 
 @pytest.fixture
@@ -256,7 +246,6 @@ def call(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-@pytest.mark.usefixtures("learned")
 def test_develop_takes_an_xtrans_file_and_says_which_way(xtrans: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.png"
     done = call("develop", xtrans, "-o", target)
@@ -275,7 +264,6 @@ def test_develop_takes_an_xtrans_file_and_says_which_way(xtrans: Path, tmp_path:
     assert any("(openvino in " in line for line in told)
 
 
-@pytest.mark.usefixtures("learned")
 def test_a_monochrome_file_gives_a_gray_picture_in_one_channel(write_dng: WriteDng, tmp_path: Path) -> None:
     path = gray_dng(write_dng, RNG.integers(64, 4000, (48, 66), dtype=np.uint16), black=64, white=4000)
     image = read_any(path)
@@ -288,7 +276,6 @@ def test_a_monochrome_file_gives_a_gray_picture_in_one_channel(write_dng: WriteD
             assert picture.mode == mode
 
 
-@pytest.mark.usefixtures("learned")
 def test_files_of_both_kinds_go_through_one_call(xtrans: Path, write_dng: WriteDng, tmp_path: Path) -> None:
     quad = "RRGG" + "RRGG" + "GGBB" + "GGBB"
     mosaic = RNG.integers(64, 4000, (64, 96), dtype=np.uint16)
@@ -305,7 +292,6 @@ def test_files_of_both_kinds_go_through_one_call(xtrans: Path, write_dng: WriteD
     assert "developed by photo-linear: already demosaiced" in made[3].notes
 
 
-@pytest.mark.usefixtures("learned")
 def test_a_sequence_of_demosaiced_frames_has_one_exposure(tmp_path: Path) -> None:
     paths = []
     for index, level in enumerate((3000, 2000)):
@@ -322,15 +308,6 @@ def test_a_sequence_of_demosaiced_frames_has_one_exposure(tmp_path: Path) -> Non
 def refused(outcomes: Iterator[Outcome]) -> str:
     (outcome,) = outcomes
     return outcome.error
-
-
-def test_without_these_weights_one_sentence_says_so(xtrans: Path, tmp_path: Path) -> None:
-    for choice in (pick, pick_fast):
-        error = refused(develop_files(choice, plan([xtrans], tmp_path / "out.png", None)))
-        assert f"{xtrans}: no Bayer mosaic (X-Trans mosaic demosaiced by LibRaw): the weights photo-linear" in error
-    done = call("develop", xtrans, "-o", tmp_path / "out.png")
-    assert done.exit_code == 1
-    assert "the weights photo-linear, which such a RAW needs, are not there" in done.output
 
 
 def test_named_weights_for_mosaics_refuse_such_a_file(xtrans: Path, tmp_path: Path) -> None:

@@ -60,16 +60,21 @@ def share_of_noise(given: NDArray[Any], cleaned: NDArray[Any]) -> float:
         for channel, found in enumerate(blocks):
             found.append(_shot_noise(light[..., channel], clean[..., channel], before[..., channel]))
         sums += _sums(before - after, light)
-    if min(sum(part.shape[1] for part in found) for found in blocks) < LEAST:
-        return 1.0
     count, taken, colored, detailed, slope = sums
-    shot, removed = np.median([_typical(np.concatenate(found, 1)) for found in blocks], 0)
-    fine = float(min(shot, AGREEING * removed))
-    share = min(_ramp(fine, *FINE), float(TAKEN * fine * slope / max(taken, count * NOTHING)))
+    if not count:
+        return 1.0
+    strength = math.sqrt(taken / count)
+    share = _ramp(strength, *STRONG)
+    if min(sum(part.shape[1] for part in found) for found in blocks) < LEAST:  # nearly all of it is dark or clipped
+        share = 1.0
+    else:
+        shot, removed = np.median([_typical(np.concatenate(found, 1)) for found in blocks], 0)
+        fine = float(min(shot, AGREEING * removed))
+        likely = float(TAKEN * fine * slope / max(taken, count * NOTHING))
+        share = max(share, min(_ramp(fine, *FINE), likely))
     if colored > count * NOTHING:
         share = max(share, _ramp(detailed / colored, *DETAILED))
-    strength = math.sqrt(taken / count)
-    return _ramp(strength, *WEAK) * max(share, _ramp(strength, *STRONG))
+    return _ramp(strength, *WEAK) * share
 
 
 def _shot_noise(
