@@ -33,6 +33,10 @@ class Limits:
     """Photos that are kept; the one not asked for longest goes first."""
     disk: int = 8 * 10**9
     """Bytes of all files that are received or kept."""
+    patience: float = 30.0
+    """Seconds that sending a file may take, beside what its bytes take at `slowest`."""
+    slowest: int = 50_000
+    """Bytes a second."""
     grace: float = 6.0
     """Seconds after which what a closed page waited for is cancelled."""
     backend: Backend = "auto"

@@ -296,14 +296,10 @@ class Store:
             "kind": job.kind,
         }
 
-    async def sweep(self, pause: float = 5.0) -> None:
-        """Remove what was not asked for within the time that photos are kept, again and again.
-
-        Args:
-            pause: Seconds between.
-        """
+    async def sweep(self) -> None:
+        """Remove what was not asked for within the time that photos are kept, again and again."""
         while True:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(min(5.0, self.limits.keep_seconds / 4))
             oldest = time.monotonic() - self.limits.keep_seconds
             for photo in [photo for photo in self.photos if photo.used < oldest]:
                 if all(job.state in ENDED for job in photo.jobs):

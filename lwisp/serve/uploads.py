@@ -21,10 +21,6 @@ MOST_AROUND = 64_000
 """Bytes of a form around its file."""
 LONGEST_NAME = 100
 """Letters of a file's name that are shown."""
-PATIENCE = 30.0
-"""Seconds that a client may take, beside what its bytes take at `SLOWEST`."""
-SLOWEST = 50_000
-"""Bytes a second."""
 LINGER = 10.0
 """Seconds in which the rest of a refused form is read."""
 
@@ -283,21 +279,22 @@ async def _fill(form: Form, body: Body, store: Store) -> None:
         store.check_room()
         store.make_room(length)
     parser = form.parser(options[b"boundary"])
+    limits = store.limits
     began = asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout(PATIENCE) as time_limit:
+        async with asyncio.timeout(limits.patience) as time_limit:
             while not body.is_read:
                 piece = await body.read()
                 store.received += len(piece)
                 if body.counted > most:
                     raise too_large(form.limit)
                 store.make_room(0)
-                time_limit.reschedule(began + PATIENCE + body.counted / SLOWEST)
+                time_limit.reschedule(began + limits.patience + body.counted / limits.slowest)
                 if piece:
                     parser.write(piece)
     except TimeoutError as error:
-        megabytes = body.counted / 1e6
-        message = f"the file came too slowly, {megabytes:.1f} MB in {PATIENCE + body.counted / SLOWEST:.0f} seconds"
-        raise Refused(TOO_SLOW, "too-slow", f"{message}; send it again") from error
+        seconds = limits.patience + body.counted / limits.slowest
+        message = f"the file came too slowly: {body.counted / 1e6:.1f} MB in {seconds:.0f} seconds; send it again"
+        raise Refused(TOO_SLOW, "too-slow", message) from error
     if not form.is_whole:
         raise ArgumentError("expected a form as multipart/form-data; this one is damaged or cut short")

@@ -1,5 +1,6 @@
 "use strict";
 
+const PAUSE = 400; // ms after the last change of a knob: keys change it step by step
 const AT_ONCE = 2; // files that are sent or worked on for this page at one time
 const FRESH = { exposure: "0", highlights: "1", noise_reduction: "1", balance: "as-shot", kelvin: "5500", tint: "10", look: "", speed: "" };
 const ENDED = ["done", "failed", "cancelled"];
@@ -466,7 +467,8 @@ function readKnobs() {
 function setKnobs(photo, knobs) {
   if (JSON.stringify(photo.knobs) === JSON.stringify(knobs)) return;
   photo.knobs = { ...knobs };
-  developAgain(photo);
+  clearTimeout(photo.timer);
+  photo.timer = setTimeout(() => photos.includes(photo) && developAgain(photo), PAUSE);
 }
 
 byId("knobs").oninput = showKnobs;
