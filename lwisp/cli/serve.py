@@ -17,7 +17,8 @@ def serve(
     host: Annotated[
         str,
         typer.Option(
-            metavar="ADDRESS", help="Address to listen at; others than this machine's own let others in.",
+            metavar="ADDRESS",
+            help="Address to listen at; others than this machine's own let others in.",
             rich_help_panel=LISTENING,
         ),
     ] = "127.0.0.1",
@@ -27,8 +28,10 @@ def serve(
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="A name under which browsers may ask for the page; may be repeated.",
-            show_default=False, rich_help_panel=LISTENING,
+            metavar="NAME",
+            help="A name under which browsers may ask for the page; may be repeated.",
+            show_default=False,
+            rich_help_panel=LISTENING,
         ),
     ] = None,
     max_upload: Annotated[
@@ -47,7 +50,11 @@ def serve(
     jobs: Annotated[
         int,
         typer.Option(
-            "--jobs", "-j", min=1, metavar="N", rich_help_panel=BOUNDS,
+            "--jobs",
+            "-j",
+            min=1,
+            metavar="N",
+            rich_help_panel=BOUNDS,
             help="Pictures made at once, each in a process of its own, by its share of the threads.",
         ),
     ] = 1,

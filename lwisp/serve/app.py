@@ -18,11 +18,11 @@ from lwisp.errors import InputError, log
 from lwisp.files.libraw import TIFF_SUFFIXES
 from lwisp.files.raw import RAW_SUFFIXES
 from lwisp.serve.description import ANSWERS, describe, form_of
-from lwisp.serve.guard import Guard
+from lwisp.serve.guard import HEADERS, Guard
 from lwisp.serve.knobs import MEDIA_TYPES, Knobs, look_names, read_knobs, weights_names
 from lwisp.serve.limits import Limits
 from lwisp.serve.pool import Pool
-from lwisp.serve.refusals import BUSY, FAILED, GONE, NOT_FOUND, Refused, status_of
+from lwisp.serve.refusals import BUSY, FAILED, GONE, NOT_FOUND, RefusedError, status_of
 from lwisp.serve.store import Job, Store, failure_of
 from lwisp.serve.uploads import receive_fields, receive_photo
 
@@ -88,7 +88,7 @@ def _add_answers_to_errors(app: FastAPI) -> None:
     async def tell_input_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, InputError)
         headers = {}
-        if isinstance(error, Refused) and error.retry_after is not None:
+        if isinstance(error, RefusedError) and error.retry_after is not None:
             headers["Retry-After"] = str(error.retry_after)
         return JSONResponse({"error": str(error), "kind": error.kind}, status_of(error), headers)
 
@@ -104,7 +104,7 @@ def _add_answers_to_errors(app: FastAPI) -> None:
     async def tell_unforeseen(request: Request, error: Exception) -> Response:
         log.debug("%s", request.url.path, exc_info=error)
         message = f"failed for an unforeseen reason ({type(error).__name__}); lwisp --verbose serve shows where"
-        return JSONResponse({"error": message, "kind": "unforeseen"}, FAILED)
+        return JSONResponse({"error": message, "kind": "unforeseen"}, FAILED, HEADERS)  # this one passes by the guard
 
     app.add_exception_handler(InputError, tell_input_error)
     app.add_exception_handler(HTTPException, tell_http_error)
@@ -143,7 +143,7 @@ def _add_page(app: FastAPI, store: Store) -> None:
     @app.get("/events/{watcher}", include_in_schema=False)
     async def events(watcher: str) -> StreamingResponse:
         if len(store.watching) >= MOST_WATCHERS:
-            raise Refused(BUSY, "busy", f"{MOST_WATCHERS} pages are open already; close some", 10)
+            raise RefusedError(BUSY, "busy", f"{MOST_WATCHERS} pages are open already; close some", 10)
         return StreamingResponse(_tell_all(store, watcher[:64]), media_type="text/event-stream")
 
 
@@ -156,8 +156,8 @@ async def _tell_all(store: Store, watcher: str) -> AsyncIterator[str]:
         silent = 0.0
         while True:
             now = {job.id: json.dumps(store.tell(job)) for job in store.of_watcher(watcher)}
-            for id, message in now.items():
-                if told.get(id) != message:
+            for name, message in now.items():
+                if told.get(name) != message:
                     silent = 0.0
                     yield f"data: {message}\n\n"
             told = now
@@ -189,11 +189,15 @@ async def _begin(request: Request, store: Store) -> Job:
 
 
 def _add_development(app: FastAPI, store: Store) -> None:
+    async def forget(job: Job) -> None:  # not in a thread, as tasks of plain functions are
+        store.remove(job)
+
     @app.post(
         "/develop",
         summary="A RAW developed: the picture is the answer",
         response_class=FileResponse,
-        responses=ANSWERS | {200: {"description": "The picture", "content": {type: {} for type in MEDIA_TYPES.values()}}},
+        responses=ANSWERS
+        | {200: {"description": "The picture", "content": {media_type: {} for media_type in MEDIA_TYPES.values()}}},
         openapi_extra=form_of(has_file=True),
     )
     async def develop(request: Request) -> Response:
@@ -204,7 +208,7 @@ def _add_development(app: FastAPI, store: Store) -> None:
             await _until_ended(job, request)
             if job.state != "done":
                 raise failure_of(job)
-            return _picture(job, BackgroundTask(store.remove, job))
+            return _picture(job, BackgroundTask(forget, job))
         except BaseException:
             store.remove(job)
             raise
@@ -276,7 +280,9 @@ def _add_jobs(app: FastAPI, store: Store) -> None:
         if job.state in ("failed", "cancelled"):
             raise failure_of(job)
         if job.state != "done":
-            raise Refused(NOT_FOUND, "not-ready", f"{job.photo.name}: {job.state}; ask again when the job is done", 1)
+            raise RefusedError(
+                NOT_FOUND, "not-ready", f"{job.photo.name}: {job.state}; ask again when the job is done", 1
+            )
         return _kept(_picture(job), job.output)
 
     @app.get("/jobs/{id}/before", summary="rawpy's default picture", response_class=FileResponse, responses=ANSWERS)
@@ -290,12 +296,12 @@ def _add_jobs(app: FastAPI, store: Store) -> None:
         """The JPEG that the RAW embeds, upright."""
         photo = store.find(id).photo
         if not photo.has_camera:
-            raise Refused(NOT_FOUND, "not-found", f"{photo.name}: no embedded JPEG is known of it")
+            raise RefusedError(NOT_FOUND, "not-found", f"{photo.name}: no embedded JPEG is known of it")
         return _kept(FileResponse(photo.camera_file, media_type="image/jpeg"), photo.camera_file)
 
 
 def _kept(answer: Response, path: Path) -> Response:
-    """An answer with a file, if that is still there; raises `Refused`."""
+    """An answer with a file, if that is still there; raises `RefusedError`."""
     if not path.is_file():
-        raise Refused(GONE, "gone", "this picture is not kept any more; make it again")
+        raise RefusedError(GONE, "gone", "this picture is not kept any more; make it again")
     return answer

@@ -9,13 +9,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lwisp.errors import OutOfMemoryError
+from lwisp.errors import OutOfMemoryError, log
 from lwisp.serve.limits import Limits
-from lwisp.serve.refusals import BUSY, UNUSABLE, Refused
-from lwisp.serve.worker import Failed, command
+from lwisp.serve.refusals import BUSY, FAILED, UNUSABLE, RefusedError
+from lwisp.serve.worker import FailedError, command
 
 MOST_LINE = 2**20
 """Bytes of an answer."""
+START = 120.0
+"""Seconds in which a worker must be ready."""
 FIRST_GUESS = 10.0
 """Seconds of a picture before any was made."""
 
@@ -70,18 +72,18 @@ class Pool:
             slot.cancel()
         await asyncio.gather(*self._slots, return_exceptions=True)
         for task in self.waiting:
-            task.fail(Refused(BUSY, "stopped", "the server was stopped"))
+            task.fail(RefusedError(BUSY, "stopped", "the server was stopped"))
 
     @property
     def is_full(self) -> bool:
         """Whether no more tasks may wait."""
         return len(self.waiting) >= self.limits.queue
 
-    def busy(self) -> Refused:
+    def busy(self) -> RefusedError:
         """The refusal of a task for which there is no room, with the time after which there should be."""
         wait = max(1, round(self.usual_seconds * (1 + len(self.waiting) / 2) / self.limits.jobs))
         count = len(self.waiting)
-        return Refused(BUSY, "busy", f"{count} pictures wait already; try again in {wait} seconds", wait)
+        return RefusedError(BUSY, "busy", f"{count} pictures wait already; try again in {wait} seconds", wait)
 
     def place_of(self, task: Task) -> int:
         """How many are to be worked on before a task that waits; 0 of one that does not."""
@@ -99,7 +101,7 @@ class Pool:
             The task; `Task.result` raises `InputError`.
 
         Raises:
-            Refused: The queue is full.
+            RefusedError: The queue is full.
         """
         if self.is_full and not is_small:
             raise self.busy()
@@ -116,7 +118,7 @@ class Pool:
         """Give up a task; the worker that is at it is ended, for nothing else stops a decoder."""
         with contextlib.suppress(ValueError):
             self.waiting.remove(task)
-        task.fail(Refused(UNUSABLE, "cancelled", "cancelled"))
+        task.fail(RefusedError(UNUSABLE, "cancelled", "cancelled"))
         if task in self.running:
             self.running[task].cancel()
 
@@ -127,6 +129,9 @@ class Pool:
             while True:
                 if process is None or process.returncode is not None:
                     process = await self._start()
+                if process is None:
+                    await self._give_up()
+                    continue
                 async with self._arrived:
                     await self._arrived.wait_for(lambda: self.waiting)
                     task = self.waiting.popleft()
@@ -136,15 +141,38 @@ class Pool:
             if process is not None:
                 await _end(process)
 
-    async def _start(self) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *self.worker,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=None if self.is_verbose else asyncio.subprocess.DEVNULL,
-            limit=MOST_LINE,
-            start_new_session=True,  # Ctrl-C is the server's, which ends them
-        )
+    async def _start(self) -> asyncio.subprocess.Process | None:
+        """A worker that is ready; None where none can be had."""
+        process = None
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.worker,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=None if self.is_verbose else asyncio.subprocess.DEVNULL,
+                limit=MOST_LINE,
+                start_new_session=True,  # Ctrl-C is the server's, which ends them
+            )
+            assert process.stdout is not None
+            if await asyncio.wait_for(process.stdout.readline(), START):
+                return process
+        except (OSError, TimeoutError, ValueError) as error:
+            log.debug("worker", exc_info=error)
+        except asyncio.CancelledError:
+            if process is not None:
+                await _end(process)
+            raise
+        if process is not None:
+            await _end(process)
+        return None
+
+    async def _give_up(self) -> None:
+        """Fail what waits, where no worker can be started, and wait a moment before the next try."""
+        message = "no process can be started that opens files; lwisp serve --verbose shows why"
+        for task in [*self.waiting]:
+            self.waiting.remove(task)
+            task.fail(RefusedError(FAILED, "worker", message))
+        await asyncio.sleep(1)
 
     async def _carry_out(self, task: Task, process: asyncio.subprocess.Process) -> bool:
         """Let a worker do a task; whether the worker can go on."""
@@ -155,14 +183,14 @@ class Pool:
             done, _ = await asyncio.wait([talk], timeout=self.limits.seconds)
         except asyncio.CancelledError:
             talk.cancel()
-            task.fail(Refused(BUSY, "stopped", "the server was stopped"))
+            task.fail(RefusedError(BUSY, "stopped", "the server was stopped"))
             raise
         finally:
             del self.running[task]
         name = task.request["name"]
         if not done:
             talk.cancel()
-            task.fail(Failed(f"{name}: took longer than {self.limits.seconds:g} seconds and was given up", "time"))
+            task.fail(FailedError(f"{name}: took longer than {self.limits.seconds:g} seconds and was given up", "time"))
             return False
         if talk.cancelled():
             return False
@@ -173,16 +201,15 @@ class Pool:
             if task.request["task"] == "develop":
                 self.usual_seconds = (self.usual_seconds + time.monotonic() - began) / 2
             return True
-        if isinstance(error, Failed):
+        if isinstance(error, FailedError):
             task.fail(error)
             return True
-        await _end(process)
-        task.fail(_of_death(name, process.returncode))
+        task.fail(_of_death(name, process.returncode))  # None where it lives still, and talks nonsense
         return False
 
 
 async def _talk(task: Task, process: asyncio.subprocess.Process) -> Told:
-    """What a worker answers at the end; raises `Failed` where the file fails, anything else where the worker does."""
+    """What a worker answers at the end; raises `FailedError` where the file fails, anything else where the worker does."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(json.dumps(task.request).encode() + b"\n")
@@ -194,19 +221,21 @@ async def _talk(task: Task, process: asyncio.subprocess.Process) -> Told:
             raise EOFError
         told = json.loads(line)
         if "error" in told:
-            raise Failed(str(told["error"]), str(told["kind"]))
+            raise FailedError(str(told["error"]), str(told["kind"]))
         if "done" in told:
             return dict(told["done"])
         task.tell(told)
 
 
-def _of_death(name: str, code: int | None) -> Failed:
+def _of_death(name: str, code: int | None) -> FailedError:
     """What is said of a file whose worker died."""
     if code == -signal.SIGXCPU:
-        return Failed(f"{name}: took more processor time than is allowed", "time")
+        return FailedError(f"{name}: took more processor time than is allowed", "time")
     if code in (-signal.SIGKILL, -signal.SIGABRT):
-        return Failed(f"{name}: the process that read it was ended, which lack of memory does", OutOfMemoryError.kind)
-    return Failed(f"{name}: the process that read it died; the file is damaged, or made to do that", "crash")
+        return FailedError(
+            f"{name}: the process that read it was ended, which lack of memory does", OutOfMemoryError.kind
+        )
+    return FailedError(f"{name}: the process that read it died; the file is damaged, or made to do that", "crash")
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -6,7 +6,7 @@ BAD_REQUEST, FORBIDDEN, NOT_FOUND, TOO_SLOW, GONE, TOO_LARGE = 400, 403, 404, 40
 WRONG_TYPE, UNUSABLE, BUSY, FAILED, NO_ROOM = 415, 422, 429, 500, 507
 
 
-class Refused(InputError):
+class RefusedError(InputError):
     """A request that is not carried out.
 
     Args:
@@ -30,9 +30,9 @@ def status_of(error: InputError) -> int:
         error: The error.
 
     Returns:
-        Its own of a `Refused`; 400 for an argument, 507 for a disk, 422 for a file that cannot be developed.
+        Its own of a `RefusedError`; 400 for an argument, 507 for a disk, 422 for a file that cannot be developed.
     """
-    if isinstance(error, Refused):
+    if isinstance(error, RefusedError):
         return error.status
     return status_of_kind(error.kind)
 

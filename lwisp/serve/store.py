@@ -14,7 +14,7 @@ from lwisp.errors import InputError
 from lwisp.serve.knobs import Knobs
 from lwisp.serve.limits import Limits
 from lwisp.serve.pool import Pool, Task
-from lwisp.serve.refusals import BUSY, GONE, NO_ROOM, NOT_FOUND, Refused, status_of_kind
+from lwisp.serve.refusals import BUSY, GONE, NO_ROOM, NOT_FOUND, RefusedError, status_of_kind
 
 ENDINGS = {"jpg": ".jpg", "tiff": ".tif", "png": ".png", "png16": ".png"}
 """Suffixes of pictures by their format."""
@@ -117,12 +117,12 @@ class Store:
         """Check before a file is received that it can be worked on.
 
         Raises:
-            Refused: Too many wait, or are received.
+            RefusedError: Too many wait, or are received.
         """
         if self.pool.is_full:
             raise self.pool.busy()
         if self.receiving >= self.limits.uploads:
-            raise Refused(BUSY, "busy", f"{self.receiving} files are received already; try again in 5 seconds", 5)
+            raise RefusedError(BUSY, "busy", f"{self.receiving} files are received already; try again in 5 seconds", 5)
 
     def make_room(self, size: int) -> None:
         """Remove photos that were not asked for longest until so many more bytes may be kept.
@@ -131,7 +131,7 @@ class Store:
             size: Bytes of a file that is being received.
 
         Raises:
-            Refused: What cannot be removed leaves no room.
+            RefusedError: What cannot be removed leaves no room.
         """
         held = self.received + sum(photo.size for photo in self.photos)
         if held + size <= self.limits.disk and len(self.photos) < self.limits.keep_photos:
@@ -142,7 +142,7 @@ class Store:
                 held -= photo.size
             if held + size <= self.limits.disk and len(self.photos) < self.limits.keep_photos:
                 return
-        raise Refused(NO_ROOM, "disk", "the server holds as many files as it may; try again in a minute", 60)
+        raise RefusedError(NO_ROOM, "disk", "the server holds as many files as it may; try again in a minute", 60)
 
     async def start(self, photo: Photo, knobs: Knobs, watcher: str = "") -> Job:
         """Begin a picture of a photo.
@@ -156,10 +156,10 @@ class Store:
             The job, which is queued.
 
         Raises:
-            Refused: The queue is full, or the photo is not kept any more.
+            RefusedError: The queue is full, or the photo is not kept any more.
         """
         if not photo.source.exists():
-            raise Refused(GONE, "gone", f"{photo.name}: not kept any more; send it again")
+            raise RefusedError(GONE, "gone", f"{photo.name}: not kept any more; send it again")
         job = Job(new_id(), photo, knobs, watcher)
         request = {
             "task": "develop",
@@ -198,11 +198,11 @@ class Store:
         """A job by its id.
 
         Raises:
-            Refused: There is none.
+            RefusedError: There is none.
         """
         job = self.jobs.get(id)
         if job is None:
-            raise Refused(NOT_FOUND, "not-found", "there is no such picture, or it is not kept any more")
+            raise RefusedError(NOT_FOUND, "not-found", "there is no such picture, or it is not kept any more")
         job.photo.used = time.monotonic()
         return job
 
@@ -214,7 +214,7 @@ class Store:
         """
         photo = job.photo
         if not photo.frame:
-            raise Refused(NOT_FOUND, "not-found", f"{photo.name}: not read yet")
+            raise RefusedError(NOT_FOUND, "not-found", f"{photo.name}: not read yet")
         if photo.before is None:
             request = {
                 "task": "before",
@@ -302,13 +302,14 @@ class Store:
             await asyncio.sleep(min(5.0, self.limits.keep_seconds / 4))
             oldest = time.monotonic() - self.limits.keep_seconds
             for photo in [photo for photo in self.photos if photo.used < oldest]:
-                if all(job.state in ENDED for job in photo.jobs):
+                is_on_a_page = any(job.watcher in self.watching for job in photo.jobs)
+                if not is_on_a_page and all(job.state in ENDED for job in photo.jobs):
                     self.remove_photo(photo)
 
 
-def failure_of(job: Job) -> Refused:
+def failure_of(job: Job) -> RefusedError:
     """The refusal that a job's failure is answered with."""
-    return Refused(status_of_kind(job.kind), job.kind, job.error)
+    return RefusedError(status_of_kind(job.kind), job.kind, job.error)
 
 
 def _note(job: Job, told: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from lwisp.errors import ArgumentError, printable, unwritable
 from lwisp.files.libraw import TIFF_SUFFIXES
 from lwisp.files.raw import RAW_SUFFIXES
-from lwisp.serve.refusals import TOO_LARGE, TOO_SLOW, WRONG_TYPE, Refused
+from lwisp.serve.refusals import TOO_LARGE, TOO_SLOW, WRONG_TYPE, RefusedError
 from lwisp.serve.store import Photo, Store, new_id
 
 MOST_PARTS = 40
@@ -182,9 +182,9 @@ class Body:
             return
 
 
-def too_large(limit: int) -> Refused:
+def too_large(limit: int) -> RefusedError:
     """The refusal of a file of more bytes than the limit."""
-    return Refused(TOO_LARGE, "too-large", f"expected a file of at most {limit / 1e6:g} MB, got a larger one")
+    return RefusedError(TOO_LARGE, "too-large", f"expected a file of at most {limit / 1e6:g} MB, got a larger one")
 
 
 async def receive_photo(request: Request, store: Store) -> tuple[Photo, dict[str, str]]:
@@ -218,7 +218,7 @@ async def receive_photo(request: Request, store: Store) -> tuple[Photo, dict[str
 
 
 def _with_suffix(source: Path, name: str) -> Path:
-    """A file renamed to one with the suffix of a client's name where that is one of a list, for some readers look at it."""
+    """A file with the suffix of a client's name where that is one of a list, for some readers look at it."""
     suffix = PurePosixPath(name).suffix.lower()
     return source.rename(source.with_suffix(suffix)) if suffix in RAW_SUFFIXES | TIFF_SUFFIXES else source
 
@@ -245,7 +245,7 @@ async def _receive(body: Body, place: Path | None, store: Store) -> Form:
     form = Form(place, limit)
     try:
         await _fill(form, body, store)
-    except Refused as error:
+    except RefusedError as error:
         if error.status != TOO_SLOW:
             await body.linger(limit)
         raise
@@ -271,7 +271,7 @@ async def _fill(form: Form, body: Body, store: Store) -> None:
     kind, options = parse_options_header(headers.get("content-type", ""))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
         told = kind.decode("latin-1")[:60] or "nothing of the kind"
-        raise Refused(WRONG_TYPE, "wrong-type", f"expected a form as multipart/form-data, got {told}")
+        raise RefusedError(WRONG_TYPE, "wrong-type", f"expected a form as multipart/form-data, got {told}")
     length = int(headers.get("content-length", 0))  # what is no number the server has refused
     if length > most:
         raise too_large(form.limit)
@@ -295,6 +295,6 @@ async def _fill(form: Form, body: Body, store: Store) -> None:
     except TimeoutError as error:
         seconds = limits.patience + body.counted / limits.slowest
         message = f"the file came too slowly: {body.counted / 1e6:.1f} MB in {seconds:.0f} seconds; send it again"
-        raise Refused(TOO_SLOW, "too-slow", message) from error
+        raise RefusedError(TOO_SLOW, "too-slow", message) from error
     if not form.is_whole:
         raise ArgumentError("expected a form as multipart/form-data; this one is damaged or cut short")

@@ -1,7 +1,7 @@
 """The process that opens strangers' files: `python -m lwisp.serve.worker LIMITS` works on requests, one a line.
 
-A request is a JSON object on stdin, every answer one on stdout. The process bounds its own memory and processor time
-before it reads any, and ends with its stdin. Nothing of what it says is unpickled by the server.
+A request is a JSON object on stdin, every answer one on stdout, the first when it is ready. The process bounds its own
+memory and processor time before it reads any, and ends with its stdin. Nothing of what it says is unpickled.
 """
 
 import json
@@ -34,6 +34,8 @@ def main() -> None:
     limits = Limits(**json.loads(sys.argv[1]))
     bound_process(limits)
     worker = Worker(limits)
+    answers.write('{"ready": true}\n')
+    answers.flush()
     for line in sys.stdin:
         answer(worker, json.loads(line), answers)
 
@@ -143,7 +145,7 @@ class Worker:
             prepared=self.prepared,
         )
         if outcome.error:
-            raise Failed(outcome.error, outcome.kind)
+            raise FailedError(outcome.error, outcome.kind)
         notes = [without_paths(note, source, request["name"]) for note in outcome.notes]
         return {
             "notes": notes,
@@ -172,7 +174,7 @@ class Worker:
         return {}
 
 
-class Failed(InputError):
+class FailedError(InputError):
     """What became of a file, as an error again.
 
     Args:
@@ -191,7 +193,7 @@ def command(limits: Limits) -> list[str]:
     Args:
         limits: Of the server.
     """
-    return [sys.executable, "-m", "lwisp.serve.worker", json.dumps(asdict(limits))]
+    return [sys.executable, "-P", "-m", "lwisp.serve.worker", json.dumps(asdict(limits))]  # -P: nothing of this folder
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import json, os, sys, time
 def tell(**told):
     print(json.dumps(told), flush=True)
 
+tell(ready=True)
 for line in sys.stdin:
     asked = json.loads(line)
     with open(asked["source"], "rb") as file:
@@ -36,7 +37,7 @@ for line in sys.stdin:
     if word == b"bad":
         tell(error=asked["name"] + ": no picture in it", kind="damaged")
         continue
-    time.sleep(0.3 if word == b"slow" else 0)
+    time.sleep(0.15 if word == b"slow" else 0)
     tell(step="reading")
     tell(step="developing", facts=[["Camera", "Testcam"]], frame={"size": [2, 3]}, has_camera=False)
     with open(asked["output"], "wb") as file:

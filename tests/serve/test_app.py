@@ -11,11 +11,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import require
-
-for package in ("fastapi", "uvicorn", "python_multipart"):
-    require(package)
-
 from lwisp.serve.app import FILES, PAGE
 from lwisp.serve.knobs import FIELDS
 from lwisp.serve.limits import Limits
@@ -38,14 +33,14 @@ def test_a_form_with_a_file_is_answered_with_its_picture(server: Served) -> None
 
 
 def test_a_job_goes_from_its_form_to_its_picture_and_is_forgotten(server: Served) -> None:
-    id = server.begin(b"good")
-    told = server.end(id)
+    job = server.begin(b"good")
+    told = server.end(job)
     assert (told["state"], told["notes"], told["facts"]) == ("done", ["a note"], [["Camera", "Testcam"]])
-    assert server.client.get(f"/jobs/{id}/picture").content == b"develop good"
-    assert server.client.get(f"/jobs/{id}/before").content == b"before good"
-    refusal(server.client.get(f"/jobs/{id}/camera"), 404, "not-found")
-    assert server.client.delete(f"/jobs/{id}").status_code == 204
-    refusal(server.client.get(f"/jobs/{id}"), 404, "not-found")
+    assert server.client.get(f"/jobs/{job}/picture").content == b"develop good"
+    assert server.client.get(f"/jobs/{job}/before").content == b"before good"
+    refusal(server.client.get(f"/jobs/{job}/camera"), 404, "not-found")
+    assert server.client.delete(f"/jobs/{job}").status_code == 204
+    refusal(server.client.get(f"/jobs/{job}"), 404, "not-found")
     assert server.files() == []
 
 
@@ -154,26 +149,39 @@ def test_knobs_that_cannot_be_used_are_refused(server: Served, field: str, value
 
 
 def test_no_name_of_a_client_is_a_path(server: Served) -> None:
-    names = ("../../up.dng", "..\\..\\up.dng", "/etc/cron.d/up", 'a"; x="b.dng', "a\r\nX-Evil: 1.dng", "..", ".", "\u202egnd.raw", "a" * 5000 + ".dng")
+    names = (
+        "../../up.dng",
+        "..\\..\\up.dng",
+        "/etc/cron.d/up",
+        'a"; x="b.dng',
+        "a\r\nX-Evil: 1.dng",
+        "..",
+        ".",
+        "\u202egnd.raw",
+        "a" * 3000 + ".dng",
+    )
     for name in names:
         folder = server.folder
-        id = server.begin(b"good", name)
-        assert server.end(id)["state"] == "done"
+        job = server.begin(b"good", name)
+        assert server.end(job)["state"] == "done"
         assert all(re.fullmatch(r"[\w-]{22}/(source(\.dng|\.raw)?|[\w-]{22}\.jpg)", file) for file in server.files())
-        answer = server.client.get(f"/jobs/{id}/picture")
+        answer = server.client.get(f"/jobs/{job}/picture")
         assert "x-evil" not in answer.headers
         disposition = answer.headers["content-disposition"]
         assert not re.search(r"[/\\\r\n]|\.\.", disposition.replace("utf-8''", ""))
         assert len(disposition) < 400
-        assert len(server.client.get(f"/jobs/{id}").json()["name"]) <= 100
-        server.client.delete(f"/jobs/{id}")
+        assert len(server.client.get(f"/jobs/{job}").json()["name"]) <= 100
+        server.client.delete(f"/jobs/{job}")
         assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     "headers",
     [
-        *({"host": host} for host in ("evil.example", "localhost.evil.example", "10.0.0.1", "localhost@evil.example", "")),
+        *(
+            {"host": host}
+            for host in ("evil.example", "localhost.evil.example", "10.0.0.1", "localhost@evil.example", "")
+        ),
         *({"origin": origin} for origin in ("https://evil.example", "null", "http://127.0.0.1:1")),
         *({"sec-fetch-site": site} for site in ("cross-site", "same-site")),
     ],
@@ -213,7 +221,9 @@ def test_the_interface_is_described_for_programs_and_for_people(server: Served) 
     told = server.client.get("/openapi.json").json()
     form = told["paths"]["/develop"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert set(form["properties"]) == {"file", *FIELDS}
-    assert form["properties"]["exposure"] | {"default": 0.0, "minimum": -5, "maximum": 5} == form["properties"]["exposure"]
+    assert (
+        form["properties"]["exposure"] | {"default": 0.0, "minimum": -5, "maximum": 5} == form["properties"]["exposure"]
+    )
     page = server.client.get("/docs").text
     assert "<script" not in page
     for word in ("POST /develop", "/jobs/{id}/before", *FIELDS, "429"):
@@ -242,12 +252,12 @@ def test_whoever_hangs_up_has_his_picture_cancelled(server: Served) -> None:
 def test_a_closed_page_has_what_it_waits_for_cancelled(tmp_path: Path) -> None:
     with served(tmp_path, Limits(grace=0.2)) as server:
         with server.client.stream("GET", "/events/me") as events:
-            id = server.begin(b"hang", watcher="me")
+            job = server.begin(b"hang", watcher="me")
             other = server.begin(b"good", watcher="you")
             for line in events.iter_lines():
-                if line.startswith("data:") and json.loads(line[5:])["id"] == id:
+                if line.startswith("data:") and json.loads(line[5:])["id"] == job:
                     break
-        assert server.end(id)["state"] == "cancelled"
+        assert server.end(job)["state"] == "cancelled"
         assert server.end(other)["state"] in ("done", "cancelled")
         assert server.develop(b"good").status_code == 200
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: a RAW is dropped, the divider moved, the picture saved and compared with the command's."""
+"""The page in a real browser: a RAW is dropped, the divider moved, the picture saved; it is the command's file."""
 
 import base64
 import subprocess
@@ -9,19 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, SAMPLE, require
-
-for package in ("fastapi", "uvicorn", "python_multipart"):
-    require(package)
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = Path("/usr/bin/chromium")
-if not CHROMIUM.exists():
-    pytest.skip(f"there is no {CHROMIUM}", allow_module_level=True)
-
 from lwisp.serve.limits import Limits
+from tests.conftest import ROOT, SAMPLE
 from tests.serve.harness import Served, served
 
-pytestmark = pytest.mark.slow
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}")]
 PATIENCE = 120_000  # ms
 DROP = """([name, content]) => {
     const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
@@ -44,6 +37,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
 
 @pytest.fixture
 def page(server: Served) -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 900})

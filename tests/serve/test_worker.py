@@ -14,20 +14,16 @@ import pytest
 import tifffile
 from PIL import Image
 
-from lwisp.weights import user_folder
-from tests.conftest import ROOT, WriteDng, require
-
-for package in ("fastapi", "uvicorn", "python_multipart"):
-    require(package)
-
 from lwisp.serve.limits import Limits
+from lwisp.weights import user_folder
+from tests.conftest import ROOT, WriteDng
 from tests.serve.harness import Served, refusal, served
 
 MOSAIC = np.random.default_rng(0).integers(64, 4000, (48, 64), dtype=np.uint16)
 
 
 @pytest.fixture
-def network(toy_file: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def network(toy_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The name of weights that the server has, and its workers with it."""
     folder = user_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +31,8 @@ def network(toy_file: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     named.write_bytes(toy_file.read_bytes())
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return "toy"
+    yield "toy"
+    named.unlink()
 
 
 @pytest.fixture
@@ -71,12 +68,12 @@ def test_a_photo_comes_with_its_tags_and_what_it_is_compared_with(server: Served
     Image.new("RGB", (64, 48), (200, 30, 30)).save(jpeg, "JPEG")
     exposure: Any = (33434, "2I", 1, (1, 250), True)
     raw = write_dng(MOSAIC, orientation=6, extra=(exposure,)).read_bytes()
-    id = server.begin(raw, weights="toy")
-    told = server.end(id)
+    job = server.begin(raw, weights="toy")
+    told = server.end(job)
     assert told["state"] == "done", told
     assert ["Camera", "Lwisp Testcam"] in told["facts"]
     assert ["Size", "48 x 64 px (0.0 MP)"] in told["facts"]
-    with Image.open(io.BytesIO(server.client.get(f"/jobs/{id}/before").content)) as before:
+    with Image.open(io.BytesIO(server.client.get(f"/jobs/{job}/before").content)) as before:
         assert before.size == (48, 64)
 
 
@@ -120,7 +117,8 @@ def test_a_worker_bounds_itself_and_a_file_that_needs_more_fails_alone(
     script = (
         "import sys, resource; sys.argv[1:] = ['{}']; from lwisp.serve import worker; "
         "worker.bound_process(worker.Limits(memory=1)); "
-        "print(resource.getrlimit(resource.RLIMIT_AS)[0], resource.getrlimit(resource.RLIMIT_CORE)[0]); bytearray(20 * 10**9)"
+        "print(*(resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_CORE))); "
+        "bytearray(20 * 10**9)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.split() == [str(Limits(memory=1).address_space), "0"]
@@ -133,7 +131,9 @@ def test_a_worker_bounds_itself_and_a_file_that_needs_more_fails_alone(
 
 
 def test_the_command_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    code = "import sys; sys.modules['uvicorn'] = None; sys.argv = ['lwisp', 'serve']; from lwisp.cli import main; main()"
+    code = (
+        "import sys; sys.modules['uvicorn'] = None; sys.argv = ['lwisp', 'serve']; from lwisp.cli import main; main()"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "pip install 'lwisp[serve]'" in done.stderr

@@ -4,6 +4,7 @@ const PAUSE = 400; // ms after the last change of a knob: keys change it step by
 const AT_ONCE = 2; // files that are sent or worked on for this page at one time
 const FRESH = { exposure: "0", highlights: "1", noise_reduction: "1", balance: "as-shot", kelvin: "5500", tint: "10", look: "", speed: "" };
 const ENDED = ["done", "failed", "cancelled"];
+const heard = new Map(); // the last that was told of each job, which may be before its own id is known here
 const byId = (id) => document.getElementById(id);
 const watcher = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
@@ -41,7 +42,11 @@ async function ask(path, options = {}) {
 
 function listen() {
   const events = new EventSource(`/events/${watcher}`);
-  events.onmessage = (event) => heed(JSON.parse(event.data));
+  events.onmessage = (event) => {
+    const job = JSON.parse(event.data);
+    heard.set(job.id, job);
+    heed(job);
+  };
   events.onopen = () => warn("");
   events.onerror = () => warn("The server does not answer. Is lwisp serve still running?");
 }
@@ -51,6 +56,12 @@ function heed(job) {
     if (photo.tiff && photo.tiff.id === job.id) heedTiff(photo, job);
     if (photo.next && photo.next.id === job.id) heedNext(photo, job);
   }
+}
+
+function adopt(photo, place, job) {
+  photo[place] = job;
+  if (place === "next") photo.state = job.state;
+  if (heard.has(job.id)) heed(heard.get(job.id));
 }
 
 function heedNext(photo, job) {
@@ -85,6 +96,7 @@ function heedTiff(photo, job) {
     link.download = "";
     link.click();
     say(`The TIFF of ${photo.name} is being saved.`);
+    setTimeout(() => forget(job), 600000);
   } else if (job.state === "failed") {
     warn(job.error);
   }
@@ -165,8 +177,7 @@ function send(photo) {
     photo.request = null;
     const told = request.response || {};
     if (request.status === 202) {
-      photo.next = told;
-      photo.state = told.state;
+      adopt(photo, "next", told);
     } else if (request.status === 429 || request.status === 507) {
       later(photo, Number(request.getResponseHeader("Retry-After")) || 5);
     } else {
@@ -226,7 +237,7 @@ async function developAgain(photo) {
       forget(job);
       return;
     }
-    photo.next = job;
+    adopt(photo, "next", job);
   } catch (error) {
     if (photo.turn !== turn) return;
     if (error.status === 404 || error.status === 410) {
@@ -244,8 +255,9 @@ async function makeTiff(photo) {
   try {
     photo.tiff = { id: "" };
     show(photo);
-    photo.tiff = await ask(`/jobs/${photo.job.id}/again`, { method: "POST", body: formOf(photo, "tiff") });
+    const job = await ask(`/jobs/${photo.job.id}/again`, { method: "POST", body: formOf(photo, "tiff") });
     say(`The TIFF of ${photo.name} is being made.`);
+    adopt(photo, "tiff", job);
   } catch (error) {
     photo.tiff = null;
     warn(error.message);
