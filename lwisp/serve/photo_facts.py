@@ -98,13 +98,14 @@ def camera_picture(raw: AnyRaw, output: Path) -> bool:
         return False
     try:
         with opened(raw.jpeg, "the embedded JPEG") as picture:
-            told = picture.getexif().get(ORIENTATION)
+            told = picture.getexif().get(ORIENTATION, 0)
             profile = picture.info.get("icc_profile")
             rgb = np.asarray(picture.convert("RGB"))
     except InputError:
         return False
     height, width = shown_size(raw)
-    turned = [orient(rgb, told if told in range(1, 9) else raw.orientation), rgb, orient(rgb, raw.orientation)]
+    own = int(told) if told in range(1, 9) else raw.orientation
+    turned = [orient(rgb, own), rgb, orient(rgb, raw.orientation)]
     upright = next((seen for seen in turned if (seen.shape[0] > seen.shape[1]) == (height > width)), turned[0])
     _write(output, limit_size(upright, SIDE), profile)
     return True

@@ -209,7 +209,7 @@ class Pool:
 
 
 async def _talk(task: Task, process: asyncio.subprocess.Process) -> Told:
-    """What a worker answers at the end; raises `FailedError` where the file fails, anything else where the worker does."""
+    """What a worker answers at the end; raises `FailedError` where the file fails, another where the worker does."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(json.dumps(task.request).encode() + b"\n")

@@ -71,7 +71,8 @@ class Served:
             told: dict[str, Any] = self.client.get(f"/jobs/{id}").json()
             return told if told["state"] in ("done", "failed", "cancelled") else {}
 
-        return soon(ended)
+        found: dict[str, Any] = soon(ended)
+        return found
 
     def files(self) -> list[str]:
         return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file())

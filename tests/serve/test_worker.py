@@ -60,7 +60,7 @@ def test_pictures_are_the_bytes_of_the_command(server: Served, write_dng: WriteD
     turned = server.develop(raw.read_bytes(), "a b.DNG", weights="toy", format="tiff", crop="none", **knobs)
     assert turned.content == develop(raw, tmp_path / "turned.tif", "--weights", "toy", "--crop", "none", *options)
     with tifffile.TiffFile(io.BytesIO(turned.content)) as tiff:
-        assert (tiff.asarray().shape, tiff.asarray().dtype) == ((64, 48, 3), np.uint16)
+        assert (tiff.asarray().shape, str(tiff.asarray().dtype)) == ((64, 48, 3), "uint16")
 
 
 def test_a_photo_comes_with_its_tags_and_what_it_is_compared_with(server: Served, write_dng: WriteDng) -> None:
@@ -79,7 +79,7 @@ def test_a_photo_comes_with_its_tags_and_what_it_is_compared_with(server: Served
 
 def huge(path: Path) -> bytes:
     """A DNG of some kilobytes that claims 60,000 x 60,000 photosites."""
-    with tifffile.TiffFile(path, mode="r+b") as tiff:
+    with tifffile.TiffFile(path, mode="r+") as tiff:
         page: Any = tiff.pages[0]
         for tag in ("ImageWidth", "ImageLength", "RowsPerStrip"):
             page.tags[tag].overwrite(60_000, dtype="I")
