@@ -1,6 +1,7 @@
 """The description of the interface, for programs as OpenAPI and for people as a plain page."""
 
 import html
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,16 +55,17 @@ def describe(openapi: Mapping[str, Any]) -> str:
     for path, methods in openapi["paths"].items():
         for method, told in methods.items():
             parts.append(f"<h2><code>{method.upper()} {html.escape(path)}</code></h2>")
-            parts.append(f"<p>{html.escape(told['summary'])}. {html.escape(told.get('description', ''))}</p>")
+            parts.append(f"<p>{_prose(told['summary'])}. {_prose(told.get('description', ''))}</p>")
     knobs = "".join(_knob(name, schema) for name, schema in to_schema().items())
     statuses = "".join(f"<tr><td>{status}<td>{html.escape(told)}" for status, told in STATUSES.items())
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>lwisp: the interface</title><link rel="stylesheet" href="/style.css"><link rel="icon" href="/icon.svg">
+<title>lwisp: the interface</title>
+<link rel="stylesheet" href="/style.css"><link rel="icon" href="/icon.svg">
 <main class="docs"><h1>The interface of lwisp {html.escape(openapi["info"]["version"])}</h1>
 <p>For programs as <a href="/openapi.json">OpenAPI</a>; for people as <a href="/">a page</a>.</p>
-<pre>curl -F file=@photo.dng -F exposure=0.5 -F format=tiff http://127.0.0.1:8000/develop -o photo.tif</pre>
+<pre tabindex="0">curl -F file=@photo.dng -F exposure=0.5 -F format=tiff http://127.0.0.1:8000/develop -o photo.tif</pre>
 {"".join(parts)}
 <h2>Fields of a form</h2>
 <table><tr><th scope="col">field<th scope="col">meaning<th scope="col">if it is not told{knobs}</table>
@@ -71,6 +73,11 @@ def describe(openapi: Mapping[str, Any]) -> str:
 <p>Errors are JSON: <code>error</code> is a sentence, <code>kind</code> a word for programs.</p>
 <table><tr><th scope="col">status<th scope="col">meaning{statuses}</table></main></html>
 """
+
+
+def _prose(text: str) -> str:
+    """A text as HTML, its code between backticks too."""
+    return re.sub("`(.+?)`", r"<code>\1</code>", html.escape(text))
 
 
 def _knob(name: str, schema: Mapping[str, Any]) -> str:

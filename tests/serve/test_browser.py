@@ -73,7 +73,7 @@ def test_a_dropped_raw_becomes_the_picture_of_the_command(page: Any, tmp_path: P
     page.wait_for_selector("#jpeg[href]")
     assert save(page, "#jpeg") == by_command(tmp_path, "plain.jpg")
     assert "GoPro" in page.inner_text("#facts")
-    page.wait_for_function("document.getElementById('other').naturalWidth > 0")
+    page.wait_for_function("() => document.getElementById('other').naturalWidth > 0")
     assert page.evaluate("document.getElementById('after').naturalWidth") == 1920
     page.focus("#split")
     before = page.input_value("#split")
@@ -90,7 +90,7 @@ def test_a_dropped_raw_becomes_the_picture_of_the_command(page: Any, tmp_path: P
     for _ in range(5):
         page.keyboard.press("ArrowRight")
     page.wait_for_function("first => document.getElementById('jpeg').getAttribute('href') !== first", arg=first)
-    page.wait_for_function("document.getElementById('working').hidden")
+    page.wait_for_function("() => document.getElementById('working').hidden")
     assert save(page, "#tiff") == by_command(tmp_path, "bright.tif", "--exposure", "0.5")
 
 

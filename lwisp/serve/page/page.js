@@ -362,7 +362,7 @@ function show(photo) {
     return [term, told];
   }));
   byId("failure").hidden = !photo.error;
-  byId("failure").textContent = photo.error;
+  if (byId("failure").textContent !== photo.error) byId("failure").textContent = photo.error; // or it would be read again
   byId("notes").replaceChildren(...(photo.job ? photo.job.notes : []).map((note) => {
     const item = document.createElement("li");
     item.textContent = note;
