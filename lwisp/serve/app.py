@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, StreamingResponse
+from fastapi.telemetry import TelemetryConfig
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -29,6 +30,8 @@ from lwisp.serve.uploads import receive_fields, receive_photo
 PAGE = Path(__file__).parent / "page"
 """Files of the page, which are served as they are."""
 FILES = {"index.html": "text/html", "style.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+NO_TELEMETRY: TelemetryConfig = {"auto_configure": False, "tracing": False, "metrics": False, "logs": False}
+"""FastAPI would send what it measures where variables of the environment say."""
 WATCHER = "watcher"
 """Field of a form that tells which page waits for the picture."""
 TICK = 0.25
@@ -73,6 +76,7 @@ def create_app(
         description="RAW files to finished pictures: the same as `lwisp develop` makes.",
         docs_url=None,
         redoc_url=None,
+        telemetry=NO_TELEMETRY,
         lifespan=lifespan,
     )
     app.state.store = store

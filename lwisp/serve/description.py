@@ -65,7 +65,7 @@ def describe(openapi: Mapping[str, Any]) -> str:
 <link rel="stylesheet" href="/style.css"><link rel="icon" href="/icon.svg">
 <main class="docs"><h1>The interface of lwisp {html.escape(openapi["info"]["version"])}</h1>
 <p>For programs as <a href="/openapi.json">OpenAPI</a>; for people as <a href="/">a page</a>.</p>
-<pre tabindex="0">curl -F file=@photo.dng -F exposure=0.5 -F format=tiff http://127.0.0.1:8000/develop -o photo.tif</pre>
+<pre tabindex="0">curl -F file=@photo.dng -F format=tiff -F exposure=0.5 http://127.0.0.1:8000/develop -o out.tif</pre>
 {"".join(parts)}
 <h2>Fields of a form</h2>
 <table><tr><th scope="col">field<th scope="col">meaning<th scope="col">if it is not told{knobs}</table>

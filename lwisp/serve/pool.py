@@ -85,9 +85,9 @@ class Pool:
         count = len(self.waiting)
         return RefusedError(BUSY, "busy", f"{count} pictures wait already; try again in {wait} seconds", wait)
 
-    def place_of(self, task: Task) -> int:
+    def place_of(self, task: Task | None) -> int:
         """How many are to be worked on before a task that waits; 0 of one that does not."""
-        return self.waiting.index(task) + 1 if task in self.waiting else 0
+        return self.waiting.index(task) + 1 if task is not None and task in self.waiting else 0
 
     async def submit(self, request: Told, tell: Callable[[Told], None], is_small: bool = False) -> Task:
         """Let a worker carry out a request.

@@ -43,4 +43,4 @@ def status_of_kind(kind: str) -> int:
         return BAD_REQUEST
     if kind in (DiskFullError.kind, OutputError.kind):
         return NO_ROOM
-    return FAILED if kind == "unforeseen" else UNUSABLE
+    return FAILED if kind in ("unforeseen", "worker") else UNUSABLE

@@ -279,7 +279,7 @@ class Store:
 
     def tell(self, job: Job) -> dict[str, Any]:
         """What is known of a job, as plain values for JSON."""
-        place = self.pool.place_of(job.task) if job.task is not None else 0
+        place = self.pool.place_of(job.task)
         return {
             "id": job.id,
             "name": job.photo.name,

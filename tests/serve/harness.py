@@ -28,8 +28,8 @@ for line in sys.stdin:
     with open(asked["source"], "rb") as file:
         content = file.read()
     word = content.split(b" ")[0]
-    if word == b"die":
-        os.kill(os.getpid(), 11)
+    if word in (b"segfault", b"killed"):
+        os.kill(os.getpid(), 11 if word == b"segfault" else 9)
     if word == b"hang":
         time.sleep(600)
     if word == b"babble":

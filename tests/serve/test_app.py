@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -57,7 +58,10 @@ def test_a_photo_is_developed_again_without_being_sent_again(server: Served) -> 
     assert "no file here" in refusal(with_file, 400, "argument")
 
 
-@pytest.mark.parametrize(("content", "kind"), [(b"bad", "damaged"), (b"die", "crash"), (b"babble", "crash")])
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(b"bad", "damaged"), (b"segfault", "crash"), (b"killed", "memory"), (b"babble", "crash")],
+)
 def test_a_bad_file_is_one_sentence_and_harms_no_other(server: Served, content: bytes, kind: str) -> None:
     good, bad = server.begin(b"slow"), server.begin(content, "broken.nef")
     later = server.begin(b"good")
@@ -71,6 +75,20 @@ def test_a_file_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     with served(tmp_path, Limits(seconds=0.5)) as server:
         assert "longer than 0.5 seconds" in refusal(server.develop(b"hang"), 422, "time")
         assert server.develop(b"good").status_code == 200
+
+
+def test_one_that_takes_long_does_not_stop_those_of_other_workers(tmp_path: Path) -> None:
+    with served(tmp_path, Limits(jobs=2)) as server:
+        hanging = server.begin(b"hang")
+        soon(lambda: not server.store.pool.place_of(server.store.jobs[hanging].task))
+        assert server.develop(b"good").status_code == 200
+        server.client.delete(f"/jobs/{hanging}")
+        assert server.develop(b"good").status_code == 200
+
+
+def test_where_no_worker_can_be_started_it_is_said(tmp_path: Path) -> None:
+    with served(tmp_path, worker=[sys.executable, "-I", "-S", "-c", "pass"]) as server:
+        assert "--verbose" in refusal(server.develop(b"good"), 500, "worker")
 
 
 def test_a_file_that_is_too_large_is_refused_before_it_is_written_whole(tmp_path: Path) -> None:
@@ -215,6 +233,13 @@ def test_the_page_needs_nothing_from_elsewhere(server: Served) -> None:
     refusal(server.client.get("/../app.py"), 404, "not-found")
     refusal(server.client.get("/%2e%2e/app.py"), 404, "not-found")
     refusal(server.client.put("/develop"), 405, "http")
+
+
+def test_nothing_is_reported_whatever_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9/")
+    with served(tmp_path) as server:  # which FastAPI would refuse, for it cannot report
+        assert server.develop(b"good").status_code == 200
 
 
 def test_the_interface_is_described_for_programs_and_for_people(server: Served) -> None:

@@ -77,12 +77,12 @@ def test_a_photo_comes_with_its_tags_and_what_it_is_compared_with(server: Served
         assert before.size == (48, 64)
 
 
-def huge(path: Path) -> bytes:
-    """A DNG of some kilobytes that claims 60,000 x 60,000 photosites."""
+def huge(path: Path, side: int = 60_000) -> bytes:
+    """A DNG of some kilobytes that claims so many photosites along each side."""
     with tifffile.TiffFile(path, mode="r+") as tiff:
         page: Any = tiff.pages[0]
         for tag in ("ImageWidth", "ImageLength", "RowsPerStrip"):
-            page.tags[tag].overwrite(60_000, dtype="I")
+            page.tags[tag].overwrite(side, dtype="I")
     return path.read_bytes()
 
 
@@ -99,6 +99,7 @@ def test_what_cannot_be_developed_is_one_sentence_with_the_clients_name(
         "text.nef": b"not a picture" * 100,
         "loop.dng": loop,
         "huge.dng": huge(write_dng(MOSAIC, name="huge.dng")),
+        "large.dng": huge(write_dng(MOSAIC, name="large.dng"), 30_000),
         "empty.cr2": b"",
     }
     for name, content in bad.items():
