@@ -171,9 +171,13 @@ class Body:
     async def linger(self, limit: int) -> None:
         """Read what is left and throw it away, for a while: browsers read the answer when they have sent all.
 
+        Who asks whether to go on (Expect: 100-continue), as curl does, is answered at once.
+
         Args:
             limit: Bytes of a file that would be taken; twice as many are read.
         """
+        if not self.counted and "expect" in self.request.headers:
+            return
         try:
             async with asyncio.timeout(LINGER):
                 while not self.is_read and self.counted < 2 * limit:

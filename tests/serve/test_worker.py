@@ -55,6 +55,12 @@ def test_pictures_are_the_bytes_of_the_command(server: Served, write_dng: WriteD
     raw = write_dng(MOSAIC, orientation=6)
     plain = server.develop(raw.read_bytes(), weights="toy")
     assert plain.content == develop(raw, tmp_path / "plain.jpg", "--weights", "toy")
+    assert server.develop(raw.read_bytes(), weights="toy").content == plain.content
+
+
+@pytest.mark.slow
+def test_so_are_those_with_other_knobs_and_of_sixteen_bits(server: Served, write_dng: WriteDng, tmp_path: Path) -> None:
+    raw = write_dng(MOSAIC, orientation=6)
     knobs = {"exposure": "0.5", "white_balance": "5200,5", "quality": "80"}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in knobs.items()]
     turned = server.develop(raw.read_bytes(), "a b.DNG", weights="toy", format="tiff", crop="none", **knobs)
