@@ -23,6 +23,7 @@ STATUSES = {
     415: "No multipart form",
     422: "A file that cannot be developed",
     429: "Too much is waiting; the header Retry-After tells the seconds after which to try again",
+    503: "The server was stopped meanwhile",
     507: "No room on the disk",
 }
 ANSWERS: dict[int | str, dict[str, Any]] = {

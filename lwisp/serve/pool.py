@@ -11,7 +11,7 @@ from typing import Any
 
 from lwisp.errors import OutOfMemoryError, log
 from lwisp.serve.limits import Limits
-from lwisp.serve.refusals import BUSY, FAILED, UNUSABLE, RefusedError
+from lwisp.serve.refusals import BUSY, FAILED, STOPPED, UNUSABLE, RefusedError
 from lwisp.serve.worker import FailedError, command
 
 MOST_LINE = 2**20
@@ -72,7 +72,7 @@ class Pool:
             slot.cancel()
         await asyncio.gather(*self._slots, return_exceptions=True)
         for task in self.waiting:
-            task.fail(RefusedError(BUSY, "stopped", "the server was stopped"))
+            task.fail(RefusedError(STOPPED, "stopped", "the server was stopped"))
 
     @property
     def is_full(self) -> bool:
@@ -183,7 +183,7 @@ class Pool:
             done, _ = await asyncio.wait([talk], timeout=self.limits.seconds)
         except asyncio.CancelledError:
             talk.cancel()
-            task.fail(RefusedError(BUSY, "stopped", "the server was stopped"))
+            task.fail(RefusedError(STOPPED, "stopped", "the server was stopped"))
             raise
         finally:
             del self.running[task]

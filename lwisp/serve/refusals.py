@@ -3,7 +3,7 @@
 from lwisp.errors import ArgumentError, DiskFullError, InputError, OutputError
 
 BAD_REQUEST, FORBIDDEN, NOT_FOUND, TOO_SLOW, GONE, TOO_LARGE = 400, 403, 404, 408, 410, 413
-WRONG_TYPE, UNUSABLE, BUSY, FAILED, NO_ROOM = 415, 422, 429, 500, 507
+WRONG_TYPE, UNUSABLE, BUSY, FAILED, STOPPED, NO_ROOM = 415, 422, 429, 500, 503, 507
 
 
 class RefusedError(InputError):
@@ -43,4 +43,6 @@ def status_of_kind(kind: str) -> int:
         return BAD_REQUEST
     if kind in (DiskFullError.kind, OutputError.kind):
         return NO_ROOM
+    if kind == "stopped":
+        return STOPPED
     return FAILED if kind in ("unforeseen", "worker") else UNUSABLE

@@ -11,11 +11,11 @@ import pytest
 
 from lwisp.serve.limits import Limits
 from tests.conftest import ROOT, SAMPLE
-from tests.serve.harness import Served, served
+from tests.serve.harness import Served, served, soon
 
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}")]
-PATIENCE = 120_000  # ms
+PATIENCE = 300_000  # ms
 DROP = """([name, content]) => {
     const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
     const data = new DataTransfer();
@@ -104,3 +104,10 @@ def test_a_broken_file_shows_a_sentence_and_the_next_one_is_developed(page: Any)
     assert page.is_hidden("#failure")
     page.click("[aria-label='Remove broken.dng']")
     assert page.locator("#photos li").count() == 1
+
+
+def test_a_tab_that_is_closed_has_its_pictures_cancelled(page: Any, server: Served) -> None:
+    page.set_input_files("#files", [str(SAMPLE), str(SAMPLE)])
+    soon(lambda: len(server.store.jobs) == 2)
+    page.close()
+    soon(lambda: all(job.ended.is_set() and job.state != "done" for job in server.store.jobs.values()))

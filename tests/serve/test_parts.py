@@ -13,6 +13,7 @@ from lwisp.serve.guard import is_own_name
 from lwisp.serve.knobs import FIELDS, Knobs, read_knobs, to_schema
 from lwisp.serve.limits import Limits
 from lwisp.serve.photo_facts import camera_picture, facts_of, frame_of, rawpy_picture, shown_size
+from lwisp.serve.refusals import RefusedError, status_of, status_of_kind
 from lwisp.serve.server import address_of, is_loopback, listen
 from lwisp.serve.uploads import display_name
 from tests.conftest import ROOT, WriteDng
@@ -91,6 +92,13 @@ def test_hosts_are_known_by_address_and_name() -> None:
     assert address_of("::1", 80) == "http://[::1]:80/"
     with pytest.raises(ArgumentError, match="--host"):
         listen("no such host", 0)
+
+
+def test_every_failure_has_a_status() -> None:
+    kinds = {"argument": 400, "damaged": 422, "time": 422, "disk": 507, "unforeseen": 500, "stopped": 503}
+    assert {kind: status_of_kind(kind) for kind in kinds} == kinds
+    assert status_of(ArgumentError("")) == 400
+    assert status_of(RefusedError(418, "teapot", "")) == 418
 
 
 def test_workers_may_map_what_memory_allows_and_more() -> None:
