@@ -158,6 +158,7 @@ def develop_files(
     overwrite: bool = False,
     read: Callable[[Path], AnyRaw] = read_any,
     watch: Callable[[int, int], None] = lambda done, count: None,
+    prepared: list[Developer] | None = None,
 ) -> Iterator[Outcome]:
     """Develop many files, in their order; whatever goes wrong with one, the others are done.
 
@@ -175,6 +176,8 @@ def develop_files(
         overwrite: Replace pictures that lwisp wrote before; what is never replaced, `batch.work` says.
         read: How to read a file, where it is no RAW, such as a bare mosaic.
         watch: Called with (files measured, files to measure) while those of `Settings.same_as` are measured.
+        prepared: Developers that calls with the same engine (precision, backend, memory, parallel) have prepared; those
+            of this call are added, for the next one.
 
     Returns:
         What became of each file, as it is done.
@@ -190,18 +193,18 @@ def develop_files(
     balance = parse_balance(settings.white_balance)
     jobs = checked(jobs, settings.finish)
     told = settings.told()
-    prepared: list[Developer] = []
+    kept = [] if prepared is None else prepared
     said: set[str] = set()
     lock = threading.Lock()
     threads = share_of_threads(parallel)
 
     def ready(chosen: Weights) -> Developer:
-        for developer in prepared:
+        for developer in kept:
             same = chosen.sha256 and (chosen.sha256, chosen.card) == (developer.weights.sha256, developer.weights.card)
             if developer.weights is chosen or same:
                 return developer
-        prepared.append(Developer(chosen, backend, precision, memory, threads))
-        return prepared[-1]
+        kept.append(Developer(chosen, backend, precision, memory, threads))
+        return kept[-1]
 
     usual = load_once(FAST) if weights is pick_fast else weights
     if isinstance(usual, Weights):

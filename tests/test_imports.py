@@ -17,6 +17,7 @@ FLOORS = [
     "data",
     "training evaluation",
     "camera",
+    "serve",
     "cli",
     "__init__ __main__",
 ]

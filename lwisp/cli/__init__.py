@@ -2,6 +2,18 @@
 
 from lwisp.cli.commands import app, main
 
-from lwisp.cli import develop, restore, sensor, inspection, train, evaluate, export, weights  # isort: skip  # in the order of --help
+from lwisp.cli import develop, restore, sensor, inspection, serve, train, evaluate, export, weights  # isort: skip  # in the order of --help
 
-__all__ = ["app", "develop", "evaluate", "export", "inspection", "main", "restore", "sensor", "train", "weights"]
+__all__ = [
+    "app",
+    "develop",
+    "evaluate",
+    "export",
+    "inspection",
+    "main",
+    "restore",
+    "sensor",
+    "serve",
+    "train",
+    "weights",
+]

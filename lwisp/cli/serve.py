@@ -1,0 +1,96 @@
+"""`lwisp serve`."""
+
+from typing import Annotated
+
+import typer
+
+from lwisp.cli.commands import app
+from lwisp.cli.options import Backend, Precision, Verbose
+from lwisp.cli.terminal import say, show_tracebacks
+
+LISTENING, BOUNDS = "Listening", "Bounds"
+"""Panels of the help."""
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address to listen at; others than this machine's own let others in.",
+            rich_help_panel=LISTENING,
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.", rich_help_panel=LISTENING)
+    ] = 8000,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A name under which browsers may ask for the page; may be repeated.",
+            show_default=False,
+            rich_help_panel=LISTENING,
+        ),
+    ] = None,
+    max_upload: Annotated[
+        float, typer.Option(metavar="MB", min=0.001, help="Largest file that is taken.", rich_help_panel=BOUNDS)
+    ] = 200,
+    queue: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Pictures that may wait for their turn.", rich_help_panel=BOUNDS)
+    ] = 16,
+    time_limit: Annotated[
+        float, typer.Option(metavar="S", min=0.1, help="Seconds for one picture.", rich_help_panel=BOUNDS)
+    ] = 300,
+    keep: Annotated[
+        float,
+        typer.Option(metavar="MIN", min=0.1, help="Minutes that pictures can be fetched.", rich_help_panel=BOUNDS),
+    ] = 30,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            metavar="N",
+            rich_help_panel=BOUNDS,
+            help="Pictures made at once, each in a process of its own, by its share of the threads.",
+        ),
+    ] = 1,
+    memory: Annotated[
+        float | None,
+        typer.Option(metavar="GB", help="Bound on the memory of each of these processes.", rich_help_panel=BOUNDS),
+    ] = None,
+    precision: Precision = "auto",
+    backend: Backend = "auto",
+    verbose: Verbose = False,
+) -> None:
+    """Show a page on this machine to drop RAW files on, and take them from programs (POST /develop)."""
+    show_tracebacks(verbose)
+    from lwisp.engines.engine import check_request
+    from lwisp.serve.limits import Limits
+    from lwisp.serve.server import is_loopback
+    from lwisp.serve.server import serve as serve_requests
+
+    check_request(backend, precision, memory)
+    limits = Limits(
+        jobs=jobs,
+        upload=int(max_upload * 1e6),
+        queue=queue,
+        seconds=time_limit,
+        memory=memory,
+        keep_seconds=60 * keep,
+        backend=backend,
+        precision=precision,
+    )
+
+    def tell(address: str) -> None:
+        say(f"{address} shows the page, {address}docs tells programs how; Ctrl-C ends it")
+        if not is_loopback(host):
+            say(
+                f"lwisp: whoever reaches {host} can develop files here: there is no password, and nothing is encrypted",
+                err=True,
+            )
+
+    serve_requests(host, port, limits, allow_host or (), verbose, tell)
