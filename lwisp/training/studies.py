@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from lwisp.architecture import STUDIED
 from lwisp.baselines.build import build
 from lwisp.data.cases import Case
 from lwisp.data.sources import Data
@@ -43,7 +44,7 @@ SCORES = {score: digits for score, digits in scores.DECIMALS.items() if score no
 """Scores of the table besides PSNR, and their decimals."""
 DEFAULT_BETA = 0.001
 """Weight of the distillation loss of variants that distill, where the recipe does not."""
-ADDED_LATER = {"out_channels": 3, "residual": False, "look": 0, "takes": "raw", "cell": 2, "detail": 0}
+ADDED_LATER = {"out_channels": 3, "residual": False, "look": 0, "takes": "raw", "cell": 2, "detail": 0, **STUDIED}
 """Fields of an architecture that came after the first runs, with the values that these runs had without saying so."""
 
 
@@ -313,7 +314,7 @@ def report(
         f"learning rate {recipe.learning_rate:g} ({recipe.schedule}), alpha {recipe.alpha:g}, beta {recipe.beta:g}, "
         f"seeds {', '.join(map(str, seeds))}. "
         "PSNR in dB, MS-SSIM over five scales, fp32. Operations of packed 224x224 under the paper's convention. "
-        "The last column is what the paper prints for Zurich, in dB, not measured here."
+        f"The last column is what the paper prints for {study.printed_for}, in dB, not measured here."
     )
     blocks: list[Block] = [about, _scores_table(study, rows, means, steps, costs)]
     if len(seeds) > 1:
@@ -371,7 +372,17 @@ def _head(study: Study) -> list[str]:
     latency = ["ms at 224x224"] if study.latency else []
     titles = [scores.TITLES[score] for score in SCORES]
     differences = ["by seed", "to the first row"]
-    return ["variant", "params", "operations", *latency, "steps", "PSNR", *differences, *titles, "paper, Zurich"]
+    return [
+        "variant",
+        "params",
+        "operations",
+        *latency,
+        "steps",
+        "PSNR",
+        *differences,
+        *titles,
+        f"paper, {study.printed_for}",
+    ]
 
 
 def _plot_costs(path: Path, study: Study, rows: list[Row], costs: list[Cost]) -> None:
