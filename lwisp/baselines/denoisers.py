@@ -228,7 +228,7 @@ class Blur(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        side = torch.tensor([0.25, 0.5, 0.25])
+        side = torch.tensor([0.25, 0.5, 0.25], device="cpu")  # a value, even where a network is built without them
         self.register_buffer("kernel", (side[:, None] * side)[None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:

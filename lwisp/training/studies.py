@@ -26,7 +26,7 @@ from lwisp.files.optional import need
 from lwisp.files.report import Block, Table, is_page, to_markdown
 from lwisp.files.runs import run_folder
 from lwisp.files.writing import check_outputs, make_folder, write_csv, write_text, write_whole
-from lwisp.imaging import scores
+from lwisp.imaging import metrics, scores
 from lwisp.model import count_params
 from lwisp.training.devices import Device, precision_of
 from lwisp.training.log import last_step
@@ -112,6 +112,8 @@ def reproduce(
     reporter.tell(f"{name}: reading the data")
     data = open_recipe_data(recipe, runs)
     cases = list(data.cases(limit=None))
+    for case in cases:
+        _check_size(case)
     make_folder(output)
     files = (f"{name}.md", f"{name}.csv", f"{name}.png", f"{name}-costs.png")
     check_outputs(output, files, True, lambda path: is_page(path, study.title))
@@ -155,6 +157,16 @@ def _curve(points: list[dict[str, Any]]) -> list[tuple[int, float]]:
         if scores:
             curve.append((point["step"], statistics.mean(scores)))
     return curve
+
+
+def _check_size(case: Case) -> None:
+    height, width = case.target.shape[-2:]
+    smallest = metrics.smallest_side(len(metrics.MS_SSIM_WEIGHTS))
+    if min(height, width) < smallest:
+        raise InputError(
+            f"{case.name}: expected test pictures of {smallest} px at least along each side, which MS-SSIM needs, got "
+            f"{height}x{width}"
+        )
 
 
 def plan_of(recipe: Recipe, variant: Variant, seed: int) -> Recipe:

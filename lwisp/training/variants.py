@@ -152,7 +152,6 @@ STUDIES = {
                 for name, paper in TABLE_4.items()
             ),
         ),
-        latency=True,
         printed_for="SIDD",
     ),
     "denoise-clock": Study(

@@ -303,3 +303,11 @@ def test_an_architecture_of_older_weights_still_fits_its_baseline() -> None:
         assert "network.up.0.weight" in names
         assert "network.down.0.weight" in Baseline(BaselineConfig("nafnet")).state_dict()
         assert "network.last_out.weight" in Baseline(BaselineConfig("pynet")).state_dict()
+
+
+@pytest.mark.parametrize("name", get_args(Name))
+def test_what_no_file_of_weights_holds_is_there_where_a_network_is_built_without_values(name: Name) -> None:
+    with torch.device("meta"):
+        made = Baseline(BaselineConfig(name))
+    kept = made.state_dict()
+    assert all(buffer.device.type == "cpu" for key, buffer in made.named_buffers() if key not in kept)
