@@ -1,6 +1,5 @@
 """The networks of Tables 1 to 3: exact counts, one contract, and that they can learn."""
 
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -312,9 +311,3 @@ def test_what_no_file_of_weights_holds_is_there_where_a_network_is_built_without
         made = Baseline(BaselineConfig(name))
     kept = made.state_dict()
     assert all(buffer.device.type == "cpu" for key, buffer in made.named_buffers() if key not in kept)
-
-
-def test_the_example_of_the_page_runs() -> None:
-    page = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    exec(example, {})
