@@ -60,8 +60,17 @@ class Section:
     """Classical baselines."""
     ours: bool = False
     """Whether the baselines that we trained take part."""
+    published: tuple[tuple[str, str, str], ...] = ()
+    """Method, PSNR and source of figures that others print for the whole test set."""
 
 
+LOL = (
+    ("CRM (Ying et al., ICCV Workshops 2017)", "17.20", "Zamir et al., MIRNet, ECCV 2020"),
+    ("MF (Fu et al., Signal Processing 2016)", "18.79", "the same"),
+    ("LW-ISP, trained on LoL", "20.18", "Chen, Ma, LW-ISP, BMVC 2022, section 4.2"),
+    ("MIRNet, trained on LoL", "24.14", "Zamir et al., MIRNet, ECCV 2020"),
+)
+"""Published for LoL's `eval15`, brightness as it comes out."""
 SECTIONS = (
     Section("polyu", "PolyU, validation scenes", "denoise", "denoise/polyu", ("polyu/val",), FILTERS, True),
     Section("sidd", "SIDD, four crops", "denoise", "denoise/sidd-crops", ("sidd",), FILTERS, True),
@@ -74,7 +83,7 @@ SECTIONS = (
     Section(
         "lowlight", "Low light, photographs", "enhance", "lowlight/photos", ("photos/val", "photos/mcmaster18"), LIGHT
     ),
-    Section("lol", "Low light, two pairs of LoL", "enhance", "lowlight/pairs", ("lol",), LIGHT),
+    Section("lol", "Low light, two pairs of LoL", "enhance", "lowlight/pairs", ("lol",), LIGHT, published=LOL),
 )  # fmt: skip
 
 
@@ -157,7 +166,11 @@ def describe(section: Section, report: Report, labels: dict[str, str], side: int
         label = names.get(base, base) + (", at the truth's mean" if scaled else "")
         rows.append([case or "all", label, *_means(report, case, chain), _lead(report, case, chain)])
     head = ["data", "", *(TITLES[score] for score in SCORES), "ours is ahead by dB"]
-    return [Heading(section.title), about, Table(head, rows)]
+    blocks: list[Block] = [Heading(section.title), about, Table(head, rows)]
+    if section.published:
+        blocks.append("Published for all pairs of the test set, by others than us and not measured here:")
+        blocks.append(Table(["method", "PSNR dB", "printed by"], [list(row) for row in section.published]))
+    return blocks
 
 
 def _means(report: Report, case: str, chain: str) -> list[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lwisp.files.linear import LinearImage, read_any
     from lwisp.files.pictures import read_picture, write_picture
     from lwisp.files.raw import RawImage, read_mosaic, read_raw
-    from lwisp.model import LWISP
+    from lwisp.model import CCB, FGAM, LWISP
     from lwisp.pipeline import Developer, develop
     from lwisp.restoration import denoise, denoise_raw, enhance
     from lwisp.weights import Weights, load
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "CCB": "model",
     "Developer": "pipeline",
+    "FGAM": "model",
     "InputError": "errors",
     "LWISP": "model",
     "LWISPConfig": "architecture",
@@ -48,6 +50,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "CCB",
+    "FGAM",
     "LWISP",
     "Developer",
     "InputError",

@@ -7,14 +7,26 @@ SIZE_MULTIPLE = 16  # four 2x poolings
 BLOCKS = tuple(f"{way}{index}" for way in ("down", "up") for index in (1, 2, 3, 4))
 """The paper's names of the blocks whose outputs distillation may compare."""
 SIZE_MINIMUM = 32  # reflecting by one pixel at the deepest level needs two pixels there
+DILATION_MAXIMUM = 7  # the smallest features that CCB decomposes are 8 px wide, and a border is reflected once
 
-Attention = Literal["add", "centered", "multiply"]
+Attention = Literal["add", "centered", "multiply", "product"]
+Maps = Literal["both", "channel", "spatial"]
 CoreInput = Literal["sum", "twice", "decoder"]
 Contrast = Literal["alone", "gated"]
 Padding = Literal["reflect", "zeros"]
 Takes = Literal["raw", "rgb", "planes", "linear"]
 """What a network is for: packed RAW to RGB of twice the planes' size, RGB to RGB, noisy packed RAW to clean, or
 demosaiced light to RGB. The last has the architecture of "rgb"; the weights' card tells them apart (`weights`)."""
+
+
+STUDIED: dict[str, str | bool | int] = {
+    "fgam_maps": "both",
+    "fgam_reduced": False,
+    "fgam_before": False,
+    "near_dilation": 0,
+    "far_dilation": 2,
+}
+"""Fields of the ablations of FGAM and CCB with the paper's choices, which names of older files leave out."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,8 @@ class LWISPConfig:
     upsample: bool = True
     """The last up block, so that the output has twice the size of the input planes; the teacher has none."""
     attention: Attention = "add"
-    """How a FGAM map meets the features: x + map (the paper's words), x + map - 1/2 (`center`) or x + x * map."""
+    """How a FGAM map meets the features: x + map (the paper's words), x + map - 1/2 (`center`), x + x * map, or x * map
+    (CBAM)."""
     core_input: CoreInput = "sum"
     """CCB-Core's input: P(decoder + skip), P(decoder) + P(skip) as equation 1 is written, or P(decoder)."""
     contrast: Contrast = "alone"
@@ -51,6 +64,16 @@ class LWISPConfig:
     plane that tells the noise is not added to."""
     look: int = 0
     """Channels of a `Look` after the output layer, which puts one camera's colors on; 0: there is none."""
+    fgam_maps: Maps = "both"
+    """FGAM's attentions; one alone is concatenated with nothing, so that the channels are not doubled (section 4.3)."""
+    fgam_reduced: bool = False
+    """A 1x1 convolution at the end of FGAM, back to as many channels as before it (section 4.3)."""
+    fgam_before: bool = False
+    """FGAM before each pooling instead of after it (section 4.3)."""
+    near_dilation: int = 0
+    """Dilation of CCB's f_d1 as a 3x3 convolution; 0: it is a 1x1 convolution, as in the paper (equation 2)."""
+    far_dilation: int = 2
+    """Dilation of CCB's f_d2, a 3x3 convolution."""
 
     def __post_init__(self) -> None:
         if self.in_channels < 1 or self.width < 4 or self.width % 4:
@@ -62,6 +85,7 @@ class LWISPConfig:
             raise ValueError(f"expected cell = 2, or cell = 4 and detail of 1 at least, got {self.cell}, {self.detail}")
         if self.cell == 4 and (self.takes != "raw" or self.residual):
             raise ValueError("expected planes of a RAW to RGB where cell = 4, got another task")
+        self._check_blocks()
         if not 0 <= self.look <= 256:
             raise ValueError(f"expected look in 0 to 256, got {self.look}")
         shown = self.in_channels - self.is_told_noise
@@ -73,12 +97,30 @@ class LWISPConfig:
             )
         for field, choices in (
             ("attention", Attention),
+            ("fgam_maps", Maps),
             ("core_input", CoreInput),
             ("contrast", Contrast),
             ("padding", Padding),
         ):
             if getattr(self, field) not in get_args(choices):
                 raise ValueError(f"expected {field} to be one of {get_args(choices)}, got {getattr(self, field)!r}")
+
+    def _check_blocks(self) -> None:
+        if not (0 <= self.near_dilation <= DILATION_MAXIMUM and 1 <= self.far_dilation <= DILATION_MAXIMUM):
+            raise ValueError(
+                f"expected near_dilation in 0 to {DILATION_MAXIMUM} and far_dilation in 1 to {DILATION_MAXIMUM}, got "
+                f"{self.near_dilation}, {self.far_dilation}"
+            )
+        if self.fgam_reduced and self.fgam_maps != "both":
+            raise ValueError(
+                "expected fgam_reduced = false with one map, which leaves the channels as many as they were"
+            )
+        for field, value in STUDIED.items():  # what is chosen of a block that is not there would change nothing
+            is_there = self.fgam if field.startswith("fgam_") else self.ccb
+            if not is_there and getattr(self, field) != value:
+                raise ValueError(
+                    f"expected {field} = {value!r} where its block is left out, got {getattr(self, field)!r}"
+                )
 
     @property
     def takes(self) -> Takes | None:
@@ -96,6 +138,16 @@ class LWISPConfig:
     def is_told_noise(self) -> bool:
         """Whether the last of the input's planes tells the noise."""
         return (self.takes, self.in_channels) in (("raw", 5), ("rgb", 4))
+
+    @property
+    def growth(self) -> int:
+        """How many times as many channels FGAM makes, as each of its two sums is of as many."""
+        return 2 if self.fgam and self.fgam_maps == "both" and not self.fgam_reduced else 1
+
+    @property
+    def is_studied(self) -> bool:
+        """Whether a block differs from the paper's in a field of `STUDIED`."""
+        return any(getattr(self, field) != value for field, value in STUDIED.items())
 
     @property
     def scale(self) -> int:

@@ -6,13 +6,25 @@ Block names follow the paper: `FGAM`, `CCB`, `down1..4` and `up1..4` (`down[0..3
 """
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lwisp.architecture import BLOCKS, SIZE_MINIMUM, SIZE_MULTIPLE, Attention, LWISPConfig, padded_side
+from lwisp.architecture import (
+    BLOCKS,
+    SIZE_MINIMUM,
+    SIZE_MULTIPLE,
+    Attention,
+    Contrast,
+    CoreInput,
+    LWISPConfig,
+    Maps,
+    Padding,
+    padded_side,
+)
+from lwisp.errors import ArgumentError
 from lwisp.imaging import color
 
 SLOPE = 0.2  # of LeakyReLU below 0
@@ -21,43 +33,73 @@ SLOPE = 0.2  # of LeakyReLU below 0
 class FGAM(nn.Module):
     """Fine-grained attention: (B, C, h, w) -> (B, 2C, h, w), section 3.1 and figure 3.
 
-    Channel and spatial attention run in parallel, each is added to the input, and both sums are concatenated.
+    Channel and spatial attention run in parallel, each is added to the input, and both sums are concatenated. It can
+    stand in any network (docs/networks.md).
+
+    Args:
+        channels: C, of the input, 1 or more.
+        attention: How a map meets the features; see `LWISPConfig.attention`.
+        reduction: C over the channels between the two convolutions of channel attention.
+        maps: Both attentions, or one alone: then the output has C channels.
+        reduced: A 1x1 convolution at the end, so that the output has C channels.
+
+    Raises:
+        ArgumentError: For other values.
     """
 
-    def __init__(self, channels: int, attention: Attention = "add", reduction: int = 8) -> None:
+    def __init__(
+        self,
+        channels: int,
+        attention: Attention = "add",
+        reduction: int = 8,
+        maps: Maps = "both",
+        reduced: bool = False,
+    ) -> None:
         super().__init__()
+        if channels < 1 or reduction < 1:
+            raise ArgumentError(f"FGAM: expected channels and reduction of 1 at least, got {channels}, {reduction}")
+        _check_choice("FGAM", "attention", attention, Attention)
+        _check_choice("FGAM", "maps", maps, Maps)
         hidden = max(1, channels // reduction)
         self.attention = attention
-        self.channel = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Conv2d(channels, hidden, 1),
-            nn.ReLU(),
-            nn.Conv2d(hidden, channels, 1),
-            nn.Sigmoid(),
-        )
-        self.spatial = nn.Sequential(nn.Conv2d(2, 1, 5, padding=2, bias=False), nn.Sigmoid())
+        self.channel: nn.Sequential | None = None
+        if maps != "spatial":
+            self.channel = nn.Sequential(
+                nn.AdaptiveAvgPool2d(1),
+                nn.Conv2d(channels, hidden, 1),
+                nn.ReLU(),
+                nn.Conv2d(hidden, channels, 1),
+                nn.Sigmoid(),
+            )
+        self.spatial: nn.Sequential | None = None
+        if maps != "channel":
+            self.spatial = nn.Sequential(nn.Conv2d(2, 1, 5, padding=2, bias=False), nn.Sigmoid())
+        self.reduce = nn.Conv2d(channels * (2 if maps == "both" else 1), channels, 1) if reduced else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.attend(x, self.channel(x))
+        return self.attend(x, None if self.channel is None else self.channel(x))
 
-    def attend(self, x: Tensor, channel_map: Tensor) -> Tensor:
+    def attend(self, x: Tensor, channel_map: Tensor | None) -> Tensor:
         """Apply attention with a known channel map, the only part that needs the whole frame.
 
         Args:
             x: Features (B, C, h, w).
-            channel_map: (B, C, 1, 1) in [0, 1], `channel(x)` of the whole frame.
+            channel_map: (B, C, 1, 1) in [0, 1], `channel(x)` of the whole frame; None where there is none.
 
         Returns:
-            (B, 2C, h, w).
+            (B, 2C, h, w), or (B, C, h, w) with one map or `reduced`.
         """
-        spatial_map = self.spatial(torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1))  # (B, 1, h, w)
-        if self.attention == "multiply":
-            channel_map = x * channel_map
-            spatial_map = x * spatial_map
+        maps = [] if channel_map is None else [channel_map]
+        if self.spatial is not None:
+            most_and_mean = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)  # (B, 2, h, w)
+            maps.append(self.spatial(most_and_mean))
+        if self.attention in ("multiply", "product"):
+            maps = [x * values for values in maps]
         elif self.attention == "centered":
-            channel_map = channel_map - 0.5
-            spatial_map = spatial_map - 0.5
-        return torch.cat([x + channel_map, x + spatial_map], 1)
+            maps = [values - 0.5 for values in maps]
+        sums = maps if self.attention == "product" else [x + values for values in maps]
+        joined = torch.cat(sums, 1)
+        return joined if self.reduce is None else self.reduce(joined)
 
     def extra_repr(self) -> str:
         return f"attention={self.attention}"
@@ -68,17 +110,47 @@ class CCB(nn.Module):
 
     `decoder` (B, C, h, w) is what is being upsampled, `skip` (B, C, h, w) the first stage's features of the same
     size, and `context` (B, C/2, 2h, 2w) those of twice the size. The first half of the result is CCB-Core's
-    (equation 1), the second half the contrast map of `context` (equation 2).
+    (equation 1), the second half the contrast map of `context` (equation 2). It can stand in any network
+    (docs/networks.md).
+
+    Args:
+        channels: C, even.
+        core_input: What is upsampled; see `LWISPConfig.core_input`. With "decoder" `skip` is not looked at.
+        contrast: What is concatenated; see `LWISPConfig.contrast`.
+        padding: Border of the convolutions; "reflect" needs a context larger than the dilations, in px.
+        near_dilation: Dilation of f_d1 as a 3x3 convolution; 0: it is a 1x1 convolution.
+        far_dilation: Dilation of f_d2, a 3x3 convolution.
+
+    Raises:
+        ArgumentError: For other values.
     """
 
-    def __init__(self, channels: int, config: LWISPConfig) -> None:
+    def __init__(
+        self,
+        channels: int,
+        core_input: CoreInput = "sum",
+        contrast: Contrast = "alone",
+        padding: Padding = "reflect",
+        near_dilation: int = 0,
+        far_dilation: int = 2,
+    ) -> None:
         super().__init__()
+        if channels < 2 or channels % 2:
+            raise ArgumentError(f"CCB: expected an even number of channels from 2 up, got {channels}")
+        if near_dilation < 0 or far_dilation < 1:
+            raise ArgumentError(
+                f"CCB: expected near_dilation of 0 and far_dilation of 1 at least, got {near_dilation}, {far_dilation}"
+            )
+        _check_choice("CCB", "core_input", core_input, CoreInput)
+        _check_choice("CCB", "contrast", contrast, Contrast)
+        _check_choice("CCB", "padding", padding, Padding)
         half = channels // 2
-        self.core_input = config.core_input
-        self.gated = config.contrast == "gated"
-        self.core = nn.Sequential(*_conv(channels, 2 * channels, config), nn.PixelShuffle(2))
-        self.near = nn.Sequential(*_conv(half, half, config, kernel=1))  # f_d1
-        self.far = nn.Sequential(*_conv(half, half, config, dilation=2))  # f_d2
+        self.core_input = core_input
+        self.gated = contrast == "gated"
+        self.core = nn.Sequential(*_conv(channels, 2 * channels, padding), nn.PixelShuffle(2))
+        near = {"dilation": near_dilation} if near_dilation else {"kernel": 1}
+        self.near = nn.Sequential(*_conv(half, half, padding, **near))  # f_d1
+        self.far = nn.Sequential(*_conv(half, half, padding, dilation=far_dilation))  # f_d2
 
     def forward(self, decoder: Tensor, skip: Tensor, context: Tensor) -> Tensor:
         if self.core_input == "twice":
@@ -97,9 +169,9 @@ class CCB(nn.Module):
 class Bilinear(nn.Module):
     """The backbone's up block in CCB's place, with its inputs and output: bilinear, a 3x3 convolution, the skip."""
 
-    def __init__(self, channels: int, config: LWISPConfig) -> None:
+    def __init__(self, channels: int, padding: Padding) -> None:
         super().__init__()
-        self.core = _bilinear(channels, channels // 2, config)
+        self.core = _bilinear(channels, channels // 2, padding)
 
     def forward(self, decoder: Tensor, skip: Tensor, context: Tensor) -> Tensor:
         return torch.cat([self.core(decoder), context], 1)
@@ -158,34 +230,33 @@ class LWISP(nn.Module):
         self.crop: nn.Module = Crop()
         self.average: nn.Module = FrameMean()
         self.spread: nn.Module = Spread()
-        growth = 2 if config.fgam else 1  # FGAM doubles the channels, so the convolution after it need not
+        growth, padding = config.growth, config.padding  # FGAM doubles the channels, so the layer after it need not
         self.cells = Cells(config.detail, widths[0], config.is_told_noise) if config.cell == 4 else None
         if self.cells is None:
-            self.head = nn.Sequential(*_conv(config.in_channels, widths[0], config))
+            self.head = nn.Sequential(*_conv(config.in_channels, widths[0], padding))
         else:  # which have their margin already
             self.head = nn.Sequential(
                 nn.Conv2d(12 + config.in_channels, widths[0], 3), nn.LeakyReLU(SLOPE, inplace=True)
             )
         self.stages = nn.ModuleList(
-            nn.Sequential(*_conv(widths[max(level - 1, 0)] * (growth if level else 1), width, config),
-                          *_conv(width, width, config))
+            nn.Sequential(*_conv(widths[max(level - 1, 0)] * (growth if level else 1), width, padding),
+                          *_conv(width, width, padding))
             for level, width in enumerate(widths[:4])
         )  # fmt: skip
         self.down = nn.ModuleList(
-            nn.Sequential(nn.MaxPool2d(2), FGAM(width, config.attention) if config.fgam else nn.Identity())
+            nn.Sequential(nn.MaxPool2d(2), _attention(width, config))  # in the other order where FGAM comes before
             for width in widths[:4]
         )
-        self.bottom = nn.Sequential(*_conv(widths[3] * growth, widths[4], config))
+        self.bottom = nn.Sequential(*_conv(widths[3] * growth, widths[4], padding))
         self.world = nn.Sequential(nn.Linear(widths[4], widths[3]), nn.ReLU())
-        self.blend = nn.Sequential(*_conv(widths[4], widths[3], config), *_conv(widths[3], widths[3], config))
-        block = CCB if config.ccb else Bilinear
-        self.up = nn.ModuleList(block(width, config) for width in widths[3:0:-1])
-        self.fuse = nn.ModuleList(nn.Sequential(*_conv(width, width // 2, config)) for width in widths[3:0:-1])
+        self.blend = nn.Sequential(*_conv(widths[4], widths[3], padding), *_conv(widths[3], widths[3], padding))
+        self.up = nn.ModuleList(_upsampling(width, config) for width in widths[3:0:-1])
+        self.fuse = nn.ModuleList(nn.Sequential(*_conv(width, width // 2, padding)) for width in widths[3:0:-1])
         self.last_up = _last_up(config) if config.upsample and config.cell == 2 else nn.Identity()
         self.out = (
             nn.Conv2d(config.detail, 4 * 48, 1)
             if config.cell == 4
-            else _bare_conv(widths[0], config.out_channels, config)
+            else _bare_conv(widths[0], config.out_channels, padding)
         )
         if config.residual:  # begins as the identity
             nn.init.zeros_(self.out.weight)
@@ -251,7 +322,7 @@ class LWISP(nn.Module):
         first = deeper = self.head(seen.encoded)
         for level in range(len(self.stages)):
             skips.append(self.encode(level, deeper))
-            deeper = self.attend(level, self.pool(level, skips[-1]))
+            deeper = self.descend(level, skips[-1])
             if f"down{level + 1}" in keep:
                 outputs[f"down{level + 1}"] = deeper
         decoder = self.decode(skips[-1], self.summarize(deeper))
@@ -274,6 +345,20 @@ class LWISP(nn.Module):
         """
         return self.stages[level](x)  # type: ignore[no-any-return]
 
+    def descend(self, level: int, skip: Tensor) -> Tensor:
+        """A level's pooling and attention, the output of block `down{level + 1}`.
+
+        Args:
+            level: 0 to 3.
+            skip: Output of `encode` of this level (B, C, h, w), of even sides.
+
+        Returns:
+            (B, growth * C, h/2, w/2).
+        """
+        if self.config.fgam_before:
+            return self.pool(level, self.attend(level, skip))
+        return self.attend(level, self.pool(level, skip))
+
     def pool(self, level: int, skip: Tensor) -> Tensor:
         """Skip features after 2x2 max pooling, the input of a level's attention.
 
@@ -295,7 +380,7 @@ class LWISP(nn.Module):
             channel_map: (B, C, 1, 1) for a window of a frame, whose means are known; None to take those of `pooled`.
 
         Returns:
-            (B, 2C, h, w); `pooled` itself where the network has no attention.
+            (B, growth * C, h, w); `pooled` itself where the network has no attention.
         """
         attention = self.down[level].get_submodule("1")
         if channel_map is None:
@@ -583,6 +668,11 @@ def count_params(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def _check_choice(block: str, name: str, value: str, choices: object) -> None:
+    if value not in get_args(choices):
+        raise ArgumentError(f"{block}: expected {name} to be one of {get_args(choices)}, got {value!r}")
+
+
 class ReflectConv2d(nn.Conv2d):
     """A convolution that reflects its input in the input's own precision; autocast would pad in fp32, and slowly."""
 
@@ -592,22 +682,35 @@ class ReflectConv2d(nn.Conv2d):
         return functional.conv2d(padded, self.weight, self.bias, dilation=self.dilation)
 
 
-def _conv(channels: int, out: int, config: LWISPConfig, kernel: int = 3, dilation: int = 1) -> tuple[nn.Module, ...]:
-    return _bare_conv(channels, out, config, kernel, dilation), nn.LeakyReLU(SLOPE, inplace=True)
+def _conv(channels: int, out: int, padding: Padding, kernel: int = 3, dilation: int = 1) -> tuple[nn.Module, ...]:
+    return _bare_conv(channels, out, padding, kernel, dilation), nn.LeakyReLU(SLOPE, inplace=True)
 
 
-def _bare_conv(channels: int, out: int, config: LWISPConfig, kernel: int = 3, dilation: int = 1) -> nn.Conv2d:
-    convolution = ReflectConv2d if config.padding == "reflect" and kernel > 1 else nn.Conv2d
+def _bare_conv(channels: int, out: int, padding: Padding, kernel: int = 3, dilation: int = 1) -> nn.Conv2d:
+    convolution = ReflectConv2d if padding == "reflect" and kernel > 1 else nn.Conv2d
     return convolution(channels, out, kernel, padding=dilation * (kernel // 2), dilation=dilation)
 
 
-def _bilinear(channels: int, out: int, config: LWISPConfig) -> nn.Module:
+def _bilinear(channels: int, out: int, padding: Padding) -> nn.Module:
     upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
-    return nn.Sequential(upsample, *_conv(channels, out, config))
+    return nn.Sequential(upsample, *_conv(channels, out, padding))
+
+
+def _attention(channels: int, config: LWISPConfig) -> nn.Module:
+    if not config.fgam:
+        return nn.Identity()
+    return FGAM(channels, config.attention, maps=config.fgam_maps, reduced=config.fgam_reduced)
+
+
+def _upsampling(channels: int, config: LWISPConfig) -> nn.Module:
+    if not config.ccb:
+        return Bilinear(channels, config.padding)
+    dilations = (config.near_dilation, config.far_dilation)
+    return CCB(channels, config.core_input, config.contrast, config.padding, *dilations)
 
 
 def _last_up(config: LWISPConfig) -> nn.Module:
-    width = config.width
+    width, padding = config.width, config.padding
     if not config.ccb:
-        return _bilinear(width, width, config)
-    return nn.Sequential(*_conv(width, 4 * width, config), nn.PixelShuffle(2), *_conv(width, width, config))
+        return _bilinear(width, width, padding)
+    return nn.Sequential(*_conv(width, 4 * width, padding), nn.PixelShuffle(2), *_conv(width, width, padding))

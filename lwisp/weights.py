@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from lwisp.architecture import LWISPConfig, Takes
-from lwisp.baselines.config import Architecture
+from lwisp.baselines.config import Architecture, fields_of
 from lwisp.engines import exported
 from lwisp.engines.contract import CARD_KEY
 from lwisp.engines.developed import Preparation
@@ -554,7 +554,7 @@ def describe(name_or_path: str | Path) -> str:
         f"- SHA-256 of the file: `{hashlib.sha256(path.read_bytes()).hexdigest()}`",
         f"- SHA-256 of the tensors: `{digest}`",
     ]
-    lines += ["", "## Architecture", "", *_bullets(asdict(card.architecture))]
+    lines += ["", "## Architecture", "", *_bullets(fields_of(card.architecture))]
     lines += ["", "## Input convention", "", *_bullets(asdict(card.convention))]
     for protocol, scores in card.scores.items():
         lines += ["", f"## Scores, protocol `{protocol}`", "", *_bullets(scores)]

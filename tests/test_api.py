@@ -23,7 +23,18 @@ RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)
 
 PUBLIC = [
-    *("InputError", "OutputError", "LWISP", "LWISPConfig", "RawImage", "LinearImage", "Weights", "Developer"),
+    *(
+        "InputError",
+        "OutputError",
+        "LWISP",
+        "LWISPConfig",
+        "FGAM",
+        "CCB",
+        "RawImage",
+        "LinearImage",
+        "Weights",
+        "Developer",
+    ),
     *("load", "read_raw", "read_any", "read_mosaic", "read_picture", "write_picture", "write_dng"),
     *("develop", "denoise", "enhance", "denoise_raw", "__version__"),
 ]

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lwisp.architecture import Attention, LWISPConfig
+import lwisp
+from lwisp.architecture import Attention, LWISPConfig, Maps
 from lwisp.imaging import color
 from lwisp.model import CCB, FGAM, LWISP, pad_to_multiple, reflected_indices
 from lwisp.training.initialization import center, initialize
@@ -123,6 +124,14 @@ def test_reflected_indices_are_numpys(start: int, stop: int, size: int) -> None:
         {"padding": "zeros"},
         {"in_channels": 3},
         {"cell": 4, "detail": 8},
+        {"attention": "product"},
+        {"fgam_maps": "channel"},
+        {"fgam_maps": "spatial"},
+        {"fgam_reduced": True},
+        {"fgam_before": True},
+        {"near_dilation": 2, "far_dilation": 4},
+        {"near_dilation": 7, "far_dilation": 7},
+        {"cell": 4, "detail": 8, "fgam_before": True, "far_dilation": 7},
     ],
 )
 def test_every_variant_runs_and_learns(change: dict[str, object]) -> None:
@@ -135,7 +144,13 @@ def test_every_variant_runs_and_learns(change: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("attention", "expected"), [("add", lambda x: x + 0.5), ("centered", lambda x: x), ("multiply", lambda x: 1.5 * x)]
+    ("attention", "expected"),
+    [
+        ("add", lambda x: x + 0.5),
+        ("centered", lambda x: x),
+        ("multiply", lambda x: 1.5 * x),
+        ("product", lambda x: 0.5 * x),
+    ],
 )
 def test_fgam_adds_its_maps_to_the_input_and_concatenates(
     attention: Attention, expected: Callable[[Tensor], Tensor]
@@ -145,6 +160,75 @@ def test_fgam_adds_its_maps_to_the_input_and_concatenates(
         torch.nn.init.zeros_(parameter)  # both maps are sigmoid(0) = 0.5
     x = torch.rand(1, 8, 4, 4)
     assert torch.equal(fgam(x), torch.cat([expected(x)] * 2, 1))
+
+
+@pytest.mark.parametrize("maps", ["channel", "spatial"])
+def test_one_attention_alone_doubles_nothing(maps: Maps) -> None:
+    torch.manual_seed(0)
+    both, alone = FGAM(8), FGAM(8, maps=maps)
+    alone.load_state_dict({name: both.state_dict()[name] for name in alone.state_dict()})
+    x = torch.rand(1, 8, 6, 6)
+    assert torch.equal(alone(x), both(x).chunk(2, 1)[maps == "spatial"])
+
+
+def test_a_reduced_fgam_mixes_both_sums_to_as_many_channels_as_came() -> None:
+    torch.manual_seed(0)
+    fgam = FGAM(8, reduced=True)
+    assert fgam.reduce is not None
+    plain = FGAM(8)
+    plain.load_state_dict(fgam.state_dict(), strict=False)
+    x = torch.rand(2, 8, 6, 6)
+    assert torch.allclose(fgam(x), fgam.reduce(plain(x)))
+    assert fgam(x).shape == x.shape
+
+
+def test_before_pooling_fgam_sees_features_of_twice_the_size() -> None:
+    torch.manual_seed(0)
+    network = LWISP(replace(TOY, fgam_before=True)).eval()
+    planes = torch.rand(1, 4, 32, 48)
+    skip = network.encode(0, network.head(planes))
+    attention = network.down[0].get_submodule("1")
+    expected = functional.max_pool2d(attention(skip), 2)
+    assert torch.equal(network.blocks(planes, ("down1",))["down1"], expected)
+    assert not torch.equal(attention(functional.max_pool2d(skip, 2)), expected)
+
+
+def test_dilations_decide_how_far_ccb_looks() -> None:
+    context = torch.zeros(1, 4, 17, 17, requires_grad=True)
+    for near, far, reach in ((0, 2, 2), (0, 5, 5), (3, 1, 3)):
+        block = CCB(8, near_dilation=near, far_dilation=far)
+        for layer in (block.near, block.far):
+            nn.init.ones_(layer.get_submodule("0").weight)  # type: ignore[arg-type]
+        (block.near(context) - 2 * block.far(context))[0, 0, 8, 8].backward()
+        assert context.grad is not None
+        rows = context.grad.abs().sum((0, 1, 3)).nonzero().flatten().tolist()
+        assert (rows[0], rows[-1]) == (8 - reach, 8 + reach)
+        context.grad = None
+
+
+def test_the_blocks_stand_in_any_network_without_a_config() -> None:
+    features = torch.rand(2, 6, 8, 10)
+    assert lwisp.FGAM(6)(features).shape == (2, 12, 8, 10)
+    assert lwisp.CCB(6)(features, features, torch.rand(2, 3, 16, 20)).shape == (2, 6, 16, 20)
+    own = {name: tuple(value.shape) for name, value in lwisp.CCB(8).state_dict().items()}
+    assert own == {name: tuple(value.shape) for name, value in LWISP(TOY).up[2].state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: CCB(7), "CCB: expected an even number of channels from 2 up, got 7"),
+        (lambda: CCB(0), "CCB: expected an even number of channels from 2 up, got 0"),
+        (lambda: CCB(8, "all"), r"CCB: expected core_input to be one of \(.*\), got 'all'"),  # type: ignore[arg-type]
+        (lambda: CCB(8, far_dilation=0), "CCB: expected near_dilation of 0 and far_dilation of 1 at least, got 0, 0"),
+        (lambda: FGAM(0), "FGAM: expected channels and reduction of 1 at least, got 0, 8"),
+        (lambda: FGAM(8, "times"), r"FGAM: expected attention to be one of \(.*\), got 'times'"),  # type: ignore[arg-type]
+        (lambda: FGAM(8, maps="none"), r"FGAM: expected maps to be one of \(.*\), got 'none'"),  # type: ignore[arg-type]
+    ],
+)
+def test_blocks_that_cannot_be_made_say_so(make: Callable[[], nn.Module], sentence: str) -> None:
+    with pytest.raises(lwisp.InputError, match=f"^{sentence}$"):
+        make()
 
 
 def test_a_centered_network_is_the_same_function() -> None:
@@ -161,8 +245,22 @@ def test_a_centered_network_is_the_same_function() -> None:
     torch.testing.assert_close(backbone(planes), untouched)
 
 
+@pytest.mark.parametrize(
+    "change", [{"fgam_maps": "channel"}, {"fgam_maps": "spatial"}, {"fgam_reduced": True}, {"fgam_before": True}]
+)
+def test_a_studied_centered_network_is_the_same_function_too(change: dict[str, object]) -> None:
+    torch.manual_seed(1)
+    config = replace(TOY, attention="add", **change)  # type: ignore[arg-type]
+    added, centered = LWISP(config), LWISP(replace(config, attention="centered"))
+    planes = torch.rand(1, 4, 40, 33)
+    expected = added(planes)
+    center(added)
+    centered.load_state_dict(added.state_dict())
+    torch.testing.assert_close(centered(planes), expected, atol=1e-6, rtol=0)
+
+
 def test_ccb_concatenates_the_contrast_map() -> None:
-    block = CCB(8, LWISPConfig(width=4))
+    block = CCB(8)
     context = torch.rand(1, 4, 8, 8)
     near, far = block.near(context), block.far(context)
     core = block.core(torch.ones(1, 8, 4, 4) + 2)
@@ -202,6 +300,13 @@ def test_a_network_in_bf16_may_keep_its_output_layer_in_fp32() -> None:
         {"cell": 4, "detail": 8, "upsample": False},
         {"cell": 4, "detail": 8, "in_channels": 3},
         {"cell": 4, "detail": 8, "in_channels": 3, "upsample": False, "residual": True},
+        {"fgam_maps": "none"},
+        {"fgam_maps": "channel", "fgam_reduced": True},
+        {"fgam": False, "fgam_before": True},
+        {"ccb": False, "far_dilation": 1},
+        {"near_dilation": 8},
+        {"near_dilation": -1},
+        {"far_dilation": 0},
     ],
     ids=str,
 )

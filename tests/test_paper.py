@@ -26,6 +26,12 @@ NO_CCB = LWISPConfig(ccb=False)
         (LWISPConfig(out_channels=4, upsample=False), 2_003_226),
         (LWISPConfig(core_input="twice"), 2_014_681),
         (LWISPConfig(attention="multiply", contrast="gated", padding="zeros"), 2_014_681),
+        (LWISPConfig(attention="product", far_dilation=4), 2_014_681),
+        (LWISPConfig(ccb=False, fgam_before=True), 1_660_777),
+        (LWISPConfig(ccb=False, fgam_maps="channel"), 1_263_187 + 5_710),  # two 1x1 convolutions a level
+        (LWISPConfig(ccb=False, fgam_maps="spatial"), 1_263_187 + 4 * 50),  # one of 5x5 without bias
+        (LWISPConfig(ccb=False, fgam_reduced=True), 1_263_187 + 5_710 + 4 * 50 + 43_760),
+        (LWISPConfig(fgam=False, near_dilation=1), 1_617_091 + 8 * (64**2 + 32**2 + 16**2)),
     ],
 )
 def test_parameter_counts_are_exact(config: LWISPConfig, params: int) -> None:

@@ -114,7 +114,8 @@ def test_the_python_of_the_pages_runs(page: Path, here: Path) -> None:
     for block in blocks(page, "python"):
         names: dict[str, Any] = {}
         exec(block, names)
-        assert names["rgb"].shape == (1440, 1920, 3)
+        if "rgb" in block:  # else it asserts for itself
+            assert names["rgb"].shape == (1440, 1920, 3)
         for written in re.findall(r'write_\w+\("(.+?)"', block):
             assert (here / written).stat().st_size > 0
 

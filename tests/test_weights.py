@@ -17,8 +17,9 @@ from lwisp.baselines.config import BaselineConfig
 from lwisp.engines.tensors import run_network
 from lwisp.files.tensors import digest_of
 from lwisp.imaging.tensors import to_bytes
+from lwisp.model import LWISP
 from lwisp.weights import Camera, Card, InputConvention, Weights, describe, load, names, of_camera, save
-from tests.conftest import ROOT, rubbish
+from tests.conftest import ROOT, TOY, rubbish
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
@@ -223,3 +224,11 @@ def test_learned_weights_may_lie_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_
     (tmp_path / "lwisp").write_text("a file where a folder is expected")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert of_camera("Lwisp Testcam") == ([], [])
+
+
+def test_a_page_tells_of_ablations_only_where_there_are_any(toy: Weights, tmp_path: Path) -> None:
+    studied = replace(TOY, fgam_maps="channel")
+    save(tmp_path / "a.safetensors", LWISP(studied), replace(toy.card, architecture=studied))
+    assert "- fgam_maps: channel\n" in describe(str(tmp_path / "a.safetensors"))
+    assert "fgam_reduced" not in describe(str(tmp_path / "a.safetensors"))
+    assert load(tmp_path / "a.safetensors").card.architecture == studied

@@ -1,5 +1,8 @@
 """Building a baseline: its class is imported only then, and its contract is that of `LWISP`."""
 
+from collections.abc import Callable
+from functools import partial
+
 from torch import Tensor, nn
 
 from lwisp.architecture import LWISPConfig
@@ -7,20 +10,23 @@ from lwisp.baselines.config import Architecture, BaselineConfig, Name
 from lwisp.model import LWISP, pad_to_multiple
 
 
-def network_class(name: Name) -> type[nn.Module]:
-    """The class of a baseline network, whose code is imported by this call.
+def network_class(name: Name) -> Callable[..., nn.Module]:
+    """What builds a baseline network, whose code is imported by this call.
 
     Args:
         name: One of the keys of `NETWORKS`.
 
     Returns:
-        A module (B, 4, h, w) -> (B, 3, 2h, 2w), whose `h` and `w` meet the needs in `NETWORKS`.
+        Its class, or that with some arguments: a module (B, 4, h, w) -> (B, 3, 2h, 2w), whose `h` and `w` meet the
+        needs in `NETWORKS`.
     """
+    from lwisp.baselines.challenge import HERN, PyNETCA
+    from lwisp.baselines.denoisers import VDN, CBDNet, MIRNet, RIDNet
     from lwisp.baselines.isps import AWNet, CameraNet, PyNET
     from lwisp.baselines.restoration import DPED, SRCNN, DnCNN, NAFNet, SRResNet
     from lwisp.baselines.translation import SPADE, Pix2Pix, UNet
 
-    classes: dict[Name, type[nn.Module]] = {
+    classes: dict[Name, Callable[..., nn.Module]] = {
         "srcnn": SRCNN,
         "srgan": SRResNet,
         "dped": DPED,
@@ -32,6 +38,16 @@ def network_class(name: Name) -> type[nn.Module]:
         "pynet": PyNET,
         "awnet": AWNet,
         "cameranet": CameraNet,
+        "pynet-ca": PyNETCA,
+        "hern": HERN,
+        "ridnet": RIDNet,
+        "cbdnet": CBDNet,
+        "vdn": VDN,
+        "mirnet": MIRNet,
+        "unet-fgam": partial(UNet, fgam=True),
+        "unet-ccb": partial(UNet, ccb=True),
+        "nafnet-fgam": partial(NAFNet, fgam=True),
+        "nafnet-ccb": partial(NAFNet, ccb=True),
     }
     return classes[name]
 

@@ -1,11 +1,33 @@
 """Facts of the networks that the paper compares with: sources, sizes that they take, tasks. Imports none of them."""
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
-from lwisp.architecture import LWISPConfig, Takes
+from lwisp.architecture import STUDIED, LWISPConfig, Takes
 
-Name = Literal["srcnn", "srgan", "dped", "dncnn", "unet", "pix2pix", "spade", "nafnet", "pynet", "awnet", "cameranet"]
+Name = Literal[
+    "srcnn",
+    "srgan",
+    "dped",
+    "dncnn",
+    "unet",
+    "pix2pix",
+    "spade",
+    "nafnet",
+    "pynet",
+    "awnet",
+    "cameranet",
+    "pynet-ca",
+    "hern",
+    "ridnet",
+    "cbdnet",
+    "vdn",
+    "mirnet",
+    "unet-fgam",
+    "unet-ccb",
+    "nafnet-fgam",
+    "nafnet-ccb",
+]
 
 
 @dataclass(frozen=True)
@@ -118,6 +140,97 @@ NETWORKS: dict[Name, Network] = {
         multiple=16,
         minimum=144,
     ),
+    "pynet-ca": Network(
+        "PyNET-CA",
+        "Kim, Song, Ye, Baek, PyNET-CA: Enhanced PyNET with Channel Attention for End-to-End Mobile Image Signal "
+        "Processing, ECCV Workshops 2020",
+        "56.89 M (Table 2 of LW-ISP)",
+        "nothing but that the coarser pictures are made in every pass, as PyNET makes them; the count is that of the "
+        "authors' code",
+        multiple=16,
+        minimum=32,
+    ),
+    "hern": Network(
+        "HERN",
+        "Mei et al., Higher-Resolution Network for Image Demosaicing and Enhancing, ICCV Workshops 2019",
+        "39.64 M (Table 2 of LW-ISP)",
+        SHUFFLED
+        + "; of the several networks in the authors' code the one that their page tests, with the 16 groups of "
+        "10 blocks that it has there",
+        multiple=4,
+        minimum=4,
+    ),
+    "ridnet": Network(
+        "RIDNet",
+        "Anwar, Barnes, Real Image Denoising with Feature Attention, ICCV 2019",
+        "none",
+        SHUFFLED + "; from RGB to RGB the mean color is not taken away first, which biases can say",
+        restores=True,
+    ),
+    "cbdnet": Network(
+        "CBDNet",
+        "Guo, Yan, Zhang, Zuo, Zhang, Toward Convolutional Blind Denoising of Real Photographs, CVPR 2019",
+        "4.3 M (the table of an unofficial PyTorch version, IDKiro/denoisers)",
+        SHUFFLED + "; the estimate of the noise is learned through the picture alone, without the source's two losses "
+        "of its own",
+        multiple=4,
+        minimum=4,
+        restores=True,
+    ),
+    "vdn": Network(
+        "VDN, its denoising network",
+        "Yue, Yong, Zhao, Zhang, Meng, Variational Denoising Network: Toward Blind Noise Modeling and Removal, NeurIPS "
+        "2019",
+        "none",
+        SHUFFLED + "; without the second network and the variance, which serve the source's variational loss alone and "
+        "which no pass needs",
+        multiple=8,
+        minimum=8,
+        restores=True,
+    ),
+    "mirnet": Network(
+        "MIRNet",
+        "Zamir et al., Learning Enriched Features for Real Image Restoration and Enhancement, ECCV 2020",
+        "31.8 M for RGB (Zamir et al., TPAMI 2023)",
+        SHUFFLED + "; each dual attention has a PReLU of its own, where all of them share one in the authors' code",
+        multiple=4,
+        minimum=8,
+        restores=True,
+    ),
+    "unet-fgam": Network(
+        "U-Net with FGAM",
+        "the U-Net above with a block of LW-ISP, Chen, Ma, BMVC 2022",
+        "none",
+        "our own trial: FGAM (x + map - 1/2) after each pooling, so that the next convolution takes twice the channels",
+        multiple=16,
+        minimum=32,
+    ),
+    "unet-ccb": Network(
+        "U-Net with CCB",
+        "the U-Net above with a block of LW-ISP, Chen, Ma, BMVC 2022",
+        "none",
+        "our own trial: CCB in the place of each transposed convolution and of the skip that is concatenated to it; "
+        "the deepest one upsamples the decoder's features alone",
+        multiple=16,
+        minimum=32,
+    ),
+    "nafnet-fgam": Network(
+        "NAFNet with FGAM",
+        "the NAFNet above with a block of LW-ISP, Chen, Ma, BMVC 2022",
+        "none",
+        "our own trial: the strided convolutions keep the channels, and FGAM (x + map - 1/2) after each doubles them",
+        multiple=16,
+        minimum=32,
+    ),
+    "nafnet-ccb": Network(
+        "NAFNet with CCB",
+        "the NAFNet above with a block of LW-ISP, Chen, Ma, BMVC 2022",
+        "none",
+        "our own trial: CCB and a 1x1 convolution to half the channels in the place of PixelShuffle and of the skip "
+        "that is added to it",
+        multiple=16,
+        minimum=32,
+    ),
 }
 
 
@@ -164,3 +277,15 @@ class BaselineConfig:
 
 Architecture = LWISPConfig | BaselineConfig
 """Architecture of any network here; part of cards and recipes."""
+
+
+def fields_of(architecture: Architecture) -> dict[str, Any]:
+    """What is said of an architecture, as names of files and pages have it.
+
+    Args:
+        architecture: That of any network.
+
+    Returns:
+        Its fields by name; those of `STUDIED` only where they differ from the paper's choice.
+    """
+    return {name: value for name, value in asdict(architecture).items() if (name, value) not in STUDIED.items()}

@@ -22,22 +22,22 @@ class PyNET(nn.Module):
         super().__init__()
         widths = (32, 64, 128, 256, 512)
         self.down = nn.ModuleList(
-            Kernels(inputs, width, 3, normalized=level > 0)
+            self.kernels(inputs, width, 3, normalized=level > 0)
             for level, (inputs, width) in enumerate(zip((4, *widths), widths, strict=False))
         )
         self.pool = nn.MaxPool2d(2)
-        self.level5 = nn.Sequential(*(Kernels(512, 512, 3) for _ in range(3)))
-        self.level4 = _blocks((512, 256, 3), (256, 256, 3), (256, 256, 3), (256, 256, 3), (512, 256, 3))
-        self.level3 = _blocks((256, 128, 5), (256, 128, 5), (256, 128, 5), (256, 128, 5), (512, 128, 3))
-        self.level2 = _blocks((128, 64, 5), *[(192, 64, 7)] * 4, (256, 64, 5), (192, 64, 3))
-        self.level1 = _blocks((96, 32, 7), (96, 32, 9), *[(128, 32, 9)] * 3, (128, 32, 7), (128, 32, 5))
-        self.level1.insert(0, Kernels(64, 32, 5, normalized=False))
-        self.level1.append(Kernels(128, 32, 3, normalized=False))
+        self.level5 = nn.Sequential(*(self.kernels(512, 512, 3) for _ in range(3)))
+        self.level4 = self._blocks((512, 256, 3), (256, 256, 3), (256, 256, 3), (256, 256, 3), (512, 256, 3))
+        self.level3 = self._blocks((256, 128, 5), (256, 128, 5), (256, 128, 5), (256, 128, 5), (512, 128, 3))
+        self.level2 = self._blocks((128, 64, 5), *[(192, 64, 7)] * 4, (256, 64, 5), (192, 64, 3))
+        self.level1 = self._blocks((96, 32, 7), (96, 32, 9), *[(128, 32, 9)] * 3, (128, 32, 7), (128, 32, 5))
+        self.level1.insert(0, self.kernels(64, 32, 5, normalized=False))
+        self.level1.append(self.kernels(128, 32, 3, normalized=False))
         self.up = nn.ModuleList(_up(width, width // 2) for width in widths[:0:-1])
         self.up_again = nn.ModuleList(_up(width, width // 2) for width in widths[:0:-1])
         self.out = nn.ModuleList(_convolution(width, 3, 3) for width in widths[::-1])
-        self.last_up = _up(32, 16)
-        self.last_out = _convolution(16, 3, 3)
+        self.last_up: nn.Module = _up(32, 16)
+        self.last_out: nn.Module = _convolution(16, 3, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pictures(x)[-1]
@@ -65,11 +65,24 @@ class PyNET(nn.Module):
             x = down(x if index == 0 else self.pool(x))
             skips.append(x)
         x = self.level5(x)
-        made = [torch.sigmoid(self.out[0](x))]
+        made = [self.bounded(self.out[0](x))]
         for number, work in enumerate((self._work4, self._work3, self._work2, self._work1)[: 5 - max(level, 1)]):
             x = work(skips[3 - number], self.up[number](x), self.up_again[number](x))
-            made.append(torch.sigmoid(self.out[number + 1](x)))
-        return made if level else [*made, torch.sigmoid(self.last_out(self.last_up(x)))]
+            made.append(self.bounded(self.out[number + 1](x)))
+        return made if level else [*made, self.bounded(self.last_out(self.last_up(x)))]
+
+    @staticmethod
+    def kernels(inputs: int, width: int, largest: int, normalized: bool = True) -> nn.Module:
+        """The block that every level is made of."""
+        return Kernels(inputs, width, largest, normalized)
+
+    @staticmethod
+    def bounded(picture: Tensor) -> Tensor:
+        """What a level made, as a picture: (B, 3, h, w) -> the same size, in [0, 1]."""
+        return torch.sigmoid(picture)
+
+    def _blocks(self, *sizes: tuple[int, int, int]) -> nn.ModuleList:
+        return nn.ModuleList(self.kernels(*size) for size in sizes)
 
     def _work4(self, skip: Tensor, below: Tensor, again: Tensor) -> Tensor:
         enter, first, second, leave, join = self.level4
@@ -377,10 +390,6 @@ def _rectified(inputs: int, width: int) -> tuple[nn.Module, nn.Module]:
 
 def _leaky(inputs: int, width: int, dilation: int = 1) -> nn.Sequential:
     return nn.Sequential(_convolution(inputs, width, 3, dilation), nn.LeakyReLU(0.2))
-
-
-def _blocks(*sizes: tuple[int, int, int]) -> nn.ModuleList:
-    return nn.ModuleList(Kernels(*size) for size in sizes)
 
 
 def _layer(inputs: int, width: int, size: int, normalized: bool) -> list[nn.Module]:

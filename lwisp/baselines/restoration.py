@@ -9,6 +9,8 @@ pads, and says where each departs from its source.
 import torch
 from torch import Tensor, nn
 
+from lwisp.model import CCB, FGAM
+
 
 class SRCNN(nn.Sequential):
     """SRCNN 9-5-5 (Dong et al., TPAMI 2016): the planes enlarged by bicubic interpolation, then three convolutions."""
@@ -102,20 +104,28 @@ class NAFNet(nn.Module):
     """NAFNet of width 32 (Chen et al., ECCV 2022), with the blocks that its authors chose for SIDD.
 
     A U-Net of blocks without activation functions. The last convolution makes `outputs` = 4 * 3 planes, shuffled to a
-    picture of twice the size; with `enlarge` = 1 they are added to the input. h and w multiples of 16.
+    picture of twice the size; with `enlarge` = 1 they are added to the input. h and w multiples of 16. LW-ISP's blocks
+    can take part: `fgam` doubles the channels after a strided convolution that does not, `ccb` stands in the place of
+    PixelShuffle and added skip.
     """
 
-    def __init__(self, inputs: int = 4, outputs: int = 12, width: int = 32, enlarge: int = 2) -> None:
+    def __init__(
+        self,
+        inputs: int = 4,
+        outputs: int = 12,
+        width: int = 32,
+        enlarge: int = 2,
+        fgam: bool = False,
+        ccb: bool = False,
+    ) -> None:
         super().__init__()
         self.restores = enlarge == 1
         widths = [width << level for level in range(5)]
         self.head = _conv(inputs, width)
         self.encoder = nn.ModuleList(_blocks(*level) for level in zip(widths, (2, 2, 4, 8), strict=False))
-        self.down = nn.ModuleList(nn.Conv2d(wide, 2 * wide, 2, stride=2) for wide in widths[:-1])
+        self.down = nn.ModuleList(_shrink(wide, fgam) for wide in widths[:-1])
         self.middle = _blocks(widths[-1], 12)
-        self.up = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(wide, 2 * wide, 1, bias=False), nn.PixelShuffle(2)) for wide in widths[:0:-1]
-        )
+        self.up = nn.ModuleList(Complement(wide) if ccb else _grow(wide) for wide in widths[:0:-1])
         self.decoder = nn.ModuleList(_blocks(wide, 2) for wide in widths[-2::-1])
         self.tail = nn.Sequential(_conv(width, outputs), nn.PixelShuffle(enlarge))
 
@@ -125,11 +135,25 @@ class NAFNet(nn.Module):
         for blocks, down in zip(self.encoder, self.down, strict=True):
             skips.append(blocks(x))
             x = down(skips[-1])
+        skips.append(x)
         x = self.middle(x)
         for up, blocks in zip(self.up, self.decoder, strict=True):
-            x = blocks(up(x) + skips.pop())
+            skip, context = skips.pop(), skips[-1]
+            x = blocks(up(x, skip, context) if isinstance(up, Complement) else up(x) + context)
         rgb: Tensor = self.tail(x)
         return picture + rgb if self.restores else rgb
+
+
+class Complement(nn.Module):
+    """CCB, then half the channels: C channels at (h, w) -> C/2 at (2h, 2w)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.ccb = CCB(width, padding="zeros")
+        self.join = nn.Conv2d(width, width // 2, 1)
+
+    def forward(self, decoder: Tensor, skip: Tensor, context: Tensor) -> Tensor:
+        return self.join(self.ccb(decoder, skip, context))  # type: ignore[no-any-return]
 
 
 class NAFBlock(nn.Module):
@@ -181,6 +205,16 @@ class Residual(nn.Sequential):
 
 def _blocks(width: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(NAFBlock(width) for _ in range(count)))
+
+
+def _shrink(width: int, fgam: bool) -> nn.Module:
+    if fgam:
+        return nn.Sequential(nn.Conv2d(width, width, 2, stride=2), FGAM(width, "centered"))
+    return nn.Conv2d(width, 2 * width, 2, stride=2)
+
+
+def _grow(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(width, 2 * width, 1, bias=False), nn.PixelShuffle(2))
 
 
 def _conv(inputs: int, width: int) -> nn.Conv2d:

@@ -12,29 +12,41 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+from lwisp.model import CCB, FGAM
+
 
 class UNet(nn.Module):
     """U-Net (Ronneberger et al., MICCAI 2015): four 2x poolings, widths 64 to 1024. h and w multiples of 16.
 
-    The last convolution makes `outputs` = 4 * 3 planes, shuffled to a picture of twice the size.
+    The last convolution makes `outputs` = 4 * 3 planes, shuffled to a picture of twice the size. LW-ISP's blocks can
+    take part: `fgam` after every pooling, `ccb` in the place of transposed convolution and concatenated skip.
     """
 
-    def __init__(self, inputs: int = 4, outputs: int = 12) -> None:
+    def __init__(self, inputs: int = 4, outputs: int = 12, fgam: bool = False, ccb: bool = False) -> None:
         super().__init__()
         widths = (64, 128, 256, 512, 1024)
-        self.stages = nn.ModuleList(_twice(*width) for width in zip((inputs, *widths), widths, strict=False))
+        growth = 2 if fgam else 1
+        entering = (inputs, *(growth * width for width in widths))
+        self.stages = nn.ModuleList(_twice(*width) for width in zip(entering, widths, strict=False))
         self.pool = nn.MaxPool2d(2)
-        self.up = nn.ModuleList(nn.ConvTranspose2d(width, width // 2, 2, stride=2) for width in widths[:0:-1])
+        self.attend = nn.ModuleList(FGAM(width, "centered") if fgam else nn.Identity() for width in widths[:-1])
+        self.up: nn.ModuleList
+        if ccb:  # the deepest features have no skip of their own
+            inner = (CCB(width, padding="zeros") for width in widths[-2:0:-1])
+            self.up = nn.ModuleList((CCB(widths[-1], "decoder", padding="zeros"), *inner))
+        else:
+            self.up = nn.ModuleList(nn.ConvTranspose2d(width, width // 2, 2, stride=2) for width in widths[:0:-1])
         self.join = nn.ModuleList(_twice(width, width // 2) for width in widths[:0:-1])
         self.tail = nn.Sequential(nn.Conv2d(64, outputs, 1), nn.PixelShuffle(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        skips: list[Tensor] = []
-        for stage in self.stages:
-            skips.append(stage(self.pool(skips[-1]) if skips else x))
-        x = skips.pop()
+        skips = [self.stages[0](x)]
+        for stage, attend in zip(self.stages[1:], self.attend, strict=True):
+            skips.append(stage(attend(self.pool(skips[-1]))))
+        x = skips[-1]
         for up, join in zip(self.up, self.join, strict=True):
-            x = join(torch.cat([skips.pop(), up(x)], 1))
+            skip, context = skips.pop(), skips[-1]
+            x = join(up(x, skip, context) if isinstance(up, CCB) else torch.cat([context, up(x)], 1))
         rgb: Tensor = self.tail(x)
         return rgb
 

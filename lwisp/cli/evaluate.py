@@ -22,7 +22,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder of another tool's pictures, to be scored beside.", readable=False)
     ] = None,
     beside: Annotated[
-        str, typer.Option(help="bm3d, nlm, wavelets, equalized, clahe, clahe-plain, or weights files.")
+        str, typer.Option(help="bm3d, nlm, wavelets, ksvd, equalized, clahe, clahe-plain, or weights files.")
     ] = "",
     side: Annotated[int | None, typer.Option(help="Score only the middles of pictures, so many px a side.")] = None,
     output: Annotated[
@@ -141,11 +141,15 @@ def reproduce(
             "table1",
             "table1-clock",
             "table3",
+            "table4",
             "table5",
             "fgam",
+            "dilation",
+            "plug-in",
             "distillation",
             "teacher",
             "blocks",
+            "alpha",
             "beta",
             "lr",
             "denoise-clock",

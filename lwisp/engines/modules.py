@@ -358,6 +358,7 @@ class ChannelMap(nn.Module):
     def forward(self, means: Tensor) -> Tensor:
         attention = self.network.down[self.level].get_submodule("1")
         assert isinstance(attention, FGAM)
+        assert attention.channel is not None
         return attention.channel[1:](means[..., None, None])  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:

@@ -6,10 +6,9 @@
 
 import hashlib
 import json
-from dataclasses import asdict
 
 from lwisp.architecture import LWISPConfig
-from lwisp.baselines.config import Architecture
+from lwisp.baselines.config import Architecture, fields_of
 from lwisp.engines.names import PIXELS
 
 PREFIX = "network."
@@ -45,9 +44,11 @@ def can_tile(architecture: Architecture) -> bool:
         architecture: That of the network.
 
     Returns:
-        True for LW-ISP with both of its blocks, FGAM and CCB.
+        True for LW-ISP with both of its blocks, FGAM and CCB, as the paper describes them.
     """
-    return isinstance(architecture, LWISPConfig) and architecture.fgam and architecture.ccb
+    if not isinstance(architecture, LWISPConfig) or architecture.is_studied:
+        return False
+    return architecture.fgam and architecture.ccb
 
 
 def names_of(architecture: Architecture | None) -> list[str]:
@@ -65,5 +66,5 @@ def file_of(architecture: Architecture | None) -> str:
     """Name of the file with the structures of an architecture."""
     if architecture is None:
         return "light.zip"
-    fields = json.dumps([type(architecture).__name__, asdict(architecture)], sort_keys=True)
-    return f"{hashlib.sha256(fields.encode()).hexdigest()[:16]}.zip"
+    content = json.dumps([type(architecture).__name__, fields_of(architecture)], sort_keys=True)
+    return f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.zip"

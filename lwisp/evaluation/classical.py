@@ -38,6 +38,27 @@ class Search:
 SEARCH = Search()
 
 
+@dataclass(frozen=True)
+class Dictionary:
+    """Constants of K-SVD; Elad and Aharon's but for the number of patches, the rounds and the patches' colors."""
+
+    side: int = 8
+    """Of the patches, in px."""
+    atoms: int = 256
+    atoms_per_patch: int = 4
+    """Of a patch that is learned from."""
+    learned_from: int = 2000
+    """Patches that the dictionary is learned from."""
+    rounds: int = 10
+    gain: float = 1.15
+    """Root mean square error at which a patch is explained, over the noise's standard deviation."""
+    at_once: int = 20_000
+    """Patches whose codes are held in memory."""
+
+
+DICTIONARY = Dictionary()
+
+
 def develop_with_known_capture(capture: unprocess.Capture, demosaic: Demosaic) -> Tensor:
     """A synthetic RAW developed by a demosaicing that is told the true balance, matrix and exposure (oracle).
 
@@ -130,6 +151,67 @@ def denoise_wavelets(picture: Tensor, truth: Tensor) -> Tensor:
     return _best_sigma(run, picture, truth)
 
 
+def denoise_ksvd(picture: Tensor, truth: Tensor) -> Tensor:
+    """The picture denoised by K-SVD (Elad and Aharon, TIP 2006; dictlearn, scikit-learn) at the best sigma.
+
+    The dictionary is learned from the picture's own patches, by approximate K-SVD (Rubinstein et al., 2008).
+
+
+    Args:
+        picture: (3, H, W), sRGB in [0, 1].
+        truth: Its ground truth, likewise.
+
+    Returns:
+        (3, H, W) in [0, 1].
+
+    Raises:
+        InputError: If the package dictlearn is not installed.
+    """
+    purpose = "K-SVD"
+    learning, linear = need("dictlearn", purpose), need("sklearn.linear_model", purpose)
+
+    side = DICTIONARY.side
+    rgb = _to_array(picture)
+    windows = np.lib.stride_tricks.sliding_window_view(rgb, (side, side), axis=(0, 1))  # (rows, columns, 3, s, s)
+    means = windows.mean((-2, -1), keepdims=True)
+    patches = (windows - means).reshape(-1, 3 * side * side)
+    energies = np.square(patches).sum(1)
+    chosen = np.random.default_rng(0).permutation(len(patches))[: DICTIONARY.learned_from]
+    fitted = learning.DictionaryLearning(
+        DICTIONARY.atoms,
+        fit_algorithm="aksvd",
+        n_nonzero_coefs=DICTIONARY.atoms_per_patch,
+        max_iter=DICTIONARY.rounds,
+        random_state=0,
+    ).fit(patches[chosen])
+    atoms = fitted.components_
+
+    def run(rgb: NDArray[Any], sigma: float) -> NDArray[Any]:
+        left = patches.shape[1] * (DICTIONARY.gain * sigma) ** 2  # squared error at which a patch is explained
+        rebuilt = np.zeros_like(patches)
+        for begin in range(0, len(patches), DICTIONARY.at_once):
+            places = begin + np.flatnonzero(energies[begin : begin + DICTIONARY.at_once] > left)
+            if len(places):
+                codes = linear.orthogonal_mp_gram(
+                    atoms @ atoms.T, atoms @ patches[places].T, tol=left, norms_squared=energies[places]
+                )
+                rebuilt[places] = codes.reshape(len(atoms), -1).T @ atoms
+        return _overlapped(rebuilt.reshape(windows.shape) + means, rgb.shape)
+
+    return _best_sigma(run, picture, truth)
+
+
+def _overlapped(windows: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """The mean at every pixel of the patches that lie on it: (rows, columns, 3, s, s) -> (H, W, 3)."""
+    total, count = np.zeros(shape), np.zeros((*shape[:2], 1))
+    rows, columns, _, side, _ = windows.shape
+    for down in range(side):
+        for right in range(side):
+            total[down : down + rows, right : right + columns] += windows[..., down, right]
+            count[down : down + rows, right : right + columns] += 1
+    return total / count
+
+
 def equalize(picture: Tensor, truth: Tensor) -> Tensor:
     """The picture with its value (of HSV) equalized over the histogram (scikit-image).
 
@@ -189,6 +271,7 @@ BASELINES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "bm3d": denoise_bm3d,
     "nlm": denoise_non_local_means,
     "wavelets": denoise_wavelets,
+    "ksvd": denoise_ksvd,
     "equalized": equalize,
     "clahe-plain": equalize_locally,
     "clahe": equalize_locally_at_best,

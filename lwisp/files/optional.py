@@ -29,6 +29,8 @@ INSTALLS: dict[str, str] = {
     "scipy": "pip install 'lwisp[train]'",
     "skimage": "pip install 'lwisp[evaluate]'",
     "bm3d": "pip install bm3d (its licence is non-commercial)",
+    "dictlearn": "pip install 'lwisp[ksvd]'",
+    "sklearn": "pip install 'lwisp[ksvd]'",
     "flatbuffers": ENVIRONMENT.format("litert"),
     "ai_edge_litert": ENVIRONMENT.format("litert"),
     "litert_torch": ENVIRONMENT.format("litert"),

@@ -5,7 +5,7 @@ import zlib
 import torch
 from torch import nn
 
-from lwisp.model import LWISP, SLOPE
+from lwisp.model import FGAM, LWISP, SLOPE
 
 READY = ("look.", "cells.bases")
 """Begin of the names of layers that begin as they are built: a look as none, demosaicing as itself."""
@@ -22,7 +22,7 @@ def initialize(model: LWISP, seed: int = 0) -> None:
         model: Any LW-ISP.
         seed: Every layer draws by this and its own name.
     """
-    doubled = _after_fgam(model)
+    doubled = _after_fgam(model) if model.config.fgam_maps == "both" else []
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear) and not name.startswith(
             ("look.", "cells.bases")
@@ -66,8 +66,10 @@ def center(model: LWISP, back: bool = False) -> None:
 
 
 def _after_fgam(model: LWISP) -> list[nn.Conv2d]:
-    """The convolutions that a FGAM's features go into."""
+    """The convolutions that the features go into which FGAM's maps have met."""
     if not model.config.fgam:
         return []
+    if model.config.fgam_reduced:
+        return [block.reduce for block in model.modules() if isinstance(block, FGAM) and block.reduce is not None]
     followers = (layer.get_submodule("0") for layer in (*model.stages[1:], model.bottom))
     return [layer for layer in followers if isinstance(layer, nn.Conv2d)]

@@ -87,8 +87,8 @@ class Recipe:
     adversarial: float = 0.0
     """Weight of Pix2Pix's adversarial loss; its own ratio to L1 is 0.005. With 0 there is no discriminator."""
     by_level: bool = False
-    """PyNET only: train its levels one after the other, the coarsest first, an equal part of the steps each.
-    Levels too small for MS-SSIM learn by L1 alone."""
+    """PyNET and PyNET-CA only: train the levels one after the other, the coarsest first, an equal part of the steps
+    each. Levels too small for MS-SSIM learn by L1 alone."""
 
     # Distillation
     beta: float = 0.0
@@ -127,12 +127,15 @@ class Recipe:
     def _check_losses(self) -> None:
         loss_weights = (self.alpha, self.beta, self.gamma, self.chroma, self.adversarial)
         is_lwisp = isinstance(self.architecture, LWISPConfig)
-        is_pynet = self.architecture == BaselineConfig("pynet")
+        is_pynet = self.architecture in (BaselineConfig("pynet"), BaselineConfig("pynet-ca"))
         _expect(
             all(0 <= x < math.inf for x in loss_weights), "alpha, beta, gamma, chroma and adversarial of 0 at least"
         )
         _expect(is_lwisp or not self.beta, "beta = 0 for other networks than LW-ISP")
-        _expect(is_pynet or not self.by_level, 'architecture = { network = "pynet" } with by_level')
+        _expect(
+            is_pynet or not self.by_level,
+            'architecture = { network = "pynet" } or { network = "pynet-ca" } with by_level',
+        )
         _expect(not (self.by_level and self.adversarial), "adversarial = 0 with by_level")
         _expect(self.logarithmic or not self.apart, "logarithmic = true with apart")
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from lwisp.architecture import STUDIED
 from lwisp.baselines.build import build
 from lwisp.data.cases import Case
 from lwisp.data.sources import Data
@@ -25,7 +26,7 @@ from lwisp.files.optional import need
 from lwisp.files.report import Block, Table, is_page, to_markdown
 from lwisp.files.runs import run_folder
 from lwisp.files.writing import check_outputs, make_folder, write_csv, write_text, write_whole
-from lwisp.imaging import scores
+from lwisp.imaging import metrics, scores
 from lwisp.model import count_params
 from lwisp.training.devices import Device, precision_of
 from lwisp.training.log import last_step
@@ -43,7 +44,7 @@ SCORES = {score: digits for score, digits in scores.DECIMALS.items() if score no
 """Scores of the table besides PSNR, and their decimals."""
 DEFAULT_BETA = 0.001
 """Weight of the distillation loss of variants that distill, where the recipe does not."""
-ADDED_LATER = {"out_channels": 3, "residual": False, "look": 0, "takes": "raw", "cell": 2, "detail": 0}
+ADDED_LATER = {"out_channels": 3, "residual": False, "look": 0, "takes": "raw", "cell": 2, "detail": 0, **STUDIED}
 """Fields of an architecture that came after the first runs, with the values that these runs had without saying so."""
 
 
@@ -111,6 +112,8 @@ def reproduce(
     reporter.tell(f"{name}: reading the data")
     data = open_recipe_data(recipe, runs)
     cases = list(data.cases(limit=None))
+    for case in cases:
+        _check_size(case)
     make_folder(output)
     files = (f"{name}.md", f"{name}.csv", f"{name}.png", f"{name}-costs.png")
     check_outputs(output, files, True, lambda path: is_page(path, study.title))
@@ -154,6 +157,16 @@ def _curve(points: list[dict[str, Any]]) -> list[tuple[int, float]]:
         if scores:
             curve.append((point["step"], statistics.mean(scores)))
     return curve
+
+
+def _check_size(case: Case) -> None:
+    height, width = case.target.shape[-2:]
+    smallest = metrics.smallest_side(len(metrics.MS_SSIM_WEIGHTS))
+    if min(height, width) < smallest:
+        raise InputError(
+            f"{case.name}: expected test pictures of {smallest} px at least along each side, which MS-SSIM needs, got "
+            f"{height}x{width}"
+        )
 
 
 def plan_of(recipe: Recipe, variant: Variant, seed: int) -> Recipe:
@@ -313,7 +326,7 @@ def report(
         f"learning rate {recipe.learning_rate:g} ({recipe.schedule}), alpha {recipe.alpha:g}, beta {recipe.beta:g}, "
         f"seeds {', '.join(map(str, seeds))}. "
         "PSNR in dB, MS-SSIM over five scales, fp32. Operations of packed 224x224 under the paper's convention. "
-        "The last column is what the paper prints for Zurich, in dB, not measured here."
+        f"The last column is what the paper prints for {study.printed_for}, in dB, not measured here."
     )
     blocks: list[Block] = [about, _scores_table(study, rows, means, steps, costs)]
     if len(seeds) > 1:
@@ -371,7 +384,17 @@ def _head(study: Study) -> list[str]:
     latency = ["ms at 224x224"] if study.latency else []
     titles = [scores.TITLES[score] for score in SCORES]
     differences = ["by seed", "to the first row"]
-    return ["variant", "params", "operations", *latency, "steps", "PSNR", *differences, *titles, "paper, Zurich"]
+    return [
+        "variant",
+        "params",
+        "operations",
+        *latency,
+        "steps",
+        "PSNR",
+        *differences,
+        *titles,
+        f"paper, {study.printed_for}",
+    ]
 
 
 def _plot_costs(path: Path, study: Study, rows: list[Row], costs: list[Cost]) -> None:

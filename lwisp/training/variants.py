@@ -10,7 +10,7 @@ UP = ("up2", "up3", "up4")
 """The blocks that the paper distills."""
 PRINTED: dict[Name, float] = {
     "srcnn": 18.56, "srgan": 20.06, "dped": 20.67, "unet": 20.81, "pix2pix": 20.93, "spade": 20.96, "nafnet": 21.12,
-    "pynet": 21.19, "awnet": 21.40, "cameranet": 21.35,
+    "pynet": 21.19, "awnet": 21.40, "cameranet": 21.35, "pynet-ca": 21.50, "hern": 21.30,
 }  # fmt: skip
 """PSNR on Zurich in dB, as Tables 1 and 2 print it."""
 CHANGES: dict[Name, dict[str, Any]] = {"awnet": {"learning_rate": 1e-4}}
@@ -26,7 +26,7 @@ class Variant:
     distill: tuple[str, ...] = ()
     """Blocks that it imitates of a teacher; none: no teacher."""
     paper: float | None = None
-    """PSNR in dB that the paper prints for it on Zurich."""
+    """PSNR in dB that the paper prints for it, misprints too (docs/paper.md)."""
     changes: dict[str, Any] = field(default_factory=dict)
     """Further fields of the recipe; none that decides its data, which the variants share."""
 
@@ -43,6 +43,8 @@ class Study:
     """Whether every variant trains for the time that the first needs for the recipe's steps, not for equal steps."""
     latency: bool = False
     """Whether the table has latencies."""
+    printed_for: str = "Zurich"
+    """Dataset that the paper prints its PSNR for."""
 
 
 FULL = LWISPConfig(attention="centered")  # the same functions as the default's, learned faster
@@ -50,6 +52,8 @@ BACKBONE = LWISPConfig(fgam=False, ccb=False)
 CCB = LWISPConfig(fgam=False)
 FGAM = replace(FULL, ccb=False)
 DENOISER = replace(FULL, in_channels=3, upsample=False, residual=True)
+TABLE_4: dict[Name, float] = {"dncnn": 23.66, "cbdnet": 30.78, "ridnet": 38.71, "vdn": 39.28, "mirnet": 39.72}
+"""PSNR on SIDD in dB, as Table 4 prints it."""
 NETWORKS_OF_TABLE_1 = (
     Variant("LW-ISP", FULL, paper=21.57),
     *(
@@ -58,6 +62,7 @@ NETWORKS_OF_TABLE_1 = (
         for network in [NETWORKS[name]]
     ),
 )
+PLUGGED: tuple[Name, ...] = ("unet", "unet-fgam", "unet-ccb", "nafnet", "nafnet-fgam", "nafnet-ccb")
 BLOCKS = Study(
     "Table 5 without distillation: FGAM and CCB",
     (
@@ -84,14 +89,44 @@ STUDIES = {
         "Tables 1 and 2: other networks, equal time on one machine", NETWORKS_OF_TABLE_1, clock=True, latency=True
     ),
     "fgam": Study(
-        "Section 4.3: the attention map added or multiplied, on the backbone",
+        "Section 4.3: FGAM's maps, how they meet the features, and where it stands, on the backbone",
         (
             Variant("backbone", BACKBONE, paper=20.92),
             Variant("FGAM, x + map", replace(FGAM, attention="add"), paper=21.17),
             Variant("FGAM, x + map - 1/2", FGAM, paper=21.17),
             Variant("FGAM, x + x * map", replace(FGAM, attention="multiply"), paper=21.05),
+            Variant("FGAM, x * map", replace(FGAM, attention="product"), paper=21.05),
+            Variant("channel attention alone", replace(FGAM, fgam_maps="channel"), paper=21.10),
+            Variant("spatial attention alone", replace(FGAM, fgam_maps="spatial"), paper=21.04),
+            Variant("reduced by 1x1", replace(FGAM, fgam_reduced=True), paper=20.11),
+            Variant("before pooling", replace(FGAM, fgam_before=True), paper=20.04),
         ),
-        ((0, 1), (0, 2), (0, 3), (3, 1), (3, 2)),
+        (
+            *((0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (0, 6), (0, 7), (0, 8)),
+            *((3, 1), (3, 2), (4, 1), (4, 2), (5, 2), (6, 2), (7, 2), (8, 2)),
+        ),
+    ),
+    "dilation": Study(
+        "Section 3.2: the fields that CCB compares, f_d1 and f_d2, without FGAM",
+        (
+            Variant("1x1 and 3x3 of dilation 2", CCB, paper=21.28),
+            Variant("1x1 and 3x3 of dilation 1", replace(CCB, far_dilation=1)),
+            Variant("1x1 and 3x3 of dilation 4", replace(CCB, far_dilation=4)),
+            Variant("3x3 of dilation 1 and 2", replace(CCB, near_dilation=1)),
+            Variant("3x3 of dilation 2 and 2", replace(CCB, near_dilation=2)),
+        ),
+    ),
+    "plug-in": Study(
+        "Sections 3.1 and 3.2: FGAM and CCB in other networks",
+        tuple(Variant(NETWORKS[name].title, BaselineConfig(name), paper=PRINTED.get(name)) for name in PLUGGED),
+        ((0, 1), (0, 2), (3, 4), (3, 5)),
+    ),
+    "alpha": Study(
+        "Section 4.3: the weight of the structural loss",
+        tuple(
+            Variant(f"alpha = {alpha:g}", FULL, paper=21.36 if alpha == 0.4 else None, changes={"alpha": alpha})
+            for alpha in (0.4, 0.0, 0.1, 0.2, 0.8, 1.6)
+        ),
     ),
     "distillation": Study(
         "Section 4.3: which blocks the student imitates, with CCB and without FGAM",
@@ -107,6 +142,17 @@ STUDIES = {
         "Section 3.3: with and without a teacher, CCB without FGAM",
         (Variant("none", CCB, paper=21.28), Variant("up2 + up3 + up4", CCB, UP, 21.40)),
         ((0, 1),),
+    ),
+    "table4": Study(
+        "Table 4: networks that denoise, equal steps",
+        (
+            Variant("LW-ISP", DENOISER, paper=39.44),
+            *(
+                Variant(NETWORKS[name].title, BaselineConfig(name, "rgb"), paper=paper)
+                for name, paper in TABLE_4.items()
+            ),
+        ),
+        printed_for="SIDD",
     ),
     "denoise-clock": Study(
         "Denoising: other networks, equal time on one machine",
@@ -137,7 +183,12 @@ STUDIES = {
     "lr": Study(
         "Figure 6a: the learning rate, on the backbone",
         tuple(
-            Variant(f"learning rate {rate:g}", BACKBONE, changes={"learning_rate": rate})
+            Variant(
+                f"learning rate {rate:g}",
+                BACKBONE,
+                paper=20.92 if rate == 8e-5 else None,
+                changes={"learning_rate": rate},
+            )
             for rate in (8e-5, 3e-4, 1e-3, 3e-3)
         ),
     ),

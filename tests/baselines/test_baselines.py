@@ -13,12 +13,14 @@ from torch.nn import functional
 
 from lwisp.architecture import LWISPConfig
 from lwisp.baselines.build import Baseline
+from lwisp.baselines.challenge import HERN, AttentiveKernels, PyNETCA
 from lwisp.baselines.config import NETWORKS, BaselineConfig, Name
+from lwisp.baselines.denoisers import Blur, CBDNet, SelectiveFusion
 from lwisp.baselines.isps import AWNet, CameraNet, PyNET, inverse_wavelet, wavelet
 from lwisp.baselines.restoration import DPED, SRCNN, DnCNN, LayerNorm2d, NAFNet, SRResNet
 from lwisp.baselines.translation import PatchGAN, Pix2Pix, UNet
 from lwisp.engines.cost import count_macs, count_multiply_adds
-from lwisp.model import count_params
+from lwisp.model import CCB, FGAM, count_params
 from tests.conftest import ROOT, SAMPLE
 
 COUNTS: dict[Name, tuple[int, int, int]] = {  # parameters, operations and multiply-adds at packed 224x224
@@ -33,6 +35,16 @@ COUNTS: dict[Name, tuple[int, int, int]] = {  # parameters, operations and multi
     "pynet": (47_554_738, 342_697_764_668, 342_215_272_448),
     "awnet": (47_522_804, 66_237_173_812, 66_084_421_632),
     "cameranet": (26_527_640, 29_519_280_128, 26_990_608_384),
+    "pynet-ca": (51_303_515, 358_580_908_700, 358_136_932_352),
+    "hern": (56_126_776, 466_837_303_296, 462_807_367_680),
+    "ridnet": (1_505_116, 75_417_139_728, 75_272_030_208),
+    "cbdnet": (4_367_696, 30_995_922_944, 28_490_334_208),
+    "vdn": (7_704_780, 32_268_185_600, 28_516_024_320),
+    "mirnet": (31_793_196, 602_869_767_936, 367_747_431_936),
+    "unet-fgam": (37_388_236, 45_607_795_168, 40_642_677_224),
+    "unet-ccb": (56_801_676, 58_377_768_960, 58_316_554_240),
+    "nafnet-fgam": (28_836_464, 12_366_255_076, 12_225_239_784),
+    "nafnet-ccb": (35_781_004, 18_346_579_200, 18_184_491_008),
 }
 
 
@@ -97,11 +109,23 @@ def test_the_config_is_told_from_ours_and_refuses_what_it_does_not_know() -> Non
     assert (config.takes, config.scale) == (LWISPConfig().takes, LWISPConfig().scale)
     with pytest.raises(ValueError, match="expected network to be one of"):
         BaselineConfig("resnet")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match='expected takes = "raw", or "rgb" for dncnn, nafnet'):
+    with pytest.raises(
+        ValueError, match='expected takes = "raw", or "rgb" for dncnn, nafnet, ridnet, cbdnet, vdn, mirnet'
+    ):
         BaselineConfig("unet", "rgb")
 
 
-@pytest.mark.parametrize(("name", "params"), [("dncnn", 558_336), ("nafnet", 29_159_715)])
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("dncnn", 558_336),
+        ("nafnet", 29_159_715),
+        ("ridnet", 1_499_347),
+        ("cbdnet", 4_365_382),
+        ("vdn", 7_699_011),
+        ("mirnet", 31_787_436),
+    ],
+)
 def test_those_that_denoise_find_what_is_to_be_added_to_rgb(name: Name, params: int) -> None:
     made = Baseline(BaselineConfig(name, "rgb")).eval()
     assert count_params(made) == params
@@ -125,6 +149,7 @@ def test_those_that_denoise_find_what_is_to_be_added_to_rgb(name: Name, params: 
         (lambda: NAFNet(3, 3), 29_159_715),  # 29.16 M
         (CameraNet, 26_527_640),  # 26.53 M
         (lambda: PatchGAN(2), 2_764_609),  # 2.765 M
+        (lambda: HERN(outputs=3), 56_121_583),  # the authors' code
     ],
 )
 def test_with_its_sources_own_channels_each_has_the_published_size(build: Callable[[], nn.Module], params: int) -> None:
@@ -206,3 +231,83 @@ print([name for name in sys.modules if name.startswith("lwisp.baselines.")])
     ]
     run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "['lwisp.baselines.config', 'lwisp.baselines.build']"
+
+
+def test_pynet_ca_is_pynet_with_attention_and_another_end() -> None:
+    with torch.device("meta"):
+        plain, attentive = PyNET(), PyNETCA()
+        pictures = attentive.pictures(torch.empty(1, 4, 64, 96))
+    assert [tuple(picture.shape[2:]) for picture in pictures] == [
+        (4, 6), (8, 12), (16, 24), (32, 48), (64, 96), (128, 192),
+    ]  # fmt: skip
+    shapes = [{tuple(value.shape) for value in network.up.parameters()} for network in (plain, attentive)]
+    assert shapes[0] == shapes[1]
+    block = AttentiveKernels(4, 8, 7, normalized=False)
+    x = planes(9, 11)
+    joined = torch.cat([branch(x) for branch in block.branches], 1)
+    assert joined.shape[1] == 24
+    scale = block.scale(joined).detach()
+    assert torch.allclose(block(x), joined * scale)
+    assert 0 < float(scale.min()) < float(scale.max()) < 1
+
+
+def test_hern_of_few_groups_still_has_its_two_ways() -> None:
+    torch.manual_seed(0)
+    hern = HERN(groups=1, blocks=1).eval()
+    x = planes(16, 24)
+    with torch.no_grad():
+        assert hern(x).shape == (1, 3, 32, 48)
+        far = x.clone()
+        far[..., :2, :2] += 1
+        assert not torch.equal(hern(far)[..., 8:12, 8:12], hern(x)[..., 8:12, 8:12])
+
+
+def test_mirnet_blurs_before_it_thins() -> None:
+    ramp = torch.arange(8.0).expand(1, 2, 8, 8)
+    assert torch.allclose(Blur()(ramp)[0, 0, 1, 1:], torch.tensor([2.0, 4.0, 6.0]))  # a binomial filter keeps a ramp
+    stripes = torch.tensor([0.0, 1.0]).repeat(4).expand(1, 1, 8, 8)
+    assert torch.allclose(Blur()(stripes)[..., 1:, 1:], torch.full((1, 1, 3, 3), 0.5))  # thinned alone: 0
+
+
+def test_mirnet_weighs_what_it_fuses_by_shares_that_sum_to_one() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(1, 16, 4, 4)
+    assert torch.allclose(SelectiveFusion(16)([x, x, x]), x, atol=1e-6)
+
+
+def test_cbdnet_sees_the_noise_that_it_estimates() -> None:
+    torch.manual_seed(0)
+    network = CBDNet(3, 3, enlarge=1).eval()
+    picture = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        first = network(picture)
+        for parameter in network.estimate[-2].parameters():
+            parameter.add_(1)
+        assert not torch.equal(network(picture), first)
+
+
+@pytest.mark.parametrize("host", ["unet", "nafnet"])
+def test_the_blocks_of_lw_isp_stand_in_other_networks(host: str) -> None:
+    with torch.device("meta"):
+        plain = Baseline(BaselineConfig(host))  # type: ignore[arg-type]
+        attentive = Baseline(BaselineConfig(f"{host}-fgam"))  # type: ignore[arg-type]
+        complemented = Baseline(BaselineConfig(f"{host}-ccb"))  # type: ignore[arg-type]
+    for network, fgams, ccbs in ((plain, 0, 0), (attentive, 4, 0), (complemented, 0, 4)):
+        assert sum(isinstance(module, FGAM) for module in network.modules()) == fgams
+        assert sum(isinstance(module, CCB) for module in network.modules()) == ccbs
+
+
+def test_an_architecture_of_older_weights_still_fits_its_baseline() -> None:
+    with torch.device("meta"):
+        names = list(Baseline(BaselineConfig("unet")).state_dict())
+        assert "network.up.0.weight" in names
+        assert "network.down.0.weight" in Baseline(BaselineConfig("nafnet")).state_dict()
+        assert "network.last_out.weight" in Baseline(BaselineConfig("pynet")).state_dict()
+
+
+@pytest.mark.parametrize("name", get_args(Name))
+def test_what_no_file_of_weights_holds_is_there_where_a_network_is_built_without_values(name: Name) -> None:
+    with torch.device("meta"):
+        made = Baseline(BaselineConfig(name))
+    kept = made.state_dict()
+    assert all(buffer.device.type == "cpu" for key, buffer in made.named_buffers() if key not in kept)

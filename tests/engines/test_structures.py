@@ -4,6 +4,7 @@ import json
 import runpy
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -229,3 +230,21 @@ def test_every_weight_that_a_structure_takes_is_put_into_it() -> None:
         taken = {entry for node in model.graph.node for entry in node.input}
         weights = {tensor.name for tensor in model.graph.initializer if tensor.name.startswith(stages.PREFIX)}
         assert {entry for entry in taken if entry.startswith(stages.PREFIX)} <= weights, name
+
+
+@pytest.mark.parametrize(
+    "change", [{"fgam_maps": "spatial"}, {"fgam_reduced": True}, {"fgam_before": True}, {"far_dilation": 4}], ids=str
+)
+def test_a_studied_network_runs_as_a_whole_under_a_name_of_its_own(change: dict[str, Any]) -> None:
+    studied = replace(TOY, **change)
+    assert stages.can_tile(TOY)
+    assert not stages.can_tile(studied)
+    assert stages.file_of(studied) != stages.file_of(TOY)
+    network, planes = LWISP(studied).eval(), RNG.random((1, 4, 32, 48), np.float32)
+    require("onnxruntime")
+    found, expected = run_both(studied, network, "whole-float32", [planes], "onnxruntime")
+    assert np.allclose(found[0], expected[0], atol=1e-5)
+
+
+def test_the_name_of_a_structure_stays_what_it_was_before_the_ablations() -> None:
+    assert stages.file_of(LWISPConfig(in_channels=5, attention="centered")) in {path.name for path in FOLDER.iterdir()}

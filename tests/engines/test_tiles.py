@@ -104,6 +104,7 @@ def test_numbers_are_rounded_to_bf16_as_torch_does(value: float) -> None:
         {"core_input": "decoder"},
         {"contrast": "gated"},
         {"padding": "zeros"},
+        {"attention": "product"},
     ],
     ids=str,
 )

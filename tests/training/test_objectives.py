@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from lwisp.architecture import BLOCKS, LWISPConfig
 from lwisp.baselines.build import Baseline, build
-from lwisp.baselines.config import BaselineConfig
+from lwisp.baselines.config import BaselineConfig, Name
 from lwisp.model import LWISP, Seen
 from lwisp.training import loop, losses
 from lwisp.training.objectives import Adversarial, Distilled, Teacher, student_objective, teacher_of
@@ -41,9 +41,10 @@ def test_network_and_discriminator_learn_from_their_own_side_only(recipe: Recipe
     assert all(parameter.grad is not None for parameter in objective.critic.parameters())
 
 
-def test_the_levels_of_pynet_are_trained_from_the_coarsest_to_the_picture(recipe: Recipe) -> None:
-    plan = replace(recipe, steps=60, architecture=BaselineConfig("pynet"), by_level=True)
-    network = Baseline(BaselineConfig("pynet"))
+@pytest.mark.parametrize("name", ["pynet", "pynet-ca"])
+def test_the_levels_of_pynet_are_trained_from_the_coarsest_to_the_picture(name: Name, recipe: Recipe) -> None:
+    plan = replace(recipe, steps=60, architecture=BaselineConfig(name), by_level=True)
+    network = Baseline(BaselineConfig(name))
     objective = student_objective(network, None, plan)
     levels = ("level5", "level4", "level3", "level2", "level1", "last_out")
     planes, target = torch.rand(1, 4, 32, 32), torch.rand(1, 3, 64, 64)

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
@@ -14,16 +14,17 @@ from PIL import Image
 import lwisp
 from lwisp.architecture import LWISPConfig
 from lwisp.baselines.config import BaselineConfig
+from lwisp.cli.evaluate import reproduce
 from lwisp.data import sources, synthetic
 from lwisp.model import LWISP, count_params
 from lwisp.training import runs, studies
 from lwisp.training.progress import Reporter
-from lwisp.training.recipe import Recipe
+from lwisp.training.recipe import Recipe, read_recipe
 from lwisp.training.runs import open_recipe_data
 from lwisp.training.studies import step_seconds
 from lwisp.training.variants import STUDIES, Study, Variant
 from lwisp.weights import InputConvention, load
-from tests.conftest import TOY
+from tests.conftest import ROOT, TOY
 
 STUDY = Study(
     "A study of toys",
@@ -252,3 +253,51 @@ def test_a_run_killed_after_its_weights_says_its_last_row_when_it_is_asked_for(r
         assert again.sha256 == first.sha256
         assert [json.loads(row)["step"] for row in log.read_text().splitlines()][-1] == 2
         assert "psnr_whole" in json.loads(log.read_text().splitlines()[-1])
+
+
+def test_the_command_offers_every_study() -> None:
+    annotation = get_type_hints(reproduce)["study"]
+    assert sorted(get_args(annotation)) == sorted([*STUDIES, "table3"])
+
+
+@pytest.mark.parametrize("name", ["fgam", "dilation", "plug-in", "alpha", "beta", "lr", "blocks", "table1"])
+def test_the_recipe_of_the_ablations_fits_every_row(name: str) -> None:
+    study, recipe = STUDIES[name], read_recipe(ROOT / "recipes" / "ablation.toml")
+    plans = [studies.plan_of(recipe, variant, 1) for variant in study.variants]
+    assert len({studies._key(plan) for plan in plans}) == len(plans)
+    assert len({variant.label for variant in study.variants}) == len(plans)
+    assert {row for pair in study.order for row in pair} <= set(range(len(plans)))
+
+
+def test_table_4_fits_a_recipe_for_denoising_and_tells_its_dataset(recipe: Recipe) -> None:
+    study = STUDIES["table4"]
+    given = read_recipe(ROOT / "recipes" / "denoise-study.toml")
+    assert {studies.plan_of(given, variant, 1).architecture.takes for variant in study.variants} == {"rgb"}
+    assert studies._head(study)[-1] == "paper, SIDD"
+    assert studies._head(STUDIES["fgam"])[-1] == "paper, Zurich"
+
+
+@pytest.mark.slow
+def test_rows_of_section_4_3_are_trained_and_printed(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = (*STUDIES["fgam"].variants[6:], STUDIES["dilation"].variants[3])
+    small = tuple(replace(row, architecture=replace(row.architecture, width=4)) for row in rows)  # type: ignore[arg-type]
+    monkeypatch.setitem(STUDIES, "toy", Study("Rows", small))
+    plan = replace(recipe, steps=1)
+    text = studies.reproduce(
+        "toy", plan, tmp_path / "toys", tmp_path / "out", seeds=1, runs=tmp_path / "runs"
+    ).read_text()
+    for row in small:
+        assert f"| {row.label} | {count_params(LWISP(row.architecture)):,} |" in text  # type: ignore[arg-type]
+
+
+def test_test_pictures_too_small_to_score_are_refused_before_any_training(photos: Path, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        shutil.copytree(photos, tmp_path / "root" / split)
+    with Image.open(photos / "0.png") as picture:
+        picture.crop((0, 0, 192, 160)).save(tmp_path / "root" / "val" / "0.png")
+    recipe = Recipe("toy", "MIT", data="denoise", steps=1, batch=1, crop=32, alpha=0, precision="fp32")
+    with pytest.raises(lwisp.InputError, match=r"0.*: expected test pictures of 161 px at least .*, got 160x192"):
+        studies.reproduce("denoise-residual", recipe, tmp_path / "root", tmp_path / "out", runs=tmp_path / "runs")
+    assert not (tmp_path / "out").exists()
