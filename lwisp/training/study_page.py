@@ -219,7 +219,9 @@ def gains_table(study: Study, rows: Sequence[Row]) -> Table:
         for score in COMPARED:
             over_seeds, over_scenes = gains(rows, lower, higher, score)
             said = verdict(over_seeds, over_scenes)
-            if not is_ordered:
+            if over_seeds.count == 1:
+                said = "not shown, one seed"
+            elif not is_ordered:
                 said = {"holds": "ahead", "does not hold": "behind"}.get(said, said)
             lines.append(
                 [

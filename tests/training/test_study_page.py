@@ -79,7 +79,7 @@ def test_verdicts_name_the_papers_order_or_who_is_ahead() -> None:
 def test_one_seed_shows_nothing() -> None:
     line = gains_table(STUDY, rows({"a": 0.5, "b": 0.45, "c": 0.4}, seeds=1)).rows[0]
     assert line[3:6] == ["-", "-", "-"]
-    assert line[-1] == "not shown"
+    assert line[-1] == "not shown, one seed"
 
 
 def test_variants_of_unlike_scenes_are_not_compared() -> None:
