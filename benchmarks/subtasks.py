@@ -14,7 +14,8 @@ from lwisp.errors import InputError
 from lwisp.evaluation.scoring import PictureScores, Report, evaluate
 from lwisp.files.report import Block, Heading, Table, to_markdown
 from lwisp.files.writing import make_folder, write_csv, write_text
-from lwisp.imaging.scores import DECIMALS, TITLES, interval
+from lwisp.imaging.scores import DECIMALS, TITLES
+from lwisp.imaging.significance import Gain, gain_of
 from lwisp.weights import load
 
 SCORES = ("psnr", "ssim", "lpips")
@@ -33,8 +34,8 @@ NAMES = {
 TITLE = "The paper's subtasks: denoising and low light"
 HEAD = """\
 Made by `python benchmarks/subtasks.py` in one run; every picture: [subtasks.csv](subtasks.csv). In brackets 95 %
-intervals over pictures. A filter *by oracle* gets, picture by picture, the setting that is best against the truth, so
-it is scored better than anyone could use it.
+intervals over pictures: of means by the bootstrap, of leads by Student's t, with its p. A filter *by oracle* gets,
+picture by picture, the setting that is best against the truth, so it is scored better than anyone could use it.
 
 **Better denoisers exist, and far larger ones**: on SIDD the paper prints 39.44 dB for LW-ISP, NAFNet's authors 40.30 dB
 for theirs, of fourteen times the parameters. Those are figures of papers, of networks trained on SIDD for days; nothing
@@ -180,14 +181,21 @@ def _means(report: Report, case: str, chain: str) -> list[str]:
 
 
 def _lead(report: Report, case: str, chain: str) -> str:
-    """By how many dB the network is ahead of a chain, with the 95 % interval; nothing for the network itself."""
+    """By how many dB the network is ahead of a chain, by Student's t over pictures; nothing for the network itself."""
     base, _, scaled = chain.partition(", ")
     if base == "network":
         return ""
     own = f"network, {scaled}" if scaled else "network"
     gains = [a - b for a, b in zip(_psnr(report, case, own), _psnr(report, case, chain), strict=True)]
-    low, high = interval(gains)
-    return f"{sum(gains) / len(gains):+.2f} [{low:+.2f}, {high:+.2f}]"
+    return lead(gain_of(gains))
+
+
+def lead(gain: Gain) -> str:
+    """A mean gain in dB with its 95 % interval and p, which one picture alone does not have."""
+    if gain.count == 1:
+        return f"{gain.mean:+.2f}, one picture"
+    p = "< 0.001" if gain.p < 0.001 else f"= {gain.p:.3f}"
+    return f"{gain.mean:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}], p {p}"
 
 
 def _psnr(report: Report, case: str, chain: str) -> list[float]:

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import dacite
 
 from lwisp.architecture import LWISPConfig
-from lwisp.baselines.config import Architecture, BaselineConfig
+from lwisp.baselines.config import Architecture, BaselineConfig, OwnConfig
 
 T = TypeVar("T")
 
@@ -36,9 +36,11 @@ def parse(kind: type[T], content: Any) -> T:
 
 
 def _parse_architecture(content: Any) -> Architecture:
-    """A `network` of its own is a baseline; all else is LW-ISP."""
-    if isinstance(content, LWISPConfig | BaselineConfig):
+    """With `network` it is a baseline, with `module` one that is not of this package; all else is LW-ISP."""
+    if isinstance(content, LWISPConfig | BaselineConfig | OwnConfig):
         return content
+    if isinstance(content, Mapping) and "module" in content:
+        return parse(OwnConfig, content)
     if isinstance(content, Mapping) and "network" in content:
         return parse(BaselineConfig, content)
     return parse(LWISPConfig, content)

@@ -12,8 +12,8 @@ FLOORS = [
     "model",
     "files baselines",
     "engines",
-    "records weights collection sequences planning provenance batch planes linear_planes pipeline development "
-    "restoration conversion verification diagnosis",
+    "records weights interchange hub collection sequences planning provenance batch planes linear_planes pipeline "
+    "development restoration conversion verification diagnosis",
     "data",
     "training evaluation",
     "camera",

@@ -6,7 +6,8 @@ from functools import partial
 from torch import Tensor, nn
 
 from lwisp.architecture import LWISPConfig
-from lwisp.baselines.config import Architecture, BaselineConfig, Name
+from lwisp.baselines.config import Architecture, BaselineConfig, Name, OwnConfig
+from lwisp.baselines.own import build_own
 from lwisp.model import LWISP, pad_to_multiple
 
 
@@ -53,16 +54,19 @@ def network_class(name: Name) -> Callable[..., nn.Module]:
 
 
 class Baseline(nn.Module):
-    """A network of `NETWORKS`: planes (B, 4, h, w) in [0, 1] -> RGB (B, 3, 2h, 2w), any h and w from 1 up.
+    """A network of `NETWORKS`, or of somebody else's: planes (B, 4, h, w) in [0, 1] -> RGB (B, 3, 2h, 2w), any h and w.
 
-    RGB (B, 3, h, w) -> RGB (B, 3, h, w) where its config says so.
+    RGB (B, 3, h, w) -> RGB (B, 3, h, w), or planes to planes, where its config says so.
     `forward` reflects the planes at the bottom and right to what the network needs and crops the result. The picture is
     held to [0, 1] in evaluation only: networks that end without a sigmoid would learn nothing beyond the limits.
     """
 
-    def __init__(self, config: BaselineConfig) -> None:
+    def __init__(self, config: BaselineConfig | OwnConfig) -> None:
         super().__init__()
         self.config = config
+        if isinstance(config, OwnConfig):
+            self.network = build_own(config)
+            return
         network = network_class(config.network)
         self.network = network() if config.takes == "raw" else network(inputs=3, outputs=3, enlarge=1)
 
@@ -78,9 +82,12 @@ def build(architecture: Architecture) -> LWISP | Baseline:
     """The network of an architecture, with random weights.
 
     Args:
-        architecture: An `LWISPConfig`, or a `BaselineConfig` for a network of `NETWORKS`.
+        architecture: An `LWISPConfig`, a `BaselineConfig` for a network of `NETWORKS`, or an `OwnConfig` for any other.
 
     Returns:
         LW-ISP or a baseline in training mode, drawn with torch's global generator.
+
+    Raises:
+        InputError: A network that is not of this package was not imported before.
     """
     return LWISP(architecture) if isinstance(architecture, LWISPConfig) else Baseline(architecture)

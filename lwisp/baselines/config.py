@@ -48,6 +48,11 @@ class Network:
     """Whether it can also map RGB to RGB of the same size, by a residual as in its source."""
 
 
+OWN_TAKES: tuple[Takes, ...] = ("raw", "rgb", "planes")
+"""Tasks of networks that are not of this package."""
+MAX_MULTIPLE = 1024
+"""Largest multiple that such a network may ask its input to be padded to."""
+
 SHUFFLED = "works at the planes' size, its last convolution making 12 planes that are shuffled to the picture"
 
 NETWORKS: dict[Name, Network] = {
@@ -275,7 +280,48 @@ class BaselineConfig:
         return NETWORKS[self.network].minimum
 
 
-Architecture = LWISPConfig | BaselineConfig
+@dataclass(frozen=True)
+class OwnConfig:
+    """Architecture of a network that is not of this package: a class that whoever uses it has imported."""
+
+    module: str
+    """Where it is, as "mynets.small:Small"."""
+    takes: Takes
+    """Its task: "raw", "rgb" or "planes"."""
+    size_multiple: int = 1
+    """Height and width of its input are padded to multiples of it."""
+    size_minimum: int = 1
+    """Height and width of its input are padded to this at least."""
+
+    def __post_init__(self) -> None:
+        place, colon, name = self.module.partition(":")
+        if not (colon and all(part.isidentifier() for part in (*place.split("."), name))):
+            raise ValueError(f'expected a network of "module:Class", got {self.module!r}')
+        if self.takes not in OWN_TAKES:
+            raise ValueError(f"expected takes to be one of {', '.join(OWN_TAKES)}, got {self.takes!r}")
+        if not (1 <= self.size_multiple <= MAX_MULTIPLE and 1 <= self.size_minimum <= MAX_MULTIPLE):
+            raise ValueError(
+                f"expected size_multiple and size_minimum of 1 to {MAX_MULTIPLE}, got {self.size_multiple} and "
+                f"{self.size_minimum}"
+            )
+
+    @property
+    def in_channels(self) -> int:
+        """4 packed planes, or RGB."""
+        return 3 if self.takes == "rgb" else 4
+
+    @property
+    def out_channels(self) -> int:
+        """RGB, or clean planes."""
+        return 4 if self.takes == "planes" else 3
+
+    @property
+    def scale(self) -> int:
+        """Output pixels per input pixel, along each side."""
+        return 2 if self.takes == "raw" else 1
+
+
+Architecture = LWISPConfig | BaselineConfig | OwnConfig
 """Architecture of any network here; part of cards and recipes."""
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from lwisp.cli.commands import FAILED_WORK, WRONG_REQUEST, app, exit_on_error
+from lwisp.cli.networks import Network, import_network
 from lwisp.cli.options import Data, Device, Precision, Quiet, Raws, Shipped, Verbose, parse_size, split
 from lwisp.cli.stopping import clear_leftovers, resumable
 from lwisp.cli.terminal import complain, say, show, show_tracebacks, stop
@@ -32,6 +33,7 @@ def evaluate(
     passes: Annotated[int | None, typer.Option(help="1, 2 or 4; as denoise and enhance, if not given.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that exists.")] = False,
     record: Annotated[bool, typer.Option("--record", help="Write the means into the weights' card.")] = False,
+    network: Network = None,
     verbose: Verbose = False,
 ) -> None:
     """Score weights by a named protocol, beside a classical chain or another tool's pictures."""
@@ -39,6 +41,8 @@ def evaluate(
     from lwisp.weights import find, load, record_scores
 
     show_tracebacks(verbose)
+    if network is not None:
+        import_network(network)
     loaded = load(weights)
     if protocol in submissions.SUBMISSIONS and (output is None or len(data) != 1):
         raise InputError(f"{protocol} gives results for a server; name one --data and --output, their folder")
@@ -147,6 +151,8 @@ def reproduce(
             "dilation",
             "plug-in",
             "distillation",
+            "distillation-places",
+            "distillation-controls",
             "teacher",
             "blocks",
             "alpha",
@@ -168,7 +174,7 @@ def reproduce(
         ),
     ] = None,
     data: Data = None,
-    seeds: Annotated[int, typer.Option(help="Runs of every variant.")] = 2,
+    seeds: Annotated[int, typer.Option(help="Runs of every variant: two show next to nothing (docs/training.md).")] = 8,
     runs: Annotated[Path, typer.Option(help="Folder to keep the runs in.", readable=False)] = Path("runs"),
     device: Device = "auto",
     hours: Annotated[float, typer.Option(help="A run that would take longer gets the steps that fit.")] = math.inf,
@@ -209,9 +215,10 @@ def _write_table3(folder: Path) -> None:
 @app.command()
 def synthesize(
     kind: Annotated[
-        Literal["zurich", "mai21", "lol", "dng", "xtrans", "linear", "camera"],
+        Literal["zurich", "zurich-varied", "mai21", "lol", "dng", "xtrans", "linear", "camera"],
         typer.Argument(
-            help="The dataset whose form to write; dng: plain RAW files with their truth, for compare; "
+            help="The dataset whose form to write; zurich-varied: exposure, balance, noise and vignetting differ from "
+            "scene to scene; dng: plain RAW files with their truth, for compare; "
             "xtrans, linear: the same of an X-Trans mosaic, and demosaiced already; camera: RAW "
             "files with JPEGs of a hard look, to learn it."
         ),
@@ -219,7 +226,8 @@ def synthesize(
     photos: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders with photographs in train and val; for dng, xtrans, linear and camera in themselves.",
+            help="Folders with photographs in train and val, after the first also with more of them to test on; for "
+            "dng, xtrans, linear and camera in themselves.",
             readable=False,
         ),
     ],

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from lwisp.cli.commands import FAILED_WORK, WRONG_REQUEST, app, exit_on_error
+from lwisp.cli.networks import Network, import_network
 from lwisp.cli.options import Data, Device, Quiet, Verbose
 from lwisp.cli.stopping import clear_leftovers, resumable
 from lwisp.cli.terminal import complain, say, show_tracebacks, stop
@@ -37,23 +38,29 @@ def train(
         Path | None, typer.Option(help="Folder for a camera's report; beside the weights if not given.", readable=False)
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a camera's weights that exist.")] = False,
+    network: Network = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Train weights by a recipe, or learn a camera's look; the same command goes on where it was stopped."""
     show_tracebacks(verbose)
     if source.is_dir():
-        if data is not None or device != "auto":
-            stop("--data and --device belong to recipes; leave them out for a folder", WRONG_REQUEST)
+        if data is not None or device != "auto" or network is not None:
+            stop("--data, --device and --network belong to recipes; leave them out for a folder", WRONG_REQUEST)
         _learn_look(source, output, report, overwrite, quiet)
         return
     if output is None or report is not None or overwrite:
         stop("a recipe takes --output, and neither --report nor --overwrite", WRONG_REQUEST)
-    _train_by_recipe(source, output, data, device, quiet)
+    _train_by_recipe(source, output, data, device, network, quiet)
 
 
 def _train_by_recipe(
-    recipe: Path, output: Path, data: Path | None, device: Literal["auto", "cpu", "cuda"], quiet: bool
+    recipe: Path,
+    output: Path,
+    data: Path | None,
+    device: Literal["auto", "cpu", "cuda"],
+    network: str | None,
+    quiet: bool,
 ) -> None:
     from lwisp.files.optional import import_dynamo
     from lwisp.training.progress import Reporter
@@ -61,6 +68,8 @@ def _train_by_recipe(
     from lwisp.training.runs import train_stages
 
     stages = read_stages(recipe)
+    if network is not None:
+        stages = tuple(stage.with_network(import_network(network)) for stage in stages)
     clear_leftovers(output.parent)
     import_dynamo()
     with exit_on_error(FAILED_WORK), resumable(), Reporter(quiet=quiet) as reporter:

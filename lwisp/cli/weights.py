@@ -1,10 +1,12 @@
-"""`lwisp weights`: list, show, remove."""
+"""`lwisp weights`: list, show, remove; bare tensors out and in."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lwisp.cli.commands import app
+from lwisp.cli.networks import Network, import_network
 from lwisp.cli.terminal import say, show
 from lwisp.errors import printable
 
@@ -82,3 +84,47 @@ def show_weights(weights: Annotated[str, typer.Argument(help="Name of weights, o
     from lwisp.weights import describe
 
     show(describe(weights).removesuffix("\n"))
+
+
+@weights_app.command("bare")
+def write_bare(
+    weights: Annotated[str, typer.Argument(help="Name of weights, or a safetensors file.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file to write, .safetensors or .pth.", readable=False)
+    ],
+    network: Network = None,
+) -> None:
+    """Write the tensors of weights without their card: a state dict, for programs that know the network."""
+    from lwisp.files.writing import check_output
+    from lwisp.interchange import bare_tensors, write_state_dict
+    from lwisp.weights import load
+
+    check_output(output, overwrite=False)
+    if network is not None:
+        import_network(network)
+    write_state_dict(output, bare_tensors(load(weights).network))
+    say(f"{output}")
+
+
+@weights_app.command("wrap")
+def wrap(
+    tensors: Annotated[Path, typer.Argument(help="A state dict, .safetensors or .pth.", readable=False)],
+    recipe: Annotated[
+        Path, typer.Option(help="Recipe that says architecture, convention, name and licence.", readable=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The weights to write.", readable=False)],
+    network: Network = None,
+) -> None:
+    """Give a state dict that was trained elsewhere a card, so that all verbs take it."""
+    from lwisp.files.writing import check_output
+    from lwisp.interchange import build_from, read_state_dict, save_weights
+    from lwisp.training.recipe import read_stages
+    from lwisp.weights import Card
+
+    check_output(output, overwrite=False)
+    plan = read_stages(recipe)[-1]
+    if network is not None:
+        plan = plan.with_network(import_network(network))
+    card = Card(plan.name, plan.architecture, plan.convention, plan.licence, training={"from": tensors.name})
+    save_weights(output, build_from(read_state_dict(tensors), card), card)
+    say(f"{output}")

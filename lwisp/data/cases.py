@@ -41,6 +41,8 @@ class Case:
     """(3, H, W) in [0, 1], or clean planes (4, h, w)."""
     capture: unprocess.Capture | None = None
     """How synthetic RAW was made."""
+    scene: str = ""
+    """What it shows, where several pictures show the same and so are not independent; empty: what its name says."""
 
 
 def pair_cases(pictures: Pictures, side: int | None = None, limit: int | None = None) -> Iterator[Case]:
@@ -54,7 +56,8 @@ def pair_cases(pictures: Pictures, side: int | None = None, limit: int | None = 
     for index in folders.sample(range(len(pictures.names)), limit or len(pictures.names)):
         picture, target = pictures.read(index)
         picture, target = to_float(crop_middle(picture, side)), to_float(crop_middle(target, side))
-        yield Case(pictures.names[index], "", pack_mosaics(picture), pack_mosaics(target))
+        name, scene = pictures.names[index], pictures.groups[index]
+        yield Case(name, "", pack_mosaics(picture), pack_mosaics(target), scene=scene)
 
 
 def photo_cases(

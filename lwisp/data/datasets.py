@@ -3,6 +3,7 @@
 Zurich and MAI21 are in `data.zurich`. DND and SIDD's benchmark have no public ground truth: `evaluation.submissions`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -15,6 +16,7 @@ from torch import Tensor
 from lwisp.architecture import Takes
 from lwisp.data import folders
 from lwisp.errors import InputError
+from lwisp.files.decoding import opened
 from lwisp.files.matlab import mat_shape, read_mat
 from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import RAW_SUFFIXES, read_raw
@@ -125,6 +127,16 @@ class SIDD:
         self.groups = tuple(groups[index] for index in chosen)
         self.phones = tuple(phones[index] for index in chosen)
         self.notes = count_notes(str(root), len(self.pairs), self.COUNT)
+        if cache is not None:
+            both = [path for pair in self.pairs.values() for path in pair]
+            self.notes += (folders.cache_note(root, {path: self._decoded_bytes(path) for path in both}, cache),)
+
+    def _decoded_bytes(self, path: Path) -> int:
+        """Bytes of a decoded file: RGB of 8 bits, or a mosaic in float32."""
+        if self.takes == "rgb":
+            with opened(path) as picture:
+                return 3 * picture.width * picture.height
+        return 4 * math.prod(mat_shape(path, "x"))
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
         """A noisy picture and its clean one.

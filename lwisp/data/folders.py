@@ -1,8 +1,11 @@
 """Folders of a dataset's files: listed, paired, checked before work begins, and decoded once into a cache."""
 
+import csv
 import hashlib
+import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -16,9 +19,9 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
-from lwisp.errors import InputError, unreadable
+from lwisp.errors import DiskFullError, InputError, unreadable
 from lwisp.files.decoding import opened
-from lwisp.files.writing import DAMAGED, write_whole
+from lwisp.files.writing import DAMAGED, read_regular, write_whole
 from lwisp.imaging.bayer import CFAS
 
 Kind = Literal["mosaic", "rgb"]
@@ -34,6 +37,9 @@ CFA_MARGIN = 0.7
 """Error of the best Bayer pattern over that of RGGB from which on mosaics are accepted as RGGB."""
 COARSE = 4
 """Cells along a side that are averaged for that comparison."""
+
+SCENES = "scenes.csv"
+"""Table of a split that names the scene of each pair."""
 
 
 def list_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
@@ -191,6 +197,80 @@ def check_cfa(path: Path, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
         raise InputError(f"{path}: its colors fit the target as {best}, not as RGGB; crop the files to start with red")
 
 
+def scenes_of(split: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """The scene of each pair of a split: the photograph that it was cut out of.
+
+    Args:
+        split: folder of the split; its `scenes.csv` has the columns `name` and `scene`.
+        names: of the pairs.
+
+    Returns:
+        One for each name; without a table every pair is a scene of its own.
+
+    Raises:
+        InputError: for a table that cannot be read, or lacks a pair.
+    """
+    table = split / SCENES
+    if not table.exists():
+        return tuple(names)
+    try:
+        rows = csv.DictReader(io.StringIO(read_regular(table).decode()))
+        known = {row["name"]: row["scene"] or "" for row in rows}
+    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{table}: expected a table with the columns name and scene") from error
+    missing = next((name for name in names if not known.get(name)), None)
+    if missing is not None:
+        raise InputError(f"{table}: names no scene of {missing}; add it, or remove the table")
+    return tuple(known[name] for name in names)
+
+
+def cache_note(root: Path, sizes: Mapping[Path, int], cache: Path) -> str:
+    """What a cache will take, in words, where there is room for it.
+
+    Args:
+        root: folder of the dataset, for the message.
+        sizes: bytes of each file once it is decoded.
+        cache: the cache's folder.
+
+    Raises:
+        DiskFullError: where the disk has less room than what is not there yet.
+    """
+    whole = sum(sizes.values())
+    missing = sum(size for path, size in sizes.items() if not cached_file(path, cache).exists())
+    free = shutil.disk_usage(cache).free
+    if missing > free:
+        raise DiskFullError(
+            f"{cache}: the decoded pictures of {root} take {in_gb(missing)} more, {in_gb(free)} are free; "
+            "name an --output on a larger disk"
+        )
+    return (
+        f"{root}: decoded pictures take {in_gb(whole)} in {cache}, {in_gb(missing)} more than now; {in_gb(free)} free"
+    )
+
+
+def in_gb(count: int) -> str:
+    """Bytes in GB (10^9), with three digits."""
+    return f"{count / 1e9:.3g} GB"
+
+
+def cached_file(path: Path, cache: Path) -> Path:
+    """Where a decoded file lies in a cache; a file whose size or time has changed lies elsewhere.
+
+    Args:
+        path: the file.
+        cache: the cache's folder.
+
+    Raises:
+        InputError: for a file that cannot be looked at.
+    """
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    known = hashlib.sha256(f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()
+    return cache / f"{known[:32]}.npy"
+
+
 def remember(path: Path, read: Callable[[Path], NDArray[Any]], cache: Path | None) -> NDArray[Any]:
     """Decode a file once and map the result from a cache afterwards.
 
@@ -206,12 +286,7 @@ def remember(path: Path, read: Callable[[Path], NDArray[Any]], cache: Path | Non
     """
     if cache is None:
         return read(path)
-    try:
-        facts = path.stat()
-    except OSError as error:
-        raise unreadable(path, error) from error
-    known = hashlib.sha256(f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()
-    file = cache / f"{known[:32]}.npy"
+    file = cached_file(path, cache)
     if file.exists():
         with suppress(EOFError, *DAMAGED):
             return np.load(file, mmap_mode="c")  # type: ignore[no-any-return]  # torch takes no read-only arrays

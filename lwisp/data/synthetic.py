@@ -1,12 +1,13 @@
 """Small synthetic samples in the form of datasets, made of photographs; never to be taken for the dataset.
 
 Zurich's and MAI21's are photographs behind one simulated phone camera (`PHONE`), with the photograph as the DSLR's
-picture. Plain DNGs are photographs behind a Canon (`CANON`), for any tool to develop and `compare` to score; with a
-JPEG of a strong look beside each they are a camera whose look can be learned.
+picture; "zurich-varied" takes every photograph in another way (`taking`). Plain DNGs are photographs behind a Canon
+(`CANON`), for any tool to develop and `compare` to score; with a JPEG of a strong look beside each they are a camera
+whose look can be learned.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from lwisp.data import unprocess
+from lwisp.data.folders import SCENES
 from lwisp.data.photos import find_photos
+from lwisp.data.taking import Taking, Variation, draw
 from lwisp.errors import InputError
 from lwisp.files.dng import write_dng, write_linear_dng, write_mosaic_dng
 from lwisp.files.linear import DEMOSAICED, LinearImage
@@ -30,11 +33,12 @@ from lwisp.files.writing import clear_leftovers, make_folder, whole_folder, writ
 from lwisp.imaging import color, highlights, matrices, mosaic, patterns
 from lwisp.imaging.pixels import middle
 
-Kind = Literal["zurich", "mai21", "lol", "dng", "xtrans", "linear", "camera"]
+Kind = Literal["zurich", "zurich-varied", "mai21", "lol", "dng", "xtrans", "linear", "camera"]
 RawKind = Literal["dng", "xtrans", "linear"]
 """Plain DNGs: of a Bayer mosaic, of an X-Trans mosaic, of all colors at each pixel."""
 SPLITS = {
     "zurich": ("train", "test"),
+    "zurich-varied": ("train", "test"),
     "mai21": ("train", "val"),
     "lol": ("our485", "eval15"),
 }
@@ -49,6 +53,8 @@ READ_NOISE = 2e-6
 """Variance of its noise without signal."""
 EXPOSURE = 0.5
 """Exposure of the phone in that of the target, in every scene: scores must not depend on guessing it (docs/log.md)."""
+AS_EVER = Taking(PHONE, torch.tensor([EXPOSURE]), torch.tensor([SHOT_NOISE]), torch.tensor([READ_NOISE]))
+"""How the phone takes every scene, but for "zurich-varied"."""
 CANON = unprocess.Camera(
     torch.linalg.inv(torch.from_numpy(matrices.cam2rgb_from_xyz(unprocess.CANON_30D)))[None],
     torch.from_numpy(matrices.daylight_gains(unprocess.CANON_30D))[None],
@@ -74,7 +80,8 @@ def synthesize(kind: Kind, photos: Sequence[Path], output: Path, headroom: float
 
     Args:
         kind: the dataset; those of `RawKind` and "camera" are none: see `write_dngs` and `write_camera`.
-        photos: folders of photographs, with `train` and `val` in them but for these.
+        photos: folders of photographs, with `train` and `val` in them but for these; all but the first may be
+            photographs alone, which are for the second split.
         output: the new folder.
         headroom: light above white in EV, for those of `RawKind`: see `write_dngs`.
 
@@ -100,14 +107,25 @@ def synthesize(kind: Kind, photos: Sequence[Path], output: Path, headroom: float
                 write_camera(made, found)
         return
     splits = {
-        split: [_read(path) for folder in photos for path in find_photos(folder / part)]
+        split: [_read(path) for folder in _folders_of(photos, part) for path in find_photos(folder)]
         for split, part in zip(SPLITS[kind], ("train", "val"), strict=True)
     }
     with _whole(output) as made:
         if kind == "lol":
             write_lol(made, splits)
         else:
-            (write_zurich if kind == "zurich" else write_mai21)(made, splits)
+            _WRITERS_OF_MOSAICS[kind](made, splits)
+
+
+def _folders_of(photos: Sequence[Path], part: str) -> list[Path]:
+    """The folders whose photographs are for a split, "train" or "val" of each."""
+    found = []
+    for number, folder in enumerate(photos):
+        if number and not any((folder / name).exists() for name in ("train", "val")):
+            found += [folder] if part == "val" else []
+        else:
+            found.append(folder / part)
+    return found
 
 
 @contextmanager
@@ -143,7 +161,13 @@ def pictures(count: int, seed: int, height: int = 128, width: int = 160) -> list
     return made
 
 
-def write_zurich(folder: Path, splits: dict[str, list[Tensor]], side: int = 448, seed: int = 0) -> None:
+def write_zurich(
+    folder: Path,
+    splits: dict[str, list[Tensor]],
+    side: int = 448,
+    seed: int = 0,
+    variation: Variation | None = None,
+) -> None:
     """Write pictures in Zurich's layout, cut into all squares that fit.
 
     Args:
@@ -151,11 +175,12 @@ def write_zurich(folder: Path, splits: dict[str, list[Tensor]], side: int = 448,
         splits: for "train" and "test" pictures (3, H, W) uint8.
         side: of the squares in px.
         seed: of the noise.
+        variation: how differently scenes are taken; None takes all of them alike.
 
     Raises:
         InputError: where no picture of a split holds a square.
     """
-    _write_mosaics(folder, splits, side, seed, ("huawei_raw", "canon"), ".jpg")
+    _write_mosaics(folder, splits, side, seed, ("huawei_raw", "canon"), ".jpg", variation)
 
 
 def write_mai21(folder: Path, splits: dict[str, list[Tensor]], side: int = 256, seed: int = 0) -> None:
@@ -174,43 +199,55 @@ def write_mai21(folder: Path, splits: dict[str, list[Tensor]], side: int = 256, 
 
 
 def _write_mosaics(
-    folder: Path, splits: dict[str, list[Tensor]], side: int, seed: int, names: tuple[str, str], suffix: str
+    folder: Path,
+    splits: dict[str, list[Tensor]],
+    side: int,
+    seed: int,
+    names: tuple[str, str],
+    suffix: str,
+    variation: Variation | None = None,
 ) -> None:
     for split, whole in splits.items():
         if not any(min(picture.shape[1:]) >= side for picture in whole):
             raise InputError(f"no picture for {split} holds a square of {side} px; give larger ones")
     generator = torch.Generator().manual_seed(seed)
-    _begin(folder)
+    _begin(folder, variation)
     for split, whole in splits.items():
         index = 0
+        scenes = ["name,scene"]
         for name in names:
             make_folder(folder / split / name)
-        for picture in whole:
+        for number, picture in enumerate(whole, 1):
+            taking = draw(PHONE, generator, variation) if variation else AS_EVER
+            falloff = taking.falloff(*picture.shape[1:])
             for top in range(0, picture.shape[1] - side + 1, side):
                 for left in range(0, picture.shape[2] - side + 1, side):
-                    square = picture[:, top : top + side, left : left + side]
-                    packed = sense(square[None] / 255, torch.tensor([EXPOSURE]), generator)
+                    rows, columns = slice(top, top + side), slice(left, left + side)
+                    square = picture[:, rows, columns]
+                    packed = sense(square[None] / 255, taking, generator, falloff[rows, columns])
                     dn = (63 + packed * (1023 - 63)).round().clamp(0, 1023)
                     _write_picture(folder / split / names[0] / f"{index}.png", _to_mosaic(dn))
                     _write_picture(folder / split / names[1] / f"{index}{suffix}", _to_array(square))
+                    scenes.append(f"{index},{number}")
                     index += 1
+        write_text(folder / split / SCENES, "\n".join(scenes) + "\n")
 
 
-def sense(rgb: Tensor, exposure: Tensor, generator: torch.Generator) -> Tensor:
+def sense(rgb: Tensor, taking: Taking, generator: torch.Generator, falloff: Tensor | None = None) -> Tensor:
     """Pictures as the phone's sensor sees them.
 
     Args:
         rgb: (B, 3, H, W) sRGB in [0, 1], even sides.
-        exposure: (B,), factors.
+        taking: how they are taken.
         generator: of the noise.
+        falloff: (H, W), the share of light that reaches each pixel; None for all of it.
 
     Returns:
         Planes (B, 4, H/2, W/2), black at 0 and white at 1.
     """
-    packed = unprocess.take_mosaic(unprocess.expose(color.unrender(rgb), PHONE, exposure).clamp(0, 1))
-    shot_noise = torch.full((len(rgb),), SHOT_NOISE)
-    read_noise = torch.full((len(rgb),), READ_NOISE)
-    return unprocess.add_noise(packed, shot_noise, read_noise, generator)
+    light = unprocess.expose(color.unrender(rgb), taking.camera, taking.exposure)
+    packed = unprocess.take_mosaic((light if falloff is None else light * falloff).clamp(0, 1))
+    return unprocess.add_noise(packed, taking.shot_noise, taking.read_noise, generator)
 
 
 def write_lol(folder: Path, splits: dict[str, list[Tensor]], seed: int = 0) -> None:
@@ -393,6 +430,11 @@ def _write_dng(path: Path, light: Tensor, noise: tuple[float, float], generator:
 
 
 _WRITERS = {"dng": _write_dng, "xtrans": _write_xtrans, "linear": _write_linear}
+_WRITERS_OF_MOSAICS: dict[str, Callable[[Path, dict[str, list[Tensor]]], None]] = {
+    "zurich": write_zurich,
+    "zurich-varied": partial(write_zurich, variation=Variation()),
+    "mai21": write_mai21,
+}
 
 
 def _read(path: Path) -> Tensor:
@@ -400,9 +442,10 @@ def _read(path: Path) -> Tensor:
     return torch.from_numpy(read_rgb(path)).permute(2, 0, 1)
 
 
-def _begin(folder: Path) -> None:
+def _begin(folder: Path, variation: Variation | None = None) -> None:
     make_folder(folder)
-    write_text(folder / "SYNTHETIC.txt", NOTE)
+    told = f"{NOTE}Every scene is taken differently: {variation}\n" if variation else NOTE
+    write_text(folder / "SYNTHETIC.txt", told)
 
 
 def _write_picture(path: Path, values: NDArray[Any]) -> None:

@@ -24,6 +24,8 @@ class Zurich:
     LiteISPNet subtract a black level of 63 and divide by 1023 - 63; PyNET and AWNet do not subtract: that is the
     convention `black_level="keep"`. White balance is not applied by any of them.
 
+    A table `scenes.csv` in a split says which photograph each pair was cut out of (`folders.scenes_of`).
+
     Args:
         root: folder of the dataset.
         split: which part.
@@ -52,7 +54,8 @@ class Zurich:
         folders.check_files(inputs, "mosaic", (self.SIDE, self.SIDE))
         folders.check_files(targets, "rgb", (self.SIDE, self.SIDE))
         self.convention = convention
-        self.names = self.groups = tuple(self.pairs)
+        self.names = tuple(self.pairs)
+        self.groups = folders.scenes_of(mosaics.parent, self.names)
         self.black_level, self.white_level = self._levels()
         self.notes = count_notes(f"{root}: {split}", len(self.pairs), self.COUNTS.get(split))
         some = (self.read(self.names.index(name)) for name in folders.sample(self.names))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lwisp.baselines.build import Baseline, build
-from lwisp.baselines.config import Architecture
+from lwisp.baselines.config import Architecture, OwnConfig
 from lwisp.engines.contract import Array
 from lwisp.engines.modules import make_module
 from lwisp.engines.stored import Stored
@@ -54,10 +54,25 @@ def build_stored(stored: Stored) -> LWISP | Baseline:
     Raises:
         ValueError, TypeError, RuntimeError: The tensors do not fit.
     """
+    tensors = {name: torch.from_numpy(values.astype(np.float32)) for name, values in stored.tensors.items()}
+    if isinstance(stored.config, OwnConfig):
+        return _build_own(stored.config, tensors)
     with torch.device("meta"):  # a hostile card cannot make this large
         network = build(stored.config)
-    tensors = {name: torch.from_numpy(values.astype(np.float32)) for name, values in stored.tensors.items()}
     network.load_state_dict(tensors, assign=True)
+    return network.eval()
+
+
+def _build_own(config: OwnConfig, tensors: dict[str, Tensor]) -> Baseline:
+    """A network that is not of this package, which may have made tensors that no file holds, or of integers."""
+    with torch.random.fork_rng(devices=[]):
+        network = Baseline(config)
+    missing, unexpected = network.load_state_dict(tensors, strict=False)
+    floats = {name for name, value in network.state_dict().items() if value.is_floating_point()}
+    if unexpected or floats.intersection(missing):
+        raise ValueError(
+            f"tensors that are missing or too many: {sorted({*unexpected, *floats.intersection(missing)})}"
+        )
     return network.eval()
 
 
@@ -67,7 +82,8 @@ def shapes_of(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     Args:
         architecture: That of the network.
     """
-    with torch.device("meta"):  # a hostile card cannot make this large
+    own = isinstance(architecture, OwnConfig)  # whose class may not be made for meta
+    with torch.device("cpu" if own else "meta"):  # a hostile card cannot make this large
         network = build(architecture)
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
 

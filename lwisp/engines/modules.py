@@ -158,7 +158,7 @@ class Whole(nn.Module):
 
     def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
         if not isinstance(self.network, LWISP):
-            picture = self.network(planes)
+            picture = self.network(planes).contiguous(memory_format=torch.channels_last)  # as pictures lie
             return to_pixels(picture, 1, self.pixels), picture.sum()
         seen = self.network.see(planes)
         values, scale = self.network.values(self.network.blocks_of(seen, ("up4",))["up4"], seen)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lwisp.baselines.config import Architecture
+from lwisp.baselines.config import Architecture, OwnConfig
 from lwisp.engines.cache import cached_of, cached_path, read_cached, write_cached
 from lwisp.engines.stages import PREFIX, SHAPES, file_of, names_of
 from lwisp.errors import InputError
@@ -84,9 +84,25 @@ def cached_for(architecture: Architecture, tensors: Mapping[str, NDArray[Any]]) 
     return compiled, cached_of("structure", file_of(architecture).encode())
 
 
-@lru_cache(maxsize=16)
 def shapes(architecture: Architecture) -> dict[str, tuple[int, ...]] | None:
     """Shapes of the tensors of a network by name; None where only torch could tell, and is not installed.
+
+    Args:
+        architecture: That of the network.
+
+    Raises:
+        InputError: A network that is not of this package was not imported before.
+    """
+    if isinstance(architecture, OwnConfig) and is_there("torch"):  # whose class may have changed, or be gone
+        from lwisp.engines.eager import shapes_of
+
+        return shapes_of(architecture)
+    return known_shapes(architecture)
+
+
+@lru_cache(maxsize=16)
+def known_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]] | None:
+    """`shapes` of a network of this package.
 
     Args:
         architecture: That of the network.

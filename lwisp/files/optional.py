@@ -22,6 +22,7 @@ INSTALLS: dict[str, str] = {
     "onnxscript": "pip install 'lwisp[export]'",
     "colour": "pip install 'lwisp[evaluate]'",
     "colour_demosaicing": "pip install 'lwisp[evaluate]'",
+    "huggingface_hub": "pip install 'lwisp[hub]'",
     "h5py": "pip install 'lwisp[train]'",
     "lightning_fabric": "pip install 'lwisp[train]'",
     "matplotlib": "pip install matplotlib",

@@ -4,6 +4,7 @@ It lies in `files`, below everything that reports: engines (Table 3), training (
 """
 
 import base64
+import csv
 import html
 import io
 import json
@@ -21,6 +22,14 @@ from lwisp.files.writing import read_regular
 GAP = 6  # px between panels of the PNG
 LINE = 16  # px of a line of text in the PNG
 MIN_WIDTH = 320  # px of a PNG
+LATEX = {
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+    **{letter: f"${letter}$" for letter in "<>"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+}  # what letters are in LaTeX
 STYLE = """body{background:#222;color:#ddd;font:14px/1.4 sans-serif;margin:2em}
 table{border-collapse:collapse;margin:1em 0}
 td,th{padding:2px 10px;text-align:left;border-bottom:1px solid #444}figure{margin:0;white-space:pre-line}
@@ -108,6 +117,46 @@ def _block_to_markdown(block: str | Heading | Command | Bullets | Table, rule: s
 
 def _markdown_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def to_csv(table: Table) -> str:
+    """A table as CSV, its cells as they are printed.
+
+    Args:
+        table: The table.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.head, *table.rows])
+    return text.getvalue()
+
+
+def to_latex(table: Table) -> str:
+    """A table as a LaTeX `tabular` that needs no package.
+
+    Args:
+        table: The table.
+
+    Returns:
+        The environment, one line of text for each row.
+    """
+    lines = [" & ".join(map(_latex_text, row)) + r" \\" for row in (table.head, *table.rows)]
+    columns = "l" + "r" * (len(table.head) - 1)
+    return "\n".join(
+        [
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\hline",
+            lines[0],
+            r"\hline",
+            *lines[1:],
+            r"\hline",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def _latex_text(cell: str) -> str:
+    return "".join(LATEX.get(letter, letter) for letter in cell)
 
 
 def is_facts(path: Path, keys: Collection[str]) -> bool:

@@ -70,7 +70,7 @@ def fit(run: Run, objective: Objective, write: Callable[[], None]) -> None:
     optimizer = torch.optim.AdamW(learned, lr=recipe.learning_rate, betas=BETAS, fused=True)
     wrapped, optimizer = fabric.setup(objective, optimizer)
     average = {name: value.clone() for name, value in network.state_dict().items()}
-    state = State(recipe, run.data.names, network, average, optimizer, objective.critic)
+    state = State(recipe, run.data.names, network, average, optimizer, objective.critic, objective.memory)
     start, row = state.resume(folder / "state.pt")
     check_output(folder / "state.pt")
 

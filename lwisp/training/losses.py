@@ -21,6 +21,10 @@ CHROMA_SIDE = 9
 """Px; fine detail of colors is what differs from the mean over squares of this side."""
 MAX_GAIN = 5.0
 """Largest factor by which an image is brought to its target's mean."""
+FLAT = 0.01
+"""Spread of a channel, as a share of its block's, below which it counts no more than at this: it tells nothing."""
+TINY = 1e-8
+"""Keeps a block that tells nothing at all from dividing by 0."""
 
 
 def reconstruction(rgb: Tensor, target: Tensor) -> Tensor:
@@ -98,7 +102,9 @@ def structure(rgb: Tensor, target: Tensor, scales: int = 5) -> Tensor:
     return 1 - multiscale_ssim(rgb, target, scales).mean()
 
 
-def distillation(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], blocks: Sequence[str]) -> Tensor:
+def distillation(
+    student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], blocks: Sequence[str], normalized: bool = False
+) -> Tensor:
     """Sum over blocks of the mean squared difference between the student's and the teacher's outputs (equation 6).
 
     The teacher reads images of twice the size of a RAW student's planes, so its outputs are twice as large, except for
@@ -109,6 +115,8 @@ def distillation(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], b
         student: outputs of the student's blocks by name, (B, C, h, w).
         teacher: outputs of the teacher's blocks by name, (B, C, h, w) or (B, C, 2h, 2w).
         blocks: names of the blocks that count.
+        normalized: divide each channel's difference by the standard deviation that the channel has in the teacher over
+            this batch; else a few strong channels decide what is learned (up3's carry nine tenths of the variance).
     """
     terms = []
     for name in blocks:
@@ -116,7 +124,11 @@ def distillation(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], b
         if guide.shape != student[name].shape:
             height, width = student[name].shape[-2:]
             guide = functional.adaptive_avg_pool2d(guide, (height, width))
-        terms.append((student[name] - guide).square().mean())
+        difference = student[name] - guide
+        if normalized:
+            spread = guide.std((0, 2, 3), keepdim=True)
+            difference = difference / spread.maximum(FLAT * spread.square().mean().sqrt() + TINY)
+        terms.append(difference.square().mean())
     return torch.stack(terms).sum()
 
 

@@ -2,7 +2,7 @@
 
 `Student` is equation 3 without distillation, for LW-ISP and any baseline; `Distilled` adds the teacher; `ByLevel`
 trains PyNET level by level; `Adversarial` adds Pix2Pix's discriminator to one of these; `Teacher` is equation 7. All
-have a `network`, a `critic` (a discriminator that learns beside it, or None), and
+have a `network`, a `critic` (what learns beside it, as a discriminator, or None), a `memory`, and
 
     forward(planes, target, step) -> (loss, parts)
 
@@ -10,8 +10,11 @@ for planes (B, 4, h, w) or RGB (B, 3, H, W), and targets (B, 3, H, W) in [0, 1],
 of the loss by name, for the log. The loss itself is computed in float32, whatever precision the network runs in.
 """
 
+import math
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -29,13 +32,25 @@ from lwisp.errors import InputError
 from lwisp.imaging import color, metrics
 from lwisp.model import LWISP, pad_to_multiple
 from lwisp.training import losses
+from lwisp.training.guides import Guide
 from lwisp.training.recipe import Recipe
+
+MEASURED_EVERY = 25
+"""Steps from one measurement of the distillation loss's gradient to the next."""
 
 
 class Student(nn.Module):
     """Equation 3 without distillation: reconstruction and structural loss."""
 
-    critic = None
+    @property
+    def critic(self) -> nn.Module | None:
+        """What learns beside the network; None where nothing does."""
+        return None
+
+    @property
+    def memory(self) -> dict[str, Tensor]:
+        """What a run needs to go on beside weights, changed in place."""
+        return {}
 
     def __init__(self, network: LWISP | Baseline, recipe: Recipe) -> None:
         super().__init__()
@@ -113,20 +128,56 @@ class Student(nn.Module):
 
 
 class Distilled(Student):
-    """Equation 3: the student also imitates blocks of a teacher, whose weights are frozen."""
+    """Equation 3: the student also imitates blocks of a guide, whose weights are frozen: the teacher, or a control."""
 
     network: LWISP
 
-    def __init__(self, network: LWISP, teacher: LWISP, recipe: Recipe) -> None:
+    def __init__(self, network: LWISP, guide: Guide, recipe: Recipe) -> None:
         super().__init__(network, recipe)
-        self.teacher = teacher.requires_grad_(False).eval()
+        self.guide = guide
+        self.adapters = _adapters(network, guide.network, recipe.distill)
+        self.beta: Tensor
+        self.register_buffer("beta", torch.tensor(recipe.beta))
+
+    @property
+    def critic(self) -> nn.Module | None:
+        """The layers between blocks of unequal widths, which learn beside the network; None where there are none."""
+        return self.adapters or None
+
+    @property
+    def memory(self) -> dict[str, Tensor]:
+        """The weight of the distillation loss, where it is measured."""
+        return {"beta": self.beta} if self.recipe.distill_share else {}
+
+    def forward(self, planes: Tensor, target: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        _, parts = self.compare(planes, target)
+        if not (self.recipe.distill_share or self.recipe.distill_fade):
+            return self.weigh(parts), parts
+        others = self.weigh({name: part for name, part in parts.items() if name != "distillation"})
+        if self.recipe.distill_share and step % MEASURED_EVERY == 0:
+            self._measure(others, parts["distillation"])
+        fall = fading(step, self.recipe.steps) if self.recipe.distill_fade else 1.0
+        beta = self.beta * fall
+        return others + beta * parts["distillation"], {**parts, "beta": beta}
+
+    def _measure(self, others: Tensor, distillation: Tensor) -> None:
+        """Set `beta` so that the distillation loss moves the network by the recipe's share of what all else does."""
+        learned = [value for value in self.network.parameters() if value.requires_grad]
+        norms = []
+        for loss in (others, distillation):
+            gradients = torch.autograd.grad(loss, learned, retain_graph=True, allow_unused=True)
+            found = [gradient.float().norm() for gradient in gradients if gradient is not None]
+            norms.append(torch.stack(found).norm())
+        measured = self.recipe.distill_share * norms[0] / norms[1].clamp(min=1e-12)
+        with torch.no_grad():
+            self.beta.copy_(torch.where(norms[1] > 0, measured, self.beta))
 
     def compare(self, planes: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The student's output for a batch, and the terms of the loss before they are weighted.
 
         Args:
             planes: The network's input, (B, C, h, w) in [0, 1].
-            target: (B, 3, H, W) in [0, 1], which the teacher sees as well.
+            target: (B, 3, H, W) in [0, 1], which the guide sees as well.
 
         Returns:
             The output in float32, of the target's shape; and the terms by name: those of `errors`, and "distillation".
@@ -136,17 +187,41 @@ class Distilled(Student):
         seen = self.network.see(self.network.pad(planes))
         own = self.network.blocks_of(seen, (*distill, "up4"))
         rgb = self.network.finish(own["up4"], seen, (planes.shape[-2], planes.shape[-1]))
-        with torch.no_grad():
-            guide = self.teacher.blocks(target.to(memory_format=torch.channels_last), distill)
+        guide = self.guide(planes, target, distill)
         parts = self.errors(rgb, target)
         with _in_float32(target):
             own = {name: own[name].float() for name in distill}
             guide = {name: guide[name].float() for name in distill}
             if self.recipe.architecture.scale == 2:  # planes of half the size are not padded to the same pixels
                 own = losses.within_frame(own, (planes.shape[-2], planes.shape[-1]))
-                guide = losses.within_frame(guide, (target.shape[-2], target.shape[-1]))
-            parts["distillation"] = losses.distillation(own, guide, distill)
+            own = {name: self.adapters[name](x) if name in self.adapters else x for name, x in own.items()}
+            parts["distillation"] = losses.distillation(own, guide, distill, self.recipe.distill_normalized)
         return rgb.float(), parts
+
+
+def fading(step: int, steps: int) -> float:
+    """Half a cosine: 1 at first, 0 in the last step.
+
+    Args:
+        step: from 0 to `steps` - 1.
+        steps: of the whole run.
+    """
+    return (1 + math.cos(math.pi * (step + 1) / steps)) / 2
+
+
+def _adapters(network: LWISP, guide: LWISP, blocks: Sequence[str]) -> nn.ModuleDict:
+    """1x1 convolutions from the student's blocks to the guide's, for those of unequal widths."""
+    own, other = _widths(network.config), _widths(guide.config)
+    unequal = [name for name in blocks if own[name] != other[name]]
+    return nn.ModuleDict({name: nn.Conv2d(own[name], other[name], 1) for name in unequal})
+
+
+def _widths(config: LWISPConfig) -> dict[str, int]:
+    """Channels of each block's output."""
+    growth = 2 if config.fgam else 1
+    down = {f"down{level + 1}": growth * config.width << level for level in range(4)}
+    up = {f"up{step + 1}": config.width << max(2 - step, 0) for step in range(4)}
+    return {**down, **up}
 
 
 class ByLevel(Student):
@@ -183,6 +258,8 @@ class ByLevel(Student):
 
 class Adversarial(nn.Module):
     """Pix2Pix: a student's objective and a discriminator's, which learns at the same time."""
+
+    memory: Mapping[str, Tensor] = MappingProxyType({})
 
     def __init__(self, student: Student, weight: float) -> None:
         super().__init__()
@@ -221,7 +298,8 @@ class Adversarial(nn.Module):
 class Teacher(nn.Module):
     """Equation 7: the teacher learns to map clean images to themselves; planes are not looked at."""
 
-    critic = None
+    critic: nn.Module | None = None
+    memory: Mapping[str, Tensor] = MappingProxyType({})
 
     def __init__(self, network: LWISP, recipe: Recipe) -> None:
         super().__init__()
@@ -248,17 +326,17 @@ class Teacher(nn.Module):
 Objective = Student | Adversarial | Teacher
 
 
-def student_objective(network: LWISP | Baseline, teacher: LWISP | None, recipe: Recipe) -> Student | Adversarial:
+def student_objective(network: LWISP | Baseline, guide: Guide | None, recipe: Recipe) -> Student | Adversarial:
     """The objective that a recipe asks for.
 
     Args:
         network: the network to train, of the recipe's architecture.
-        teacher: its trained teacher, where the recipe distills.
+        guide: what it imitates, where the recipe distills.
         recipe: decides the losses and their weights.
     """
-    if teacher is not None:
+    if guide is not None:
         assert isinstance(network, LWISP)
-        student: Student = Distilled(network, teacher, recipe)
+        student: Student = Distilled(network, guide, recipe)
     else:
         student = ByLevel(network, recipe) if recipe.by_level else Student(network, recipe)
     return Adversarial(student, recipe.adversarial) if recipe.adversarial else student

@@ -3,7 +3,7 @@
 import json
 import math
 import tomllib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,6 +95,17 @@ class Recipe:
     """Weight of the distillation loss (equations 3 and 6); with 0 there is no teacher."""
     distill: tuple[str, ...] = ("up2", "up3", "up4")
     """Blocks whose outputs the student imitates."""
+    guide: Literal["target", "untrained", "another", "raw"] = "target"
+    """What is imitated. "target": a teacher that learned to map clean images to themselves and sees this sample's (the
+    paper's). Controls: "untrained", the same network before any training; "another", the trained teacher before another
+    sample's target. "raw": the weights named by `teacher`, which develop the same RAW that the student sees."""
+    distill_normalized: bool = False
+    """Measure each channel's difference in the teacher's standard deviation of this channel; the paper does not say."""
+    distill_share: float = 0.0
+    """Norm of the distillation loss's gradient as a share of that of all other losses: `beta` is set for it every 25
+    steps, and the recipe's value is only the first. 0: `beta` stays as it is."""
+    distill_fade: bool = False
+    """Let `beta` fall to zero by a half cosine, so that at the end the student learns from the data alone."""
     gamma: float = 0.4
     """Weight of the structural loss for the teacher (equation 7)."""
     teacher: str | None = None
@@ -153,6 +164,7 @@ class Recipe:
         _expect(set(self.distill) <= set(BLOCKS), f"distill out of {', '.join(BLOCKS)}, got {', '.join(self.distill)}")
         _expect(bool(self.distill) or not self.beta, "blocks to distill, or beta = 0")
         on_cells = isinstance(self.architecture, LWISPConfig) and self.architecture.cell == 4
+        self._check_guide()
         _expect(not (self.beta and on_cells), "beta = 0 with cell = 4, whose blocks are not as large as a teacher's")
         if not self.beta or self.architecture.scale != 2:
             return
@@ -163,6 +175,27 @@ class Recipe:
             f"a crop that is a multiple of {multiple} px to distill {', '.join(self.distill)}, whose pixels are as "
             f"large, got {self.crop}; take {below} or {below + multiple}, or other blocks",
         )
+
+    def _check_guide(self) -> None:
+        _expect(0 <= self.distill_share < math.inf, f"a distill_share of 0 at least, got {self.distill_share}")
+        _expect(self.guide != "raw" or bool(self.teacher), 'a teacher, weights that take RAW, with guide = "raw"')
+        _expect(self.guide != "another" or self.batch > 1, 'a batch of 2 at least with guide = "another"')
+        changed = self.guide != "target" or self.distill_share or self.distill_fade
+        _expect(not (self.adversarial and self.beta and changed), "adversarial = 0 with these fields of distillation")
+
+    def with_network(self, architecture: Architecture) -> "Recipe":
+        """The recipe for another network.
+
+        Args:
+            architecture: that of the network.
+
+        Raises:
+            InputError: where the recipe does not fit it, as with a teacher for another network than LW-ISP.
+        """
+        try:
+            return replace(self, architecture=architecture)
+        except ValueError as error:
+            raise InputError(f"the recipe {self.name!r} does not fit this network: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON has them (paths as strings, tuples as lists), for cards, run folders and comparison."""

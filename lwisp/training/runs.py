@@ -7,9 +7,10 @@ data and imitates it (equation 3).
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import torch
 
 from lwisp.architecture import Takes
 from lwisp.baselines.build import Baseline, build
+from lwisp.baselines.config import OwnConfig
 from lwisp.data import synthetic
 from lwisp.data.sources import Data, open_data
 from lwisp.engines.eager import channels_last
@@ -27,15 +29,17 @@ from lwisp.files.writing import check_output, clear_leftovers, make_folder, whol
 from lwisp.imaging.tensors import to_bytes
 from lwisp.model import LWISP
 from lwisp.training.devices import Device, precision_of, start_fabric
+from lwisp.training.estimate import hours_of, in_words, step_seconds
+from lwisp.training.guides import Guide
 from lwisp.training.initialization import center, initialize
-from lwisp.training.log import print_note
+from lwisp.training.log import last_step, print_note
 from lwisp.training.loop import Run, fit
 from lwisp.training.objectives import Objective, Teacher, student_objective, teacher_of
 from lwisp.training.progress import Reporter
 from lwisp.training.provenance import versions
 from lwisp.training.recipe import Recipe
 from lwisp.training.state import MAY_DIFFER
-from lwisp.weights import WAYS, Card, Weights, load, read_card, save, task_of
+from lwisp.weights import WAYS, Card, InputConvention, Weights, load, read_card, save, task_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -47,6 +51,10 @@ STRUCTURES: dict[Takes, str] = {
     "planes": "in_channels = 4, out_channels = 4 and upsample = false",
 }
 """What a recipe must say for each of `WAYS`."""
+UNTRAINED = -1
+"""Seed of an untrained teacher: no run's, or a student would begin as it is."""
+LONG = 400
+"""Steps from which on a training is timed before it begins; of fewer the four that are timed would be too many."""
 SYNTHETIC_PICTURES = (8, 448)
 """Number and side in px of the pictures of data = "synthetic"; all but two are trained on."""
 
@@ -73,17 +81,38 @@ def train_stages(
     Raises:
         InputError: for whatever the user can put right.
     """
+    outlook = (
+        None if reporter is None else partial(_outlook, stages, output, device)
+    )  # told once, before the first step
     start = stages[0].start
     for number, recipe in enumerate(stages[:-1], 1):
         path = run_folder(output) / f"stage-{number}.safetensors"
         recipe = replace(recipe, start=start)
         if not path.exists():
-            train(recipe, path, root, device, earlier=stages[: number - 1], reporter=reporter)
+            _train(recipe, path, root, device, None, stages[: number - 1], reporter, outlook)
+            outlook = None
         elif not _is_trained_by(recipe, path, root, device):
             raise InputError(f"{path}: trained by another recipe; name another --output")
         start = str(path)
     last = replace(stages[-1], start=start)
-    return train(last, output, root, device, earlier=stages[:-1], reporter=reporter)
+    return _train(last, output, root, device, None, stages[:-1], reporter, outlook)
+
+
+def _outlook(stages: Sequence[Recipe], output: Path, device: Device) -> str:
+    """How many steps are left to train, and about how long they take here; empty for what is short."""
+    steps, hours = 0, 0.0
+    for number, recipe in enumerate(stages, 1):
+        is_last = number == len(stages)
+        path = output if is_last else run_folder(output) / f"stage-{number}.safetensors"
+        if path.exists() and not is_last:
+            continue
+        left = recipe.steps - last_step(run_folder(path) / "log.jsonl")
+        taught = recipe.beta and recipe.guide in ("target", "another") and not recipe.teacher
+        left += (recipe.teacher_steps or recipe.steps) if taught else 0
+        if left >= LONG:
+            hours += hours_of(step_seconds(recipe, device=device), left)
+        steps += left
+    return f"{steps:,} steps, {in_words(hours)} on this machine; reading data not counted" if hours else ""
 
 
 def _is_trained_by(recipe: Recipe, path: Path, root: Path | None, device: Device) -> bool:
@@ -121,24 +150,47 @@ def train(
     Raises:
         InputError: for whatever the user can put right.
     """
+    return _train(recipe, output, root, device, data, earlier, reporter)
+
+
+def _train(
+    recipe: Recipe,
+    output: Path,
+    root: Path | None,
+    device: Device,
+    data: Data | None,
+    earlier: Sequence[Recipe],
+    reporter: Reporter | None,
+    outlook: Callable[[], str] | None = None,
+) -> Weights:
+    """`train`; before the first step it tells what `outlook` says."""
     with _begin(recipe, output, root, device, data, earlier, reporter) as run:
         recipe, data = run.recipe, run.data
         if task_of(recipe.architecture, data.convention) != data.takes:
+            if isinstance(recipe.architecture, OwnConfig):
+                raise InputError(
+                    f"{recipe.data} data go {WAYS[data.takes]}; expected a network with takes = '{data.takes}', got "
+                    f"{recipe.architecture.takes!r} of {recipe.architecture.module}"
+                )
             raise InputError(
                 f"{recipe.data} data go {WAYS[data.takes]}; expected an architecture with {STRUCTURES[data.takes]}"
             )
+        if outlook is not None and run.fabric.is_global_zero and (told := outlook()):
+            run.reporter.note(f"{recipe.name}: {told}")
         facts = {**_facts(recipe, earlier), "pictures": len(data.names)}
-        teacher = None
+        guide = None
         if recipe.beta:
-            teacher = _get_teacher(run)
-            facts["teacher"] = {"sha256": digest_of(to_bytes(teacher.state_dict()))}  # before it moves to a device
+            guide = _get_guide(run)
+            facts["teacher"] = {
+                "sha256": digest_of(to_bytes(guide.network.state_dict()))
+            }  # before it moves to a device
         with _seeded(recipe.seed):
             network = build(recipe.architecture)
             if isinstance(network, LWISP):
                 initialize(network, recipe.seed)
             if recipe.start:
                 _start_from(network, recipe.start)
-            objective = student_objective(channels_last(network), teacher, recipe)
+            objective = student_objective(channels_last(network), guide, recipe)
         return _learn(run, objective, facts)
 
 
@@ -233,6 +285,8 @@ def _open(recipe: Recipe, folder: Path, fabric: "Fabric") -> Data:
     """The recipe's data for one of the processes; synthetic pictures are made in the run folder."""
     if recipe.by_level and fabric.world_size > 1:
         raise InputError("by_level trains in one process only; drop it, or torchrun")
+    if recipe.beta and recipe.distill_share and fabric.world_size > 1:
+        raise InputError("distill_share is measured in one process only; drop it, or torchrun")
     batch, rest = divmod(recipe.batch, fabric.world_size)
     if rest:
         raise InputError(f"a batch of {recipe.batch} does not part evenly over {fabric.world_size} processes")
@@ -281,17 +335,50 @@ def open_recipe_data(recipe: Recipe, folder: Path) -> Data:
     )
 
 
-def _get_teacher(run: Run) -> LWISP:
-    """The teacher that the recipe names, or this run's, trained now if need be; always read from disk, as float16."""
+def _get_guide(run: Run) -> Guide:
+    """What the student imitates: by default a teacher, trained now if need be, and read from disk as float16."""
     recipe = run.recipe
+    if recipe.guide == "raw":
+        assert recipe.teacher
+        return guide_of(recipe, load(recipe.teacher), recipe.teacher, run.data.convention)
+    if recipe.guide == "untrained":
+        network = LWISP(teacher_of(recipe.architecture))
+        initialize(network, UNTRAINED)
+        return Guide(channels_last(network))
     path = Path(recipe.teacher) if recipe.teacher else run.folder / "teacher.safetensors"
     if not recipe.teacher and not path.exists():
         _teach(replace(run, output=path))
         run.fabric.barrier()
-    network = load(path).network
-    if not isinstance(network, LWISP) or network.config != teacher_of(recipe.architecture):
-        raise InputError(f"{path}: not the teacher of this architecture; drop `teacher` to have one trained")
-    return channels_last(network)
+    return guide_of(recipe, load(path), str(path), run.data.convention)
+
+
+def guide_of(recipe: Recipe, weights: Weights, name: str, convention: InputConvention) -> Guide:
+    """What a student imitates, of trained weights.
+
+    Args:
+        recipe: the student's; its `guide` is not "untrained".
+        weights: a teacher's, or with guide = "raw" weights that take RAW.
+        name: what messages call them.
+        convention: how the student's planes are prepared.
+
+    Raises:
+        InputError: where the weights do not fit.
+    """
+    network, architecture = weights.network, recipe.architecture
+    if recipe.guide != "raw":
+        if not isinstance(network, LWISP) or network.config != teacher_of(architecture):
+            raise InputError(f"{name}: not the teacher of this architecture; drop `teacher` to have one trained")
+        return Guide(channels_last(network), "another" if recipe.guide == "another" else "target")
+    if not isinstance(network, LWISP) or network.config.takes != "raw" or network.config.cell != 2:
+        raise InputError(f'{name}: guide = "raw" takes an LW-ISP for RAW on cells of 2, as photo')
+    if architecture.takes != "raw":
+        raise InputError('guide = "raw" is for networks that take RAW; choose another guide')
+    own = weights.card.convention
+    if own == convention and network.config.in_channels == architecture.in_channels:
+        return Guide(channels_last(network), "raw")
+    if own.color != "canonical":
+        raise InputError(f"{name}: its planes are prepared for another camera; name weights for any, as photo")
+    return Guide(channels_last(network), "raw", own)
 
 
 def _teach(run: Run) -> Weights:

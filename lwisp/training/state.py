@@ -2,7 +2,8 @@
 
 import pickle
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,7 +36,9 @@ class State:
     """Moving average of the network's tensors."""
     optimizer: torch.optim.Optimizer
     critic: nn.Module | None = None
-    """The discriminator, where there is one."""
+    """What learns beside it, where there is something: a discriminator, or layers between unequal blocks."""
+    memory: Mapping[str, Tensor] = field(default_factory=dict)
+    """What else the objective changes as it goes."""
 
     def resume(self, path: Path) -> tuple[int, dict[str, Any] | None]:
         """Load a saved state into the network, the average, the optimizer and the critic.
@@ -82,9 +85,10 @@ class State:
         if self.critic is not None:
             self.critic.load_state_dict(content["critic"])
         self.optimizer.load_state_dict(content["optimizer"])
+        kept = [("average", self.average), ("memory", self.memory)]
         with torch.no_grad():
-            for name, value in self.average.items():
-                saved = content["average"][name]
+            for part, name, value in ((part, *item) for part, values in kept for item in values.items()):
+                saved = content[part][name]
                 if saved.shape != value.shape:  # copy_ would broadcast
                     raise ValueError(f"{name}: {tuple(saved.shape)}")
                 value.copy_(saved)
@@ -109,6 +113,7 @@ class State:
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
             "critic": None if self.critic is None else self.critic.state_dict(),
+            "memory": dict(self.memory),
         }
 
         def write(file: BinaryIO) -> None:

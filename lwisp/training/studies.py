@@ -1,4 +1,4 @@
-"""Reproduces the paper's comparisons: every variant under one budget; a table, curves, per-image scores.
+"""Reproduces the paper's comparisons: every variant under one budget; a page, tables, curves, per-image scores.
 
 Files of runs are named by a digest of what decides them, so studies share runs, and an interrupted study goes on.
 """
@@ -7,60 +7,48 @@ import hashlib
 import json
 import math
 import statistics
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lwisp.architecture import STUDIED
+from lwisp.architecture import STUDIED, LWISPConfig
 from lwisp.baselines.build import build
+from lwisp.baselines.config import Architecture
 from lwisp.data.cases import Case
 from lwisp.data.sources import Data
 from lwisp.engines.cost import count_macs, measure_latency
-from lwisp.engines.eager import channels_last
 from lwisp.engines.tensors import run_network
 from lwisp.errors import InputError
 from lwisp.files.optional import need
-from lwisp.files.report import Block, Table, is_page, to_markdown
+from lwisp.files.report import is_page, to_csv, to_latex
 from lwisp.files.runs import run_folder
 from lwisp.files.writing import check_outputs, make_folder, write_csv, write_text, write_whole
 from lwisp.imaging import metrics, scores
-from lwisp.model import count_params
-from lwisp.training.devices import Device, precision_of
+from lwisp.model import LWISP, count_params
+from lwisp.training.devices import Device, accelerator_of
+from lwisp.training.estimate import hours_of, in_words, step_seconds
+from lwisp.training.guides import Guide
+from lwisp.training.initialization import initialize
 from lwisp.training.log import last_step
-from lwisp.training.loop import BETAS
-from lwisp.training.objectives import student_objective
+from lwisp.training.objectives import teacher_of
 from lwisp.training.progress import Reporter
 from lwisp.training.recipe import Recipe
-from lwisp.training.runs import open_recipe_data, train, train_teacher
+from lwisp.training.runs import UNTRAINED, guide_of, open_recipe_data, train, train_teacher
+from lwisp.training.study_page import Cost, Result, Row, facts, gains_table, page, scores_table
 from lwisp.training.variants import STUDIES, UP, Study, Variant
 from lwisp.weights import Weights, load
 
 COST_SIZE = (224, 224)
 """Height and width of the packed planes that costs are given for, as in Table 3."""
-SCORES = {score: digits for score, digits in scores.DECIMALS.items() if score not in ("psnr", "ssim")}
-"""Scores of the table besides PSNR, and their decimals."""
 DEFAULT_BETA = 0.001
 """Weight of the distillation loss of variants that distill, where the recipe does not."""
 ADDED_LATER = {"out_channels": 3, "residual": False, "look": 0, "takes": "raw", "cell": 2, "detail": 0, **STUDIED}
 """Fields of an architecture that came after the first runs, with the values that these runs had without saying so."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """Scores of one test image by one variant trained from one seed."""
-
-    variant: str
-    seed: int
-    picture: str
-    psnr: float
-    psnr_fitted: float
-    ssim: float
-    ms_ssim: float
-    lpips: float
-    delta_e: float
+FILES = (".md", ".csv", ".png", "-costs.png", "-table.csv", "-table.tex", ".json")
+"""Ends of the names of a study's files; the page comes first."""
 
 
 def reproduce(
@@ -68,30 +56,31 @@ def reproduce(
     recipe: Recipe,
     root: Path,
     output: Path,
-    seeds: int = 2,
+    seeds: int = 8,
     runs: Path = Path("runs"),
     device: Device = "auto",
     hours: float = math.inf,
     reporter: Reporter | None = None,
 ) -> Path:
-    """Train and score every variant of a study; write its table, plots and per-image scores.
+    """Train and score every variant of a study; write its page, tables, plots and per-image scores.
 
-    Writes `NAME.md`, `NAME.csv` and `NAME.png` (validation curves), and `NAME-costs.png` where latencies are measured.
-    Runs are kept in `runs` and shared by studies; an interrupted study goes on where it stopped.
+    Writes `NAME.md`, `NAME.csv` (every picture), `NAME.png` (validation curves), `NAME-table.csv`, `NAME-table.tex`,
+    `NAME.json`, and `NAME-costs.png` where latencies are measured. Runs are kept in `runs` and shared by studies; an
+    interrupted study goes on where it stopped. How long it will take is told before the first run.
 
     Args:
         name: one of `STUDIES`.
-        recipe: data and budget of every run.
+        recipe: data and budget of every run; the width of its network, beside the default, is that of every LW-ISP.
         root: folder of the data.
-        output: folder for the table.
-        seeds: runs per variant, from the recipe's seed on.
+        output: folder for the page and the tables.
+        seeds: runs per variant, from the recipe's seed on; a teacher is trained from the first alone.
         runs: folder of the runs.
         device: what to train on.
-        hours: a run that would take longer here gets the steps that fit, and the table says so.
+        hours: a run that would take longer here gets the steps that fit, and the page says so.
         reporter: told what is being done; where it is left out, bars are shown on a terminal and no lines elsewhere.
 
     Returns:
-        Path of the table.
+        Path of the page.
 
     Raises:
         InputError: for an unknown study, a recipe that does not fit it, and whatever `train` raises.
@@ -115,38 +104,48 @@ def reproduce(
     for case in cases:
         _check_size(case)
     make_folder(output)
-    files = (f"{name}.md", f"{name}.csv", f"{name}.png", f"{name}-costs.png")
-    check_outputs(output, files, True, lambda path: is_page(path, study.title))
+    check_outputs(output, [name + end for end in FILES], True, lambda path: is_page(path, study.title))
     make_folder(runs)
+    reporter.tell(f"{name}: measuring the seconds of a step")
+    steps = _budget(study, recipe, runs, hours, device)
+    studied = _Studied(recipe, runs, device, data, reporter)
+    reporter.note(f"{name}: {studied.outlook(study, steps, seeds)}")
     rows: list[Row] = []
     curves: dict[str, list[list[tuple[int, float]]]] = {}
-    reporter.tell(f"{name}: measuring the seconds of a step")
-    steps = _budget(study, recipe, runs, hours)
     for seed in range(recipe.seed, recipe.seed + seeds):
         data.seed = seed
         for variant in study.variants:
             plan = plan_of(replace(recipe, steps=steps[variant.label]), variant, seed)
             label = f"{variant.label}, seed {seed}"
-            weights = _run(plan, runs, label, device, data, reporter)
+            weights = studied.weights(plan, label)
             reporter.tell(f"{label}: scoring")
             rows += [_score(variant.label, seed, weights, case) for case in cases]
-            log = (run_folder(_file(plan, runs)) / "log.jsonl").read_text(encoding="utf-8").splitlines()
+            log = (run_folder(studied.file(plan)) / "log.jsonl").read_text(encoding="utf-8").splitlines()
             points = [json.loads(line) for line in log]
             curves.setdefault(variant.label, []).append(_curve(points))
+    reporter.tell(f"{name}: scoring what is imitated")
+    guides = {}
+    for variant in study.variants:
+        plan = plan_of(replace(recipe, steps=steps[variant.label]), variant, recipe.seed)
+        if plan.beta:
+            guides[variant.label] = _score_guide(studied.guide(plan), cases)
     reporter.tell(f"{name}: measuring costs")
-    costs = [_cost(variant) for variant in study.variants]
+    networks = [plan_of(recipe, variant, recipe.seed).architecture for variant in study.variants]
+    costs = [_cost(architecture) for architecture in networks]
     if study.latency:
-        networks = [build(variant.architecture) for variant in study.variants]
-        channels = study.variants[0].architecture.in_channels
-        seconds = measure_latency(networks, (1, channels, *COST_SIZE))
+        seconds = measure_latency([build(one) for one in networks], (1, networks[0].in_channels, *COST_SIZE))
         costs = [replace(cost, seconds=value) for cost, value in zip(costs, seconds, strict=True)]
-    page, table, plot, costs_plot = (output / file for file in files)
-    write_text(page, report(name, study, rows, recipe, data, steps, costs))  # first: it tells that the others are ours
-    write_csv(table, rows)
-    _plot(plot, study.title, curves)
+    result = Result(name, study, rows, recipe, len(data.names), steps, costs, guides)
+    write_text(output / f"{name}.md", page(result))  # first: it tells that the others are ours
+    write_csv(output / f"{name}.csv", rows)
+    tables = [scores_table(result), gains_table(study, rows)]
+    write_text(output / f"{name}-table.csv", "\n".join(map(to_csv, tables)))
+    write_text(output / f"{name}-table.tex", "\n".join(map(to_latex, tables)))
+    write_text(output / f"{name}.json", json.dumps(facts(result), indent=1) + "\n")
+    _plot(output / f"{name}.png", study.title, curves)
     if study.latency:
-        _plot_costs(costs_plot, study, rows, costs)
-    return page
+        _plot_costs(output / f"{name}-costs.png", study, rows, costs)
+    return output / f"{name}.md"
 
 
 def _curve(points: list[dict[str, Any]]) -> list[tuple[int, float]]:
@@ -173,7 +172,7 @@ def plan_of(recipe: Recipe, variant: Variant, seed: int) -> Recipe:
     """The recipe of one run. A variant distills with the recipe's beta, or not at all.
 
     Args:
-        recipe: data and budget.
+        recipe: data and budget; the width of its network, beside the default, is that of every LW-ISP.
         variant: what it changes.
         seed: of the run.
 
@@ -181,51 +180,120 @@ def plan_of(recipe: Recipe, variant: Variant, seed: int) -> Recipe:
         InputError: where the recipe does not fit the variant.
     """
     beta = (recipe.beta or DEFAULT_BETA) if variant.distill else 0.0
-    changes = {"seed": seed, "architecture": variant.architecture, "beta": beta, "distill": variant.distill or UP}
+    architecture = variant.architecture
+    changes: dict[str, Any] = {"seed": seed, "beta": beta, "distill": variant.distill or UP}
     try:
-        return replace(recipe, **{**changes, **variant.changes})
+        if isinstance(architecture, LWISPConfig) and isinstance(recipe.architecture, LWISPConfig):
+            width = architecture.width * recipe.architecture.width // LWISPConfig().width
+            architecture = replace(architecture, width=width)
+        return replace(recipe, **{**changes, "architecture": architecture, **variant.changes})
     except ValueError as error:
         raise InputError(f"the recipe does not fit {variant.label!r}: {error}") from error
 
 
-def _run(plan: Recipe, runs: Path, label: str, device: Device, data: Data, reporter: Reporter) -> Weights:
-    """The weights of one run, trained unless they are in `runs` already; teachers are shared by variants."""
-    path = _file(plan, runs)
-    folder = run_folder(path)
-    killed_after_weights = (folder / "state.pt").exists() and last_step(folder / "log.jsonl") < plan.steps
-    if path.exists() and not killed_after_weights:
+@dataclass(frozen=True)
+class _Studied:
+    """The runs of a study: found in their folder, or trained."""
+
+    recipe: Recipe
+    """Of the study; the seed of its teachers is this one's."""
+    runs: Path
+    device: Device
+    data: Data
+    reporter: Reporter
+
+    def weights(self, plan: Recipe, label: str) -> Weights:
+        """The weights of one run, trained unless they are there already."""
+        path = self.file(plan)
+        if _is_done(path, plan.steps):
+            return load(path)
+        if plan.beta and plan.guide in ("target", "another"):
+            plan = replace(plan, teacher=str(self.teacher(plan, label)))
+        self.reporter.note(f"{label} -> {path}")
+        train(plan, path, device=self.device, data=self.data, reporter=self.reporter)
         return load(path)
-    if plan.beta:
-        what_teaches = replace(plan, beta=0.0, distill=UP, alpha=0.0)  # the student's losses leave the teacher as it is
-        teacher = runs / f"teacher-{_key(what_teaches)}.safetensors"
+
+    def file(self, plan: Recipe) -> Path:
+        """Where the weights of a run lie."""
+        return self.runs / f"{_key(plan, self.recipe.seed)}.safetensors"
+
+    def teacher(self, plan: Recipe, label: str) -> Path:
+        """The file of a run's teacher, trained unless it is there already: one for all seeds, shared by variants."""
+        learned = _teacher_plan(plan, self.recipe.seed)
+        teacher = self.runs / f"teacher-{_key(replace(learned, beta=0.0), self.recipe.seed)}.safetensors"
         if not teacher.exists():
-            reporter.note(f"teacher of {label} -> {teacher}")
-            train_teacher(plan, teacher, device=device, data=data, reporter=reporter)
-        plan = replace(plan, teacher=str(teacher))
-    reporter.note(f"{label} -> {path}")
-    train(plan, path, device=device, data=data, reporter=reporter)
-    return load(path)
+            self.reporter.note(f"teacher of {label} -> {teacher}")
+            seed, self.data.seed = self.data.seed, self.recipe.seed
+            train_teacher(learned, teacher, device=self.device, data=self.data, reporter=self.reporter)
+            self.data.seed = seed
+        return teacher
+
+    def guide(self, plan: Recipe) -> Guide:
+        """What a run imitates, with its teacher before its own picture."""
+        if plan.guide == "untrained":
+            network = LWISP(teacher_of(plan.architecture))
+            initialize(network, UNTRAINED)
+            return Guide(network)
+        if plan.guide == "another":
+            plan = replace(plan, guide="target")
+        name = plan.teacher if plan.guide == "raw" else str(self.teacher(plan, "the page"))
+        assert name is not None
+        return guide_of(plan, load(name), name, self.data.convention)
+
+    def outlook(self, study: Study, steps: dict[str, int], seeds: int) -> str:
+        """How many runs are to be trained, and about how long that takes here, in words."""
+        count, hours = 0, 0.0
+        teachers: set[str] = set()
+        for variant in study.variants:
+            shown = plan_of(replace(self.recipe, steps=steps[variant.label]), variant, self.recipe.seed)
+            plans = [replace(shown, seed=seed) for seed in range(shown.seed, shown.seed + seeds)]
+            missing = [plan for plan in plans if not _is_done(self.file(plan), plan.steps)]
+            seconds = _kept_seconds(self.recipe, variant, self.runs, self.device) if missing else 0.0
+            count += len(missing)
+            hours += hours_of(seconds, len(missing) * shown.steps)
+            if missing and shown.beta and shown.guide in ("target", "another"):
+                learned = _teacher_plan(shown, shown.seed)
+                name = _key(replace(learned, beta=0.0), shown.seed)
+                if name not in teachers and not (self.runs / f"teacher-{name}.safetensors").exists():
+                    hours += hours_of(seconds, learned.teacher_steps or learned.steps)
+                teachers.add(name)
+        runs = "1 run" if count == 1 else f"{count} runs"
+        return f"{runs} to train, {in_words(hours)} here; reading data, and a teacher's part of a step, not counted"
 
 
-def _file(plan: Recipe, runs: Path) -> Path:
-    return runs / f"{_key(plan)}.safetensors"
+def _is_done(path: Path, steps: int) -> bool:
+    """Whether weights are there, and their run was not killed before it wrote its last row."""
+    folder = run_folder(path)
+    return path.exists() and not ((folder / "state.pt").exists() and last_step(folder / "log.jsonl") < steps)
 
 
-def _key(plan: Recipe) -> str:
+def _teacher_plan(plan: Recipe, seed: int) -> Recipe:
+    """The plan of a run's teacher, without what leaves the teacher as it is: the student's losses and its guide."""
+    plain = Recipe(plan.name, plan.licence)
+    same = ("guide", "distill_normalized", "distill_share", "distill_fade")
+    as_it_is = {field: getattr(plain, field) for field in same}
+    return replace(plan, seed=seed, distill=UP, alpha=0.0, teacher=None, **as_it_is)
+
+
+def _key(plan: Recipe, teacher_seed: int) -> str:
     """Digest of what decides a run, by which its files are found again.
 
     Only fields that differ from a recipe's defaults count, so that new fields leave older runs' names as they are. The
-    folder of the data and the teacher's file do not count.
+    folder of the data and the teacher's file do not count, but for weights that are imitated on the RAW; the seed of
+    the teacher counts where it is another than the run's.
     """
     given = _decisive_fields(plan)
     default = _decisive_fields(Recipe(plan.name, plan.licence))
     changed = {key: value for key, value in given.items() if value != default[key]}
+    if plan.beta and plan.guide in ("target", "another") and teacher_seed != plan.seed:
+        changed["teacher_seed"] = teacher_seed
     content = json.dumps(changed, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def _decisive_fields(recipe: Recipe) -> dict[str, Any]:
-    fields = replace(recipe, root=Path(), teacher=None).to_json()
+    teacher = recipe.teacher if recipe.guide == "raw" else None
+    fields = replace(recipe, root=Path(), teacher=teacher).to_json()
     architecture = fields["architecture"].items()
     fields["architecture"] = {key: value for key, value in architecture if (key, value) not in ADDED_LATER.items()}
     return fields
@@ -233,168 +301,47 @@ def _decisive_fields(recipe: Recipe) -> dict[str, Any]:
 
 def _score(label: str, seed: int, weights: Weights, case: Case) -> Row:
     rgb = run_network(weights.network, case.planes, "fp32", "torch")
-    return Row(label, seed, case.name, **scores.score(rgb, case.target))
+    return Row(label, seed, case.name, case.scene or case.name, **scores.score(rgb, case.target))
 
 
-def _budget(study: Study, recipe: Recipe, runs: Path, hours: float) -> dict[str, int]:
+def _score_guide(guide: Guide, cases: Sequence[Case]) -> float:
+    """Mean PSNR in dB of what a guide makes of the test pictures, over scenes."""
+    found: dict[str, list[float]] = {}
+    for case in cases:
+        rgb = guide.picture(case.planes[None], case.target[None])[0]
+        found.setdefault(case.scene or case.name, []).append(metrics.psnr(rgb, case.target))
+    return statistics.fmean(map(statistics.fmean, found.values()))
+
+
+def _budget(study: Study, recipe: Recipe, runs: Path, hours: float, device: Device = "cpu") -> dict[str, int]:
     """Steps of each variant. The seconds that a step takes are measured once and kept in `runs`, as the runs are."""
     if not study.clock and hours == math.inf:
         return {variant.label: recipe.steps for variant in study.variants}
-    known = runs / f"seconds-{_key(replace(recipe, steps=1, seed=0))}.json"
-    seconds: dict[str, float] = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
     steps = {}
     for variant in study.variants:
-        if variant.label not in seconds:
-            seconds[variant.label] = step_seconds(plan_of(recipe, variant, recipe.seed))
-            write_text(known, json.dumps(seconds, indent=1) + "\n")
+        seconds = _kept_seconds(recipe, variant, runs, device)
         budget = hours * 3600
         if study.clock:
-            budget = min(budget, recipe.steps * seconds[study.variants[0].label])
-        steps[variant.label] = min(recipe.steps, max(1, round(budget / seconds[variant.label])))
+            budget = min(budget, recipe.steps * _kept_seconds(recipe, study.variants[0], runs, device))
+        steps[variant.label] = min(recipe.steps, max(1, round(budget / seconds)))
     return steps
 
 
-def step_seconds(recipe: Recipe, rounds: int = 3) -> float:
-    """Median seconds of one training step on this processor, on random planes, without a teacher.
-
-    Args:
-        recipe: network, losses, crop and batch.
-        rounds: steps that are timed, after one to warm up.
-    """
-    objective = student_objective(channels_last(build(recipe.architecture).train()), None, recipe)
-    optimizer = torch.optim.AdamW(objective.parameters(), betas=BETAS, fused=True)
-    channels, scale = recipe.architecture.in_channels, recipe.architecture.scale
-    side = recipe.crop // (2 if channels == 4 else 1)
-    planes = torch.rand(recipe.batch, channels, side, side)
-    target = torch.rand(recipe.batch, recipe.architecture.out_channels, side * scale, side * scale)
-    seconds = []
-    for _ in range(rounds + 1):
-        began = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision_of(recipe, "cpu") == "bf16"):
-            loss, _ = objective(planes, target, recipe.steps - 1)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds[1:])
+def _kept_seconds(recipe: Recipe, variant: Variant, runs: Path, device: Device) -> float:
+    """Seconds of a variant's step, measured once and kept in `runs`."""
+    place = "" if accelerator_of(device) == "cpu" else "-cuda"
+    known = runs / f"seconds-{_key(replace(recipe, steps=1, seed=0), 0)}{place}.json"
+    seconds: dict[str, float] = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
+    if variant.label not in seconds:
+        seconds[variant.label] = step_seconds(plan_of(recipe, variant, recipe.seed), device=device)
+        write_text(known, json.dumps(seconds, indent=1) + "\n")
+    return seconds[variant.label]
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Cost of one image of `COST_SIZE` for a variant: parameters, operations, seconds of latency."""
-
-    params: int
-    macs: int
-    seconds: float | None = None
-
-
-def _cost(variant: Variant) -> Cost:
+def _cost(architecture: Architecture) -> Cost:
     with torch.device("meta"):
-        network = build(variant.architecture)
-    shape = (1, variant.architecture.in_channels, *COST_SIZE)
-    return Cost(count_params(network), count_macs(network, shape))
-
-
-def report(
-    name: str, study: Study, rows: list[Row], recipe: Recipe, data: Data, steps: dict[str, int], costs: list[Cost]
-) -> str:
-    """The page of a study as Markdown: its table, the spread over seeds, and whether the paper's order holds.
-
-    Args:
-        name: Stem of the plot's and the table's file names.
-        study: The study.
-        rows: Scores of every test picture by every variant and seed.
-        recipe: Data and budget of the runs.
-        data: Its training pictures.
-        steps: Training steps by label of the variant.
-        costs: Of each variant, in the order of the study.
-
-    Returns:
-        The text of the page.
-    """
-    seeds = sorted({row.seed for row in rows})
-    means = {
-        variant.label: [
-            statistics.mean(row.psnr for row in rows if (row.variant, row.seed) == (variant.label, seed))
-            for seed in seeds
-        ]
-        for variant in study.variants
-    }
-    about = (
-        f"Benchmark: `{recipe.root.name}`, {len(data.names)} training pictures, {len({row.picture for row in rows})} "
-        f"test pictures, whole. Budget: {recipe.steps} steps of {recipe.batch} crops of {recipe.crop} px, "
-        f"learning rate {recipe.learning_rate:g} ({recipe.schedule}), alpha {recipe.alpha:g}, beta {recipe.beta:g}, "
-        f"seeds {', '.join(map(str, seeds))}. "
-        "PSNR in dB, MS-SSIM over five scales, fp32. Operations of packed 224x224 under the paper's convention. "
-        f"The last column is what the paper prints for {study.printed_for}, in dB, not measured here."
-    )
-    blocks: list[Block] = [about, _scores_table(study, rows, means, steps, costs)]
-    if len(seeds) > 1:
-        spread = max(max(values) - min(values) for values in means.values())
-        blocks.append(f"Largest spread between seeds of one variant: {spread:.2f} dB.")
-    if study.order:
-        blocks.append(_order_table(study, means))
-    blocks += [f"![validation curves]({name}.png)", f"Every picture: [{name}.csv]({name}.csv)."]
-    return to_markdown(study.title, blocks, rule="---")
-
-
-def _scores_table(
-    study: Study, rows: list[Row], means: dict[str, list[float]], steps: dict[str, int], costs: list[Cost]
-) -> Table:
-    """One row for each variant; `means` are its PSNR, one a seed."""
-    base = statistics.mean(means[study.variants[0].label])
-    lines = []
-    for variant, cost in zip(study.variants, costs, strict=True):
-        own = [row for row in rows if row.variant == variant.label]
-        mean = statistics.mean(means[variant.label])
-        cells = [variant.label, f"{cost.params:,}", f"{cost.macs / 1e9:.3f} G"]
-        if cost.seconds:
-            cells.append(f"{1000 * cost.seconds:.0f}")
-        cells += [f"{steps[variant.label]:,}", f"{mean:.2f}", ", ".join(f"{x:.2f}" for x in means[variant.label])]
-        cells.append(f"{mean - base:+.2f}")
-        for score, digits in SCORES.items():
-            cells.append(f"{statistics.mean(getattr(row, score) for row in own):.{digits}f}")
-        cells.append(str(variant.paper or "not printed"))
-        lines.append(cells)
-    return Table(_head(study), lines)
-
-
-def _order_table(study: Study, means: dict[str, list[float]]) -> Table:
-    """For each pair of rows that the paper orders, what the gains over the seeds say."""
-    lines = []
-    for lower, higher in study.order:
-        first = study.variants[lower].label
-        second = study.variants[higher].label
-        gains = [above - below for below, above in zip(means[first], means[second], strict=True)]
-        lines.append([f"{first} < {second}", *_verdict(gains).split(" | ")])
-    return Table(["the paper's order", "here, ± its standard error", "of the seeds"], lines)
-
-
-def _verdict(gains: list[float]) -> str:
-    """What the gains in dB of one variant on another say, one a seed: nothing within two standard errors of 0."""
-    mean, ahead = statistics.mean(gains), sum(gain > 0 for gain in gains)
-    if len(gains) == 1:
-        return f"not shown ({mean:+.2f} dB, one seed) | {ahead} of 1"
-    error = statistics.stdev(gains) / math.sqrt(len(gains))
-    said = "holds" if mean > 2 * error else "does not hold" if mean < -2 * error else "not shown"
-    return f"{said} ({mean:+.2f} ± {error:.2f} dB) | {ahead} of {len(gains)}"
-
-
-def _head(study: Study) -> list[str]:
-    latency = ["ms at 224x224"] if study.latency else []
-    titles = [scores.TITLES[score] for score in SCORES]
-    differences = ["by seed", "to the first row"]
-    return [
-        "variant",
-        "params",
-        "operations",
-        *latency,
-        "steps",
-        "PSNR",
-        *differences,
-        *titles,
-        f"paper, {study.printed_for}",
-    ]
+        network = build(architecture)
+    return Cost(count_params(network), count_macs(network, (1, architecture.in_channels, *COST_SIZE)))
 
 
 def _plot_costs(path: Path, study: Study, rows: list[Row], costs: list[Cost]) -> None:

@@ -38,7 +38,7 @@ class Study:
     title: str
     variants: tuple[Variant, ...]
     order: tuple[tuple[int, int], ...] = ()
-    """Pairs of rows (lower, higher) that the paper orders by PSNR."""
+    """Pairs of rows (lower, higher) that the paper orders by PSNR, or must order if its reason is the right one."""
     clock: bool = False
     """Whether every variant trains for the time that the first needs for the recipe's steps, not for equal steps."""
     latency: bool = False
@@ -47,6 +47,9 @@ class Study:
     """Dataset that the paper prints its PSNR for."""
 
 
+CONTROLLED: dict[str, Any] = {"distill_normalized": True, "distill_share": 0.2, "distill_fade": True}
+"""Distillation whose strength hangs neither on the blocks that are chosen nor on the teacher: each channel counts
+alike, the gradient has a fifth of all else's, and none at the end."""
 FULL = LWISPConfig(attention="centered")  # the same functions as the default's, learned faster
 BACKBONE = LWISPConfig(fgam=False, ccb=False)
 CCB = LWISPConfig(fgam=False)
@@ -137,6 +140,27 @@ STUDIES = {
             Variant("up2 + up3 + up4", CCB, UP, 21.40),
         ),
         ((1, 0), (0, 2), (2, 3)),
+    ),
+    "distillation-places": Study(
+        "Section 4.3: which blocks the student imitates, all at one share of the gradient, with CCB and without FGAM",
+        (
+            Variant("none", CCB, paper=21.28),
+            Variant("down1 + down2 + down3", CCB, ("down1", "down2", "down3"), 21.11, CONTROLLED),
+            Variant("down4 + up1 + up2", CCB, ("down4", "up1", "up2"), 21.33, CONTROLLED),
+            Variant("up2 + up3 + up4", CCB, UP, 21.40, CONTROLLED),
+        ),
+        ((1, 0), (0, 2), (2, 3)),
+    ),
+    "distillation-controls": Study(
+        "Section 3.3: a teacher and its controls, with CCB and without FGAM",
+        (
+            Variant("none", CCB, paper=21.28),
+            Variant("teacher", CCB, UP, 21.40, CONTROLLED),
+            Variant("untrained teacher", CCB, UP, changes={**CONTROLLED, "guide": "untrained"}),
+            Variant("teacher of another picture", CCB, UP, changes={**CONTROLLED, "guide": "another"}),
+            Variant("`photo` on the RAW", CCB, UP, changes={**CONTROLLED, "guide": "raw", "teacher": "photo"}),
+        ),
+        ((0, 1), (2, 1), (3, 1)),
     ),
     "teacher": Study(
         "Section 3.3: with and without a teacher, CCB without FGAM",

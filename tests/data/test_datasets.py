@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -384,3 +385,21 @@ def test_folders_that_are_no_pairs_are_refused(tmp_path: Path, write_dng: WriteD
     assert "no partner" in refusal(target, Pairs, tmp_path)
     shutil.rmtree(tmp_path / "target")
     assert "expected a folder" in refusal(tmp_path / "target", Pairs, tmp_path)
+
+
+def test_a_cache_says_its_size_and_asks_the_disk_before_anything_is_decoded(
+    sidd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = sidd / "cache"
+    cache.mkdir()
+    pairs = SIDD(sidd, cache=cache)
+    files = [path for pair in pairs.pairs.values() for path in pair]
+    whole = sum(np.asarray(Image.open(path)).nbytes for path in files)
+    pairs.read(0)
+    kept = sum(np.load(path).nbytes for path in cache.iterdir())
+    (note,) = [note for note in SIDD(sidd, cache=cache).notes if "decoded pictures take" in note]
+    assert f"{whole / 1e9:.3g} GB in {cache}, {(whole - kept) / 1e9:.3g} GB more than now" in note
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    message = refusal(cache, SIDD, sidd, "rgb", "train", cache)
+    assert "name an --output on a larger disk" in message
+    assert not any("decoded" in note for note in SIDD(sidd).notes)

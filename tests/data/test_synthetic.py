@@ -93,14 +93,14 @@ def test_the_same_pictures_give_the_same_files(tmp_path: Path) -> None:
         synthetic.write_zurich(tmp_path / name / "zurich", {"train": small, "test": small[:1]}, side=32)
         synthetic.write_lol(tmp_path / name / "lol", {"our485": small, "eval15": small[:1]})
     assert files(tmp_path / "a") == files(tmp_path / "b")
-    assert len(files(tmp_path / "a" / "zurich")) == 1 + 2 * (4 + 2)
+    assert len(files(tmp_path / "a" / "zurich")) == 1 + 2 + 2 * (4 + 2)
 
 
 def test_photos_that_cannot_serve_leave_nothing_behind(tmp_path: Path) -> None:
     photos, output = save_photos(tmp_path / "photos", PICTURE[:, :447]), tmp_path / "output"
     with pytest.raises(lwisp.InputError, match="no picture for train holds a square of 448 px"):
         synthetic.synthesize("zurich", [photos], output)
-    with pytest.raises(lwisp.InputError, match="unknown kind 'sidd'; expected one of zurich, mai21, lol"):
+    with pytest.raises(lwisp.InputError, match="unknown kind 'sidd'; expected one of zurich, zurich-varied, mai21"):
         synthetic.synthesize("sidd", [photos], output)  # type: ignore[arg-type]
     with pytest.raises(lwisp.InputError, match="expected a folder of photographs"):
         synthetic.synthesize("lol", [tmp_path], output)
@@ -238,3 +238,45 @@ def test_a_folder_that_is_made_is_whole_or_not_there(
     synthetic.synthesize(kind, folders, output)
     assert (output / "SYNTHETIC.txt").exists()
     assert not left.exists()
+
+
+def test_scenes_of_the_varied_benchmark_are_taken_differently_and_their_squares_alike(tmp_path: Path) -> None:
+    gray = torch.full((3, 450, 900), 128, dtype=torch.uint8)
+    photos = save_photos(tmp_path / "photos", *[gray] * 6)
+    synthetic.synthesize("zurich-varied", [photos], tmp_path / "varied")
+    pairs = Zurich(tmp_path / "varied", "train")
+    assert pairs.groups == ("1", "1", "2", "2", "3", "3", "4", "4", "5", "5", "6", "6")
+    means, balances, corners = [], [], []
+    for index in range(12):
+        values, target = pairs.read(index)
+        assert float(target.std()) < 0.01  # the truth is the photograph, which is gray
+        red, green, blue = values[0, ::2, ::2], values[0, ::2, 1::2], values[0, 1::2, 1::2]
+        means.append(float(green.mean()))
+        balances.append(float(red.mean() / blue.mean()))
+        edge = green[:, -16:] if index % 2 else green[:, :16]
+        inner = green[:, :16] if index % 2 else green[:, -16:]
+        corners.append(float(edge.mean() / inner.mean()))
+    assert max(means) > 1.5 * min(means)
+    assert max(balances) > 1.3 * min(balances)
+    assert min(corners) < 0.9  # vignetting is that of the photograph, darkest where both squares end
+    for left, right in zip(balances[::2], balances[1::2], strict=True):
+        assert left == pytest.approx(right, rel=0.05)
+    assert "Variation(exposure=(-2.0, 0.0)" in (tmp_path / "varied" / "SYNTHETIC.txt").read_text()
+    plain = tmp_path / "plain"
+    synthetic.synthesize("zurich", [photos], plain)
+    alike = [float(Zurich(plain, "train").read(index)[0].mean()) for index in (0, 5, 11)]
+    assert max(alike) == pytest.approx(min(alike), rel=0.02)
+
+
+def test_further_folders_may_hold_photographs_to_test_on_alone(tmp_path: Path) -> None:
+    photos = save_photos(tmp_path / "photos", PICTURE)
+    more = tmp_path / "more"
+    more.mkdir()
+    for name in ("1.png", "2.png"):
+        Image.fromarray(to_array(PICTURE[:, :448, :448])).save(more / name, compress_level=1)
+    synthetic.synthesize("zurich", [photos, more], tmp_path / "zurich")
+    train, test = Zurich(tmp_path / "zurich", "train"), Zurich(tmp_path / "zurich", "test")
+    assert train.groups == ("1", "1")
+    assert test.groups == ("1", "1", "2", "3")
+    with pytest.raises(lwisp.InputError, match="expected a folder of photographs"):
+        synthetic.synthesize("zurich", [more, photos], tmp_path / "other")

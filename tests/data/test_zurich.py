@@ -185,3 +185,19 @@ def test_mai21_says_when_the_count_is_not_the_published_one(tmp_path: Path) -> N
     write_mai21(tmp_path, 63, 1023)
     assert_counted(MAI21(tmp_path, "train").notes, tmp_path, "train", "1 pair", "24,161")
     assert MAI21(tmp_path, "test").notes == ()
+
+
+def test_pairs_of_one_photograph_are_one_scene_where_a_table_says_so(zurich: Path) -> None:
+    table = zurich / "train" / "scenes.csv"
+    table.write_text("name,scene\n0,bridge\n1,bridge\n")
+    assert open_zurich(zurich).groups == ("bridge", "bridge")
+    cases = list(Crops(Zurich(zurich, "test"), open_zurich(zurich), 32, 1).cases())
+    assert [(case.name, case.scene) for case in cases] == [("0", "bridge"), ("1", "bridge")]
+    for text, said in (
+        ("name,scene\n0,bridge\n", "names no scene of 1"),
+        ("name,scene\n0,bridge\n1,\n", "names no scene of 1"),
+        ("picture,photo\n0,bridge\n", "the columns name and scene"),
+        (b"\xff\xfe\x00".decode("latin-1"), "the columns name and scene"),
+    ):
+        table.write_bytes(text.encode("latin-1"))
+        assert said in refusal(table, open_zurich, zurich)

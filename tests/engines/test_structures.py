@@ -190,9 +190,9 @@ def test_without_torch_it_is_said_what_to_install(
     assert "pip install 'lwisp[torch]'" in str(caught.value)
     assert "\n" not in str(caught.value)
     if missing == "torch":
-        structures.shapes.cache_clear()
+        structures.known_shapes.cache_clear()
         assert structures.shapes(TOY) is None
-    structures.shapes.cache_clear()
+    structures.known_shapes.cache_clear()
     for architecture in SHIPPED:
         assert structures.shapes(architecture) == shapes_of(architecture)
         assert structures.structure(architecture, "whole-uint8")

@@ -590,7 +590,7 @@ def test_a_teacher_that_lies_on_a_device_does_not_keep_the_weights_from_being_wr
     def on_device(run: Any, objective: Any, write: Any) -> None:
         fit(run, objective, write)
         if isinstance(objective, Distilled):
-            objective.teacher.to("meta")  # as a GPU: numpy cannot see what lies there
+            objective.guide.to("meta")  # as a GPU: numpy cannot see what lies there
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "fit", on_device)

@@ -15,6 +15,7 @@ from lwisp.baselines.build import Baseline, build
 from lwisp.baselines.config import BaselineConfig, Name
 from lwisp.model import LWISP, Seen
 from lwisp.training import loop, losses
+from lwisp.training.guides import Guide
 from lwisp.training.objectives import Adversarial, Distilled, Teacher, student_objective, teacher_of
 from lwisp.training.recipe import Recipe
 from tests.conftest import TOY
@@ -60,7 +61,7 @@ def test_the_student_imitates_and_the_teacher_stands_still(distilled: Recipe) ->
     teacher = LWISP(teacher_of(TOY))
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     student = LWISP(TOY)
-    objective = Distilled(student, teacher, replace(distilled, alpha=0, beta=2.0))
+    objective = Distilled(student, Guide(teacher), replace(distilled, alpha=0, beta=2.0))
     planes, target = torch.rand(2, 4, 32, 32), torch.rand(2, 3, 64, 64)
     loss, parts = objective(planes, target, 0)
     loss.backward()
@@ -92,7 +93,7 @@ def test_who_sees_what_the_teacher_sees_has_nothing_to_imitate(crop: int, distil
     target = torch.rand(1, 1, crop, crop, generator=torch.Generator().manual_seed(0)).expand(-1, 3, -1, -1)
     planes = functional.pixel_unshuffle(target[:, :1], 2)
     student, teacher = Seer(TOY), Seer(teacher_of(TOY))
-    _, parts = Distilled(student, teacher, plan)(planes, target, 0)
+    _, parts = Distilled(student, Guide(teacher), plan)(planes, target, 0)
     assert float(parts["distillation"]) < 1e-12
 
 
@@ -101,7 +102,7 @@ def test_a_crop_of_which_nothing_is_padded_is_compared_as_ever(distilled: Recipe
     student, teacher = LWISP(TOY), LWISP(teacher_of(TOY))
     plan = replace(distilled, crop=192, distill=BLOCKS)
     planes, target = torch.rand(1, 4, 96, 96), torch.rand(1, 3, 192, 192)
-    _, parts = Distilled(student, teacher, plan)(planes, target, 0)
+    _, parts = Distilled(student, Guide(teacher), plan)(planes, target, 0)
     assert torch.equal(
         parts["distillation"], losses.distillation(student.blocks(planes), teacher.blocks(target), BLOCKS)
     )
@@ -143,9 +144,9 @@ def test_every_tensor_of_a_step_lies_on_the_objectives_device(
     plan = replace(recipe, **{"crop": 64, **changes})
     objectives: list[tuple[torch.nn.Module, Any]] = []
     network = build(plan.architecture)
-    teacher = LWISP(teacher_of(plan.architecture)) if plan.beta else None
-    objectives.append((student_objective(network, teacher, plan), network))
-    if teacher is not None:
+    guide = Guide(LWISP(teacher_of(plan.architecture))) if plan.beta else None
+    objectives.append((student_objective(network, guide, plan), network))
+    if guide is not None:
         own = LWISP(teacher_of(plan.architecture))
         objectives.append((Teacher(own, plan), own))
     side = plan.crop // 2 if takes in ("raw", "planes") else plan.crop
