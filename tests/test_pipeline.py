@@ -252,7 +252,7 @@ def test_stopping_in_a_folder_leaves_whole_pictures_only(toy: Weights, write_dng
     next(outcomes)
     outcomes.close()  # type: ignore[attr-defined]
     made = sorted((tmp_path / "out").iterdir())
-    assert [path.name for path in made] in (["0.jpg"], ["0.jpg", "1.jpg"], ["0.jpg", "1.jpg", "2.jpg"])
+    assert {"0.jpg"} <= {path.name for path in made} <= {"0.jpg", "1.jpg", "2.jpg"}  # one may overtake another
     for path in made:
         with Image.open(path) as picture:
             picture.load()

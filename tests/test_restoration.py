@@ -262,6 +262,7 @@ def test_a_picture_of_16_bits_gains_by_them(tmp_path: Path) -> None:
     assert np.array_equal(read_picture(tmp_path / "out.png").rgb, np.uint16(expected * 65535 + 0.5))
 
 
+@pytest.mark.usefixtures("all_noise")
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
 @pytest.mark.parametrize("deep", [False, True])
 def test_gray_stays_gray(suffix: str, deep: bool, tmp_path: Path) -> None:

@@ -230,7 +230,8 @@ print([name for name in sys.modules if name.startswith("lwisp.baselines.")])
         "torch",
     ]
     run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines()[-1] == "['lwisp.baselines.config', 'lwisp.baselines.build']"
+    loaded = run.stdout.splitlines()[-1]
+    assert loaded == "['lwisp.baselines.config', 'lwisp.baselines.own', 'lwisp.baselines.build']"
 
 
 def test_pynet_ca_is_pynet_with_attention_and_another_end() -> None:
