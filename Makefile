@@ -12,7 +12,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: install demo test test-all lint types clean
+.PHONY: install demo test test-all wheel lint types clean
 
 install: $(STAMP)
 
@@ -36,6 +36,9 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(PYTEST)
+
+wheel: # build sdist and wheel, install the wheel into a clean environment, and develop the sample there
+	$(PYTHON) tests/wheel.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
