@@ -141,7 +141,7 @@ def page(result: Result) -> str:
         f"beta {recipe.beta:g}, seeds {', '.join(map(str, result.seeds))}. "
         "PSNR in dB, first after the one affine change of colors that brings a picture nearest to its truth; means of "
         "scenes; MS-SSIM over five scales, fp32. Operations of packed 224x224 under the paper's convention. "
-        "The last column is what the paper prints for Zurich, in dB, not measured here."
+        f"The last column is what the paper prints for {result.study.printed_for}, in dB, not measured here."
     )
     blocks: list[Block] = [about, scores_table(result)]
     if result.guides:
@@ -165,7 +165,7 @@ def scores_table(result: Result) -> Table:
     head = ["variant", "params", "operations", *latency, "steps"]
     for score in COMPARED:
         head += [scores.TITLES[score], "by seed"]
-    head += [*(scores.TITLES[score] for score in FURTHER), "paper, Zurich"]
+    head += [*(scores.TITLES[score] for score in FURTHER), f"paper, {study.printed_for}"]
     lines = []
     for variant, cost in zip(study.variants, result.costs, strict=True):
         cells = [variant.label, f"{cost.params:,}", f"{cost.macs / 1e9:.3f} G"]
