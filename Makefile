@@ -12,7 +12,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: install demo test test-all lint types clean
+.PHONY: install demo test test-all wheel docs lint types clean
 
 install: $(STAMP)
 
@@ -36,6 +36,13 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(PYTEST)
+
+wheel: # build sdist and wheel, install the wheel into a clean environment, and develop the sample there
+	$(PYTHON) tests/wheel.py
+
+docs: $(CORE) # the site, build/site; a warning is an error
+	$(PIP) install -q -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict # with --quiet it would be strict no more
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

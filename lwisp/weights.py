@@ -29,6 +29,7 @@ from lwisp.engines.runners import Network, as_stored
 from lwisp.engines.stored import Stored
 from lwisp.engines.structures import shapes
 from lwisp.errors import ArgumentError, DamagedError, InputError, NotFoundError, check_type, one_line
+from lwisp.files import places
 from lwisp.files.optional import is_there
 from lwisp.files.tensors import digest_of
 from lwisp.files.writing import is_regular, make_folder, write_whole
@@ -461,16 +462,15 @@ def learned_files() -> list[Path]:
 
 
 def user_folder() -> Path:
-    """The folder of learned weights: `lwisp/weights` in `XDG_DATA_HOME` or ~/.local/share.
+    """The folder of learned weights: `weights` in the user's folder of data (`files.places.user_folder`).
 
     Raises:
-        InputError: The user has neither.
+        InputError: The user has none.
     """
-    try:
-        data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    except RuntimeError as error:
-        raise InputError("this user has no home folder to keep weights in; XDG_DATA_HOME names another") from error
-    return data / "lwisp" / "weights"
+    data = places.user_folder("data")
+    if data is None:
+        raise InputError("this user has no home folder to keep weights in; XDG_DATA_HOME names another")
+    return data / "weights"
 
 
 def of_camera(camera: str, style: str = "") -> tuple[list[Path], list[str]]:

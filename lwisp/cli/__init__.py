@@ -2,7 +2,7 @@
 
 from lwisp.cli.commands import app, main
 
-from lwisp.cli import develop, restore, sensor, inspection, serve, train, evaluate, export, weights  # isort: skip  # in the order of --help
+from lwisp.cli import develop, restore, sensor, inspection, serve, train, evaluate, export, weights, sample  # isort: skip  # in the order of --help
 
 __all__ = [
     "app",
@@ -12,6 +12,7 @@ __all__ = [
     "inspection",
     "main",
     "restore",
+    "sample",
     "sensor",
     "serve",
     "train",

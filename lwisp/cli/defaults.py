@@ -1,11 +1,11 @@
 """Defaults of options from `lwisp.toml`: in the working folder, else in the user's folder of settings."""
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lwisp.errors import InputError
+from lwisp.files.places import user_folder
 
 if TYPE_CHECKING:
     from typer.core import TyperGroup
@@ -13,14 +13,6 @@ if TYPE_CHECKING:
 NAME = "lwisp.toml"
 MOST = 2**16
 """Bytes of such a file."""
-
-
-def settings_folder() -> Path | None:
-    """The user's folder of settings: `lwisp` in `XDG_CONFIG_HOME` or ~/.config; None where there is no home folder."""
-    try:
-        return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "lwisp"
-    except RuntimeError:
-        return None
 
 
 def read_defaults(group: "TyperGroup") -> dict[str, dict[str, Any]]:
@@ -46,7 +38,7 @@ def read_defaults(group: "TyperGroup") -> dict[str, dict[str, Any]]:
 
 
 def _files() -> Iterator[Path]:
-    own = settings_folder()
+    own = user_folder("config")
     for folder in (own, Path()):
         try:
             if folder is not None and (folder / NAME).is_file():

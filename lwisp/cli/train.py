@@ -18,8 +18,8 @@ def train(
         Path,
         typer.Argument(
             metavar="RECIPE|FOLDER",
-            help="A recipe in TOML, such as recipes/photo.toml; or a folder of RAW files with their camera's JPEGs, "
-            "whose look is learned (docs/camera.md).",
+            help="A recipe in TOML, or the name of one of lwisp's, such as photo; or a folder of RAW files with their "
+            "camera's JPEGs, whose look is learned (docs/camera.md).",
             readable=False,
         ),
     ],

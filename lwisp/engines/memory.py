@@ -1,24 +1,62 @@
 """Memory of the system and of this process."""
 
 import os
-import resource
-import sys
 from pathlib import Path
+from typing import Any
+
+from lwisp.files.optional import need
+
+PROC = Path("/proc")
+"""Where Linux tells of memory; elsewhere psutil does."""
 
 
-def free_memory() -> int:
-    """Memory in bytes that a process could take without swapping; without /proc, half of what is installed."""
+def free_memory(proc: Path = PROC) -> int:
+    """Memory in bytes that a process could take without swapping.
+
+    Args:
+        proc: Where Linux tells it.
+
+    Raises:
+        InputError: Linux does not tell it, and psutil is not installed.
+    """
     try:
-        with Path("/proc/meminfo").open(encoding="ascii") as file:
+        with (proc / "meminfo").open(encoding="ascii") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # not Linux: assume half of what is installed
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 if hasattr(os, "sysconf") else 4 << 30
+    except (OSError, StopIteration):
+        return int(_psutil().virtual_memory().available)
 
 
-def resident_memory() -> int:
-    """Memory in bytes that this process holds; without /proc, the most that it ever held."""
+def installed_memory(proc: Path = PROC) -> int:
+    """Memory in bytes that is installed.
+
+    Args:
+        proc: Where Linux tells it.
+
+    Raises:
+        InputError: Linux does not tell it, and psutil is not installed.
+    """
     try:
-        with Path("/proc/self/statm").open(encoding="ascii") as file:
+        with (proc / "meminfo").open(encoding="ascii") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemTotal"))
+    except (OSError, StopIteration):
+        return int(_psutil().virtual_memory().total)
+
+
+def resident_memory(proc: Path = PROC) -> int:
+    """Memory in bytes that this process holds.
+
+    Args:
+        proc: Where Linux tells it.
+
+    Raises:
+        InputError: Linux does not tell it, and psutil is not installed.
+    """
+    try:
+        with (proc / "self" / "statm").open(encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:  # not Linux: what it held at most, which macOS gives in bytes
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    except OSError:
+        return int(_psutil().Process().memory_info().rss)
+
+
+def _psutil() -> Any:
+    return need("psutil", "measuring memory")

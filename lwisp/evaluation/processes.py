@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 
 from lwisp.errors import InputError
+from lwisp.files.optional import need
 
 PACKAGES = ("lwisp", "torch", "openvino", "onnxruntime", "rawpy")
 """Packages whose versions are told."""
@@ -51,8 +52,10 @@ def peak_memory_mib() -> float:
     if status.is_file():  # `getrusage` would count what the parent had when it started this process
         lines = status.read_text(encoding="ascii", errors="replace").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-    import resource
-
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float(need("psutil", "measuring memory").Process().memory_info().peak_wset) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts bytes
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lwisp.errors import InputError
+from lwisp.files.places import user_folder
 from lwisp.files.writing import quiet
 
 ENVIRONMENT = """\
@@ -92,17 +93,11 @@ def need_colour(module: str, purpose: str) -> Any:
 
 
 def cache_folder() -> Path:
-    """The folder of compiled modules: `lwisp` in `XDG_CACHE_HOME` or ~/.cache; it may be deleted at any time.
+    """The folder of compiled modules (`places.user_folder`); it may be deleted at any time.
 
     Where there is no home folder it is one that cannot exist, so that nothing is kept.
     """
-    place = os.environ.get("XDG_CACHE_HOME")
-    if place:
-        return Path(place) / "lwisp"
-    try:
-        return Path.home() / ".cache" / "lwisp"
-    except RuntimeError:
-        return Path(os.devnull) / "lwisp"
+    return user_folder("cache") or Path(os.devnull) / "lwisp"
 
 
 importing = threading.RLock()

@@ -1,8 +1,8 @@
 """What a server takes and keeps at most."""
 
-import os
 from dataclasses import dataclass
 
+from lwisp.engines.memory import installed_memory
 from lwisp.engines.names import Backend, Precision
 
 MOST_SHARE = 0.8
@@ -47,5 +47,4 @@ class Limits:
         """Bytes that a worker may map: a bound above what `memory` allows, for what is mapped and never used."""
         if self.memory is not None:
             return int(self.memory * 1e9) + LEAST_SPACE
-        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return max(int(MOST_SHARE * installed) // self.jobs, LEAST_SPACE)
+        return max(int(MOST_SHARE * installed_memory()) // self.jobs, LEAST_SPACE)

@@ -229,13 +229,18 @@ async def _talk(task: Task, process: asyncio.subprocess.Process) -> Told:
 
 def _of_death(name: str, code: int | None) -> FailedError:
     """What is said of a file whose worker died."""
-    if code == -signal.SIGXCPU:
+    if _is_signal(code, "SIGXCPU"):
         return FailedError(f"{name}: took more processor time than is allowed", "time")
-    if code in (-signal.SIGKILL, -signal.SIGABRT):
+    if _is_signal(code, "SIGKILL", "SIGABRT"):
         return FailedError(
             f"{name}: the process that read it was ended, which lack of memory does", OutOfMemoryError.kind
         )
     return FailedError(f"{name}: the process that read it died; the file is damaged, or made to do that", "crash")
+
+
+def _is_signal(code: int | None, *names: str) -> bool:
+    """Whether a process that ended with this code was ended by one of these signals, of which Windows has few."""
+    return code in [-getattr(signal, name) for name in names if hasattr(signal, name)]
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -6,7 +6,6 @@ memory and processor time before it reads any, and ends with its stdin. Nothing 
 
 import json
 import os
-import resource
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -63,7 +62,14 @@ def answer(worker: "Worker", request: Told, answers: TextIO) -> None:
 
 
 def bound_process(limits: Limits) -> None:
-    """Bound the memory that this process may map and the files that it may write; no memory is dumped if it dies."""
+    """Bound the memory that this process may map and the files that it may write; no memory is dumped if it dies.
+
+    Windows has no such bounds; there a worker is held to the time that the server waits for it.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
     for kind, most in (
         (resource.RLIMIT_AS, limits.address_space),
         (resource.RLIMIT_FSIZE, MOST_WRITTEN),
@@ -76,7 +82,11 @@ def bound_process(limits: Limits) -> None:
 
 
 def bound_time(seconds: float) -> None:
-    """Bound the processor time of this process to so many seconds of all processors from now on."""
+    """Bound the processor time of this process to so many seconds of all processors from now on; not on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return
     used = resource.getrusage(resource.RUSAGE_SELF)
     most = int(used.ru_utime + used.ru_stime + seconds * (os.cpu_count() or 1)) + 1
     with suppress(ValueError, OSError):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import tomllib
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from lwisp.baselines.config import Architecture, BaselineConfig
 from lwisp.data.simulation import Simulation
 from lwisp.data.sources import Kind
 from lwisp.errors import InputError, one_line
+from lwisp.files.places import bundled_folder
 from lwisp.files.writing import read_regular
 from lwisp.imaging import metrics
 from lwisp.records import parse
@@ -208,6 +210,28 @@ def _expect(holds: bool, what: str) -> None:
         raise ValueError(f"expected {what}")
 
 
+def find_recipe(path: Path) -> Path:
+    """The file of a recipe: the path itself if there is something, else the one of this name that comes with lwisp.
+
+    Args:
+        path: A path; or a name as "tiny", "tiny.toml" or "recipes/tiny.toml".
+
+    Returns:
+        A path; the given one where lwisp brings none of this name.
+
+    Raises:
+        InputError: There is nothing at the path, and it is a bare name, but of no recipe of lwisp.
+    """
+    if os.path.lexists(path) or path.parent not in (Path(), Path("recipes")) or path.suffix not in ("", ".toml"):
+        return path
+    folder = bundled_folder("recipes")
+    found = folder / f"{path.stem}.toml"
+    if found.is_file():
+        return found
+    names = ", ".join(sorted(recipe.stem for recipe in folder.glob("*.toml")))
+    raise InputError(f"{path}: there is no such file, and no such recipe in lwisp, which has {names}")
+
+
 def read_recipe(path: Path) -> Recipe:
     """The recipe in a TOML file of one stage.
 
@@ -230,11 +254,12 @@ def read_stages(path: Path) -> tuple[Recipe, ...]:
     Every stage but the first starts from the weights of the one before.
 
     Args:
-        path: TOML file with the fields of `Recipe`.
+        path: TOML file with the fields of `Recipe`, or the name of one that comes with lwisp (`find_recipe`).
 
     Raises:
         InputError: for unknown fields and values out of range.
     """
+    path = find_recipe(path)
     try:
         content = read_regular(path)
     except InputError as error:

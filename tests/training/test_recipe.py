@@ -78,3 +78,29 @@ def test_wrong_recipes_are_refused(tmp_path: Path) -> None:
             read_recipe(path)
     with pytest.raises(lwisp.InputError, match="cannot read"):
         read_recipe(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny.toml", "recipes/tiny.toml", "recipes/tiny"])
+def test_recipes_of_lwisp_are_found_by_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_stages(Path(name)) == read_stages(ROOT / "recipes" / "tiny.toml")
+
+
+def test_ones_own_recipe_goes_before_that_of_lwisp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.toml").write_text('name = "mine"\nlicence = "MIT"\ndata = "synthetic"\n')
+    assert read_stages(Path("tiny.toml"))[0].name == "mine"
+    Path("broken.toml").symlink_to("nowhere")
+    with pytest.raises(lwisp.InputError, match=r"broken\.toml: cannot read the recipe"):
+        read_stages(Path("broken.toml"))
+
+
+def test_who_names_a_recipe_that_there_is_not_is_told_which_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(lwisp.InputError, match=r"tyni: there is no such file, and no such recipe .* tiny, zurich"):
+        read_stages(Path("tyni"))
+    for elsewhere in (tmp_path / "tiny.toml", Path("mine/tiny.toml"), Path("tiny.json"), Path("../tiny")):
+        with pytest.raises(lwisp.InputError, match="cannot read the recipe"):
+            read_stages(elsewhere)

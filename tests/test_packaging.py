@@ -1,0 +1,119 @@
+"""What is installed: its files, its metadata, and that it runs without the checkout and without POSIX."""
+
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.wheel import build_sdist, build_wheel, call, try_commands, unpack
+
+POSIX = ("fcntl", "grp", "posix_ipc", "pty", "pwd", "resource", "syslog", "termios", "tty")
+"""Modules of Python that Windows lacks."""
+WITHOUT_POSIX = f"""
+import pkgutil
+import sys
+
+sys.modules.update(dict.fromkeys({POSIX}))  # None: importing it fails
+sys.modules["torch"] = None
+import lwisp
+
+core = [
+    module.name
+    for module in pkgutil.walk_packages(lwisp.__path__, "lwisp.", onerror=lambda name: None)
+    if not module.name.endswith("__main__")
+]
+done = 0
+for name in core:
+    try:
+        __import__(name)
+        done += 1
+    except ModuleNotFoundError as error:
+        assert error.name.split(".")[0] not in {POSIX}, f"{{name}} imports {{error.name}}"
+assert done > 100, done
+
+from lwisp.serve.limits import Limits
+from lwisp.serve.worker import bound_process, bound_time
+
+bound_process(Limits())
+bound_time(1.0)
+"""
+
+
+def test_no_module_needs_what_windows_lacks() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_POSIX], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_file_of_others_in_the_wheel_is_named_in_the_notice() -> None:
+    notice = (ROOT / "NOTICE.md").read_text(encoding="utf-8")
+    ours = {".py", ".typed", ".html", ".css", ".js", ".zip", ".svg", ".toml"}
+    shipped = [path for path in (ROOT / "lwisp").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    foreign = [path.name for path in shipped if path.suffix not in ours]
+    assert len(foreign) > 5
+    for name in [*foreign, *(path.name for path in (ROOT / "samples").iterdir())]:
+        assert f"{name}`" in notice, f"{name} is not named in NOTICE.md"
+    assert "lwisp/assets/structures/" in notice
+
+
+def test_the_metadata_say_what_it_is_and_for_whom() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["authors"] == [{"name": "The lwisp authors"}]
+    assert "Operating System :: Microsoft :: Windows" in project["classifiers"]
+    oldest = project["requires-python"].removeprefix(">=")
+    assert f"Programming Language :: Python :: {oldest}" in project["classifiers"]
+    assert all(address.startswith("https://") for address in project["urls"].values())
+
+
+@pytest.mark.slow
+def test_a_wheel_built_of_the_sdist_develops_the_sample(tmp_path: Path) -> None:
+    """With the packages of this environment, so that nothing is fetched; `make wheel` has them installed anew."""
+    python = Path(sys.executable)
+    sdist = build_sdist(ROOT, tmp_path, python)
+    source = unpack(sdist, tmp_path / "unpacked")
+    wheel = build_wheel(source, tmp_path, python)
+    with zipfile.ZipFile(wheel) as file:
+        names = set(file.namelist())
+        (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        told = Parser().parsestr(file.read(metadata).decode())
+        file.extractall(tmp_path / "site")
+    recipes = {path.name for path in (ROOT / "recipes").glob("*.toml")}
+    assert {f"lwisp/assets/recipes/{name}" for name in recipes} <= names
+    assert "lwisp/assets/samples/gopro_hero6_mural.dng" in names
+    assert {"lwisp/assets/weights/photo.safetensors", "lwisp/assets/lpips_alex.safetensors", "lwisp/py.typed"} <= names
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lwisp").rglob("*.py")}
+    assert modules <= names
+    assert not [name for name in names if name.startswith(("tests", "recipes", "setup"))]
+    assert told["Author"] == "The lwisp authors"
+    assert told["Description-Content-Type"] == "text/markdown"
+
+    env = {"PYTHONPATH": str(tmp_path / "site"), "XDG_CACHE_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    where = call(tmp_path, python, "-c", "import lwisp; print(lwisp.__file__)", env=env)
+    assert Path(where.strip()).is_relative_to(tmp_path / "site")
+    try_commands(python, tmp_path / "photos", env)
+    read = "from pathlib import Path; from lwisp.training.recipe import read_stages; print(read_stages(Path('tiny')))"
+    assert "Recipe(name='tiny'" in call(tmp_path / "photos", python, "-c", read, env=env)
+
+    quick = ["tests/test_imports.py", "tests/files/test_places.py", "tests/training/test_recipe.py"]
+    told_by_pytest = call(
+        source, python, "-m", "pytest", "-p", "no:cacheprovider", *quick, env={"OMP_NUM_THREADS": "1"}
+    )
+    assert "passed" in told_by_pytest
+
+
+@pytest.mark.slow
+def test_the_sdist_has_what_its_tests_read(tmp_path: Path) -> None:
+    with tarfile.open(build_sdist(ROOT, tmp_path, Path(sys.executable))) as file:
+        names = {name.partition("/")[2] for name in file.getnames()}
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a checkout")
+    unneeded = {".gitignore", ".gitattributes"}
+    assert set(listed.stdout.splitlines()) - names <= unneeded
