@@ -2,6 +2,7 @@
 
 import LibRaw from "./vendor/libraw-wasm/dist/index.js";
 import { colorMatrix } from "./color.js";
+import { isCrw, nameOf, tableOf } from "./crw.js";
 import { repairHotPixels } from "./hot_pixels.js";
 import { estimateNoise } from "./noise.js";
 
@@ -27,15 +28,16 @@ export async function readRaw(file) {
   if (file.size > LARGEST_FILE) throw new Refusal(`the file has ${(file.size / 1e6).toFixed(0)} MB, more than a browser takes`);
   const libraw = new LibRaw();
   try {
-    const reading = decode(libraw, new Uint8Array(await file.arrayBuffer()));
-    const [metadata, sensor] = await within(reading, DECODING, "it took too long to decode; lwisp develop may do it");
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    const name = isCrw(bytes) ? nameOf(bytes) : "";
+    const [metadata, sensor] = await within(decode(libraw, bytes, name), DECODING, "it took too long to decode; lwisp develop may do it");
     return describe(metadata, sensor);
   } finally {
     libraw.dispose();
   }
 }
 
-async function decode(libraw, bytes) {
+async function decode(libraw, bytes, name) { // `bytes` are gone to another worker after it
   let metadata;
   try {
     await libraw.open(bytes, {});
@@ -51,7 +53,12 @@ async function decode(libraw, bytes) {
   if (!sensor || !sensor.data || sensor.data.length < sensor.raw_width * sensor.raw_height) {
     throw new Refusal("no Bayer mosaic; lwisp develop may read it");
   }
-  return [await libraw.metadata(true), sensor]; // black levels are known now
+  metadata = await libraw.metadata(true); // black levels are known now
+  if (name) {
+    metadata.camera_model = name;
+    metadata.color_data.cam_xyz = await tableOf(libraw, name);
+  }
+  return [metadata, sensor];
 }
 
 function checkSize({ raw_width, raw_height, width, height }) {
