@@ -1,8 +1,8 @@
 """The page that develops in the browser alone, as a folder of plain files: `lwisp serve --static`.
 
-Its program lies in `static_page`, its look is the local page's. The network's modules are those that the engines run, with
-their weights in them. The runtimes, onnxruntime-web and libraw-wasm, are copied from a folder into which npm installed
-them: lwisp brings none and fetches none.
+Its program lies in `static_page`, its look is the local page's. The network's modules are those that the engines run,
+with their weights in them. The runtimes, onnxruntime-web and libraw-wasm, are copied from a folder into which npm
+installed them: lwisp brings none and fetches none.
 """
 
 import base64
@@ -73,8 +73,8 @@ PACKAGES = {
 def write_static(folder: Path, modules: Path) -> list[Path]:
     """Write the page.
 
-    Files of an earlier call are replaced where they are still as it left them, and deleted where they are no part of the
-    page any more. Everything is read and checked before anything is written.
+    Files of an earlier call are replaced where they are still as it left them, and deleted where they are no part of
+    the page any more. Everything is read and checked before anything is written.
 
     Args:
         folder: Where to write; it is made if need be.
@@ -210,7 +210,8 @@ def _known_color(is_forward: bool) -> dict[str, Any]:
     gains = (1.914, 1.0, 1.75)
     forward = normalize_forward(to_d50) if is_forward else None
     color = CameraColor(
-        Calibration(2850, normalize_color(warm), forward, analog), Calibration(6500, normalize_color(cold), forward, analog)
+        Calibration(2850, normalize_color(warm), forward, analog),
+        Calibration(6500, normalize_color(cold), forward, analog),
     )
     told = np.zeros((3, 4))
     told[:, :3] = to_d50 * is_forward
