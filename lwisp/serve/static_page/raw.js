@@ -3,6 +3,7 @@
 import LibRaw from "./vendor/libraw-wasm/dist/index.js";
 import { colorMatrix } from "./color.js";
 import { isCrw, nameOf, tableOf } from "./crw.js";
+import { blackLevels, leftOut, noiseProfile, readTags } from "./dng.js";
 import { repairHotPixels } from "./hot_pixels.js";
 import { estimateNoise } from "./noise.js";
 
@@ -30,8 +31,9 @@ export async function readRaw(file) {
   try {
     const bytes = new Uint8Array(await file.arrayBuffer());
     const name = isCrw(bytes) ? nameOf(bytes) : "";
+    const tags = readTags(bytes);
     const [metadata, sensor] = await within(decode(libraw, bytes, name), DECODING, "it took too long to decode; lwisp develop may do it");
-    return describe(metadata, sensor);
+    return describe(metadata, sensor, tags);
   } finally {
     libraw.dispose();
   }
@@ -51,7 +53,7 @@ async function decode(libraw, bytes, name) { // `bytes` are gone to another work
     throw new Refusal(`LibRaw cannot decode it (${error.message}): it is damaged, or of a kind that only lwisp develop reads`);
   });
   if (!sensor || !sensor.data || sensor.data.length < sensor.raw_width * sensor.raw_height) {
-    throw new Refusal("no Bayer mosaic; lwisp develop may read it");
+    throw new Refusal("no mosaic that can be decoded: it is cut short or damaged, or of a kind that only lwisp develop reads");
   }
   metadata = await libraw.metadata(true); // black levels are known now
   if (name) {
@@ -63,20 +65,20 @@ async function decode(libraw, bytes, name) { // `bytes` are gone to another work
 
 function checkSize({ raw_width, raw_height, width, height }) {
   const pixels = Math.max(raw_width * raw_height, width * height);
-  if (!(pixels > 0 && Math.min(width, height) >= 2)) throw new Refusal("the file has no picture");
+  if (!(pixels > 0 && Math.min(width, height) >= 2)) throw new Refusal("no RAW photo that LibRaw knows");
   if (pixels > MOST_PIXELS) {
     throw new Refusal(`the file says ${width} x ${height} pixels, more than a browser's memory holds; take lwisp develop`);
   }
 }
 
-function describe(metadata, sensor) {
+function describe(metadata, sensor, tags) {
   const { color_data: color } = metadata;
   const { width, height } = sensor;
-  const notes = [];
+  const notes = leftOut(tags);
   const { places, offset } = patternOf(metadata);
   const [red, green, blue] = color.cam_mul;
   if (!(Math.min(red, green, blue) > 0 && [red, green, blue].every(Number.isFinite))) {
-    throw new Refusal("no white balance of the camera's that a browser can read; lwisp develop estimates one");
+    throw new Refusal("no white balance of the camera's that a browser can read; lwisp develop finds one");
   }
   const gains = [red / green, 1, blue / green];
   let matrix = colorMatrix(color, gains);
@@ -86,11 +88,12 @@ function describe(metadata, sensor) {
   }
   const specular = metadata.canon?.SpecularWhiteLevel ?? 0;
   const white = specular > 0 && specular <= color.maximum ? specular : color.maximum;
-  if (!(white > color.black)) throw new Refusal("its black and white levels make no sense; it is damaged");
+  const black = blackLevels(tags, places) ?? Array(4).fill(color.black);
+  if (!(white > Math.max(...black))) throw new Refusal("its black and white levels make no sense; it is damaged");
   const raw = {
     mosaic: visible(sensor), width, height, places, offset, gains, matrix, notes,
-    black: Array(4).fill(color.black), white: Array(4).fill(white),
-    flip: metadata.flip & 7, crop: cropOf(metadata), facts: factsOf(metadata),
+    black, white: Array(4).fill(white), noise: noiseProfile(tags),
+    flip: metadata.flip & 7, crop: cropOf(metadata, sensor), facts: factsOf(metadata),
   };
   if (raw.mosaic.every((value) => value === raw.mosaic[0])) throw new Refusal("all photosites have one value: no picture");
   if (Math.abs(metadata.pixel_aspect - 1) > 1e-3) notes.push("Its pixels are not square, and are shown as if they were.");
@@ -98,10 +101,10 @@ function describe(metadata, sensor) {
   return raw;
 }
 
-// What is measured of the mosaic: defects are repaired in it, then its noise is estimated.
+// What is measured of the mosaic: defects are repaired in it, then its noise is estimated where the file does not tell it.
 export function complete(raw) {
   raw.repaired = repairHotPixels(raw);
-  raw.noise = estimateNoise(raw);
+  raw.noise ??= estimateNoise(raw);
 }
 
 // The places of R, Gr, Gb, B in the top-left 2x2, and the row and column of the first red one.
@@ -133,8 +136,7 @@ function visible({ data, raw_width, top_margin, left_margin, width, height }) {
 }
 
 // What the camera's own pictures show: [top, left, bottom, right] of the visible area.
-function cropOf(metadata) {
-  const { width, height, top_margin, left_margin } = metadata;
+function cropOf(metadata, { width, height, top_margin, left_margin }) { // metadata's own sides are the turned picture's
   const [x, y, w, h] = metadata.color_data.dng_levels.default_crop.map((value) => Math.floor(value + 0.5));
   const inset = metadata.raw_inset_crops[0];
   let found = [0, 0, height, width];
