@@ -155,7 +155,7 @@ def _models() -> dict[str, bytes]:
         weights = load(name)
         config, stored = weights.card.architecture, as_stored(weights.runnable)  # type: ignore[arg-type]
         assert isinstance(config, LWISPConfig) and can_tile(config)
-        others = ("whole-", "high-float32", "high-uint16")
+        others = ("whole-", "high-uint8", "high-uint16")
         modules = [module for module in names_of(config) if not module.startswith(others)]
         found |= {f"models/{name}/{module}.onnx": fill(structure(config, module), stored.tensors) for module in modules}
         listed.append(_describe(weights, config, modules))

@@ -5,7 +5,7 @@ import { WINDOW, runTiles } from "./tiles.js";
 
 const PREPARING = 0.1; // share of the time before the network
 
-// {data (Uint8ClampedArray), width, height}; `tell` hears the share that is done.
+// {data (Uint8ClampedArray, which rounds), width, height}; `tell` hears the share that is done.
 export async function develop(network, weights, raw, knobs, tell = () => {}, window = WINDOW) {
   await network.use(weights);
   const planes = await makePlanes(network.call, raw, knobs, weights.headroom, (share) => tell(share * PREPARING));
@@ -23,9 +23,9 @@ export async function develop(network, weights, raw, knobs, tell = () => {}, win
         const place = raw.flip & 1 ? right - 1 - x : x - left;
         const to = 4 * (isTurned ? place * width + line : line * width + place);
         const from = 3 * ((y + above - rows.start * scale) * across + x + before - columns.start * scale);
-        data[to] = picture[from];
-        data[to + 1] = picture[from + 1];
-        data[to + 2] = picture[from + 2];
+        data[to] = 255 * picture[from];
+        data[to + 1] = 255 * picture[from + 1];
+        data[to + 2] = 255 * picture[from + 2];
         data[to + 3] = 255;
       }
     }

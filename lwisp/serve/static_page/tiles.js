@@ -50,7 +50,7 @@ export async function runTiles(call, planes, facts, window, write, tell) {
     for (const [rows, columns] of parts) {
       const inputs = STAGES[name].map((source) =>
         source === "planes" ? readPlanes(planes, rows, columns, factor) : cut(kept[source], SCALES[source], rows, columns));
-      use(await call(name === "high" ? "high-uint8" : name, [...inputs, ...vectors]), rows, columns);
+      use(await call(name === "high" ? "high-float32" : name, [...inputs, ...vectors]), rows, columns);
       done += work(name) / parts.length;
       tell(done / all);
     }
