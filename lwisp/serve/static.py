@@ -182,7 +182,7 @@ def _known() -> tuple[RawImage, dict[str, Any]]:
     whole = read_mosaic(mural, "RGGB", 0, 16383, (1.914, 1.0, 1.75))
     black = 512
     mosaic = np.ascontiguousarray(whole.mosaic[:96, :144]) + np.uint16(black)
-    mosaic[[41, 61, 61], [60, 90, 92]] = 16383 + black  # one alone, two that touch
+    mosaic[[10, 10, 10], [10, 31, 33]] = 16383 + black  # one alone, two that touch
     raw = replace(whole, mosaic=mosaic, black_level=(black,) * 4, white_level=(16383 + black,) * 4)
     repaired, count = repair_hot_pixels(mosaic, black, 16383 + black)
     return raw, {

@@ -8,9 +8,11 @@ const STAGES = ["p0", "p1", "p2", "p3", "bottom", "low", "high-float32"]; // wha
 
 const SAME = 1e-3; // of the largest value: what a GPU may differ by
 
+// Whether there is a GPU; one that the processor imitates is slower than WASM.
 export async function hasWebGpu() {
   try {
-    return Boolean(navigator.gpu && (await navigator.gpu.requestAdapter()));
+    const adapter = navigator.gpu && (await navigator.gpu.requestAdapter());
+    return Boolean(adapter && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter));
   } catch {
     return false;
   }
