@@ -236,6 +236,16 @@ def test_bad_files_get_one_sentence_each_and_the_next_is_developed(page: Any) ->
 
 
 @pytest.mark.slow
+def test_a_browser_whose_memory_is_full_says_so_and_develops_the_next(page: Any) -> None:
+    page.workers[0].evaluate("() => { Blob.prototype.arrayBuffer = () => { throw new RangeError('no memory'); }; }")
+    page.set_input_files("#files", [str(SAMPLE)])
+    assert "the browser's memory cannot hold it" in ended(page)
+    page.set_input_files("#files", [str(SAMPLE)])
+    page.click("#photos .pick >> nth=-1")
+    assert ended(page) == ""
+
+
+@pytest.mark.slow
 def test_neither_the_page_nor_its_workers_can_send_anything_elsewhere(page: Any) -> None:
     tries = "() => fetch('http://127.0.0.1:1/', {mode: 'no-cors'}).then(() => 'sent', (error) => String(error))"
     refused: list[str] = []

@@ -13,9 +13,16 @@ let count = 0;
 let timer = 0;
 
 const program = new Blob([`import ${JSON.stringify(new URL("worker.js", import.meta.url).href)};`], { type: "text/javascript" });
-const worker = new Worker(URL.createObjectURL(program), { type: "module" });
-worker.onmessage = ({ data }) => heed(data);
-worker.onerror = (event) => heed({ kind: "broken", message: `its program cannot be started (${event.message}); is the browser up to date, and the folder whole?` });
+let worker = start();
+
+function start() {
+  const begun = new Worker(URL.createObjectURL(program), { type: "module" });
+  begun.onmessage = ({ data }) => heed(data);
+  begun.onerror = (event) => heed({
+    kind: "broken", message: `its program cannot be started (${event.message}); is the browser up to date, and the folder whole?`,
+  });
+  return begun;
+}
 
 const say = (message) => { byId("status").textContent = message; };
 const warn = (message) => { byId("alert").textContent = message; };
@@ -48,6 +55,11 @@ function heed(message) {
     const took = working;
     working = null;
     if (photo) finish(photo, message, took?.knobs);
+    if (message.isFull) { // what was computing may be broken by it, and holds its memory until it ends
+      worker.terminate();
+      isReady = false;
+      worker = start();
+    }
     next();
   }
   if (photo) show();

@@ -94,11 +94,11 @@ async function encode(type) {
   return found;
 }
 
+const isOutOfMemory = (error) => error instanceof RangeError || OUT_OF_MEMORY.test(String(error?.message ?? error));
+
 function sentence(error) {
   if (error instanceof Refusal) return error.message;
-  if (error instanceof RangeError || OUT_OF_MEMORY.test(String(error?.message ?? error))) {
-    return "the browser's memory cannot hold it; close other tabs, or take lwisp develop";
-  }
+  if (isOutOfMemory(error)) return "the browser's memory cannot hold it; close other tabs, or take lwisp develop";
   return `it failed: ${error?.message ?? error}`;
 }
 
@@ -107,7 +107,8 @@ self.onmessage = ({ data }) => {
     try {
       await (data.kind === "png" ? sendPng(data) : sendJpeg(data));
     } catch (error) {
-      tell({ kind: data.kind === "png" ? "no png" : "failed", id: data.id, message: sentence(error) });
+      const isFull = !(error instanceof Refusal) && isOutOfMemory(error);
+      tell({ kind: data.kind === "png" ? "no png" : "failed", id: data.id, message: sentence(error), isFull });
     }
   });
 };
