@@ -1,5 +1,6 @@
 """`lwisp serve`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,8 +8,9 @@ import typer
 from lwisp.cli.commands import app
 from lwisp.cli.options import Backend, Precision, Verbose
 from lwisp.cli.terminal import say, show_tracebacks
+from lwisp.errors import ArgumentError
 
-LISTENING, BOUNDS = "Listening", "Bounds"
+LISTENING, BOUNDS, ALONE = "Listening", "Bounds", "In the browser alone"
 """Panels of the help."""
 
 
@@ -62,12 +64,41 @@ def serve(
         float | None,
         typer.Option(metavar="GB", help="Bound on the memory of each of these processes.", rich_help_panel=BOUNDS),
     ] = None,
+    static: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the page that develops in the browser as plain files, and serve nothing.",
+            show_default=False,
+            rich_help_panel=ALONE,
+        ),
+    ] = None,
+    modules: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="NODE_MODULES",
+            help="Where npm installed onnxruntime-web and libraw-wasm; ./node_modules if not given.",
+            show_default=False,
+            rich_help_panel=ALONE,
+        ),
+    ] = None,
     precision: Precision = "auto",
     backend: Backend = "auto",
     verbose: Verbose = False,
 ) -> None:
     """Show a page on this machine to drop RAW files on, and take them from programs (POST /develop)."""
     show_tracebacks(verbose)
+    if static is not None:
+        from lwisp.serve.static import write_static
+
+        written = write_static(static, modules or Path("node_modules"))
+        size = sum(path.stat().st_size for path in written) / 1e6
+        how = f"any web server shows them: python -m http.server -d {static}"
+        say(f"{static}: {len(written)} files, {size:.0f} MB; {how}")
+        return
+    if modules is not None:
+        raise ArgumentError("--from tells where the runtimes of --static are; name a folder to write with --static DIR")
     from lwisp.engines.engine import check_request
     from lwisp.serve.limits import Limits
     from lwisp.serve.server import is_loopback
