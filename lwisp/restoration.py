@@ -25,10 +25,9 @@ from lwisp.files.raw import RAW_SUFFIXES, RawImage, check_raw, read_raw
 from lwisp.files.raw_check import refuse_raw
 from lwisp.imaging.bayer import plane_order
 from lwisp.imaging.framing import CROPS, Crop
-from lwisp.imaging.pixels import average_channels, convert
+from lwisp.imaging.pixels import average_channels, convert, mix
 from lwisp.imaging.removed import share_of_noise
 from lwisp.pipeline import Planes, check_noise_reduction, develop_with, without_hot_pixels
-from lwisp.planes import bands
 from lwisp.planning import Job
 from lwisp.provenance import Setting, differing
 from lwisp.weights import InputConvention, Weights, check_weights, load_once
@@ -375,11 +374,9 @@ def _denoise_picture(
 
 
 def _mixed(first: NDArray[Any], second: NDArray[Any], share: float, dtype: type[Any]) -> NDArray[Any]:
-    """Two pictures (H, W, C) of any types, the second with this share, as a third type."""
+    """Two pictures of any types, the second with this share, as a third type."""
     mixed: NDArray[Any] = np.empty(first.shape, dtype)
-    for band in bands(slice(0, len(first))):
-        begun, ended = (convert(picture[band], np.dtype(np.float32)) for picture in (first, second))
-        mixed[band] = convert(np.float32(1 - share) * begun + np.float32(share) * ended, np.dtype(dtype))
+    mix(first, second, share, mixed)
     return mixed
 
 

@@ -246,6 +246,34 @@ def call(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_of_a_file_that_is_demosaiced_only_noise_is_changed(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = toy_of(TELLING, 0.05, "toy")
+    engine = prepare_engine(weights.network, "openvino", "fp32")
+    image = image_of(90, 110, orientation=6)
+
+    def made(share: float) -> NDArray[np.float64]:
+        monkeypatch.setattr("lwisp.pipeline.share_of_noise", lambda given, cleaned: share)
+        picture = develop_with(engine, weights.card.convention, image, 0.0, dtype, crop="none")
+        return picture.astype(np.float64)
+
+    seen = read_whole(LinearPlanes(engine, image, weights.card.convention))[:3].transpose(1, 2, 0)
+    top = np.iinfo(dtype).max if dtype != np.float32 else 1
+    given, step = np.rot90(seen.clip(0, 1), -1) * top, 1.1 if dtype != np.float32 else 1e-5
+    whole = made(1.0)
+    assert np.abs(whole - given).max() > 2e-3 * top
+    assert np.abs(made(0.0) - given).max() < step
+    assert np.abs(made(0.25) - (0.75 * given + 0.25 * whole)).max() < step
+
+
+def test_behind_another_demosaicing_all_is_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lwisp.pipeline.share_of_noise", lambda given, cleaned: 0.0)
+    weights = toy_of(TELLING, 0.05, "toy")
+    image = image_of(90, 110, linear.XTRANS)
+    seen = read_whole(LinearPlanes(EagerSteps(), image, weights.card.convention))[:3].transpose(1, 2, 0)
+    assert np.abs(lwisp.develop(weights, image) - seen).max() > 2e-3
+
+
 def test_develop_takes_an_xtrans_file_and_says_which_way(xtrans: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.png"
     done = call("develop", xtrans, "-o", target)

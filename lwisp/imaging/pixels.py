@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+MIXED_ROWS = 64
+"""Rows that are mixed at once, in floats."""
+
 
 def orient(rgb: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Turn a stored picture upright.
@@ -81,6 +84,21 @@ def convert(picture: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if not np.issubdtype(picture.dtype, np.floating):
         values = picture / np.float32(np.iinfo(picture.dtype).max)
     return values if dtype == np.float32 else to_integer(values, 8 if dtype == np.uint8 else 16)
+
+
+def mix(first: NDArray[Any], second: NDArray[Any], share: float, out: NDArray[Any]) -> None:
+    """Mix two pictures, by rows.
+
+    Args:
+        first: (H, W, C) or (H, W): floats in [0, 1], or uint8 or uint16 over their range.
+        second: Likewise, of any of these types.
+        share: Of the second, 0 to 1.
+        out: Takes the mixture, of any of these types.
+    """
+    for top in range(0, len(first), MIXED_ROWS):
+        rows = slice(top, top + MIXED_ROWS)
+        begun, ended = (convert(picture[rows], np.dtype(np.float32)) for picture in (first, second))
+        out[rows] = convert(np.float32(1 - share) * begun + np.float32(share) * ended, out.dtype)
 
 
 def limit_size(picture: NDArray[Any], side: int | None) -> NDArray[Any]:
