@@ -112,6 +112,16 @@ def test_padding_to_rggb_keeps_every_photosite_and_every_color(values: NDArray[n
 
 
 @law
+@given(mosaics(), st.integers(0, 2), st.integers(0, 2), st.sampled_from([0, 1]))
+def test_mosaics_are_reflected_as_numpy_reflects_them(
+    values: NDArray[np.uint16], before: int, after: int, axis: int
+) -> None:
+    beside = [(before, after) if side == axis else (0, 0) for side in (0, 1)]
+    found = mosaic.reflect(tensor(values), axis - 2, before, after)
+    assert np.array_equal(found.numpy(), np.pad(values, beside, "reflect"))
+
+
+@law
 @given(st.sampled_from(PACKINGS), sides, sides, st.data())
 def test_packed_bits_are_unpacked_to_what_was_packed(
     packing: Packing, height: int, width: int, data: st.DataObject
