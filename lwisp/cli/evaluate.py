@@ -18,7 +18,10 @@ from lwisp.errors import InputError
 def evaluate(
     weights: Annotated[str, typer.Argument(help="Name of shipped weights, or a safetensors file.")],
     data: Annotated[list[Path], typer.Option(help="Folder of the data; may be repeated.", readable=False)],
-    protocol: Annotated[str, typer.Option(help="What is scored and how: docs/evaluation.md.")] = "photos/val",
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="What is scored and how: docs/evaluation.md; as the weights were trained, if not given."),
+    ] = None,
     against: Annotated[
         Path | None, typer.Option(help="Folder of another tool's pictures, to be scored beside.", readable=False)
     ] = None,
@@ -29,8 +32,13 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for rows, report and contact sheet.", readable=False)
     ] = None,
-    precision: Precision = "auto",
-    passes: Annotated[int | None, typer.Option(help="1, 2 or 4; as denoise and enhance, if not given.")] = None,
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"] | None,
+        typer.Option(metavar="NAME", help="fp32 or bf16; fp32 for published protocols, else auto, if not given."),
+    ] = None,
+    passes: Annotated[
+        int | None, typer.Option(help="1, 2 or 4; 1 for published protocols, else as denoise, if not given.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that exists.")] = False,
     record: Annotated[bool, typer.Option("--record", help="Write the means into the weights' card.")] = False,
     network: Network = None,
