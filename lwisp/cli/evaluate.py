@@ -80,19 +80,34 @@ def compare(
     charts: Annotated[
         Path | None, typer.Option(help="JSON file that says where ColorCheckers lie in the RAWs.", readable=False)
     ] = None,
+    networks: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE,...",
+            help="Weights to stand beside in a grid (figure.png) in place of the page; FILE... may be Zurich's folder.",
+        ),
+    ] = "",
     weights: Shipped = "photo",
     precision: Precision = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a page that exists.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Set lwisp beside rawpy, darktable, RawTherapee and the camera's own JPEG, on one page."""
+    """Set lwisp beside rawpy, darktable, RawTherapee and the camera's own JPEG on one page, or beside networks."""
     from lwisp.evaluation.comparison import compare as compare_tools
+    from lwisp.evaluation.figure import draw_figure
     from lwisp.pipeline import check_develops
     from lwisp.weights import load
 
     show_tracebacks(verbose)
     clear_leftovers(output)
     loaded = load(weights)
+    if networks:
+        if charts is not None:
+            stop("--networks draws pictures without charts; drop --charts or --networks", WRONG_REQUEST)
+        beside = {name: load(name) for name in split(networks)}
+        draw_figure(loaded, beside, sources, output, truth, precision, overwrite)
+        say(f"{output / 'figure.png'}")
+        return
     check_develops(loaded)
     comparison = compare_tools(loaded, sources, output, truth, charts, precision, overwrite)
     say(f"{output / 'compare.html'}")
