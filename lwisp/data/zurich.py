@@ -47,7 +47,7 @@ class Zurich:
     SPLITS: ClassVar[dict[str, str]] = {"train": "train", "test": "test"}
 
     def __init__(self, root: Path, split: Literal["train", "test"], convention: InputConvention = AS_SENSED) -> None:
-        _check_one_camera(convention)
+        check_one_camera(convention)
         mosaics = root / self.SPLITS[split] / self.FOLDERS[0]
         shown = root / self.SPLITS[split] / self.FOLDERS[1]
         self.pairs = folders.match(
@@ -188,7 +188,15 @@ class MAI21(Zurich):
         return (black if low > black / 2 else 0.0), white
 
 
-def _check_one_camera(convention: InputConvention) -> None:
+def check_one_camera(convention: InputConvention) -> None:
+    """Check that a convention asks for nothing that a dataset of one camera does not have.
+
+    Args:
+        convention: That of a network.
+
+    Raises:
+        InputError: It asks for gains, a matrix or the exposure rule.
+    """
     expected = (AS_SENSED.white_balance, AS_SENSED.color, AS_SENSED.exposure)
     if (convention.white_balance, convention.color, convention.exposure) != expected:
         raise InputError(

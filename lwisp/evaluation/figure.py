@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from lwisp.data import folders as formats
-from lwisp.data.zurich import Zurich
+from lwisp.data.zurich import Zurich, check_one_camera
 from lwisp.engines.names import Precision
 from lwisp.errors import InputError
 from lwisp.evaluation.comparison import find_truth
@@ -107,6 +107,9 @@ def draw_figure(
     clear_leftovers(output)
     check_outputs(output, FIGURE, overwrite, _is_figure)
     command = " ".join(["lwisp", *sys.argv[1:]])
+    if _is_zurich(sources):
+        for each in columns.values():
+            check_one_camera(each.card.convention)
     scores: list[FigureScore] = []
     galleries: list[Gallery] = []
     for read in track(_scenes_of(sources, truth), "drawing", transient=True, console=Console(stderr=True)):
@@ -180,12 +183,16 @@ def _psnr(picture: Picture, scene: Scene) -> float:
 
 def _scenes_of(sources: Sequence[Path], truth: Path | None) -> list[Callable[[], Scene]]:
     """What is shown, read when it is called."""
-    if len(sources) == 1 and (sources[0] / Zurich.SPLITS["test"] / Zurich.FOLDERS[0]).is_dir():
+    if _is_zurich(sources):
         if truth is not None:
             raise InputError(f"{sources[0]}: Zurich's truth is its camera's pictures; expected no --truth")
         return _zurich_scenes(sources[0])
     files = [job.source for job in plan(sources, None, None)]
     return [partial(_read_scene, file, truth) for file in formats.sample(files, ROWS)]
+
+
+def _is_zurich(sources: Sequence[Path]) -> bool:
+    return len(sources) == 1 and (sources[0] / Zurich.SPLITS["test"] / Zurich.FOLDERS[0]).is_dir()
 
 
 def _zurich_scenes(root: Path) -> list[Callable[[], Scene]]:

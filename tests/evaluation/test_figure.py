@@ -91,12 +91,14 @@ def test_raw_files_are_scored_by_their_truth_and_shown_without_one(
 
 
 def test_networks_that_develop_no_raw_and_a_second_truth_are_refused(
-    toy: Weights, zurich: Path, tmp_path: Path
+    toy: Weights, other: Weights, zurich: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(lwisp.InputError, match="expected a network from RAW"):
         draw_figure(toy, {"denoise": lwisp.load("denoise")}, [zurich], tmp_path / "out")
     with pytest.raises(lwisp.InputError, match="expected no --truth"):
-        draw_figure(toy, {}, [zurich], tmp_path / "out", tmp_path)
+        draw_figure(other, {}, [zurich], tmp_path / "out", tmp_path)
+    with pytest.raises(lwisp.InputError, match="this dataset has no gains and no matrix"):
+        draw_figure(other, {"toy": toy}, [zurich], tmp_path / "out")
 
 
 def test_the_raw_is_shown_as_its_sensor_saw_it(write_dng: WriteDng) -> None:
