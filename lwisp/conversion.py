@@ -382,6 +382,10 @@ def preprocessing(convention: InputConvention, takes: Takes | None = "raw") -> d
         return {"planes": "display-referred sRGB in [0, 1]", **facts}
     facts["planes"] = "R, Gr, Gb, B of the 2x2 photosites of RGGB, white at 1, not clipped"
     facts["black_level"] = "subtracted: black at 0" if convention.black_level == "subtract" else "kept: DN over white"
+    if convention.levels != "sensor":
+        facts["white_level"] = "1020/1023 of the sensor's"
+    if convention.levels == "liteispnet":
+        facts["black_level"] += "; what is below black is raised to it"
     if convention.white_balance == "as-shot":
         gains = "as-shot gains, the smallest taken as 1; clipped "
         facts["white_balance"] = gains + ("colors are rebuilt" if convention.headroom else "cells turn neutral")

@@ -30,7 +30,7 @@ from lwisp.files.linear import DEMOSAICED, AnyRaw, LinearImage, check_raw, size_
 from lwisp.files.opcodes import NO_LISTS
 from lwisp.files.raw import RawImage
 from lwisp.files.white_balance import AS_SHOT, R, parse_balance, with_balance
-from lwisp.imaging.bayer import SATURATION, cfa_offset
+from lwisp.imaging.bayer import SATURATION, cfa_offset, plane_order
 from lwisp.imaging.framing import CROPS, Crop, frame_picture
 from lwisp.imaging.hot_pixels import repair_hot_pixels
 from lwisp.imaging.noise import estimate_noise
@@ -44,6 +44,8 @@ from lwisp.weights import InputConvention, Weights, check_takes
 
 MAX_EXPOSURE = 5
 """EV; the largest exposure compensation, up or down."""
+LOADERS_WHITE = 4 * 255 / 1023
+"""White of the public loaders of the Zurich dataset, of the 10 bits of its sensor."""
 MAX_GAIN = float(np.finfo(np.float32).max)
 
 
@@ -271,6 +273,28 @@ def without_shading(raw: RawImage) -> RawImage:
     return replace(even, shading=(), opcode_lists=NO_LISTS)
 
 
+def at_levels(raw: RawImage, convention: InputConvention) -> RawImage:
+    """A RAW with the levels that a convention states: those of its file, or a public loader's of the Zurich dataset.
+
+    Args:
+        raw: The RAW, which stays as it is; it is returned where its own levels hold.
+        convention: `levels` decides.
+
+    Returns:
+        The RAW with white at 1020/1023 of its own; for "liteispnet" what is below black is raised to it.
+    """
+    if convention.levels == "sensor":
+        return raw
+    scaled = replace(raw, white_level=tuple(LOADERS_WHITE * level for level in raw.white_level))  # type: ignore[arg-type]
+    if convention.levels == "pynet":
+        return scaled
+    mosaic = raw.mosaic.copy()
+    for (row, column), black in zip(plane_order(raw.cfa), raw.black_level, strict=True):
+        sites = mosaic[row::2, column::2]
+        np.maximum(sites, np.uint16(round(black)), out=sites)
+    return replace(scaled, mosaic=mosaic)
+
+
 def inputs_of(
     raw: RawImage,
     convention: InputConvention = InputConvention(),
@@ -293,7 +317,7 @@ def inputs_of(
         Values by the names of `engines.developed.INPUTS`; the mosaic is not copied, unless the file tells of the lens's
         shading.
     """
-    raw = without_shading(raw)
+    raw = at_levels(without_shading(raw), convention)
     noise = noise_of(raw) if convention.noise and noise_reduction else (0.0, 0.0)
     return {
         "mosaic": raw.mosaic,
@@ -350,11 +374,12 @@ class Planes(LightPlanes):
         highlights: float = 1.0,
         noise_reduction: float = 1.0,
     ) -> None:
-        raw = without_shading(raw)
+        raw = at_levels(without_shading(raw), convention)
         self.raw, self.offset = raw, cfa_offset(raw.cfa)
         height, width = raw.mosaic.shape
         shape = (4 + convention.noise, (height + self.offset[0] + 1) // 2, (width + self.offset[1] + 1) // 2)
-        facts = inputs_of(raw, convention, exposure, frame, highlights, noise_reduction)
+        told = replace(convention, levels="sensor")  # the RAW is at its levels already
+        facts = inputs_of(raw, told, exposure, frame, highlights, noise_reduction)
         super().__init__(steps, shape, convention, exposure, frame, highlights, facts["noise"])
         preparation = convention.preparation
         black = facts["black_level"] if preparation.subtracts else np.zeros(4, np.float32)

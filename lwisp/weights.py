@@ -64,6 +64,9 @@ class InputConvention:
     demosaiced: bool = False
     """Three planes, RGB of full size, already demosaiced and display-referred, as `linear_planes.LinearPlanes` makes
     them of a `LinearImage`; all else is as it is by default, but for headroom, which there must be, and noise."""
+    levels: Literal["sensor", "liteispnet", "pynet"] = "sensor"
+    """Levels as the file states them, or by a public loader of Zurich RAW to RGB, whose white is 4 * 255 of 1023:
+    "liteispnet" (MW-ISPNet's too) is max(DN - 63, 0) / (1020 - 63), "pynet" (AWNet's too) is DN / 1020."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.headroom <= 8:
@@ -72,11 +75,22 @@ class InputConvention:
             raise ValueError(
                 "expected a balanced RAW where headroom is kept or the noise is told, got white_balance = 'none'"
             )
+        if self.levels != "sensor":
+            self._check_levels()
         usual = (self.black_level, self.white_balance, self.color, self.exposure, *self.shading)
         if self.demosaiced and not (self.headroom and usual == ("subtract", "as-shot", "canonical", "auto", 0, 0, 0)):
             raise ValueError(
                 "expected headroom, and all else but noise as it is by default, where planes are demosaiced; got "
                 f"headroom = {self.headroom} and {', '.join(map(str, usual))}"
+            )
+
+    def _check_levels(self) -> None:
+        needed = ("keep" if self.levels == "pynet" else "subtract", "none", "camera", "none")
+        found = (self.black_level, self.white_balance, self.color, self.exposure)
+        if found != needed or any(self.shading):
+            raise ValueError(
+                f'expected black_level = "{needed[0]}", white_balance = "none", color = "camera" and exposure = "none" '
+                f'with levels = "{self.levels}", got {", ".join(map(str, (*found, *self.shading)))}'
             )
 
     @property

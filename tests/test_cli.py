@@ -228,6 +228,20 @@ def test_compare_writes_a_page_and_names_what_failed(
     assert (none.exit_code, "cannot be read" in none.stderr) == (2, True)
 
 
+def test_compare_draws_networks_beside_each_other(write_dng: WriteDng, toy_file: Path, tmp_path: Path) -> None:
+    wanted = ("compare", write_dng(MOSAIC), "-o", tmp_path / "out", "--weights", toy_file, "--networks")
+    result = call(*wanted, toy_file)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(tmp_path / "out" / "figure.png")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["figure.csv", "figure.png"]
+    again = call(*wanted, toy_file)
+    assert (again.exit_code, "exists already" in again.stderr) == (2, True)
+    none = call(*wanted, "nothing", "--overwrite")
+    assert (none.exit_code, "nothing" in none.stderr) == (2, True)
+    charts = call(*wanted, toy_file, "--overwrite", "--charts", tmp_path / "charts.json")
+    assert (charts.exit_code, "drop --charts" in charts.stderr) == (2, True)
+
+
 def test_learned_weights_are_listed_picked_for_their_camera_and_removed(
     toy: Weights, write_dng: WriteDng, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,10 @@ from lwisp.errors import InputError
 def evaluate(
     weights: Annotated[str, typer.Argument(help="Name of shipped weights, or a safetensors file.")],
     data: Annotated[list[Path], typer.Option(help="Folder of the data; may be repeated.", readable=False)],
-    protocol: Annotated[str, typer.Option(help="What is scored and how: docs/evaluation.md.")] = "photos/val",
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="What is scored and how: docs/evaluation.md; as the weights were trained, if not given."),
+    ] = None,
     against: Annotated[
         Path | None, typer.Option(help="Folder of another tool's pictures, to be scored beside.", readable=False)
     ] = None,
@@ -29,8 +32,13 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for rows, report and contact sheet.", readable=False)
     ] = None,
-    precision: Precision = "auto",
-    passes: Annotated[int | None, typer.Option(help="1, 2 or 4; as denoise and enhance, if not given.")] = None,
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"] | None,
+        typer.Option(metavar="NAME", help="fp32 or bf16; fp32 for published protocols, else auto, if not given."),
+    ] = None,
+    passes: Annotated[
+        int | None, typer.Option(help="1, 2 or 4; 1 for published protocols, else as denoise, if not given.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that exists.")] = False,
     record: Annotated[bool, typer.Option("--record", help="Write the means into the weights' card.")] = False,
     network: Network = None,
@@ -72,19 +80,34 @@ def compare(
     charts: Annotated[
         Path | None, typer.Option(help="JSON file that says where ColorCheckers lie in the RAWs.", readable=False)
     ] = None,
+    networks: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE,...",
+            help="Weights to stand beside in a grid (figure.png) in place of the page; FILE... may be Zurich's folder.",
+        ),
+    ] = "",
     weights: Shipped = "photo",
     precision: Precision = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a page that exists.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Set lwisp beside rawpy, darktable, RawTherapee and the camera's own JPEG, on one page."""
+    """Set lwisp beside rawpy, darktable, RawTherapee and the camera's own JPEG on one page, or beside networks."""
     from lwisp.evaluation.comparison import compare as compare_tools
+    from lwisp.evaluation.figure import draw_figure
     from lwisp.pipeline import check_develops
     from lwisp.weights import load
 
     show_tracebacks(verbose)
     clear_leftovers(output)
     loaded = load(weights)
+    if networks:
+        if charts is not None:
+            stop("--networks draws pictures without charts; drop --charts or --networks", WRONG_REQUEST)
+        beside = {name: load(name) for name in split(networks)}
+        draw_figure(loaded, beside, sources, output, truth, precision, overwrite)
+        say(f"{output / 'figure.png'}")
+        return
     check_develops(loaded)
     comparison = compare_tools(loaded, sources, output, truth, charts, precision, overwrite)
     say(f"{output / 'compare.html'}")

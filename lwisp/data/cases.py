@@ -14,6 +14,7 @@ from lwisp.data.unprocess import ISO_NOISE
 from lwisp.imaging import mosaic
 from lwisp.imaging.pixels import middle
 from lwisp.imaging.tensors import to_float
+from lwisp.provenance import digest
 from lwisp.weights import InputConvention
 
 MAX_CASES = 24
@@ -58,6 +59,21 @@ def pair_cases(pictures: Pictures, side: int | None = None, limit: int | None = 
         picture, target = to_float(crop_middle(picture, side)), to_float(crop_middle(target, side))
         name, scene = pictures.names[index], pictures.groups[index]
         yield Case(name, "", pack_mosaics(picture), pack_mosaics(target), scene=scene)
+
+
+def seeded(photos: Iterable[Path]) -> list[tuple[int, Path]]:
+    """Photographs with the seed of their test cases: of the file's content, so that neither order nor names decide it.
+
+    Args:
+        photos: files.
+
+    Returns:
+        For each a seed of 32 bits, the start of its SHA-256, and the file.
+
+    Raises:
+        InputError: for a file that cannot be read.
+    """
+    return [(int(digest(path)[:8], 16), path) for path in photos]
 
 
 def photo_cases(

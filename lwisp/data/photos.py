@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from lwisp.architecture import Takes
 from lwisp.data import dead_leaves, degradation, folders, linear_light, thin_lines, unprocess
-from lwisp.data.cases import MAX_CASES, Case, photo_cases, task_cases
+from lwisp.data.cases import MAX_CASES, Case, photo_cases, seeded, task_cases
 from lwisp.data.crops import check_crop, step_generator
 from lwisp.data.datasets import AS_SENSED, SUFFIXES
 from lwisp.data.degradation import Task
@@ -122,7 +122,7 @@ class Photos:
         """
         if not (self.root / "val").is_dir():
             return
-        photos = list(enumerate(find_photos(self.root / "val")))
+        photos = seeded(find_photos(self.root / "val"))
         chosen = folders.sample(photos, limit or len(photos))
         if self.takes == "linear":
             yield from linear_light.linear_cases(chosen, side, self.convention)

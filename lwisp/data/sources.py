@@ -12,7 +12,7 @@ from lwisp.data.crops import Crops
 from lwisp.data.datasets import SIDD, LoL, Pairs, Pictures, PolyU
 from lwisp.data.photos import Photos
 from lwisp.data.simulation import Simulation
-from lwisp.data.zurich import MAI21, Zurich
+from lwisp.data.zurich import MAI21, AlignedZurich, Zurich
 from lwisp.errors import InputError
 from lwisp.weights import InputConvention, Photo
 
@@ -23,6 +23,7 @@ Kind = Literal[
     "denoise-raw",
     "enhance",
     "zurich",
+    "zurich/aligned-raw",
     "mai21",
     "sidd",
     "sidd-raw",
@@ -86,11 +87,11 @@ def open_data(
         crop: side of the crops in px, even.
         batch: crops in a batch.
         seed: of all random numbers, together with the step.
-        convention: how RAW is prepared, for "zurich", "mai21" and "pairs"; for "photos" and "linear" headroom and noise
+        convention: how RAW is prepared, for Zurich, "mai21" and "pairs"; for "photos" and "linear" headroom and noise
             of it.
         exclude_licences: photographs of these licences are left out.
         augment: whether crops of pairs are flipped and transposed at random.
-        cache: folder that decoded pictures of SIDD are kept in.
+        cache: folder that decoded pictures of SIDD, and the moved truth of "zurich/aligned-raw", are kept in.
         simulation: constants of the simulators, for photographs.
 
     Raises:
@@ -111,8 +112,10 @@ def open_data(
         return Photos(root, crop, batch, seed, exclude_licences, kind, simulation)
     train: Pictures
     test: Pictures
-    if kind in ("zurich", "mai21"):
-        train, test = _open_one_camera(Zurich if kind == "zurich" else MAI21, root, convention)
+    if kind in ("zurich", "zurich/aligned-raw", "mai21"):
+        train, test = _open_one_camera(MAI21 if kind == "mai21" else Zurich, root, convention)
+        if kind == "zurich/aligned-raw":
+            train, test = AlignedZurich(train, cache), AlignedZurich(test, cache)
     elif kind in ("sidd", "sidd-raw"):
         takes: Literal["rgb", "planes"] = "rgb" if kind == "sidd" else "planes"
         train, test = SIDD(root, takes, "train", cache), SIDD(root, takes, "held-out", cache)

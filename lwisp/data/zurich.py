@@ -11,25 +11,29 @@ from torch import Tensor
 from lwisp.architecture import Takes
 from lwisp.data import folders
 from lwisp.data.datasets import AS_SENSED, count_notes, read_tensor
+from lwisp.data.optical_flow import move_onto, preview_planes
 from lwisp.errors import InputError
+from lwisp.files.optional import need
 from lwisp.files.raw import read_mosaic
 from lwisp.imaging import mosaic
+from lwisp.imaging.pixels import to_integer
 from lwisp.weights import InputConvention
 
 
 class Zurich:
     """Zurich RAW to RGB: `train|test/huawei_raw/N.png`, `train|test/canon/N.jpg`, 448x448.
 
-    RGGB mosaics of 10 bits in 16-bit PNG (PyNET's loader reads B, Gb, R, Gr and divides by 4 * 255). MW-ISPNet and
-    LiteISPNet subtract a black level of 63 and divide by 1023 - 63; PyNET and AWNet do not subtract: that is the
-    convention `black_level="keep"`. White balance is not applied by any of them.
+    RGGB mosaics of 10 bits in 16-bit PNG, by default black 63 and white 1023. The public loaders take white as
+    4 * 255: MW-ISPNet's and LiteISPNet's give max(DN - 63, 0) / (1020 - 63), which is `levels="liteispnet"`; PyNET's
+    and AWNet's give DN / 1020, which is `levels="pynet"`. None applies a white balance. PyNET's order of channels (B,
+    Gb, R, Gr) is not taken over: planes are always R, Gr, Gb, B.
 
     A table `scenes.csv` in a split says which photograph each pair was cut out of (`folders.scenes_of`).
 
     Args:
         root: folder of the dataset.
         split: which part.
-        convention: how RAW is prepared; only the black level may be chosen.
+        convention: how RAW is prepared; only the levels may be chosen.
 
     Raises:
         InputError: for the first thing that is wrong.
@@ -39,11 +43,11 @@ class Zurich:
     SIDE = 448
     FOLDERS = ("huawei_raw", "canon")
     COUNTS: ClassVar[dict[str, int]] = {"train": 46_839, "test": 1_204}
-    BLACK_LEVEL, WHITE_LEVEL = 63.0, 1023.0
+    BLACK_LEVEL, WHITE_LEVEL, LOADERS_WHITE = 63.0, 1023.0, 4 * 255.0
     SPLITS: ClassVar[dict[str, str]] = {"train": "train", "test": "test"}
 
     def __init__(self, root: Path, split: Literal["train", "test"], convention: InputConvention = AS_SENSED) -> None:
-        _check_one_camera(convention)
+        check_one_camera(convention)
         mosaics = root / self.SPLITS[split] / self.FOLDERS[0]
         shown = root / self.SPLITS[split] / self.FOLDERS[1]
         self.pairs = folders.match(
@@ -101,8 +105,8 @@ class Zurich:
             index: Place in `names`, from 0.
 
         Returns:
-            Mosaic (1, H, W) float32 with black at 0 and white at 1, not clipped; and target (3, H, W) sRGB in [0, 1].
-            Where the convention keeps the black level, 0 DN lies at 0 instead, on the same scale.
+            Mosaic (1, H, W) float32 with black at 0 and white at 1, not clipped but for "liteispnet", which clips below
+            black; and target (3, H, W) sRGB in [0, 1]. Where the convention keeps the black level, 0 DN lies at 0.
 
         Raises:
             InputError: A file cannot be read.
@@ -110,7 +114,55 @@ class Zurich:
         source, target = self.pairs[self.names[index]]
         black = self.black_level if self.convention.black_level == "subtract" else 0.0
         values = torch.from_numpy(_read_dn(source).astype(np.float32))[None]
-        return (values - black) / (self.white_level - black), read_tensor(target)
+        white = self.white_level if self.convention.levels == "sensor" else self.LOADERS_WHITE
+        values = (values - black) / (white - black)
+        return values.clamp(min=0) if self.convention.levels == "liteispnet" else values, read_tensor(target)
+
+
+class AlignedZurich:
+    """Zurich's pairs with the truth moved onto the RAW by optical flow, as protocol zurich/aligned-raw scores them.
+
+    LiteISPNet trains so with a flow network and a mask of where its flow holds; this is TV-L1 and has no mask.
+
+    Args:
+        pairs: a split of the dataset.
+        cache: folder that the moved truth is kept in; None moves it at every reading.
+
+    Raises:
+        InputError: where the disk has less room than the moved truth takes, or scikit-image is not installed.
+    """
+
+    takes: Takes = "raw"
+
+    def __init__(self, pairs: Zurich, cache: Path | None = None) -> None:
+        need("skimage.registration", "optical flow")
+        self.pairs, self.cache = pairs, cache
+        self.convention, self.names, self.groups, self.notes = pairs.convention, pairs.names, pairs.groups, pairs.notes
+        if cache is not None:
+            truths = dict.fromkeys((truth for _, truth in pairs.pairs.values()), 3 * pairs.SIDE**2)
+            first = next(iter(truths))
+            self.notes += (folders.cache_note(first.parent, truths, cache),)
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """A RAW and its target, which lies on it.
+
+        Args:
+            index: Place in `names`, from 0.
+
+        Returns:
+            Mosaic (1, H, W) float32 as `Zurich.read` gives it; and target (3, H, W), sRGB as uint8.
+
+        Raises:
+            InputError: A file cannot be read.
+        """
+        values, target = self.pairs.read(index)
+
+        def move(_: Path) -> NDArray[np.uint8]:
+            planes = mosaic.pack(values[0])
+            return to_integer(move_onto(target, preview_planes(planes, target)).numpy(), 8)
+
+        truth = self.pairs.pairs[self.names[index]][1]
+        return values, torch.from_numpy(folders.remember(truth, move, self.cache))
 
 
 class MAI21(Zurich):
@@ -127,12 +179,24 @@ class MAI21(Zurich):
     WHITE_LEVEL = 4095.0
 
     def _levels(self) -> tuple[float, float]:
+        if self.convention.levels != "sensor":
+            raise InputError(
+                f'levels = "{self.convention.levels}" are those of Zurich; expected levels = "sensor" for MAI21'
+            )
         low, high = self._extremes()
         black, white = (63.0, 1023.0) if high <= 1023 else (255.0, 4095.0)
         return (black if low > black / 2 else 0.0), white
 
 
-def _check_one_camera(convention: InputConvention) -> None:
+def check_one_camera(convention: InputConvention) -> None:
+    """Check that a convention asks for nothing that a dataset of one camera does not have.
+
+    Args:
+        convention: That of a network.
+
+    Raises:
+        InputError: It asks for gains, a matrix or the exposure rule.
+    """
     expected = (AS_SENSED.white_balance, AS_SENSED.color, AS_SENSED.exposure)
     if (convention.white_balance, convention.color, convention.exposure) != expected:
         raise InputError(

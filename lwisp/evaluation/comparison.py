@@ -93,7 +93,7 @@ def compare(
             Frame(
                 source,
                 source.parent.name if len(folders) > 1 else "",
-                _find_truth(truth, source) if truth else _place(workspace, 0, index),
+                find_truth(truth, source) if truth else _place(workspace, 0, index),
                 truth is not None,
                 color_charts.find_chart(known, source),
             )
@@ -131,7 +131,16 @@ def _place(workspace: Path, number: int, index: int) -> Path:
     return workspace / str(number) / f"{index}.png"
 
 
-def _find_truth(folder: Path, source: Path) -> Path:
+def find_truth(folder: Path, source: Path) -> Path:
+    """The picture of what a RAW shows.
+
+    Args:
+        folder: Where it lies, as `NAME.png` (or .jpg, .tif).
+        source: The RAW file.
+
+    Raises:
+        InputError: There is none.
+    """
     found = [path for suffix in SUFFIX_FORMATS if (path := folder / f"{source.stem}{suffix}").is_file()]
     if not found:
         raise InputError(f"{folder}: no picture {source.stem}.png (or .jpg, .tif) of what {source.name} shows")

@@ -22,13 +22,13 @@ from torch import Tensor
 from lwisp.data import folders as formats
 from lwisp.data.cases import Case
 from lwisp.data.datasets import read_tensor
+from lwisp.data.optical_flow import move_onto, preview_planes
 from lwisp.engines.names import Precision
 from lwisp.engines.tensors import run_network
 from lwisp.errors import InputError
 from lwisp.evaluation.classical import BASELINES, Demosaic, develop_with_known_capture, import_menon
 from lwisp.evaluation.contact_sheet import Entry, scale_down, write_sheet
-from lwisp.evaluation.optical_flow import move_onto, preview_planes
-from lwisp.evaluation.protocols import PROTOCOLS, Protocol, passes_of
+from lwisp.evaluation.protocols import PROTOCOLS, Protocol, passes_of, precision_of, protocol_of
 from lwisp.evaluation.submissions import SUBMISSIONS
 from lwisp.files import report as report_writer
 from lwisp.files.encoding import SUFFIX_FORMATS
@@ -139,8 +139,8 @@ class Report:
 def evaluate(
     weights: Weights,
     folders: list[Path],
-    protocol: str = "photos/val",
-    precision: Precision = "auto",
+    protocol: str | None = None,
+    precision: Precision | None = None,
     against: Path | None = None,
     sheet: Path | None = None,
     beside: Sequence[str] = (),
@@ -152,15 +152,16 @@ def evaluate(
     Args:
         weights: What is scored.
         folders: The protocol's data.
-        protocol: Id of a protocol.
-        precision: What networks compute in.
+        protocol: Id of a protocol; that of the data on the weights' card if not given (`protocols.protocol_of`).
+        precision: What networks compute in; fp32 for a published protocol if not given, else "auto".
         against: Folder of pictures made by another tool, which are scored too: `NAME.png` (or .jpg, .tif), in a folder
             of the case's name where the protocol has cases.
         sheet: A PNG that shows the best, the median and the worst picture of the weights, with ground truth and error.
         beside: Names of classical baselines and weights files for the same task, which are scored too where the
             protocol gives a picture to improve.
         side: px a side of the middle that is scored; whole pictures if not given.
-        passes: Passes of test-time augmentation for every network; as many as `denoise` and `enhance` use if not given.
+        passes: Passes of test-time augmentation for every network; if not given, one for a published protocol, else as
+            many as `denoise` and `enhance` use.
 
     Returns:
         The scores of every picture, and what they were made with.
@@ -168,12 +169,13 @@ def evaluate(
     Raises:
         InputError: If the data, the weights or other pictures do not fit the protocol.
     """
+    protocol = protocol or protocol_of(weights.card)
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {protocol!r}; expected one of {', '.join((*PROTOCOLS, *SUBMISSIONS))}")
     plan = PROTOCOLS[protocol]
     if beside and not plan.given:
         raise InputError(f"{protocol} has no place for others beside the weights; --against names a tool's pictures")
-    passes = passes_of(weights, passes)
+    passes, precision = passes_of(weights, passes, plan.published), precision_of(precision, plan.published)
     others = _load_others(weights, beside)
     menon = import_menon() if plan.classical else None
     chains = _Chains(weights, plan, precision, passes, others, against, menon)
@@ -271,7 +273,9 @@ def to_markdown(report: Report) -> str:
         rows.append(cells)
     table = Table(["data", "chain", *TITLES.values()], rows)
     protocol = f"Protocol `{report.protocol}`: {PROTOCOLS[report.protocol].about}"
-    return report_writer.to_markdown("", [protocol, about, table], rule="---").removesuffix("\n")
+    quoted = PROTOCOLS[report.protocol].quoted
+    said = [f"Published, not measured here: {quoted}."] if quoted else []
+    return report_writer.to_markdown("", [protocol, about, table, *said], rule="---").removesuffix("\n")
 
 
 def check_report(folder: Path, overwrite: bool = False) -> None:

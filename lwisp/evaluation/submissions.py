@@ -16,7 +16,7 @@ from lwisp.data.datasets import SIDD, Box
 from lwisp.engines.names import Precision
 from lwisp.engines.tensors import run_network
 from lwisp.errors import InputError
-from lwisp.evaluation.protocols import passes_of
+from lwisp.evaluation.protocols import passes_of, precision_of
 from lwisp.files.matlab import in_matlabs_order, mat_shape, open_hdf5, read_mat
 from lwisp.files.writing import check_output, is_regular, make_folder, write_text, write_whole
 from lwisp.imaging.bayer import CFA, cfa_offset
@@ -30,7 +30,7 @@ def submit(
     root: Path,
     protocol: str,
     output: Path,
-    precision: Precision = "auto",
+    precision: Precision | None = None,
     overwrite: bool = False,
     passes: int | None = None,
 ) -> None:
@@ -41,9 +41,9 @@ def submit(
         root: Folder of the dataset.
         protocol: "sidd/benchmark" or "dnd".
         output: Folder for the results, made if need be: the table `SubmitSrgb.csv`, or 50 files `NNNN.mat` of DND.
-        precision: "auto", "fp32" or "bf16", as in `engines.engine.prepare_engine`.
+        precision: "auto", "fp32" or "bf16", as in `engines.engine.prepare_engine`; fp32 if not given.
         overwrite: Replace results that an earlier run wrote; no other file is ever replaced.
-        passes: 1, 2 or 4 mirror images that are averaged (self-ensemble); `restoration.PASSES` if not given.
+        passes: 1, 2 or 4 mirror images that are averaged (self-ensemble); 1 if not given.
 
     Raises:
         InputError: For an unknown protocol, weights of another task, a dataset that is incomplete or damaged, or
@@ -53,10 +53,10 @@ def submit(
     if protocol not in SUBMISSIONS:
         raise InputError(f"unknown protocol {protocol!r}; expected one of {', '.join(SUBMISSIONS)}")
     check_takes(weights.card, "rgb")
-    passes = passes_of(weights, passes)
+    passes, computed = passes_of(weights, passes, published=True), precision_of(precision, published=True)
 
     def denoise(planes: Tensor) -> Tensor:
-        return run_network(weights.network, planes, precision, "torch", passes=passes)
+        return run_network(weights.network, planes, computed, "torch", passes=passes)
 
     SUBMISSIONS[protocol](denoise, root, output, overwrite)
 

@@ -8,11 +8,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rawpy
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from lwisp.development import Settings, develop_files
@@ -216,21 +218,33 @@ def _rawpy(options: dict[str, Any], jobs: list[Job]) -> Failures:
     return for_each(jobs, make)
 
 
-def _camera_jpeg(jobs: list[Job]) -> Failures:
-    def make(job: Job) -> None:
-        raw = read_any(job.source)
-        beside = [job.source.with_suffix(suffix) for suffix in (".jpg", ".JPG", ".jpeg", ".JPEG")]
-        found = next((path for path in beside if path.is_file() and not is_own(path)), None)
-        if found is not None:
-            rgb = read_rgb(found)
-        elif raw.jpeg is not None:
-            with opened(raw.jpeg, f"{job.source}: the JPEG inside") as picture:
-                tagged = ORIENTATION_TAG in picture.getexif()
-                rgb = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-            rgb = rgb if tagged else orient(rgb, raw.orientation)
-        else:
-            raise InputError(f"{job.source}: there is no JPEG in it, and none beside it")
-        height, width = size_of(raw)[:: -1 if raw.orientation >= 5 else 1]
-        write_png(job.output, ImageOps.fit(Image.fromarray(rgb), (width, height), Image.Resampling.BICUBIC))
+def read_camera_jpeg(source: Path) -> NDArray[np.uint8]:
+    """The camera's own picture of a RAW, from beside it or out of it.
 
-    return for_each(jobs, make)
+    Args:
+        source: The RAW file.
+
+    Returns:
+        (H, W, 3) sRGB, upright, scaled and cut to the RAW's size.
+
+    Raises:
+        InputError: There is none, or a file cannot be read.
+    """
+    raw = read_any(source)
+    beside = [source.with_suffix(suffix) for suffix in (".jpg", ".JPG", ".jpeg", ".JPEG")]
+    found = next((path for path in beside if path.is_file() and not is_own(path)), None)
+    if found is not None:
+        rgb = read_rgb(found)
+    elif raw.jpeg is not None:
+        with opened(raw.jpeg, f"{source}: the JPEG inside") as picture:
+            tagged = ORIENTATION_TAG in picture.getexif()
+            rgb = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+        rgb = rgb if tagged else orient(rgb, raw.orientation)
+    else:
+        raise InputError(f"{source}: there is no JPEG in it, and none beside it")
+    height, width = size_of(raw)[:: -1 if raw.orientation >= 5 else 1]
+    return np.asarray(ImageOps.fit(Image.fromarray(rgb), (width, height), Image.Resampling.BICUBIC))
+
+
+def _camera_jpeg(jobs: list[Job]) -> Failures:
+    return for_each(jobs, lambda job: write_png(job.output, Image.fromarray(read_camera_jpeg(job.source))))

@@ -312,13 +312,13 @@ def open_recipe_data(recipe: Recipe, folder: Path) -> Data:
 
     Args:
         recipe: decides kind, folder, crop, batch, seed and convention; its `data` is not "synthetic".
-        folder: where SIDD's decoded MATLAB arrays are kept, in `cache`; made if need be.
+        folder: where SIDD's decoded pictures or Zurich's moved truth are kept, in `cache`; made if need be.
 
     Raises:
         InputError: for the first thing that is wrong with them.
     """
     assert recipe.data != "synthetic"
-    cache = folder / "cache" if recipe.data in ("sidd", "sidd-raw") else None
+    cache = folder / "cache" if recipe.data in ("sidd", "sidd-raw", "zurich/aligned-raw") else None
     if cache:
         make_folder(cache)
     return open_data(

@@ -6,16 +6,22 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
+from PIL import Image, ImageFilter
 
 import lwisp
 from lwisp.data.crops import Crops
-from lwisp.data.zurich import MAI21, Zurich
+from lwisp.data.zurich import MAI21, AlignedZurich, Zurich
+from lwisp.imaging import metrics
+from lwisp.imaging.mosaic import pack
+from lwisp.pipeline import inputs_of, prepare
 from lwisp.weights import InputConvention
 from tests.conftest import refusal
 from tests.samples import DN, Picture, assert_counted, colorful, cut_short, planes_of, same, save, sense
 
 KEEP = InputConvention("keep", "none", "camera", "none")
+LITEISPNET = InputConvention("subtract", "none", "camera", "none", levels="liteispnet")
+PYNET = InputConvention("keep", "none", "camera", "none", levels="pynet")
 
 
 @pytest.fixture
@@ -201,3 +207,74 @@ def test_pairs_of_one_photograph_are_one_scene_where_a_table_says_so(zurich: Pat
     ):
         table.write_bytes(text.encode("latin-1"))
         assert said in refusal(table, open_zurich, zurich)
+
+
+def test_the_public_loaders_of_zurich_are_followed_by_name(zurich: Path) -> None:
+    path = zurich / "train" / "huawei_raw" / "1.png"
+    mosaic = np.array(Image.open(path))
+    mosaic[10, 20:24] = 0, 63, 1020, 1023
+    save(path, mosaic)
+    lite = Zurich(zurich, "train", LITEISPNET).read(1)[0]
+    assert same(lite, np.maximum(mosaic[None].astype(np.float32) - 63, 0) / (4 * 255 - 63))
+    assert lite[0, 10, 20:24].tolist() == pytest.approx([0, 0, 1, 960 / 957])
+    assert same(Zurich(zurich, "train", PYNET).read(1)[0], mosaic[None] / (4 * 255))
+
+
+@pytest.mark.parametrize("convention", [LITEISPNET, PYNET], ids=["liteispnet", "pynet"])
+def test_a_frame_is_developed_at_the_levels_that_its_network_was_trained_at(
+    convention: InputConvention, zurich: Path
+) -> None:
+    path = zurich / "train" / "huawei_raw" / "0.png"
+    mosaic = np.array(Image.open(path))
+    mosaic[::7, ::5] = 20
+    save(path, mosaic)
+    raw = lwisp.read_mosaic(path, "RGGB", 63, 1023, (1.0, 1.0, 1.0))
+    planes, _ = prepare(raw, convention)
+    assert np.allclose(planes, pack(Zurich(zurich, "train", convention).read(0)[0][0]).numpy(), atol=1e-6)
+    facts = inputs_of(raw, convention)
+    assert facts["white_level"] == pytest.approx([1020] * 4)
+    assert facts["mosaic"].min() == (63 if convention is LITEISPNET else 20)
+    assert raw.mosaic.min() == 20
+
+
+@pytest.mark.parametrize(("levels", "black"), [("liteispnet", "keep"), ("pynet", "subtract")])
+def test_levels_of_a_loader_need_its_other_steps(levels: Literal["liteispnet"], black: Literal["keep"]) -> None:
+    with pytest.raises(ValueError, match="expected black_level"):
+        InputConvention(black, "none", "camera", "none", levels=levels)
+    with pytest.raises(ValueError, match='white_balance = "none"'):
+        InputConvention(levels=levels)
+
+
+def test_the_levels_of_zurichs_loaders_are_none_of_mai21(tmp_path: Path) -> None:
+    for folder in ("mediatek_raw", "fujifilm"):
+        picture = colorful(256, 256)
+        save(tmp_path / "train" / folder / "0.png", sense(picture) if "raw" in folder else picture)
+    with pytest.raises(lwisp.InputError, match='expected levels = "sensor" for MAI21'):
+        MAI21(tmp_path, "train", PYNET)
+
+
+def test_aligned_truth_lies_on_the_raw_and_is_moved_once(zurich: Path, tmp_path: Path) -> None:
+    canon = zurich / "train" / "canon" / "0.jpg"
+    with Image.open(canon) as picture:
+        shown = np.array(picture)
+    smooth = np.array(Image.fromarray(shown).filter(ImageFilter.GaussianBlur(2)))
+    save(zurich / "train" / "huawei_raw" / "0.png", sense(smooth))
+    save(canon, np.roll(smooth, (2, 3), (0, 1)))
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    plain = Zurich(zurich, "train")
+    aligned = AlignedZurich(plain, cache)
+    assert "take" in aligned.notes[-1]
+    values, target = aligned.read(0)
+    inside = (slice(None), slice(20, -20), slice(20, -20))
+    truth = torch.from_numpy(smooth).permute(2, 0, 1) / 255
+    assert target.dtype == torch.uint8
+    assert torch.equal(values, plain.read(0)[0])
+    off, on = (metrics.psnr(rgb[inside], truth[inside]) for rgb in (plain.read(0)[1], target / 255))
+    assert on > off + 3
+    kept = next(cache.iterdir())
+    made = kept.stat().st_mtime_ns
+    assert torch.equal(aligned.read(0)[1], target)
+    assert (next(cache.iterdir()), kept.stat().st_mtime_ns) == (kept, made)
+    batch, targets = Crops(aligned, aligned, crop=64, batch=1)[0]
+    assert (batch.shape, targets.dtype) == ((1, 4, 32, 32), torch.float32)

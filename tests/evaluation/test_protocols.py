@@ -1,5 +1,7 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from PIL import Image
 import lwisp
 from lwisp.architecture import LWISPConfig
 from lwisp.data.datasets import AS_SENSED
+from lwisp.data.sources import Kind
 from lwisp.evaluation import scoring
-from lwisp.evaluation.protocols import PROTOCOLS
+from lwisp.evaluation.protocols import DATA_PROTOCOLS, PROTOCOLS, protocol_of
 from lwisp.evaluation.scoring import evaluate, scale_to
 from lwisp.model import LWISP
 from lwisp.weights import Card, Weights, save
@@ -120,3 +123,36 @@ def test_other_weights_are_set_beside(identity: Weights, toy_file: Path, photos:
 
 def test_every_protocol_says_what_it_is() -> None:
     assert all(protocol.about.endswith(".") for protocol in PROTOCOLS.values())
+
+
+@pytest.mark.parametrize("data", get_args(Kind))
+def test_weights_are_scored_by_the_protocol_of_the_data_that_their_card_names(data: str, identity: Weights) -> None:
+    card = replace(identity.card, training={"recipe": {"data": data}})
+    if data in ("sidd-raw", "mai21"):
+        with pytest.raises(lwisp.InputError, match=f"trained on '{data}', for which there is no protocol"):
+            protocol_of(card)
+    else:
+        assert protocol_of(card) == DATA_PROTOCOLS[data]
+        assert DATA_PROTOCOLS[data] in PROTOCOLS
+
+
+def test_the_protocol_is_that_of_the_card_where_none_is_named(identity: Weights, tmp_path: Path) -> None:
+    write_named(tmp_path / "pairs", "{}_real", "{}_mean")
+    trained = replace(identity, card=replace(identity.card, training={"recipe": {"data": "polyu"}}))
+    assert evaluate(trained, [tmp_path / "pairs"]).protocol == "denoise/polyu"
+    assert protocol_of(replace(identity.card, training={"recipe": 3})) == "photos/val"
+
+
+def test_the_order_of_the_data_and_the_names_decide_no_score(identity: Weights, photos: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (photos / "0.png").rename(other / "z.png")
+    reports = [
+        evaluate(identity, folders, "denoise/photos", "fp32", side=164, passes=1)
+        for folders in ([photos, other], [other, photos])
+    ]
+    scores = [{(Path(row.picture).name, row.case, row.chain): row.psnr for row in report.rows} for report in reports]
+    assert scores[0] == scores[1]
+    (other / "z.png").rename(other / "a.png")
+    renamed = evaluate(identity, [other], "denoise/photos", "fp32", side=164, passes=1)
+    assert {row.psnr for row in renamed.rows} <= set(scores[0].values())

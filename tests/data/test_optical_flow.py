@@ -1,7 +1,7 @@
 import torch
 
 from lwisp.data import synthetic
-from lwisp.evaluation.optical_flow import move_onto
+from lwisp.data.optical_flow import move_onto
 from lwisp.imaging import metrics
 
 
