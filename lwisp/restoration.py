@@ -25,7 +25,7 @@ from lwisp.files.raw import RAW_SUFFIXES, RawImage, check_raw, read_raw
 from lwisp.files.raw_check import refuse_raw
 from lwisp.imaging.bayer import plane_order
 from lwisp.imaging.framing import CROPS, Crop
-from lwisp.imaging.pixels import average_channels, convert, mix
+from lwisp.imaging.pixels import average_channels, mix
 from lwisp.imaging.removed import share_of_noise
 from lwisp.pipeline import Planes, check_noise_reduction, develop_with, without_hot_pixels
 from lwisp.planning import Job
@@ -361,7 +361,7 @@ def _denoise_picture(
     Of what the network takes away as much is taken as is noise. Beyond a strength of 1 it runs on what it has made.
     """
     if strength == 0:
-        return convert(rgb, np.dtype(dtype)), ()
+        return _mixed(rgb, rgb, 0.0, dtype), ()
     fine = np.uint16 if np.issubdtype(dtype, np.integer) else dtype
     cleaned = _restore_with(engine, rgb, fine)
     share = share_of_noise(rgb, cleaned)

@@ -85,7 +85,10 @@ def test_the_strength_mixes_the_picture_with_what_the_network_makes_of_it(dtype:
         return denoise(of, chosen, "fp32", "openvino", passes=1, noise_reduction=strength)
 
     once = made(1.0)
-    assert np.abs(made(0.0) - given).max() < 1e-6
+    untouched = made(0.0, rgb.astype(np.float64) if dtype == np.float32 else rgb)
+    assert untouched.dtype == np.float32
+    assert not np.shares_memory(made(0.0), rgb)
+    assert np.abs(untouched - given).max() < 1e-6
     assert np.abs(made(0.25) - (0.75 * given + 0.25 * once)).max() < 1e-6
     twice = made(1.0, once)
     assert np.abs(twice - once).max() > 1e-3

@@ -19,11 +19,8 @@ def free_memory(proc: Path = PROC) -> int:
     Raises:
         InputError: Linux does not tell it, and psutil is not installed.
     """
-    try:
-        with (proc / "meminfo").open(encoding="ascii") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return int(_psutil().virtual_memory().available)
+    found = _told(proc, "MemAvailable")
+    return int(_psutil().virtual_memory().available) if found is None else found
 
 
 def installed_memory(proc: Path = PROC) -> int:
@@ -35,11 +32,8 @@ def installed_memory(proc: Path = PROC) -> int:
     Raises:
         InputError: Linux does not tell it, and psutil is not installed.
     """
-    try:
-        with (proc / "meminfo").open(encoding="ascii") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemTotal"))
-    except (OSError, StopIteration):
-        return int(_psutil().virtual_memory().total)
+    found = _told(proc, "MemTotal")
+    return int(_psutil().virtual_memory().total) if found is None else found
 
 
 def resident_memory(proc: Path = PROC) -> int:
@@ -56,6 +50,15 @@ def resident_memory(proc: Path = PROC) -> int:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return int(_psutil().Process().memory_info().rss)
+
+
+def _told(proc: Path, name: str) -> int | None:
+    """What Linux tells of memory under a name, in bytes; None where it does not."""
+    try:
+        with (proc / "meminfo").open(encoding="ascii") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith(name))
+    except (OSError, StopIteration):
+        return None
 
 
 def _psutil() -> Any:

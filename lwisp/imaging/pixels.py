@@ -83,7 +83,9 @@ def convert(picture: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     values = picture
     if not np.issubdtype(picture.dtype, np.floating):
         values = picture / np.float32(np.iinfo(picture.dtype).max)
-    return values if dtype == np.float32 else to_integer(values, 8 if dtype == np.uint8 else 16)
+    if dtype == np.float32:
+        return values.astype(np.float32, copy=False)
+    return to_integer(values, 8 if dtype == np.uint8 else 16)
 
 
 def mix(first: NDArray[Any], second: NDArray[Any], share: float, out: NDArray[Any]) -> None:
