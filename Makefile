@@ -19,7 +19,7 @@ SELF := $(PIP) install -q --no-deps --no-build-isolation -e .
 COMPILE := $(VENV)/tools/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make locks'
 
-.PHONY: install demo test test-all wheel docs lint types locks audit clean
+.PHONY: install demo test test-all wheel docs lint types locks sums audit clean
 
 install: $(STAMP)
 
@@ -70,6 +70,9 @@ locks: $(TOOLS) # locks/*.txt of pyproject.toml and the versions in constraints.
 		-c constraints.txt -o locks/$$extra.txt || exit 1; done
 	$(COMPILE) pyproject.toml locks/build.in -c locks/dev.txt -o locks/core.txt
 	$(COMPILE) locks/tools.in -c locks/dev.txt -o locks/tools.txt
+
+sums: # lwisp/assets/SHA256SUMS, after a change of what comes with lwisp; needs sha256sum
+	cd lwisp/assets && sha256sum *.png *.safetensors structures/* weights/* > SHA256SUMS
 
 audit: $(TOOLS) # are there known weaknesses in what the locks name? asks the database of PyPI
 	for lock in core dev docs tools; do $(VENV)/tools/bin/pip-audit --strict --disable-pip --require-hashes \
