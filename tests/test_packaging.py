@@ -1,5 +1,6 @@
 """What is installed: its files, its metadata, and that it runs without the checkout and without POSIX."""
 
+import os
 import subprocess
 import sys
 import tarfile
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.wheel import build_sdist, build_wheel, call, try_commands, unpack
+from tests.wheel import build, call, check_alike, try_commands
 
 POSIX = ("fcntl", "grp", "posix_ipc", "pty", "pwd", "resource", "syslog", "termios", "tty")
 """Modules of Python that Windows lacks."""
@@ -72,13 +73,18 @@ def test_the_metadata_say_what_it_is_and_for_whom() -> None:
     assert all(address.startswith("https://") for address in project["urls"].values())
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The sdist and the wheel; the folder that it was built in, "unpacked", lies beside them."""
+    return build(ROOT, tmp_path_factory.mktemp("packaging") / "first", Path(sys.executable))
+
+
 @pytest.mark.slow
-def test_a_wheel_built_of_the_sdist_develops_the_sample(tmp_path: Path) -> None:
+def test_a_wheel_built_of_the_sdist_develops_the_sample(built: tuple[Path, Path], tmp_path: Path) -> None:
     """With the packages of this environment, so that nothing is fetched; `make wheel` has them installed anew."""
     python = Path(sys.executable)
-    sdist = build_sdist(ROOT, tmp_path, python)
-    source = unpack(sdist, tmp_path / "unpacked")
-    wheel = build_wheel(source, tmp_path, python)
+    sdist, wheel = built
+    (source,) = (sdist.parent / "unpacked").iterdir()
     with zipfile.ZipFile(wheel) as file:
         names = set(file.namelist())
         (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
@@ -87,7 +93,8 @@ def test_a_wheel_built_of_the_sdist_develops_the_sample(tmp_path: Path) -> None:
     recipes = {path.name for path in (ROOT / "recipes").glob("*.toml")}
     assert {f"lwisp/assets/recipes/{name}" for name in recipes} <= names
     assert "lwisp/assets/samples/gopro_hero6_mural.dng" in names
-    assert {"lwisp/assets/weights/photo.safetensors", "lwisp/assets/lpips_alex.safetensors", "lwisp/py.typed"} <= names
+    assets = {"SHA256SUMS", "lpips_alex.safetensors", "weights/photo.safetensors"}
+    assert {"lwisp/py.typed", *(f"lwisp/assets/{name}" for name in assets)} <= names
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lwisp").rglob("*.py")}
     assert modules <= names
     assert not [name for name in names if name.startswith(("tests", "recipes", "setup"))]
@@ -109,8 +116,22 @@ def test_a_wheel_built_of_the_sdist_develops_the_sample(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_sdist_has_what_its_tests_read(tmp_path: Path) -> None:
-    with tarfile.open(build_sdist(ROOT, tmp_path, Path(sys.executable))) as file:
+def test_two_builds_of_one_checkout_have_the_same_bytes(built: tuple[Path, Path], tmp_path: Path) -> None:
+    """At another time, in another folder, under a umask by which nobody else may read what is made."""
+    before = os.umask(0o077)
+    try:
+        again = build(ROOT, tmp_path / "second", Path(sys.executable))
+    finally:
+        os.umask(before)
+    check_alike(built, again)
+    again[1].write_bytes(again[1].read_bytes()[:-1])
+    with pytest.raises(SystemExit, match="two builds differ"):
+        check_alike(built, again)
+
+
+@pytest.mark.slow
+def test_the_sdist_has_what_its_tests_read(built: tuple[Path, Path]) -> None:
+    with tarfile.open(built[0]) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
