@@ -51,8 +51,8 @@ test: $(STAMP)
 test-all: $(STAMP)
 	$(PYTEST)
 
-wheel: # build sdist and wheel, install the wheel into a clean environment, and develop the sample there
-	$(PYTHON) tests/wheel.py
+wheel: # dist/: sdist, wheel, list of parts; the wheel installed into a clean environment, which develops the sample
+	$(PYTHON) tests/wheel.py dist
 
 docs: $(CORE) # the site, build/site; a warning is an error
 	$(LOCKED) locks/docs.txt

@@ -31,11 +31,12 @@ LICENCES = {"lpips_alex.safetensors": "BSD-2-Clause AND BSD-3-Clause"}
 def main() -> None:
     """Do it, in a temporary folder; raises `CalledProcessError` where something fails."""
     kept = Path(sys.argv[1] if len(sys.argv) > 1 else "dist")
+    os.environ["SOURCE_DATE_EPOCH"] = source_date(ROOT)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve()
         tools = new_environment(folder / "tools", "--require-hashes", "-r", str(ROOT / "locks" / "tools.txt"))
         sdist, wheel = build(ROOT, folder / "first", tools)
-        again = build(ROOT, folder / "second", tools)
+        again = build(folder / "first" / "source", folder / "second", tools)
         check_alike([sdist, wheel], again)
         python = new_environment(folder / "clean", str(wheel))
         try_commands(python, folder / "photos")
