@@ -48,7 +48,7 @@ def test_a_lock_has_all_that_its_extra_asks_for(name: str) -> None:
 
 def test_the_locks_have_the_versions_of_the_constraints() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
-    known = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    known = {str(canonicalize_name(name)): version for name, version in (line.split("==") for line in lines)}
     for lock, pins in LOCKS.items():
         other = {name: found for name, found in pins.items() if name in known and found != {known[name]}}
         assert other == {}, f"locks/{lock}.txt: `make locks`"
