@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.wheel import build, call, check_alike, try_commands
+from tests.wheel import build, call, check_alike, complete, digest, try_commands
 
 POSIX = ("fcntl", "grp", "posix_ipc", "pty", "pwd", "resource", "syslog", "termios", "tty")
 """Modules of Python that Windows lacks."""
@@ -71,6 +71,20 @@ def test_the_metadata_say_what_it_is_and_for_whom() -> None:
     oldest = project["requires-python"].removeprefix(">=")
     assert f"Programming Language :: Python :: {oldest}" in project["classifiers"]
     assert all(address.startswith("https://") for address in project["urls"].values())
+
+
+def test_the_list_of_parts_has_the_weights_and_no_installer() -> None:
+    packages = [{"name": name, "bom-ref": f"{name}==1", "type": "library"} for name in ("numpy", "pip", "setuptools")]
+    rows = [{"ref": part["bom-ref"]} for part in packages]
+    bill = complete({"components": packages, "dependencies": rows, "specVersion": "1.6"})
+    parts = {part["name"]: part for part in bill["components"]}
+    assert not {"pip", "setuptools"} & parts.keys()
+    assert bill["dependencies"] == [{"ref": "numpy==1"}]
+    photo = parts["lwisp/assets/weights/photo.safetensors"]
+    file = ROOT / "lwisp" / "assets" / "weights" / "photo.safetensors"
+    assert photo["hashes"] == [{"alg": "SHA-256", "content": digest(file)}]
+    assert photo["licenses"] == [{"expression": "MIT"}]
+    assert "BSD-2-Clause" in parts["lwisp/assets/lpips_alex.safetensors"]["licenses"][0]["expression"]
 
 
 @pytest.fixture(scope="module")

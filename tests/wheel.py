@@ -19,6 +19,7 @@ import tempfile
 import venv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 NO_SOURCE = {".git", ".venv", "build", "data", "demo", "dist", "runs", "lwisp.egg-info"}
@@ -116,22 +117,32 @@ def write_bill(path: Path, python: Path, tools: Path) -> None:
         *(path.parent, tools, "-m", "cyclonedx_py", "environment", "--output-reproducible", "--pyproject", project),
         str(python),
     )
-    bill = json.loads(told)
-    left_out = {part["bom-ref"] for part in bill["components"] if part["name"] in ("pip", "setuptools")}
-    bill["components"] = [part for part in bill["components"] if part["bom-ref"] not in left_out]
-    bill["dependencies"] = [row for row in bill["dependencies"] if row["ref"] not in left_out]
+    path.write_text(json.dumps(complete(json.loads(told)), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def complete(bill: dict[str, Any]) -> dict[str, Any]:
+    """A list of parts without what only installs, and with the files beside the code.
+
+    Args:
+        bill: The content of a CycloneDX file that lists an environment.
+
+    Returns:
+        The same with other components and dependencies.
+    """
+    installers = {part["bom-ref"] for part in bill["components"] if part["name"] in ("pip", "setuptools")}
+    parts = [part for part in bill["components"] if part["bom-ref"] not in installers]
+    rows = [row for row in bill["dependencies"] if row["ref"] not in installers]
     for line in (ROOT / "lwisp" / "assets" / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
         sha256, _, name = line.partition("  ")
-        bill["components"].append(
-            {
-                "type": "machine-learning-model" if name.endswith((".safetensors", ".zip")) else "data",
-                "bom-ref": f"lwisp/assets/{name}",
-                "name": f"lwisp/assets/{name}",
-                "hashes": [{"alg": "SHA-256", "content": sha256}],
-                "licenses": [{"expression": LICENCES.get(name, "MIT")}],
-            }
-        )
-    path.write_text(json.dumps(bill, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        part = {
+            "type": "machine-learning-model" if name.endswith((".safetensors", ".zip")) else "data",
+            "bom-ref": f"lwisp/assets/{name}",
+            "name": f"lwisp/assets/{name}",
+            "hashes": [{"alg": "SHA-256", "content": sha256}],
+            "licenses": [{"expression": LICENCES.get(name, "MIT")}],
+        }
+        parts.append(part)
+    return {**bill, "components": parts, "dependencies": rows}
 
 
 def new_environment(folder: Path, *requirements: str) -> Path:
