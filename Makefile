@@ -6,27 +6,41 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CORE := $(VENV)/.core
 STAMP := $(VENV)/.installed
-# On Linux PyPI's torch brings gigabytes of CUDA; the CPU wheels lie on an index of their own.
+TOOLS := $(VENV)/tools/.installed
+# On Linux PyPI's torch brings gigabytes of CUDA; the CPU wheels lie on an index of their own, whose hashes no lock has.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # A process per core, each with whole files of tests, so that what a file's tests share is made once.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Only what a lock names is installed, and only files whose SHA-256 it has; then lwisp itself, for which nothing is fetched.
+LOCKED := $(PIP) install -q --require-hashes -r
+SELF := $(PIP) install -q --no-deps --no-build-isolation -e .
+# All platforms and Pythons that we promise in one lock; of torch on Linux the part without CUDA.
+COMPILE := $(VENV)/tools/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command 'make locks'
 
-.PHONY: install demo test test-all wheel docs lint types clean
+.PHONY: install demo test test-all wheel docs lint types locks sums audit clean
 
 install: $(STAMP)
 
-$(CORE): pyproject.toml constraints.txt
+$(CORE): pyproject.toml locks/core.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt -e .
+	$(LOCKED) locks/core.txt
+	$(SELF)
 	touch $@
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml locks/dev.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -c 'import torch' 2>/dev/null \
+	test "$$(uname)" != Linux || $(BIN)/python -c 'import torch' 2>/dev/null \
 		|| $(PIP) install -q --no-deps --retries 1 --timeout 15 --extra-index-url $(TORCH_INDEX) -c constraints.txt torch
-	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	$(LOCKED) locks/dev.txt
+	$(SELF)
 	touch $@ $(CORE)
+
+$(TOOLS): locks/tools.txt
+	test -x $(VENV)/tools/bin/python || $(PYTHON) -m venv $(VENV)/tools
+	$(VENV)/tools/bin/python -m pip --disable-pip-version-check install -q --require-hashes -r locks/tools.txt
+	touch $@
 
 demo: $(CORE)
 	$(BIN)/python demo.py
@@ -37,11 +51,11 @@ test: $(STAMP)
 test-all: $(STAMP)
 	$(PYTEST)
 
-wheel: # build sdist and wheel, install the wheel into a clean environment, and develop the sample there
-	$(PYTHON) tests/wheel.py
+wheel: # dist/: sdist, wheel, list of parts; the wheel installed into a clean environment, which develops the sample
+	$(PYTHON) tests/wheel.py dist
 
 docs: $(CORE) # the site, build/site; a warning is an error
-	$(PIP) install -q -c constraints.txt -e '.[docs]'
+	$(LOCKED) locks/docs.txt
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict # with --quiet it would be strict no more
 
 lint: $(STAMP)
@@ -50,6 +64,19 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
+
+locks: $(TOOLS) # locks/*.txt of pyproject.toml and the versions in constraints.txt; needs the network
+	for extra in dev docs; do $(COMPILE) pyproject.toml locks/build.in --extra $$extra --excludes locks/excludes.in \
+		-c constraints.txt -o locks/$$extra.txt || exit 1; done
+	$(COMPILE) pyproject.toml locks/build.in -c locks/dev.txt -o locks/core.txt
+	$(COMPILE) locks/tools.in -c locks/dev.txt -o locks/tools.txt
+
+sums: # lwisp/assets/SHA256SUMS, after a change of what comes with lwisp; needs sha256sum
+	cd lwisp/assets && sha256sum *.png *.safetensors structures/* weights/* > SHA256SUMS
+
+audit: $(TOOLS) # are there known weaknesses in what the locks name? asks the database of PyPI
+	for lock in core dev docs tools; do $(VENV)/tools/bin/pip-audit --strict --disable-pip --require-hashes \
+		--progress-spinner off -r locks/$$lock.txt || exit 1; done
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache

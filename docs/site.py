@@ -1,5 +1,6 @@
 """Hooks of MkDocs: pages of the verbs made of the CLI's help, the API's page, and links that leave `docs/`."""
 
+import html
 import posixpath
 import re
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ def _of_verb(command: Any, name: str, parent: Any, heading: str) -> Iterator[str
         panel = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None) or "Options"
         panels.setdefault(panel, []).append(_row(parameter, context))
     for panel, rows in panels.items():
-        yield f"{heading}# {panel}\n\n| | |\n|---|---|"
+        yield f"{heading}# {panel}\n\n| {'argument' if panel == 'Arguments' else 'option'} | what it does |\n|---|---|"
         yield "".join(f"{row}\n" for row in rows)
     if command.epilog:
         yield f"{_plain(command.epilog)}\n"
@@ -73,14 +74,16 @@ def _row(parameter: Any, context: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """Help as Markdown: one paragraph, in which nothing is markup."""
-    return re.sub(r"([*_<>\[\]\\`])", r"\\\1", " ".join(text.split()))
+    """Help as Markdown: one paragraph, in which nothing is markup but options, which are code."""
+    escaped = html.escape(re.sub(r"([*_\[\]\\`])", r"\\\1", " ".join(text.split())), quote=False)
+    return re.sub(r"(?<![\w-])--[a-z][\w-]*", lambda option: f"`{option[0]}`", escaped)
 
 
 def api_page() -> str:
     """The page of the public names, which mkdocstrings fills in from their docstrings."""
     import lwisp
 
-    homes = {name: f"lwisp.{home}.{name}" for name, home in sorted(lwisp._HOMES.items())}
+    functions_first = sorted(lwisp._HOMES.items(), key=lambda item: (item[0][0].isupper(), item[0]))
+    homes = {name: f"lwisp.{home}.{name}" for name, home in functions_first}
     parts = [f"## lwisp.{name}\n\n::: {home}\n" for name, home in homes.items()]
     return "# Python\n\nAll of these are names of `lwisp` itself.\n\n" + "\n".join(parts)

@@ -11,6 +11,7 @@ from typing import Any
 
 from lwisp.engines.structures import cached_for
 from lwisp.errors import InputError, one_line
+from lwisp.files.bundled import fault_of
 from lwisp.files.optional import is_there
 from lwisp.files.report import is_page
 from lwisp.files.runs import exclusive, run_folder
@@ -69,6 +70,19 @@ def list_weights() -> list[Entry]:
         Both kinds by name.
     """
     return [_entry(path, True) for path in shipped_files()] + [_entry(path, False) for path in learned_files()]
+
+
+def altered_weights() -> list[str]:
+    """Shipped weights that are not the ones that came with lwisp, a sentence on each."""
+    found = []
+    for path in shipped_files():
+        try:
+            fault = fault_of(path)
+        except OSError as error:
+            fault = one_line(error)
+        if fault:
+            found.append(f"weights {path.stem!r}, {path}: {fault}")
+    return found
 
 
 def _entry(path: Path, is_shipped: bool) -> Entry:

@@ -1,5 +1,6 @@
 """What is installed: its files, its metadata, and that it runs without the checkout and without POSIX."""
 
+import os
 import subprocess
 import sys
 import tarfile
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.wheel import build_sdist, build_wheel, call, try_commands, unpack
+from tests.wheel import build, call, check_alike, complete, digest, try_commands
 
 POSIX = ("fcntl", "grp", "posix_ipc", "pty", "pwd", "resource", "syslog", "termios", "tty")
 """Modules of Python that Windows lacks."""
@@ -56,7 +57,7 @@ def test_every_file_of_others_in_the_wheel_is_named_in_the_notice() -> None:
     notice = (ROOT / "NOTICE.md").read_text(encoding="utf-8")
     ours = {".py", ".typed", ".html", ".css", ".js", ".zip", ".svg", ".toml"}
     shipped = [path for path in (ROOT / "lwisp").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    foreign = [path.name for path in shipped if path.suffix not in ours]
+    foreign = [path.name for path in shipped if path.suffix not in ours and path.name != "SHA256SUMS"]
     assert len(foreign) > 5
     for name in [*foreign, *(path.name for path in (ROOT / "samples").iterdir())]:
         assert f"{name}`" in notice, f"{name} is not named in NOTICE.md"
@@ -72,13 +73,32 @@ def test_the_metadata_say_what_it_is_and_for_whom() -> None:
     assert all(address.startswith("https://") for address in project["urls"].values())
 
 
+def test_the_list_of_parts_has_the_weights_and_no_installer() -> None:
+    packages = [{"name": name, "bom-ref": f"{name}==1", "type": "library"} for name in ("numpy", "pip", "setuptools")]
+    rows = [{"ref": part["bom-ref"]} for part in packages]
+    bill = complete({"components": packages, "dependencies": rows, "specVersion": "1.6"})
+    parts = {part["name"]: part for part in bill["components"]}
+    assert not {"pip", "setuptools"} & parts.keys()
+    assert bill["dependencies"] == [{"ref": "numpy==1"}]
+    photo = parts["lwisp/assets/weights/photo.safetensors"]
+    file = ROOT / "lwisp" / "assets" / "weights" / "photo.safetensors"
+    assert photo["hashes"] == [{"alg": "SHA-256", "content": digest(file)}]
+    assert photo["licenses"] == [{"expression": "MIT"}]
+    assert "BSD-2-Clause" in parts["lwisp/assets/lpips_alex.safetensors"]["licenses"][0]["expression"]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The sdist and the wheel; the folder that it was built in, "unpacked", lies beside them."""
+    return build(ROOT, tmp_path_factory.mktemp("packaging") / "first", Path(sys.executable))
+
+
 @pytest.mark.slow
-def test_a_wheel_built_of_the_sdist_develops_the_sample(tmp_path: Path) -> None:
+def test_a_wheel_built_of_the_sdist_develops_the_sample(built: tuple[Path, Path], tmp_path: Path) -> None:
     """With the packages of this environment, so that nothing is fetched; `make wheel` has them installed anew."""
     python = Path(sys.executable)
-    sdist = build_sdist(ROOT, tmp_path, python)
-    source = unpack(sdist, tmp_path / "unpacked")
-    wheel = build_wheel(source, tmp_path, python)
+    sdist, wheel = built
+    (source,) = (sdist.parent / "unpacked").iterdir()
     with zipfile.ZipFile(wheel) as file:
         names = set(file.namelist())
         (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
@@ -87,7 +107,8 @@ def test_a_wheel_built_of_the_sdist_develops_the_sample(tmp_path: Path) -> None:
     recipes = {path.name for path in (ROOT / "recipes").glob("*.toml")}
     assert {f"lwisp/assets/recipes/{name}" for name in recipes} <= names
     assert "lwisp/assets/samples/gopro_hero6_mural.dng" in names
-    assert {"lwisp/assets/weights/photo.safetensors", "lwisp/assets/lpips_alex.safetensors", "lwisp/py.typed"} <= names
+    assets = {"SHA256SUMS", "lpips_alex.safetensors", "weights/photo.safetensors"}
+    assert {"lwisp/py.typed", *(f"lwisp/assets/{name}" for name in assets)} <= names
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lwisp").rglob("*.py")}
     assert modules <= names
     assert not [name for name in names if name.startswith(("tests", "recipes", "setup"))]
@@ -109,8 +130,26 @@ def test_a_wheel_built_of_the_sdist_develops_the_sample(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_sdist_has_what_its_tests_read(tmp_path: Path) -> None:
-    with tarfile.open(build_sdist(ROOT, tmp_path, Path(sys.executable))) as file:
+def test_two_builds_of_one_checkout_have_the_same_bytes(
+    built: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At another time, in another folder, under a umask by which nobody else may read what is made."""
+    with tarfile.open(built[0]) as file:
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", str(file.getmembers()[0].mtime))
+    before = os.umask(0o077)
+    try:
+        again = build(built[0].parent / "source", tmp_path / "second", Path(sys.executable))
+    finally:
+        os.umask(before)
+    check_alike(built, again)
+    again[1].write_bytes(again[1].read_bytes()[:-1])
+    with pytest.raises(SystemExit, match="two builds differ"):
+        check_alike(built, again)
+
+
+@pytest.mark.slow
+def test_the_sdist_has_what_its_tests_read(built: tuple[Path, Path]) -> None:
+    with tarfile.open(built[0]) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:

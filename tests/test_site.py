@@ -1,25 +1,33 @@
 """The site's pages that are made, and its list of pages; `make docs` builds it."""
 
 import re
+import xml.etree.ElementTree as ElementTree
 from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import torch
 import typer
 
 import lwisp
 from lwisp.cli import app
+from lwisp.model import LWISP
 from tests.conftest import ROOT
 
 
-@pytest.fixture(scope="module")
-def hooks() -> ModuleType:
-    spec = spec_from_file_location("site_hooks", ROOT / "docs" / "site.py")
+def read_module(path: Path) -> ModuleType:
+    spec = spec_from_file_location(f"docs_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def hooks() -> ModuleType:
+    return read_module(ROOT / "docs" / "site.py")
 
 
 def test_every_verb_has_a_page_with_all_its_options(hooks: ModuleType) -> None:
@@ -54,3 +62,23 @@ def test_the_pages_of_the_site_exist() -> None:
     assert len(named) > 20
     missing = [page for page in named if not (ROOT / "docs" / page).exists() and page != "api.md"]
     assert missing == []
+
+
+def test_the_figures_are_as_their_script_draws_them() -> None:
+    figures = read_module(ROOT / "docs" / "figures.py").FIGURES
+    assert set(figures) == {"network.svg", "fgam.svg", "ccb.svg"}
+    for name, draw in figures.items():
+        drawn = draw()
+        ElementTree.fromstring(drawn)
+        assert (ROOT / "docs" / "images" / name).read_text(encoding="utf-8") == drawn, "python docs/figures.py"
+        assert name in (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+
+
+def test_the_figure_of_the_network_has_its_counts() -> None:
+    network = LWISP()
+    drawn = (ROOT / "docs" / "images" / "network.svg").read_text(encoding="utf-8")
+    assert f"{sum(values.numel() for values in network.parameters()):,} parameters" in drawn
+    shapes = {name: out.shape for name, out in network.blocks(torch.zeros(1, 4, 64, 64)).items()}
+    channels = {name: shape[1] for name, shape in shapes.items()}
+    told = re.findall(r">(down\d|up\d)</text>\s*<text[^>]*>[^<:]*: (\d+)</text>", drawn)
+    assert {name: int(count) for name, count in told} == channels

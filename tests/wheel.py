@@ -1,10 +1,15 @@
 """Build the sdist, of it the wheel, install that into a clean environment, and use it there: `make wheel`.
 
-    python tests/wheel.py
+    python tests/wheel.py dist
 
-Only Python 3.11 or newer is needed, on Linux, macOS or Windows; pip fetches what lwisp needs.
+The sdist, the wheel, the wheel's list of parts (SBOM) and their SHA-256 then lie in `dist/`. Both are built twice, and
+must have the same bytes. Only Python 3.11 or newer is needed, on Linux, macOS or Windows; pip fetches what lwisp needs.
 """
 
+import gzip
+import hashlib
+import io
+import json
 import os
 import shutil
 import subprocess
@@ -12,26 +17,132 @@ import sys
 import tarfile
 import tempfile
 import venv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 NO_SOURCE = {".git", ".venv", "build", "data", "demo", "dist", "runs", "lwisp.egg-info"}
 """What may lie at the top of a checkout and is no part of it (`.gitignore`)."""
 
+LICENCES = {"lpips_alex.safetensors": "BSD-2-Clause AND BSD-3-Clause"}
+"""Of bundled files that are not under MIT (`NOTICE.md`)."""
+
 
 def main() -> None:
     """Do it, in a temporary folder; raises `CalledProcessError` where something fails."""
+    kept = Path(sys.argv[1] if len(sys.argv) > 1 else "dist")
+    os.environ["SOURCE_DATE_EPOCH"] = source_date(ROOT)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve()
-        tools = new_environment(folder / "tools", "setuptools>=77")
-        sdist = build_sdist(ROOT, folder, tools)
-        wheel = build_wheel(unpack(sdist, folder / "unpacked"), folder, tools)
-        sys.stdout.write(
-            f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB, sdist {sdist.stat().st_size / 1e6:.1f} MB\n"
-        )
+        tools = new_environment(folder / "tools", "--require-hashes", "-r", str(ROOT / "locks" / "tools.txt"))
+        sdist, wheel = build(ROOT, folder / "first", tools)
+        again = build(folder / "first" / "source", folder / "second", tools)
+        check_alike([sdist, wheel], again)
         python = new_environment(folder / "clean", str(wheel))
         try_commands(python, folder / "photos")
+        bill = folder / f"{wheel.stem}.cdx.json"
+        write_bill(bill, python, tools)
+        kept.mkdir(parents=True, exist_ok=True)
+        for file in (sdist, wheel, bill):
+            shutil.copy(file, kept)
+            sys.stdout.write(f"{digest(file)}  {file.name}: {file.stat().st_size / 1e6:.1f} MB\n")
+
+
+def build(checkout: Path, folder: Path, python: Path) -> tuple[Path, Path]:
+    """Build the sdist of a checkout, and the wheel of that.
+
+    Args:
+        checkout: The checkout; nothing is written into it.
+        folder: The folder to make for them.
+        python: Of an environment with setuptools.
+
+    Returns:
+        The sdist and the wheel.
+    """
+    folder.mkdir()
+    sdist = build_sdist(checkout, folder, python)
+    return sdist, build_wheel(unpack(sdist, folder / "unpacked"), folder, python)
+
+
+def check_alike(files: Iterable[Path], others: Iterable[Path]) -> None:
+    """Check that files have the same bytes.
+
+    Args:
+        files: Some files.
+        others: As many others.
+
+    Raises:
+        SystemExit: Two of them differ.
+    """
+    for file, other in zip(files, others, strict=True):
+        if digest(file) != digest(other):
+            raise SystemExit(f"{file.name}: two builds differ")
+
+
+def digest(file: Path) -> str:
+    """The SHA-256 of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def source_date(checkout: Path) -> str:
+    """The time that all files in the archives get, in seconds since 1970: that of the newest commit.
+
+    Args:
+        checkout: The checkout.
+
+    Returns:
+        `SOURCE_DATE_EPOCH`, if that is set; the beginning of 1980, the first that a zip knows, where there is no git.
+    """
+    chosen = os.environ.get("SOURCE_DATE_EPOCH")
+    if chosen:
+        return chosen
+    try:
+        command = ["git", "log", "-1", "--format=%ct"]
+        return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "315532800"
+
+
+def write_bill(path: Path, python: Path, tools: Path) -> None:
+    """Write the list of parts of an installed lwisp, as CycloneDX JSON: packages, and what is shipped beside the code.
+
+    Args:
+        path: The file.
+        python: Of the environment with lwisp.
+        tools: Of the environment with cyclonedx-bom.
+    """
+    project = str(ROOT / "pyproject.toml")
+    told = call(
+        *(path.parent, tools, "-m", "cyclonedx_py", "environment", "--output-reproducible", "--pyproject", project),
+        str(python),
+    )
+    path.write_text(json.dumps(complete(json.loads(told)), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def complete(bill: dict[str, Any]) -> dict[str, Any]:
+    """A list of parts without what only installs, and with the files beside the code.
+
+    Args:
+        bill: The content of a CycloneDX file that lists an environment.
+
+    Returns:
+        The same with other components and dependencies.
+    """
+    installers = {part["bom-ref"] for part in bill["components"] if part["name"] in ("pip", "setuptools")}
+    parts = [part for part in bill["components"] if part["bom-ref"] not in installers]
+    rows = [row for row in bill["dependencies"] if row["ref"] not in installers]
+    for line in (ROOT / "lwisp" / "assets" / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
+        sha256, _, name = line.partition("  ")
+        part = {
+            "type": "machine-learning-model" if name.endswith((".safetensors", ".zip")) else "data",
+            "bom-ref": f"lwisp/assets/{name}",
+            "name": f"lwisp/assets/{name}",
+            "hashes": [{"alg": "SHA-256", "content": sha256}],
+            "licenses": [{"expression": LICENCES.get(name, "MIT")}],
+        }
+        parts.append(part)
+    return {**bill, "components": parts, "dependencies": rows}
 
 
 def new_environment(folder: Path, *requirements: str) -> Path:
@@ -59,8 +170,37 @@ def build_sdist(source: Path, folder: Path, python: Path) -> Path:
         return made | (NO_SOURCE if Path(place) == source else set())
 
     copy = shutil.copytree(source, folder / "source", ignore=left_out)
-    call(copy, python, "-c", f"from setuptools import build_meta; build_meta.build_sdist({str(folder)!r})")
-    return next(folder.glob("*.tar.gz"))
+    made = folder / "made"
+    made.mkdir()
+    call(copy, python, "-c", f"from setuptools import build_meta; build_meta.build_sdist({str(made)!r})")
+    (sdist,) = made.iterdir()
+    return settle(sdist, folder / sdist.name, int(source_date(source)))
+
+
+def settle(sdist: Path, target: Path, time: int) -> Path:
+    """Write an sdist again without what differs from build to build: order, times, owners, permissions.
+
+    Args:
+        sdist: The sdist.
+        target: The file to write.
+        time: The time of all that is in it, in seconds since 1970.
+
+    Returns:
+        `target`.
+    """
+    with (
+        tarfile.open(sdist) as old,
+        target.open("wb") as file,
+        gzip.GzipFile("", "wb", 9, file, mtime=time) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as new,
+    ):
+        for member in sorted(old.getmembers(), key=lambda member: member.name):
+            settled = tarfile.TarInfo(member.name)
+            settled.type, settled.size, settled.mtime = member.type, member.size, time
+            settled.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            content = old.extractfile(member)
+            new.addfile(settled, io.BytesIO(content.read()) if content else None)
+    return target
 
 
 def unpack(sdist: Path, folder: Path) -> Path:
@@ -81,7 +221,9 @@ def build_wheel(source: Path, folder: Path, python: Path) -> Path:
     Returns:
         The wheel.
     """
-    call(source, python, "-c", f"from setuptools import build_meta; build_meta.build_wheel({str(folder)!r})")
+    time = str(int((source / "PKG-INFO").stat().st_mtime))  # as `settle` set it
+    command = f"from setuptools import build_meta; build_meta.build_wheel({str(folder)!r})"
+    call(source, python, "-c", command, env={"SOURCE_DATE_EPOCH": time})
     return next(folder.glob("*.whl"))
 
 
@@ -110,7 +252,7 @@ def call(folder: Path, python: Path, *arguments: str, env: Mapping[str, str] | N
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [str(python), *arguments]
     done = subprocess.run(
-        command, cwd=folder, env={**clean, **(env or {})}, stdout=subprocess.PIPE, text=True, check=True
+        command, cwd=folder, env={**clean, **(env or {})}, stdout=subprocess.PIPE, text=True, check=True, umask=0o022
     )
     return done.stdout
 

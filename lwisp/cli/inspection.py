@@ -8,7 +8,7 @@ import typer
 from lwisp.cli.commands import FAILED_WORK, WRONG_REQUEST, app
 from lwisp.cli.options import PICTURE, RUNNING, Backend, MaxPixels, Memory, Precision, Raws, Recursive, Verbose
 from lwisp.cli.sensor import is_described, read_any
-from lwisp.cli.terminal import say, show_tracebacks
+from lwisp.cli.terminal import complain, say, show_tracebacks
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -41,6 +41,7 @@ def doctor(
     verbose: Verbose = False,
 ) -> None:
     """Tell of RAW files what they hold, which weights serve, what it takes here, or why they are refused."""
+    from lwisp.collection import altered_weights
     from lwisp.development import pick
     from lwisp.diagnosis import Examiner, tell
     from lwisp.files.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES
@@ -50,6 +51,8 @@ def doctor(
     show_tracebacks(verbose)
     suffixes = RAW_SUFFIXES | MOSAIC_SUFFIXES if any(map(is_described, sources)) else RAW_SUFFIXES
     files = [job.source for job in plan(sources, None, None, suffixes, recursive=recursive)]
+    for sentence in altered_weights():
+        complain(sentence)
     chosen = pick if weights == "auto" else load(weights)
     examiner = Examiner(chosen, read_any(), backend, precision, memory)
     refused = 0

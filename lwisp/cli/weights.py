@@ -7,7 +7,7 @@ import typer
 
 from lwisp.cli.commands import app
 from lwisp.cli.networks import Network, import_network
-from lwisp.cli.terminal import say, show
+from lwisp.cli.terminal import complain, say, show
 from lwisp.errors import printable
 
 weights_app = typer.Typer(no_args_is_help=True, help="Look at weights, delete learned ones.")
@@ -21,8 +21,10 @@ def list_weights(
     ] = False,
 ) -> None:
     """The shipped weights and those that were learned here: task, camera, style, photos, error, date."""
-    from lwisp.collection import list_weights
+    from lwisp.collection import altered_weights, list_weights
 
+    for sentence in altered_weights():
+        complain(sentence)
     entries = list_weights()
     if as_json:
         import json
