@@ -230,7 +230,9 @@ def main(clients: int, seconds: float) -> int:
         threads = [threading.Thread(target=load.run, args=(seed,)) for seed in range(clients)]
         for thread in threads:
             thread.start()
-        times, sizes, processes = [], [], set()
+        times: list[float] = []
+        sizes: list[float] = []
+        processes: set[int] = set()
         began = time.monotonic()
         while (now := time.monotonic() - began) < seconds and run.poll() is None:
             held = family(run.pid)

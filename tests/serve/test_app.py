@@ -12,9 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lwisp.serve.app import FILES, PAGE
+from lwisp.serve.app import PAGE_TYPES
 from lwisp.serve.knobs import FIELDS
 from lwisp.serve.limits import Limits
+from lwisp.serve.pages import files_of
 from tests.serve.harness import Served, refusal, served, soon
 
 
@@ -231,14 +232,14 @@ def test_the_page_itself_may_ask_and_a_link_may_lead_to_it(server: Served) -> No
 
 
 def test_the_page_needs_nothing_from_elsewhere(server: Served) -> None:
-    for name, media_type in FILES.items():
+    for name, content in files_of("page").items():
         answer = server.client.get("/" if name == "index.html" else f"/{name}")
         assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith(media_type)
+        assert answer.content == content
+        assert answer.headers["content-type"].startswith(PAGE_TYPES[Path(name).suffix])
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert not re.search(r"(https?:)?//(?!www\.w3\.org/2000/svg)\w+\.\w", answer.text)
-    assert {path.name for path in PAGE.iterdir()} == set(FILES)
     refusal(server.client.get("/../app.py"), 404, "not-found")
     refusal(server.client.get("/%2e%2e/app.py"), 404, "not-found")
     refusal(server.client.put("/develop"), 405, "http")
