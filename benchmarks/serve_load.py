@@ -231,14 +231,15 @@ def main(clients: int, seconds: float) -> int:
         for thread in threads:
             thread.start()
         times: list[float] = []
-        sizes: list[float] = []
+        sizes: list[tuple[float, float]] = []
         processes: set[int] = set()
         began = time.monotonic()
         while (now := time.monotonic() - began) < seconds and run.poll() is None:
             held = family(run.pid)
             processes |= held.keys()
             times.append(now)
-            sizes.append(sum(held.values()) / 1e6)
+            server_size = held.get(run.pid, 0) / 1e6
+            sizes.append((server_size, sum(held.values()) / 1e6 - server_size))
             time.sleep(EVERY)
         load.is_over.set()
         processes |= family(run.pid).keys()
@@ -257,14 +258,14 @@ def main(clients: int, seconds: float) -> int:
     return int(bool(failures) or not is_clean)
 
 
-def report(told: list[Told], seconds: float, times: list[float], sizes: list[float]) -> int:
+def report(told: list[Told], seconds: float, times: list[float], sizes: list[tuple[float, float]]) -> int:
     """Print what was answered and how fast, and the memory; returns how many answers were wrong.
 
     Args:
         told: All answers.
         seconds: That they took together.
         times: Seconds at which the memory was looked at.
-        sizes: MB then.
+        sizes: MB then, of the server and of its workers.
     """
     wrong = [one for one in told if one.failure]
     print(f"{len(told)} files in {seconds:g} s, {len(wrong)} wrong answers; 429 was told and heeded", end=" ")
@@ -278,11 +279,14 @@ def report(told: list[Told], seconds: float, times: list[float], sizes: list[flo
         for name, values in rows.items():
             shown = " ".join(f"{value:7.2f}" for value in np.percentile(values, [50, 95, 99, 100]))
             print(f"{name:12} {len(of_kind):7} {shown}")
-    settled = [index for index, at in enumerate(times) if at >= WARMING * seconds]
-    if len(settled) > 2:
-        steep, error = slope([times[index] / 60 for index in settled], [sizes[index] for index in settled])
-        print(f"memory of server and workers: {np.mean(sizes):.0f} MB in the mean, {max(sizes):.0f} at most;", end=" ")
-        print(f"slope {steep:+.2f} MB a minute (standard error {error:.2f}) after the first {WARMING:.0%}")
+    settled = np.asarray(times) >= WARMING * seconds
+    if settled.sum() > 2:
+        print(f"memory after the first {WARMING:.0%}:")
+        minutes, held = np.asarray(times)[settled] / 60, np.asarray(sizes)[settled]
+        for name, values in {"server": held[:, 0], "workers": held[:, 1], "together": held.sum(1)}.items():
+            steep, error = slope([*minutes], [*values])
+            print(f"{name:12} {values.mean():7.1f} MB in the mean, {values.max():.1f} at most;", end=" ")
+            print(f"slope {steep:+.3f} MB a minute (standard error {error:.3f})")
     for failure, count in Counter(f"{one.kind}: {one.failure}" for one in wrong).most_common(10):
         print(f"wrong {count} times: {failure}")
     return len(wrong)

@@ -1,5 +1,6 @@
 """The interface over HTTP; the pictures themselves are in test_worker.py."""
 
+import contextlib
 import json
 import re
 import socket
@@ -277,7 +278,20 @@ def test_a_client_that_sends_too_slowly_is_told(tmp_path: Path) -> None:
             assert server.develop(b"good").status_code == 200  # others are answered meanwhile
             answer = slow.recv(10_000).decode()
         assert answer.startswith("HTTP/1.1 408")
-        assert soon(lambda: not server.files() and server.store.receiving == 0)
+        assert soon(lambda: not server.files() and not server.store.arriving)
+
+
+def test_files_that_come_too_slowly_give_way_to_others(tmp_path: Path) -> None:
+    with served(tmp_path, Limits(uploads=2)) as server, contextlib.ExitStack() as slow:
+        host, port = server.url.removeprefix("http://").split(":")
+        head = "POST /develop HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n"
+        for _ in range(2):
+            client = slow.enter_context(socket.create_connection((host, int(port)), timeout=20))
+            client.sendall(f"{head}Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n".encode())
+        assert soon(lambda: len(server.store.arriving) == 2)
+        assert "try again in 5" in refusal(server.develop(b"good"), 429, "busy")
+        assert soon(lambda: server.develop(b"good").status_code == 200)
+        assert len(server.store.arriving) == 1
 
 
 def test_whoever_hangs_up_has_his_picture_cancelled(server: Served) -> None:

@@ -168,10 +168,10 @@ def test_what_is_no_request_is_told(tmp_path: Path) -> None:
         with connection(server) as client:  # while the application waits for the body
             form = b"Content-Type: multipart/form-data; boundary=b\r\n"
             client.sendall(b"POST /develop HTTP/1.1\r\nHost: localhost\r\n" + form + chunked)
-            assert soon(lambda: server.store.receiving)
+            assert soon(lambda: server.store.arriving)
             client.sendall(b"no length\r\n")
             refusal(answer_of(client), 400, "http")
-        assert soon(lambda: not server.files() and not server.store.receiving)
+        assert soon(lambda: not server.files() and not server.store.arriving)
         assert server.develop(b"good").status_code == 200
 
 
