@@ -39,7 +39,7 @@ class Limits:
     """Bytes a second."""
     connections: int = 192
     """Connections at once; one without a request gives way to a new one."""
-    head_seconds: float = 10.0
+    head_seconds: float = 30.0
     """Time in which the head of a request must come."""
     grace: float = 6.0
     """Seconds after which what a closed page waited for is cancelled."""

@@ -181,12 +181,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def browser(address: str, before_worker: str = "", **options: Any) -> Iterator[Any]:
-    """The page in a browser; its worker's program begins with `before_worker`."""
+def browser(address: str, before_worker: str = "", switch: str = "--no-sandbox", **options: Any) -> Iterator[Any]:
+    """The page in a browser that is started with a switch; its worker's program begins with `before_worker`."""
     from playwright import sync_api
 
     with sync_api.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", switch])
         page = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options}).new_page()
         page.set_default_timeout(PATIENCE)
         asked: list[str] = []
@@ -306,6 +306,23 @@ def test_a_browser_that_lacks_something_says_so_in_one_sentence(what: str, addre
         assert expected in sentence
         assert sentence.count(".") == 1
         assert page.is_disabled("#files")
+
+
+@pytest.mark.slow
+def test_in_a_browser_with_little_memory_the_photo_that_it_cannot_hold_is_told(address: str) -> None:
+    with browser(address, switch="--js-flags=--wasm-max-mem-pages=1500") as page:  # 98 MB for each module
+        page.set_input_files("#files", [str(SAMPLE)])
+        assert "the browser's memory cannot hold it" in ended(page)
+        page.set_input_files("#files", [{"name": "text.dng", "mimeType": "", "buffer": b"text"}])
+        page.click("#photos .pick >> nth=-1")
+        assert "no RAW photo" in ended(page)
+
+
+@pytest.mark.slow
+def test_without_webgpu_it_is_webassembly(address: str) -> None:
+    with browser(address, "Object.defineProperty(navigator, 'gpu', { value: undefined });") as page:
+        assert page.evaluate("document.body.dataset.engine") == "wasm"
+        assert "by WebAssembly" in page.inner_text("#limits")
 
 
 @pytest.mark.slow
