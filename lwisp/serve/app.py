@@ -22,14 +22,14 @@ from lwisp.serve.description import ANSWERS, describe, form_of
 from lwisp.serve.guard import HEADERS, Guard
 from lwisp.serve.knobs import MEDIA_TYPES, Knobs, look_names, read_knobs, weights_names
 from lwisp.serve.limits import Limits
+from lwisp.serve.pages import files_of
 from lwisp.serve.pool import Pool
 from lwisp.serve.refusals import BUSY, FAILED, GONE, NOT_FOUND, RefusedError, status_of
 from lwisp.serve.store import Job, Store, failure_of
 from lwisp.serve.uploads import receive_fields, receive_photo
 
-PAGE = Path(__file__).parent / "page"
-"""Files of the page, which are served as they are."""
-FILES = {"index.html": "text/html", "style.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+"""Media types of the page's files by their suffixes."""
 NO_TELEMETRY: TelemetryConfig = {"auto_configure": False, "tracing": False, "metrics": False, "logs": False}
 """FastAPI would send what it measures where variables of the environment say."""
 WATCHER = "watcher"
@@ -117,15 +117,15 @@ def _add_answers_to_errors(app: FastAPI) -> None:
 
 
 def _add_page(app: FastAPI, store: Store) -> None:
-    def serve_file(name: str, media_type: str) -> Callable[[], Coroutine[Any, Any, Response]]:
+    def serve_file(content: bytes, media_type: str) -> Callable[[], Coroutine[Any, Any, Response]]:
         async def serve() -> Response:
-            return FileResponse(PAGE / name, media_type=media_type)
+            return Response(content, media_type=media_type)
 
         return serve
 
-    for name, media_type in FILES.items():
+    for name, content in files_of("page").items():
         path = "/" if name == "index.html" else f"/{name}"
-        app.add_api_route(path, serve_file(name, media_type), include_in_schema=False)
+        app.add_api_route(path, serve_file(content, PAGE_TYPES[Path(name).suffix]), include_in_schema=False)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

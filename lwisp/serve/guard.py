@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lwisp.errors import printable
-from lwisp.serve.refusals import FORBIDDEN
+from lwisp.serve.refusals import FORBIDDEN, HEAD_TOO_LARGE
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -26,6 +26,10 @@ HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
 }
 """Of every answer."""
+LONGEST_HEAD = 16_000
+"""Bytes of a request before its body: browsers send up to some thousand."""
+MOST_HEADERS = 100
+"""Lines of it."""
 
 
 class Guard:
@@ -53,13 +57,17 @@ class Guard:
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        reason = self.refuse(Headers(scope=scope), scope["method"], scope["path"])
+        status, kind = HEAD_TOO_LARGE, "head"
+        reason = refuse_head(scope)
+        if not reason:
+            status, kind = FORBIDDEN, "forbidden"
+            reason = self.refuse(Headers(scope=scope), scope["method"], scope["path"])
         if not reason:
             await self.app(scope, receive, send_with_headers)
             return
-        body = json.dumps({"error": reason, "kind": "forbidden"}).encode()
+        body = json.dumps({"error": reason, "kind": kind}).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await send_with_headers({"type": "http.response.start", "status": FORBIDDEN, "headers": headers})
+        await send_with_headers({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     def refuse(self, headers: Headers, method: str, path: str) -> str:
@@ -81,6 +89,21 @@ class Guard:
         if site not in ("none", "same-origin") and not is_visit:  # a link to the page is none of its requests
             return "requests from the pages of other sites are refused"
         return ""
+
+
+def refuse_head(scope: Scope) -> str:
+    """Why the head of a request is refused for its size; empty where it is not.
+
+    Args:
+        scope: Of the request.
+    """
+    size = len(scope["raw_path"]) + len(scope["query_string"])
+    size += sum(len(name) + len(value) for name, value in scope["headers"])
+    if size > LONGEST_HEAD:
+        return f"expected the head of a request within {LONGEST_HEAD // 1000} kB, got one of {size / 1000:.0f} kB"
+    if len(scope["headers"]) > MOST_HEADERS:
+        return f"expected at most {MOST_HEADERS} headers, got {len(scope['headers'])}"
+    return ""
 
 
 def is_own_name(host: str, names: Collection[str], is_loopback: bool) -> bool:

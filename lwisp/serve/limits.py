@@ -34,9 +34,13 @@ class Limits:
     disk: int = 8 * 10**9
     """Bytes of all files that are received or kept."""
     patience: float = 30.0
-    """Seconds that sending a file may take, beside what its bytes take at `slowest`."""
+    """Seconds that sending a file may take beside what its bytes take at `slowest`; or an answer may lie unread."""
     slowest: int = 50_000
     """Bytes a second."""
+    connections: int = 192
+    """Connections at once; one without a request gives way to a new one."""
+    head_seconds: float = 30.0
+    """Time in which the head of a request must come."""
     grace: float = 6.0
     """Seconds after which what a closed page waited for is cancelled."""
     backend: Backend = "auto"

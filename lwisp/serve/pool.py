@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import time
 from collections import deque
@@ -20,6 +21,10 @@ START = 120.0
 """Seconds in which a worker must be ready."""
 FIRST_GUESS = 10.0
 """Seconds of a picture before any was made."""
+
+ALLOCATOR = {"MALLOC_ARENA_MAX": "2"}
+"""glibc gives each thread a heap of its own, and photos' arrays leave holes in all of them: the memory of a worker grew
+by 44 MB in 240 photos, with two heaps by 2."""
 
 Told = dict[str, Any]
 
@@ -151,6 +156,7 @@ class Pool:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=None if self.is_verbose else asyncio.subprocess.DEVNULL,
                 limit=MOST_LINE,
+                env={**ALLOCATOR, **os.environ},
                 start_new_session=True,  # Ctrl-C is the server's, which ends them
             )
             assert process.stdout is not None

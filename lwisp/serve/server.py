@@ -10,9 +10,13 @@ from fastapi import FastAPI
 from lwisp.errors import ArgumentError, InputError
 from lwisp.files.writing import temporary_folder
 from lwisp.serve.app import create_app
+from lwisp.serve.connections import bounded_by
+from lwisp.serve.guard import LONGEST_HEAD
 from lwisp.serve.limits import Limits
 
 LOOPBACK = "127.0.0.1"
+BACKLOG = 128
+"""Connections that the system keeps until they are taken."""
 
 
 def serve(
@@ -52,13 +56,15 @@ def make_server(app: FastAPI, is_verbose: bool = False) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=bounded_by(app.state.store.limits),
         ws="none",
         lifespan="on",
         log_level="error" if is_verbose else "critical",
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        backlog=BACKLOG,
+        h11_max_incomplete_event_size=LONGEST_HEAD,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=1,
     )
@@ -83,7 +89,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-        listening.listen(128)
+        listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
         raise InputError(

@@ -1,8 +1,8 @@
 """The page that develops in the browser alone, as a folder of plain files: `lwisp serve --static`.
 
-Its program lies in `static_page`, its look is the local page's. The network's modules are those that the engines run,
-with their weights in them. The runtimes, onnxruntime-web and libraw-wasm, are copied from a folder into which npm
-installed them: lwisp brings none and fetches none.
+Its program lies in `static_page`, and what it shares with the local page in `shared_page`. The network's modules are
+those that the engines run, with their weights in them. The runtimes, onnxruntime-web and libraw-wasm, are copied from
+a folder into which npm installed them: lwisp brings none and fetches none.
 """
 
 import base64
@@ -28,6 +28,7 @@ from lwisp.files.writing import clear_leftovers, write_whole
 from lwisp.imaging.camera_color import Calibration, CameraColor, normalize_color, normalize_forward
 from lwisp.imaging.hot_pixels import repair_hot_pixels
 from lwisp.pipeline import Developer, noise_of
+from lwisp.serve.pages import files_of
 from lwisp.weights import Weights, load
 
 MANIFEST = "lwisp-static.json"
@@ -91,7 +92,7 @@ def write_static(folder: Path, modules: Path) -> list[Path]:
         raise ArgumentError(f"--static {folder}: expected a folder, or a name for a new one, got a file")
     before = _written_before(folder)
     runtimes = _runtimes(modules)
-    contents = {**_page(), **runtimes, **_models()}
+    contents = {**files_of("static_page"), **runtimes, **_models()}
     _check_free(folder, contents, before)
     contents[MANIFEST] = _json({"lwisp": {name: _digest(content) for name, content in contents.items()}})
     if folder.is_dir():
@@ -104,14 +105,6 @@ def write_static(folder: Path, modules: Path) -> list[Path]:
         if _is_as_written(folder / name, before[name]):
             (folder / name).unlink()
     return [folder / name for name in contents]
-
-
-def _page() -> dict[str, bytes]:
-    """The program and its look, by their names in the folder."""
-    own = resources.files("lwisp") / "serve"
-    found = {file.name: file.read_bytes() for file in (own / "static_page").iterdir() if not file.name.startswith(".")}
-    found |= {name: (own / "page" / name).read_bytes() for name in ("style.css", "icon.svg")}
-    return dict(sorted(found.items()))
 
 
 def _runtimes(modules: Path) -> dict[str, bytes]:

@@ -19,6 +19,8 @@ from lwisp.serve.refusals import BUSY, GONE, NO_ROOM, NOT_FOUND, RefusedError, s
 ENDINGS = {"jpg": ".jpg", "tiff": ".tif", "png": ".png", "png16": ".png"}
 """Suffixes of pictures by their format."""
 ENDED = ("done", "failed", "cancelled")
+FAIR = 2.0
+"""Seconds in which a file that is being received may come slowly though others wait."""
 
 
 def new_id() -> str:
@@ -91,6 +93,20 @@ class Job:
         return f"{Path(self.photo.name).stem or 'photo'}{ENDINGS[self.knobs.format]}"
 
 
+@dataclass(eq=False)
+class Arrival:
+    """A file that is being received."""
+
+    time_limit: asyncio.Timeout
+    began: float
+    counted: int = 0
+    """Bytes so far, of the form around it too."""
+
+    def speed(self, now: float) -> float:
+        """Bytes a second."""
+        return self.counted / max(now - self.began, 1e-3)
+
+
 class Store:
     """What a server holds. All of it belongs to one event loop.
 
@@ -108,21 +124,32 @@ class Store:
         self.photos: set[Photo] = set()
         self.watching: Counter[str] = Counter()
         """Open pages by name."""
-        self.receiving = 0
-        """Files that are being received."""
+        self.arriving: set[Arrival] = set()
         self.received = 0
         """Bytes of those."""
 
     def check_room(self) -> None:
-        """Check before a file is received that it can be worked on.
+        """Check before a file is received that it can be worked on; one that comes too slowly gives way to it.
 
         Raises:
             RefusedError: Too many wait, or are received.
         """
         if self.pool.is_full:
             raise self.pool.busy()
-        if self.receiving >= self.limits.uploads:
-            raise RefusedError(BUSY, "busy", f"{self.receiving} files are received already; try again in 5 seconds", 5)
+        if len(self.arriving) >= self.limits.uploads and not self._end_slowest():
+            count = len(self.arriving)
+            raise RefusedError(BUSY, "busy", f"{count} files are received already; try again in 5 seconds", 5)
+
+    def _end_slowest(self) -> bool:
+        """Give up the file that comes most slowly, if any is slower than `Limits.slowest`; whether there was one."""
+        now = asyncio.get_running_loop().time()
+        slow = [one for one in self.arriving if now - one.began > FAIR and one.speed(now) < self.limits.slowest]
+        if not slow:
+            return False
+        slowest = min(slow, key=lambda one: one.speed(now))
+        slowest.time_limit.reschedule(now)
+        self.arriving.discard(slowest)
+        return True
 
     def make_room(self, size: int) -> None:
         """Remove photos that were not asked for longest until so many more bytes may be kept.

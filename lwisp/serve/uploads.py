@@ -12,7 +12,7 @@ from lwisp.errors import ArgumentError, printable, unwritable
 from lwisp.files.libraw import TIFF_SUFFIXES
 from lwisp.files.raw import RAW_SUFFIXES
 from lwisp.serve.refusals import TOO_LARGE, TOO_SLOW, WRONG_TYPE, RefusedError
-from lwisp.serve.store import Photo, Store, new_id
+from lwisp.serve.store import Arrival, Photo, Store, new_id
 
 MOST_PARTS = 40
 MOST_TEXT = 1000
@@ -207,7 +207,6 @@ async def receive_photo(request: Request, store: Store) -> tuple[Photo, dict[str
     """
     folder = store.folder / new_id()
     folder.mkdir(mode=0o700)
-    store.receiving += 1
     try:
         form = await _receive(Body(request), folder / "source", store)
         if form.file_name is None:
@@ -217,8 +216,6 @@ async def receive_photo(request: Request, store: Store) -> tuple[Photo, dict[str
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    finally:
-        store.receiving -= 1
 
 
 def _with_suffix(source: Path, name: str) -> Path:
@@ -284,12 +281,19 @@ async def _fill(form: Form, body: Body, store: Store) -> None:
         store.make_room(length)
     parser = form.parser(options[b"boundary"])
     limits = store.limits
-    began = asyncio.get_running_loop().time()
+    now = asyncio.get_running_loop().time
+    began = now()
     try:
         async with asyncio.timeout(limits.patience) as time_limit:
+            arrival = Arrival(time_limit, began)
+            if form.place is not None:
+                store.arriving.add(arrival)
             while not body.is_read:
                 piece = await body.read()
                 store.received += len(piece)
+                arrival.counted = body.counted
+                if form.place is not None and arrival not in store.arriving:  # it gave way
+                    raise TimeoutError
                 if body.counted > most:
                     raise too_large(form.limit)
                 store.make_room(0)
@@ -297,8 +301,9 @@ async def _fill(form: Form, body: Body, store: Store) -> None:
                 if piece:
                     parser.write(piece)
     except TimeoutError as error:
-        seconds = limits.patience + body.counted / limits.slowest
-        message = f"the file came too slowly: {body.counted / 1e6:.1f} MB in {seconds:.0f} seconds; send it again"
+        message = f"the file came too slowly: {body.counted / 1e6:.1f} MB in {now() - began:.0f} seconds; send it again"
         raise RefusedError(TOO_SLOW, "too-slow", message) from error
+    finally:
+        store.arriving.discard(arrival)
     if not form.is_whole:
         raise ArgumentError("expected a form as multipart/form-data; this one is damaged or cut short")

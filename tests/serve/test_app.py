@@ -1,5 +1,6 @@
 """The interface over HTTP; the pictures themselves are in test_worker.py."""
 
+import contextlib
 import json
 import re
 import socket
@@ -12,9 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lwisp.serve.app import FILES, PAGE
+from lwisp.serve.app import PAGE_TYPES
 from lwisp.serve.knobs import FIELDS
 from lwisp.serve.limits import Limits
+from lwisp.serve.pages import files_of
 from tests.serve.harness import Served, refusal, served, soon
 
 
@@ -231,14 +233,14 @@ def test_the_page_itself_may_ask_and_a_link_may_lead_to_it(server: Served) -> No
 
 
 def test_the_page_needs_nothing_from_elsewhere(server: Served) -> None:
-    for name, media_type in FILES.items():
+    for name, content in files_of("page").items():
         answer = server.client.get("/" if name == "index.html" else f"/{name}")
         assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith(media_type)
+        assert answer.content == content
+        assert answer.headers["content-type"].startswith(PAGE_TYPES[Path(name).suffix])
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert not re.search(r"(https?:)?//(?!www\.w3\.org/2000/svg)\w+\.\w", answer.text)
-    assert {path.name for path in PAGE.iterdir()} == set(FILES)
     refusal(server.client.get("/../app.py"), 404, "not-found")
     refusal(server.client.get("/%2e%2e/app.py"), 404, "not-found")
     refusal(server.client.put("/develop"), 405, "http")
@@ -276,7 +278,20 @@ def test_a_client_that_sends_too_slowly_is_told(tmp_path: Path) -> None:
             assert server.develop(b"good").status_code == 200  # others are answered meanwhile
             answer = slow.recv(10_000).decode()
         assert answer.startswith("HTTP/1.1 408")
-        assert soon(lambda: not server.files() and server.store.receiving == 0)
+        assert soon(lambda: not server.files() and not server.store.arriving)
+
+
+def test_files_that_come_too_slowly_give_way_to_others(tmp_path: Path) -> None:
+    with served(tmp_path, Limits(uploads=2)) as server, contextlib.ExitStack() as slow:
+        host, port = server.url.removeprefix("http://").split(":")
+        head = "POST /develop HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n"
+        for _ in range(2):
+            client = slow.enter_context(socket.create_connection((host, int(port)), timeout=20))
+            client.sendall(f"{head}Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n".encode())
+        assert soon(lambda: len(server.store.arriving) == 2)
+        assert "try again in 5" in refusal(server.develop(b"good"), 429, "busy")
+        assert soon(lambda: server.develop(b"good").status_code == 200)
+        assert len(server.store.arriving) == 1
 
 
 def test_whoever_hangs_up_has_his_picture_cancelled(server: Served) -> None:

@@ -1,6 +1,7 @@
 """The page in a real browser: a RAW is dropped, the divider moved, the picture saved; it is the command's file."""
 
 import base64
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from lwisp.serve.limits import Limits
 from tests.conftest import ROOT, SAMPLE
+from tests.serve.accessibility import complaints_of
 from tests.serve.harness import Served, served, soon
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -35,20 +37,26 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
         yield running
 
 
-@pytest.fixture
-def page(server: Served) -> Iterator[Any]:
+@contextlib.contextmanager
+def browser(address: str, **options: Any) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page = browser.new_page(**{"viewport": {"width": 1400, "height": 900}, **options})
         page.set_default_timeout(PATIENCE)
         complaints: list[str] = []
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.goto(server.url)
+        page.goto(address)
         yield page
         browser.close()
         assert complaints == []
+
+
+@pytest.fixture
+def page(server: Served) -> Iterator[Any]:
+    with browser(server.url) as page:
+        yield page
 
 
 def drop(page: Any, name: str, content: bytes) -> None:
@@ -106,9 +114,27 @@ def test_a_broken_file_shows_a_sentence_and_the_next_one_is_developed(page: Any)
     assert page.locator("#photos li").count() == 1
 
 
-def test_a_tab_that_is_closed_has_its_pictures_cancelled(page: Any, server: Served) -> None:
-    page.set_input_files("#files", [str(SAMPLE)] * 8)
-    soon(lambda: len(server.store.jobs) == 8)
-    page.close()
-    soon(lambda: all(job.ended.is_set() for job in server.store.jobs.values()))
-    assert any(job.state == "cancelled" for job in server.store.jobs.values())  # the first may have been done by then
+def test_a_tab_that_is_closed_has_its_pictures_cancelled(tmp_path: Path) -> None:
+    with served(tmp_path, Limits(grace=0.5)) as server, browser(server.url) as page:
+        jobs = server.store.jobs
+        endless = {"name": "a.dng", "mimeType": "", "buffer": b"hang"}
+        page.set_input_files("#files", [endless] * 5)
+        soon(lambda: len(jobs) == 2)  # so many at once
+        waiting = list(jobs.values())
+        page.close()
+        soon(lambda: all(job.state == "cancelled" for job in waiting))
+        assert server.develop(b"good").status_code == 200
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 390)])
+def test_axe_finds_nothing(scheme: str, width: int, server: Served) -> None:
+    with browser(server.url, color_scheme=scheme, viewport={"width": width, "height": 900}) as page:
+        assert complaints_of(page) == []
+        page.set_input_files("#files", [{"name": "text.dng", "mimeType": "", "buffer": b"text"}])
+        page.wait_for_selector("#failure:not([hidden])")
+        assert complaints_of(page) == []
+        page.set_input_files("#files", [str(SAMPLE)])
+        page.click("#photos .pick >> nth=-1")
+        page.wait_for_selector("#jpeg[href]")
+        assert complaints_of(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

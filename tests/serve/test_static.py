@@ -1,12 +1,12 @@
 """The folder of `lwisp serve --static`: what is written and refused; a real browser gives the command's pixels."""
 
 import base64
+import contextlib
 import functools
 import hashlib
 import http.server
 import io
 import json
-import os
 import re
 import struct
 import subprocess
@@ -25,9 +25,10 @@ from lwisp import InputError
 from lwisp.cli import app
 from lwisp.serve.static import MANIFEST, PACKAGES, write_static
 from tests.conftest import ROOT, SAMPLE
+from tests.serve.accessibility import MODULES, complaints_of
+from tests.serve.harness import soon
 
 CHROMIUM = Path("/usr/bin/chromium")
-MODULES = Path(os.environ.get("LWISP_NODE_MODULES", ROOT / "node_modules"))
 PATIENCE = 300_000  # ms
 
 
@@ -162,31 +163,58 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the page is served."""
     if not CHROMIUM.exists() or not (MODULES / "libraw-wasm").is_dir():
         pytest.skip(f"there is no {CHROMIUM}, or no libraw-wasm in {MODULES} (LWISP_NODE_MODULES)")
-    playwright = pytest.importorskip("playwright.sync_api")
-    write_static(tmp_path / "site", MODULES)
-    handler = functools.partial(Quiet, directory=str(tmp_path / "site"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, playwright.sync_playwright() as started:
+    pytest.importorskip("playwright.sync_api")
+    folder = tmp_path_factory.mktemp("served") / "site"
+    write_static(folder, MODULES)
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+@contextlib.contextmanager
+def browser(address: str, before_worker: str = "", switch: str = "--no-sandbox", **options: Any) -> Iterator[Any]:
+    """The page in a browser that is started with a switch; its worker's program begins with `before_worker`."""
+    from playwright import sync_api
+
+    with sync_api.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", switch])
+        page = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options}).new_page()
         page.set_default_timeout(PATIENCE)
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.method + " " + request.url))
-        address = f"http://127.0.0.1:{server.server_port}/"
+
+        def prepend(route: Any) -> None:
+            answer = route.fetch()
+            route.fulfill(response=answer, body=before_worker + answer.text())
+
+        page.context.route("**/worker.js", prepend)
         page.goto(f"{address}index.html")
-        page.wait_for_function("() => document.body.dataset.engine || document.getElementById('alert').textContent")
+        check(page)
         try:
             yield page
             assert all(one.startswith((f"GET {address}", "GET blob:")) for one in asked), asked
         finally:
             browser.close()
-            server.shutdown()
-            thread.join()
+
+
+@pytest.fixture
+def page(address: str) -> Iterator[Any]:
+    with browser(address) as page:
+        yield page
+
+
+def check(page: Any) -> None:
+    """Wait until the page has checked itself."""
+    page.wait_for_function("() => document.body.dataset.engine || document.getElementById('alert').textContent")
 
 
 def ended(page: Any) -> str:
@@ -255,3 +283,80 @@ def test_neither_the_page_nor_its_workers_can_send_anything_elsewhere(page: Any)
         assert "TypeError" in worker.evaluate(tries)
     page.wait_for_timeout(200)
     assert sum("Content Security Policy" in text for text in refused) >= 1 + len(page.workers) >= 2
+
+
+WITHOUT = {
+    "WebAssembly": ("delete self.WebAssembly;", "it needs WebAssembly"),
+    "SIMD": ("WebAssembly.validate = () => false;", "it needs SIMD in WebAssembly"),
+    "OffscreenCanvas": ("delete self.OffscreenCanvas;", "OffscreenCanvas"),
+    "memory": (
+        "WebAssembly.Memory = class { constructor() { throw new RangeError('could not allocate memory'); } };",
+        "the browser's memory cannot hold it",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", WITHOUT)
+def test_a_browser_that_lacks_something_says_so_in_one_sentence(what: str, address: str) -> None:
+    prelude, expected = WITHOUT[what]
+    with browser(address, prelude) as page:
+        sentence = page.inner_text("#alert")
+        assert sentence.startswith("This page does not work here: ")
+        assert expected in sentence
+        assert sentence.count(".") == 1
+        assert page.is_disabled("#files")
+
+
+@pytest.mark.slow
+def test_in_a_browser_with_little_memory_the_photo_that_it_cannot_hold_is_told(address: str) -> None:
+    with browser(address, switch="--js-flags=--wasm-max-mem-pages=1500") as page:  # 98 MB for each module
+        page.set_input_files("#files", [str(SAMPLE)])
+        assert "the browser's memory cannot hold it" in ended(page)
+        page.set_input_files("#files", [{"name": "text.dng", "mimeType": "", "buffer": b"text"}])
+        page.click("#photos .pick >> nth=-1")
+        assert "no RAW photo" in ended(page)
+
+
+@pytest.mark.slow
+def test_without_webgpu_it_is_webassembly(address: str) -> None:
+    with browser(address, "Object.defineProperty(navigator, 'gpu', { value: undefined });") as page:
+        assert page.evaluate("document.body.dataset.engine") == "wasm"
+        assert "by WebAssembly" in page.inner_text("#limits")
+
+
+@pytest.mark.slow
+def test_a_page_that_is_left_in_the_middle_of_developing_works_again(page: Any) -> None:
+    workers = len(page.workers)
+    for leave in (lambda: page.reload(), lambda: (page.goto("about:blank"), page.go_back())):
+        page.set_input_files("#files", [str(SAMPLE)] * 3)
+        page.wait_for_function("() => document.getElementById('step').textContent.includes('developing')")
+        leave()
+        check(page)
+        assert page.inner_text("#alert") == ""
+        soon(lambda: len(page.workers) == workers)
+    other = page.context.new_page()
+    other.goto(page.url)
+    check(other)
+    other.set_input_files("#files", [str(SAMPLE)])
+    other.wait_for_function("() => document.getElementById('step').textContent.includes('developing')")
+    other.close()
+    page.set_input_files("#files", [str(SAMPLE)])
+    assert ended(page) == ""
+    kept = "async () => [localStorage.length, (await indexedDB.databases()).length, (await caches.keys()).length]"
+    assert page.evaluate(kept) == [0, 0, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 390)])
+def test_axe_finds_nothing(scheme: str, width: int, address: str) -> None:
+    with browser(address, color_scheme=scheme, viewport={"width": width, "height": 900}) as page:
+        assert complaints_of(page) == []
+        page.set_input_files("#files", [{"name": "text.dng", "mimeType": "", "buffer": b"text"}])
+        ended(page)
+        assert complaints_of(page) == []
+        page.set_input_files("#files", [str(SAMPLE)])
+        page.click("#photos .pick >> nth=-1")
+        assert ended(page) == ""
+        assert complaints_of(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

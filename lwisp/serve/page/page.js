@@ -1,28 +1,20 @@
-"use strict";
+import {
+  PAUSE, begin, byId, focusList, linkJpeg, listPhotos, makeItem, save, say, setSource, setSpeed, showItem, showPicture,
+  showProgress, showSliders, showTexts, speed, warn,
+} from "./shared.js";
 
-const PAUSE = 400; // ms after the last change of a knob: keys change it step by step
 const AT_ONCE = 2; // files that are sent or worked on for this page at one time
 const FRESH = { exposure: "0", highlights: "1", noise_reduction: "1", balance: "as-shot", kelvin: "5500", tint: "10", look: "", speed: "" };
 const ENDED = ["done", "failed", "cancelled"];
 const heard = new Map(); // the last that was told of each job, which may be before its own id is known here
-const byId = (id) => document.getElementById(id);
 const watcher = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 let settings = { upload: Infinity, suffixes: [], weights: [], looks: [] };
 let photos = []; // in the order in which they were dropped
 let chosen = null;
-let count = 0;
 
 // A photo: file, name, knobs, state, sent (0 to 1), job (the picture that is shown), next (a picture that is being made),
 // tiff (a TIFF that is being made), facts, error.
-
-function say(message) {
-  byId("status").textContent = message;
-}
-
-function warn(message) {
-  byId("alert").textContent = message;
-}
 
 function isBusy(photo) {
   return photo.state === "sending" || photo.next !== null;
@@ -91,10 +83,7 @@ function heedTiff(photo, job) {
   if (!ENDED.includes(job.state)) return;
   photo.tiff = null;
   if (job.state === "done") {
-    const link = document.createElement("a");
-    link.href = `/jobs/${job.id}/picture`;
-    link.download = "";
-    link.click();
+    save(`/jobs/${job.id}/picture`, "");
     say(`The TIFF of ${photo.name} is being saved.`);
     setTimeout(() => forget(job), 600000);
   } else if (job.state === "failed") {
@@ -118,16 +107,16 @@ function add(files) {
     } else if (file.size === 0) {
       refused.push(`${file.name}: the file is empty, or a folder`);
     } else {
-      photos.push({
-        key: ++count, file, name: file.name, knobs: { ...FRESH }, state: "queued", sent: 0, job: null, next: null, tiff: null,
-        facts: [], hasCamera: false, error: "", retries: 0,
-      });
+      const photo = {
+        file, name: file.name, knobs: { ...FRESH }, state: "queued", sent: 0, job: null, next: null, tiff: null, facts: [],
+        hasCamera: false, error: "",
+      };
+      photo.item = makeItem(photo.name, () => choose(photo), () => remove(photo));
+      photos.push(photo);
     }
   }
   if (refused.length) warn(`${refused.join("; ")}.`);
   if (!photos.length) return;
-  document.body.classList.add("has-photos");
-  byId("work").hidden = false;
   if (!chosen) choose(photos[0]);
   list();
   work();
@@ -272,12 +261,9 @@ function remove(photo) {
   photos = photos.filter((other) => other !== photo);
   say(`${photo.name} is removed.`);
   if (chosen === photo) choose(photos[Math.min(place, photos.length - 1)] || null);
-  byId("work").hidden = photos.length === 0;
-  document.body.classList.toggle("has-photos", photos.length > 0);
   list();
   work();
-  const next = document.querySelector("#photos .chosen .pick");
-  (next || byId("files")).focus();
+  focusList();
 }
 
 // ---- what is shown
@@ -294,51 +280,21 @@ function stateOf(photo) {
 }
 
 function list() {
-  const items = photos.map((photo) => {
-    if (!photo.item) makeItem(photo);
-    return photo.item;
-  });
-  byId("photos").replaceChildren(...items);
-  photos.forEach(showItem);
+  listPhotos(photos);
+  photos.forEach(showState);
   byId("for-all").disabled = photos.length < 2;
 }
 
-function makeItem(photo) {
-  const item = document.createElement("li");
-  const pick = document.createElement("button");
-  const name = document.createElement("span");
-  const state = document.createElement("span");
-  const close = document.createElement("button");
-  pick.type = close.type = "button";
-  pick.className = "pick";
-  name.className = "name";
-  name.textContent = name.title = photo.name;
-  state.className = "state";
-  pick.append(name, state);
-  pick.onclick = () => choose(photo);
-  close.className = "remove";
-  close.textContent = "\u00d7";
-  close.setAttribute("aria-label", `Remove ${photo.name}`);
-  close.onclick = () => remove(photo);
-  item.append(pick, close);
-  photo.item = item;
-}
-
-function showItem(photo) {
-  if (!photo.item) return;
-  const state = photo.item.querySelector(".state");
-  state.textContent = stateOf(photo);
-  state.classList.toggle("wrong", photo.state === "failed");
-  photo.item.classList.toggle("chosen", photo === chosen);
-  photo.item.querySelector(".pick").setAttribute("aria-current", photo === chosen ? "true" : "false");
+function showState(photo) {
+  showItem(photo.item, stateOf(photo), photo.state === "failed", photo === chosen);
 }
 
 function choose(photo) {
   chosen = photo;
-  photos.forEach(showItem);
+  photos.forEach(showState);
   if (!photo) return;
   for (const [name, value] of Object.entries(photo.knobs)) {
-    if (name === "speed") document.querySelector(`input[name="speed"][value="${value}"]`).checked = true;
+    if (name === "speed") setSpeed(value);
     else byId(name).value = value;
   }
   showKnobs();
@@ -351,52 +307,26 @@ function show(photo) {
     developAgain(photo);
     return;
   }
-  showItem(photo);
+  showState(photo);
   if (photo !== chosen) return;
-  byId("picture-title").textContent = photo.name;
-  byId("facts").replaceChildren(...photo.facts.flatMap(([name, value]) => {
-    const term = document.createElement("dt");
-    const told = document.createElement("dd");
-    term.textContent = name;
-    told.textContent = value;
-    return [term, told];
-  }));
-  byId("failure").hidden = !photo.error;
-  if (byId("failure").textContent !== photo.error) byId("failure").textContent = photo.error; // or it would be read again
-  byId("notes").replaceChildren(...(photo.job ? photo.job.notes : []).map((note) => {
-    const item = document.createElement("li");
-    item.textContent = note;
-    return item;
-  }));
+  showTexts(photo.name, photo.facts, photo.job ? photo.job.notes : [], photo.error);
   showWork(photo);
   showPictures(photo);
-  const jpeg = byId("jpeg");
-  if (photo.job) {
-    jpeg.href = `/jobs/${photo.job.id}/picture`;
-    jpeg.download = "";
-    jpeg.removeAttribute("aria-disabled");
-  } else {
-    jpeg.removeAttribute("href");
-    jpeg.setAttribute("aria-disabled", "true");
-  }
+  linkJpeg(photo.job ? `/jobs/${photo.job.id}/picture` : "", "");
   byId("tiff").disabled = !photo.job || photo.tiff !== null;
   byId("tiff").textContent = photo.tiff ? "TIFF is being made" : "TIFF, 16 bits";
 }
 
 function showWork(photo) {
-  const isWorking = !ENDED.includes(photo.state);
-  byId("working").hidden = !isWorking;
-  if (!isWorking) return;
-  byId("step").textContent = `${photo.name}: ${stateOf(photo)}`;
-  const progress = byId("progress");
+  const words = ENDED.includes(photo.state) ? "" : `${photo.name}: ${stateOf(photo)}`;
+  let share = null;
   if (photo.state === "sending" && photo.sent < 1) {
-    progress.value = photo.sent;
+    share = photo.sent;
   } else if (photo.state === "developing" && photo.next) {
     const seconds = (performance.now() - photo.began) / 1000;
-    progress.value = Math.min(0.97, seconds / photo.next.expected_seconds);
-  } else {
-    progress.removeAttribute("value");
+    share = Math.min(0.97, seconds / photo.next.expected_seconds);
   }
+  showProgress(words, share);
 }
 
 setInterval(() => {
@@ -404,13 +334,9 @@ setInterval(() => {
 }, 250);
 
 function showPictures(photo) {
-  const after = byId("after");
-  byId("frame").hidden = !photo.job;
-  byId("empty").hidden = photo.job !== null;
-  byId("empty").textContent = photo.state === "failed" ? "No picture was made of this file." : "The picture appears here.";
+  const empty = photo.state === "failed" ? "No picture was made of this file." : "The picture appears here.";
+  showPicture(photo.job ? `/jobs/${photo.job.id}/picture` : "", `${photo.name}, developed by lwisp`, empty);
   if (!photo.job) return;
-  setSource(after, `/jobs/${photo.job.id}/picture`);
-  after.alt = `${photo.name}, developed by lwisp`;
   const cameraOption = byId("compare").querySelector('option[value="camera"]');
   cameraOption.disabled = !photo.hasCamera;
   let compare = byId("compare").value;
@@ -425,45 +351,22 @@ function showPictures(photo) {
   showSplit();
 }
 
-function setSource(image, source) {
-  if (image.getAttribute("src") !== source) image.src = source;
-}
-
 function showSplit() {
   const split = byId("split");
   byId("frame").style.setProperty("--split", `${split.value}%`);
   split.setAttribute("aria-valuetext", `${split.value} % ${byId("other-tag").textContent}, ${100 - split.value} % lwisp`);
 }
 
-byId("after").onload = () => {
-  const after = byId("after");
-  byId("frame").style.setProperty("--ratio", after.naturalWidth / after.naturalHeight);
-  byId("frame").style.setProperty("--width", `${after.naturalWidth / devicePixelRatio}px`);
-};
 byId("other").onerror = () => {
   for (const id of ["other", "other-tag", "handle", "split"]) byId(id).hidden = true;
   say("There is no other picture to compare with.");
 };
 byId("split").oninput = showSplit;
 byId("compare").onchange = () => chosen && showPictures(chosen);
-byId("zoom").onclick = () => {
-  const isActual = byId("scroll").classList.toggle("actual");
-  byId("zoom").setAttribute("aria-pressed", String(isActual));
-};
-
 // ---- knobs
 
-const SHOWN = {
-  exposure: (value) => `${value > 0 ? "+" : ""}${Number(value).toFixed(1)} EV`,
-  highlights: (value) => `${Math.round(100 * value)} %`,
-  noise_reduction: (value) => `${Math.round(100 * value)} %`,
-};
-
 function showKnobs() {
-  for (const [name, words] of Object.entries(SHOWN)) {
-    byId(`${name}-value`).textContent = words(byId(name).value);
-    byId(name).setAttribute("aria-valuetext", words(byId(name).value));
-  }
+  showSliders();
   byId("kelvin-knobs").hidden = byId("balance").value !== "kelvin";
   byId("speed").disabled = byId("look").value !== "";
 }
@@ -471,7 +374,7 @@ function showKnobs() {
 function readKnobs() {
   const knobs = {};
   for (const name of Object.keys(FRESH)) {
-    knobs[name] = name === "speed" ? document.querySelector('input[name="speed"]:checked').value : byId(name).value;
+    knobs[name] = name === "speed" ? speed() : byId(name).value;
   }
   return knobs;
 }
@@ -488,7 +391,6 @@ byId("knobs").onchange = () => {
   showKnobs();
   if (chosen && byId("kelvin").value && byId("tint").value) setKnobs(chosen, readKnobs());
 };
-byId("knobs").onsubmit = (event) => event.preventDefault();
 byId("knobs").onreset = () => setTimeout(() => byId("knobs").onchange());
 byId("for-all").onclick = () => {
   const knobs = readKnobs();
@@ -497,34 +399,14 @@ byId("for-all").onclick = () => {
 };
 byId("tiff").onclick = () => chosen && chosen.job && makeTiff(chosen);
 
-// ---- dropping
+// ---- beginning and ending
 
-byId("files").onchange = () => {
-  add(byId("files").files);
-  byId("files").value = "";
-};
-for (const name of ["dragenter", "dragover"]) {
-  addEventListener(name, (event) => {
-    event.preventDefault();
-    document.body.classList.add("dragging");
-  });
-}
-addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) document.body.classList.remove("dragging");
-});
-addEventListener("drop", (event) => {
-  event.preventDefault();
-  document.body.classList.remove("dragging");
-  add(event.dataTransfer.files);
-});
 addEventListener("pagehide", () => {
   for (const photo of photos) for (const job of [photo.tiff, photo.next, photo.job]) if (job && job.id) forget(job);
 });
 addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload(); // brought back after its photos were given up
 });
-
-// ---- beginning
 
 function offer(group, kind, names) {
   if (!names.length) return;
@@ -534,8 +416,7 @@ function offer(group, kind, names) {
   byId("look").append(options);
 }
 
-async function begin() {
-  listen();
+async function start() {
   try {
     settings = await ask("/settings");
   } catch (error) {
@@ -548,4 +429,6 @@ async function begin() {
   offer("Weights", "weights", settings.weights.filter((name) => !settings.looks.includes(name) && !name.startsWith("photo-")));
 }
 
-begin();
+begin(add);
+listen();
+start();

@@ -1,14 +1,17 @@
 // The page: which photos there are, what each is made with, and what is shown of it. worker.js does the work.
 
-const PAUSE = 400; // ms after the last change of a knob
-const NAMES = ["exposure", "highlights", "noise_reduction"];
+import {
+  PAUSE, SLIDERS, begin, byId, focusList, linkJpeg, listPhotos, makeItem, save, say, setSpeed, showItem, showPicture, showProgress,
+  showSliders, showTexts, speed, warn,
+} from "./shared.js";
+
 const FRESH = { exposure: 0, highlights: 1, noise_reduction: 1, weights: "photo-fast" };
-const byId = (id) => document.getElementById(id);
 
 let photos = []; // each: id, file, name, knobs, made (the knobs of its picture), state, share, jpeg (address), facts, notes, error
 let chosen = null;
 let working = null; // the photo that the worker has
 let isReady = false;
+let isBroken = false;
 let count = 0;
 let timer = 0;
 
@@ -24,9 +27,6 @@ function start() {
   return begun;
 }
 
-const say = (message) => { byId("status").textContent = message; };
-const warn = (message) => { byId("alert").textContent = message; };
-
 function heed(message) {
   if (message.kind === "ready") {
     isReady = true;
@@ -40,15 +40,22 @@ function heed(message) {
   }
   if (message.kind === "broken") {
     isReady = false;
+    isBroken = true;
+    byId("files").disabled = true;
     byId("limits").textContent = "The check failed: nothing is developed here.";
-    warn(`This page does not work here: ${message.message}`);
+    warn(`This page does not work here: ${message.message}.`);
+    for (const photo of photos) {
+      if (photo.state === "queued") Object.assign(photo, { state: "failed", error: `${photo.name}: not developed, for this page does not work here.` });
+    }
+    show();
+    list();
     return;
   }
   const photo = photos.find((one) => one.id === message.id);
   if (message.kind === "png" || message.kind === "no png") {
     if (photo?.jpeg) photo.state = "done";
     if (message.kind === "no png") warn(`${photo?.name ?? "The photo"}: ${message.message}.`);
-    else if (photo) save(URL.createObjectURL(message.png), nameOf(photo, "png"));
+    else if (photo) savePng(photo, URL.createObjectURL(message.png));
   } else if (message.kind === "step") {
     if (photo) Object.assign(photo, { state: message.step, share: message.share });
   } else {
@@ -95,13 +102,14 @@ function next() {
 }
 
 function add(files) {
+  if (isBroken) return;
   warn("");
   for (const file of files) {
-    photos.push({ id: ++count, file, name: file.name, knobs: { ...FRESH }, state: "queued", share: null, jpeg: "", facts: [], notes: [], error: "" });
+    const photo = { id: ++count, file, name: file.name, knobs: { ...FRESH }, state: "queued", share: null, jpeg: "", facts: [], notes: [], error: "" };
+    photo.item = makeItem(photo.name, () => choose(photo), () => remove(photo));
+    photos.push(photo);
   }
   if (!photos.length) return;
-  document.body.classList.add("has-photos");
-  byId("work").hidden = false;
   if (!chosen) choose(photos[0]);
   list();
   next();
@@ -111,18 +119,18 @@ function remove(photo) {
   photos = photos.filter((one) => one !== photo);
   if (photo.jpeg) URL.revokeObjectURL(photo.jpeg);
   if (chosen === photo) choose(photos[0] ?? null);
-  byId("work").hidden = !photos.length;
-  document.body.classList.toggle("has-photos", photos.length > 0);
   list();
+  say(`${photo.name} is removed.`);
+  focusList();
 }
 
 function choose(photo) {
   chosen = photo;
   if (photo) {
-    for (const name of NAMES) byId(name).value = photo.knobs[name];
-    for (const radio of document.getElementsByName("speed")) radio.checked = radio.value === photo.knobs.weights;
+    for (const name of SLIDERS) byId(name).value = photo.knobs[name];
+    setSpeed(photo.knobs.weights);
   }
-  showKnobs();
+  showSliders();
   show();
   list();
 }
@@ -134,74 +142,27 @@ function stateOf(photo) {
 }
 
 function list() {
-  const places = byId("photos");
-  while (places.children.length > photos.length) places.lastChild.remove();
-  photos.forEach((photo, index) => {
-    const item = places.children[index] ?? places.appendChild(makeItem());
-    item.classList.toggle("chosen", photo === chosen);
-    const [pick, drop] = item.children;
-    pick.setAttribute("aria-current", String(photo === chosen));
-    pick.children[0].textContent = photo.name;
-    pick.children[1].textContent = stateOf(photo);
-    pick.children[1].classList.toggle("wrong", photo.state === "failed");
-    pick.onclick = () => choose(photo);
-    drop.setAttribute("aria-label", `Remove ${photo.name}`);
-    drop.onclick = () => remove(photo);
-  });
-}
-
-function makeItem() {
-  const item = document.createElement("li");
-  const pick = Object.assign(document.createElement("button"), { type: "button", className: "pick" });
-  pick.append(Object.assign(document.createElement("span"), { className: "name" }), Object.assign(document.createElement("span"), { className: "state" }));
-  const drop = Object.assign(document.createElement("button"), { type: "button", className: "remove", textContent: "\u00d7" });
-  item.append(pick, drop);
-  return item;
+  listPhotos(photos);
+  for (const photo of photos) showItem(photo.item, stateOf(photo), photo.state === "failed", photo === chosen);
 }
 
 function show() {
   const photo = chosen;
   const isBusy = Boolean(photo) && ["queued", "decoding", "developing"].includes(photo.state);
-  byId("picture-title").textContent = photo?.name ?? "Picture";
-  byId("frame").hidden = !photo?.jpeg;
-  byId("empty").hidden = Boolean(photo?.jpeg);
-  if (photo?.jpeg && byId("after").src !== photo.jpeg) {
-    byId("after").src = photo.jpeg;
-    byId("after").alt = `${photo.name}, developed`;
-    byId("frame").style.setProperty("--ratio", photo.width / photo.height);
-    byId("frame").style.setProperty("--width", `${photo.width}px`);
-  }
-  byId("working").hidden = !isBusy;
-  byId("step").textContent = photo ? stateOf(photo) : "";
-  if (photo?.share == null) byId("progress").removeAttribute("value");
-  else byId("progress").value = photo.share;
-  byId("failure").hidden = !photo?.error;
-  byId("failure").textContent = photo?.error ?? "";
-  byId("notes").replaceChildren(...(photo?.notes ?? []).map((note) => Object.assign(document.createElement("li"), { textContent: note })));
-  byId("facts").replaceChildren(...(photo?.facts ?? []).flatMap(([name, value]) => [
-    Object.assign(document.createElement("dt"), { textContent: name }), Object.assign(document.createElement("dd"), { textContent: value }),
-  ]));
+  showTexts(photo?.name ?? "Picture", photo?.facts ?? [], photo?.notes ?? [], photo?.error ?? "");
+  showPicture(photo?.jpeg ?? "", `${photo?.name}, developed by lwisp`, photo?.error ? "No picture was made of this file." : "The picture appears here.");
+  showProgress(isBusy ? `${photo.name}: ${stateOf(photo)}` : "", photo?.share ?? null);
   const isDone = photo?.state === "done";
-  const jpeg = byId("jpeg");
-  jpeg.setAttribute("aria-disabled", String(!isDone));
-  if (isDone) Object.assign(jpeg, { href: photo.jpeg, download: nameOf(photo, "jpg") });
-  else jpeg.removeAttribute("href");
+  linkJpeg(isDone ? photo.jpeg : "", isDone ? nameOf(photo, "jpg") : "");
   byId("png").disabled = !isDone;
 }
 
-function showKnobs() {
-  for (const name of NAMES) {
-    const value = Number(byId(name).value);
-    byId(`${name}-value`).textContent = name === "exposure" ? `${value > 0 ? "+" : ""}${value.toFixed(1)} EV` : value.toFixed(2);
-  }
-}
-
 function changed() {
-  showKnobs();
+  showSliders();
   const photo = chosen;
   if (!photo) return;
-  for (const name of NAMES) photo.knobs[name] = Number(byId(name).value);
-  photo.knobs.weights = document.querySelector("[name=speed]:checked").value;
+  for (const name of SLIDERS) photo.knobs[name] = Number(byId(name).value);
+  photo.knobs.weights = speed();
   clearTimeout(timer);
   timer = setTimeout(() => again(photo), PAUSE);
 }
@@ -212,7 +173,7 @@ function again(photo) {
     return;
   }
   if (photo.made && JSON.stringify(photo.made) === JSON.stringify(photo.knobs)) return;
-  photo.state = "queued";
+  Object.assign(photo, { state: "queued", error: "" });
   next();
   show();
   list();
@@ -222,35 +183,18 @@ function nameOf(photo, suffix) {
   return `${photo.name.replace(/\.[^.]*$/, "") || "photo"}.${suffix}`;
 }
 
-function save(address, name) {
-  Object.assign(document.createElement("a"), { href: address, download: name }).click();
+function savePng(photo, address) {
+  save(address, nameOf(photo, "png"));
   setTimeout(() => URL.revokeObjectURL(address), 60000);
 }
 
-byId("files").addEventListener("change", (event) => {
-  add(event.target.files);
-  event.target.value = "";
-});
-byId("knobs").addEventListener("input", changed);
-byId("knobs").addEventListener("reset", () => setTimeout(changed));
-byId("png").addEventListener("click", () => {
+byId("knobs").oninput = changed;
+byId("knobs").onreset = () => setTimeout(changed);
+byId("png").onclick = () => {
   const { id, file, made } = chosen;
   const { weights, ...knobs } = made;
   worker.postMessage({ kind: "png", id, file, knobs, weights });
   say(`The PNG of ${chosen.name} is being made.`);
-});
-byId("zoom").addEventListener("click", () => {
-  const isActual = byId("scroll").classList.toggle("actual");
-  byId("zoom").setAttribute("aria-pressed", String(isActual));
-});
-window.addEventListener("dragenter", () => document.body.classList.add("dragging"));
-window.addEventListener("dragover", (event) => event.preventDefault());
-window.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) document.body.classList.remove("dragging");
-});
-window.addEventListener("drop", (event) => {
-  event.preventDefault();
-  document.body.classList.remove("dragging");
-  add(event.dataTransfer.files);
-});
-showKnobs();
+};
+byId("limits").textContent = "The page is checking itself…";
+begin(add);

@@ -12,6 +12,8 @@ const LARGEST_FILE = 300e6; // bytes
 const DECODING = 120000; // ms
 const SITES = { RGBG: [0, 1, 2, 1], RGGB: [0, 1, 2, 1] }; // of LibRaw's color numbers by their names: R 0, G 1, B 2
 
+const NO_MEMORY = /allocat|sufficient memory|out of memory/i; // how browsers and LibRaw say it; another trap is the file's doing
+
 export class Refusal extends Error {}
 
 function within(promise, milliseconds, message) {
@@ -45,12 +47,12 @@ async function decode(libraw, bytes, name) { // `bytes` are gone to another work
     await libraw.open(bytes, {});
     metadata = await libraw.metadata(true);
   } catch (error) {
-    throw new Refusal(`no RAW photo that LibRaw knows (${error.message})`);
+    throw reasonOf(error, `no RAW photo that LibRaw knows (${error.message})`);
   }
   if (!metadata) throw new Refusal("no RAW photo that LibRaw knows");
   checkSize(metadata);
   const sensor = await libraw.rawImageData().catch((error) => {
-    throw new Refusal(`LibRaw cannot decode it (${error.message}): it is damaged, or of a kind that only lwisp develop reads`);
+    throw reasonOf(error, `LibRaw cannot decode it (${error.message}): it is damaged, or of a kind that only lwisp develop reads`);
   });
   if (!sensor || !sensor.data || sensor.data.length < sensor.raw_width * sensor.raw_height) {
     throw new Refusal("no mosaic that can be decoded: it is cut short or damaged, or of a kind that only lwisp develop reads");
@@ -62,6 +64,8 @@ async function decode(libraw, bytes, name) { // `bytes` are gone to another work
   }
   return [metadata, sensor];
 }
+
+const reasonOf = (error, sentence) => (NO_MEMORY.test(error.message) ? error : new Refusal(sentence));
 
 function checkSize({ raw_width, raw_height, width, height }) {
   const pixels = Math.max(raw_width * raw_height, width * height);

@@ -17,6 +17,10 @@ const { MOST_PIXELS, Refusal, readRaw } = await import("./raw.js");
 
 const OUT_OF_MEMORY = /memory|allocation|bad_alloc|out of bounds|Array buffer|invalid array length/i;
 const QUALITY = 0.95; // of the JPEG
+const IS_FULL = "the browser's memory cannot hold it; close other tabs, or take lwisp develop";
+const SIMD = new Uint8Array([ // a module with a function that returns a vector: i32.const 0, i8x16.splat
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11,
+]);
 
 let network;
 let known;
@@ -30,8 +34,9 @@ const tell = (message) => self.postMessage(message);
 
 async function start() {
   if (typeof OffscreenCanvas === "undefined" || typeof WebAssembly === "undefined") {
-    throw new Error("this browser is too old for it: it needs WebAssembly and OffscreenCanvas");
+    throw new Error("this browser is too old for it, or WebAssembly is switched off: it needs WebAssembly and OffscreenCanvas");
   }
+  if (!WebAssembly.validate(SIMD)) throw new Error("this browser or processor is too old for it: it needs SIMD in WebAssembly");
   index = await (await fetchFile(new URL("./weights.json", import.meta.url))).json();
   known = await readKnown();
   const notes = [];
@@ -42,6 +47,7 @@ async function start() {
       tell({ kind: "ready", provider, most, weights: index.map(({ name }) => name), pixels: MOST_PIXELS, notes });
       return;
     } catch (error) {
+      if (provider === "wasm" && isOutOfMemory(error)) throw new Error(IS_FULL);
       notes.push(`By ${provider === "webgpu" ? "WebGPU" : "WASM"} the check failed: ${error.message}.`);
     }
   }
@@ -98,7 +104,7 @@ const isOutOfMemory = (error) => error instanceof RangeError || OUT_OF_MEMORY.te
 
 function sentence(error) {
   if (error instanceof Refusal) return error.message;
-  if (isOutOfMemory(error)) return "the browser's memory cannot hold it; close other tabs, or take lwisp develop";
+  if (isOutOfMemory(error)) return IS_FULL;
   return `it failed: ${error?.message ?? error}`;
 }
 
