@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-NO_SOURCE = {".git", ".venv", "build", "data", "demo", "dist", "runs", "lwisp.egg-info"}
+NO_SOURCE = {".git", ".venv", "build", "data", "demo", "dist", "mutants", "runs", "lwisp.egg-info"}
 """What may lie at the top of a checkout and is no part of it (`.gitignore`)."""
 
 
