@@ -25,15 +25,19 @@ from lwisp.engines.tiles import HALOS, spans
 from lwisp.errors import InputError
 from lwisp.files.white_balance import parse_balance
 from lwisp.files.writing import fold, fold_all
-from lwisp.imaging import color, metrics, mosaic
+from lwisp.imaging import color, matrices, metrics, mosaic
 from lwisp.imaging.bayer import CFA, CFAS, SATURATION, plane_order
 from lwisp.imaging.black_levels import BlackLevels
+from lwisp.imaging.camera_color import Calibration, CameraColor
 from lwisp.imaging.coding import decode_srgb, encode_srgb
 from lwisp.imaging.highlights import balance_gains
 from lwisp.imaging.matrices import normalize_rows
 from lwisp.imaging.packing import GROUPS, PACKINGS, Packing, row_bytes, unpack_bits
 from lwisp.imaging.pixels import convert, orient, to_integer, unorient
+from lwisp.imaging.white_point import adaptation, light_of, temperature_of, to_xyz
 from lwisp.planning import place_of, plan
+from tests.conftest import XYZ2CAM
+from tests.engines.test_tiles import by_windows, network, whole_picture
 
 law = settings(
     max_examples=50,
@@ -47,6 +51,8 @@ cfas = st.sampled_from(CFAS)
 orientations = st.integers(1, 8)
 gains = st.lists(st.floats(0.25, 8, width=32), min_size=3, max_size=3)
 units = st.floats(0, 1, width=32)
+lights = st.floats(2000, 20000).flatmap(lambda kelvin: st.floats(-40, 40).map(lambda tint: light_of(kelvin, tint)))
+cameras = arrays(np.float64, (3, 3), elements=st.floats(-0.05, 0.05)).map(lambda change: XYZ2CAM + change)
 
 
 def signals(*shape: int) -> st.SearchStrategy[NDArray[np.float32]]:
@@ -166,6 +172,14 @@ def test_pictures_are_turned_as_pillow_turns_them(height: int, width: int, orien
     assert np.array_equal(orient(picture, orientation), np.asarray(ImageOps.exif_transpose(stored)))
 
 
+@law
+@given(sides, sides, orientations, orientations)
+def test_two_turns_are_one(height: int, width: int, first: int, second: int) -> None:
+    picture = np.arange(height * width, dtype=np.uint16).reshape(height, width)
+    twice = orient(orient(picture, first), second)
+    assert any(np.array_equal(twice, orient(picture, one)) for one in range(1, 9))
+
+
 # Levels and gains
 
 
@@ -266,7 +280,82 @@ def test_color_matrices_keep_white_white(matrix: NDArray[np.float32]) -> None:
     assert np.allclose(normalize_rows(matrix) @ np.ones(3, np.float32), 1, atol=1e-4)
 
 
+@law
+@given(cameras)
+def test_a_cameras_gray_under_daylight_comes_out_gray(xyz2cam: NDArray[np.float64]) -> None:
+    camera = xyz2cam.astype(np.float32)
+    neutral = camera @ matrices.CANONICAL_TO_XYZ @ np.ones(3, np.float32)  # what it sees of white
+    gains = matrices.daylight_gains(camera)
+    assert gains[1] == 1
+    gray = matrices.cam2rgb_from_xyz(camera) @ (neutral * gains)
+    assert np.allclose(gray, gray[1], rtol=1e-3)
+
+
+@law
+@given(lights, lights, arrays(np.float64, 3, elements=st.floats(0, 2)))
+def test_adapting_to_another_light_and_back_undo_each_other(
+    first: tuple[float, float], second: tuple[float, float], xyz: NDArray[np.float64]
+) -> None:
+    there = adaptation(first, second)
+    assert np.allclose(there @ to_xyz(first), to_xyz(second))
+    assert np.allclose(adaptation(second, first) @ there @ xyz, xyz, atol=1e-9)
+
+
+@law
+@given(st.floats(2000, 20000), st.floats(-40, 40))
+def test_a_light_has_its_temperature_and_tint(kelvin: float, tint: float) -> None:
+    found = temperature_of(light_of(kelvin, tint))
+    assert math.isclose(found[0], kelvin, rel_tol=0.01)
+    assert math.isclose(found[1], tint, abs_tol=1)
+
+
+@law
+@given(cameras, cameras, st.floats(2500, 9000), st.floats(-15, 15))
+def test_gains_and_their_light_belong_together_and_its_gray_is_gray(
+    warm: NDArray[np.float64], cold: NDArray[np.float64], kelvin: float, tint: float
+) -> None:
+    both = CameraColor(Calibration(2850, warm), Calibration(6500, cold))
+    white = light_of(kelvin, tint)
+    found = both.gains(white)
+    assert np.allclose(both.light(found), white, atol=1e-5)
+    seen = both.matrix(white) @ to_xyz(white)
+    gray = both.cam2rgb(found).astype(np.float64) @ (seen * found)
+    assert np.allclose(gray, gray[1], rtol=1e-4)
+
+
+@law
+@given(arrays(np.float32, 3, elements=units), arrays(np.float32, (3, 3), elements=st.floats(-2, 2, width=16)), sides)
+def test_even_light_of_any_color_is_mixed_by_the_matrix_alone(
+    rgb: NDArray[np.float32], matrix: NDArray[np.float32], side: int
+) -> None:
+    planes = torch.from_numpy(rgb)[[0, 1, 1, 2], None, None].expand(4, side, side + 1)
+    mixed = color.mix_planes(planes, torch.from_numpy(matrix))
+    expected = torch.from_numpy(matrix @ rgb)[[0, 1, 1, 2], None, None].expand_as(planes)
+    assert torch.allclose(mixed, expected, atol=1e-4)
+
+
+@law
+@given(signals(4, 3, 4), signals(4, 3, 4), st.floats(-2, 2, width=16), signals(3, 3))
+def test_mixing_planes_is_linear_and_leaves_them_where_the_matrix_is_one(
+    first: NDArray[np.float32], second: NDArray[np.float32], factor: float, matrix: NDArray[np.float32]
+) -> None:
+    one, other, by = torch.from_numpy(first), torch.from_numpy(second), torch.from_numpy(matrix)
+    together = color.mix_planes(one + factor * other, by)
+    apart = color.mix_planes(one, by) + factor * color.mix_planes(other, by)
+    assert torch.allclose(together, apart, atol=1e-4)
+    assert torch.allclose(color.mix_planes(one, torch.eye(3)), one, atol=1e-6)
+
+
 # Tiles
+
+
+@settings(law, max_examples=5)
+@given(st.integers(6, 20), st.integers(6, 20), st.integers(5, 14), st.integers(0, 2**32 - 1))
+def test_windows_of_any_size_give_what_the_whole_frame_gives(rows: int, columns: int, window: int, seed: int) -> None:
+    net = network()
+    planes = np.random.default_rng(seed).random((1, 4, 16 * rows, 16 * columns), np.float32)
+    whole = whole_picture(net, planes)
+    assert float(np.abs(by_windows(net, planes, 16 * window) - whole).max()) < 1e-5
 
 
 @law
@@ -371,6 +460,29 @@ def test_scores_refuse_what_is_not_in_their_range(picture: NDArray[np.float32], 
     for first, second in ((wrong, torch.from_numpy(picture)), (torch.from_numpy(picture), wrong)):
         with pytest.raises(ValueError, match=r"in \[0, 1\]"):
             metrics.psnr(first, second)
+
+
+@law
+@given(pairs(11, 14), st.booleans(), st.lists(st.sampled_from([-1, -2]), unique=True))
+def test_scores_do_not_depend_on_how_pictures_are_turned(
+    pair: tuple[Tensor, Tensor], is_transposed: bool, axes: list[int]
+) -> None:
+    def turned(picture: Tensor) -> Tensor:
+        flipped = picture.flip(axes)
+        return flipped.transpose(-1, -2).contiguous() if is_transposed else flipped
+
+    first, second = pair
+    for score in (metrics.psnr, metrics.ssim, metrics.delta_e, metrics.false_color):
+        expected = score(first, second)
+        found = score(turned(first), turned(second))
+        assert found == expected or math.isclose(found, expected, rel_tol=1e-4, abs_tol=1e-4), score
+
+
+@law
+@given(signals(3, 4, 5), st.floats(2**-10, 0.5, width=16))
+def test_an_even_difference_has_the_psnr_of_its_decibels(picture: NDArray[np.float32], step: float) -> None:
+    first = torch.from_numpy(picture).double() / 2
+    assert math.isclose(metrics.psnr(first, first + step), -20 * math.log10(step), rel_tol=1e-9)
 
 
 # Code values

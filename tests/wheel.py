@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-NO_SOURCE = {".git", ".venv", "build", "data", "demo", "dist", "runs", "lwisp.egg-info"}
+NO_SOURCE = {".git", ".venv", "build", "data", "demo", "dist", "mutants", "runs", "lwisp.egg-info"}
 """What may lie at the top of a checkout and is no part of it (`.gitignore`)."""
 
 LICENCES = {"lpips_alex.safetensors": "BSD-2-Clause AND BSD-3-Clause"}

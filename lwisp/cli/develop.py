@@ -12,6 +12,7 @@ from lwisp.cli.options import (
     Backend,
     Crop,
     DryRun,
+    Exact,
     Jobs,
     Json,
     KeepHotPixels,
@@ -32,6 +33,7 @@ from lwisp.cli.options import (
     Size,
     Strip,
     Verbose,
+    precision_of,
 )
 from lwisp.cli.progress import Telling, carry_out
 from lwisp.cli.sensor import (
@@ -110,6 +112,7 @@ def develop(
     crop: Crop = "camera",
     keep_hot_pixels: KeepHotPixels = False,
     precision: Precision = "auto",
+    exact: Exact = False,
     backend: Backend = "auto",
     memory: Memory = None,
     overwrite: Overwrite = False,
@@ -135,6 +138,7 @@ def develop(
     from lwisp.files.raw import MOSAIC_SUFFIXES, RAW_SUFFIXES
 
     show_tracebacks(verbose)
+    precision = precision_of(precision, exact)
     if fast and weights != "auto":
         stop(f"--fast and --weights {weights} disagree; drop one of them", WRONG_REQUEST)
     if look is not None and (fast or weights != "auto"):

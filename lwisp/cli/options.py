@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lwisp.errors import InputError
+from lwisp.errors import ArgumentError, InputError
 
 FILES, PICTURE, MOSAICS, RUNNING = "Files", "Picture", "Bare mosaics", "Running"
 """Panels of the help."""
@@ -13,6 +13,12 @@ FILES, PICTURE, MOSAICS, RUNNING = "Files", "Picture", "Bare mosaics", "Running"
 Precision = Annotated[
     Literal["auto", "fp32", "bf16"],
     typer.Option(metavar="NAME", help="fp32 or bf16; auto: bf16 where the processor has it.", rich_help_panel=RUNNING),
+]
+Exact = Annotated[
+    bool,
+    typer.Option(
+        "--exact", help="Compute in fp32, so that all machines give the same to a rounding.", rich_help_panel=RUNNING
+    ),
 ]
 Backend = Annotated[
     Literal["auto", "torch", "openvino", "onnxruntime"],
@@ -180,6 +186,21 @@ NoiseReduction = Annotated[
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the data, in place of the recipe's.", readable=False)]
 Raws = Annotated[list[Path], typer.Argument(metavar="FILE...", help="RAW files, or folders.", readable=False)]
+
+
+def precision_of(precision: Literal["auto", "fp32", "bf16"], is_exact: bool) -> Literal["auto", "fp32", "bf16"]:
+    """The precision that --precision and --exact ask for together.
+
+    Args:
+        precision: What --precision says.
+        is_exact: Whether --exact is given, which is --precision fp32.
+
+    Raises:
+        ArgumentError: They disagree.
+    """
+    if is_exact and precision == "bf16":
+        raise ArgumentError("--exact computes in fp32, --precision bf16 does not; drop one of them")
+    return "fp32" if is_exact else precision
 
 
 def split(text: str) -> list[str]:

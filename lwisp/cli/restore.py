@@ -13,6 +13,7 @@ from lwisp.cli.options import (
     Backend,
     Crop,
     DryRun,
+    Exact,
     Finished,
     FinishedFormat,
     Jobs,
@@ -36,6 +37,7 @@ from lwisp.cli.options import (
     Size,
     Strip,
     Verbose,
+    precision_of,
 )
 from lwisp.cli.progress import Telling, carry_out
 from lwisp.cli.terminal import say, show_tracebacks
@@ -58,6 +60,7 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
         noise_reduction: NoiseReduction = 1.0,
         weights: Shipped = name,
         precision: Precision = "auto",
+        exact: Exact = False,
         backend: Backend = "auto",
         memory: Memory = None,
         passes: Passes = 4,
@@ -81,6 +84,7 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
         from lwisp.weights import load
 
         show_tracebacks(verbose)
+        asked = precision_of(precision, exact)
         left_out: list[Path] = []
 
         def is_left_out(file: Path) -> bool:
@@ -98,7 +102,7 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
                 name,
                 load(weights),
                 planned,
-                precision,
+                asked,
                 overwrite,
                 backend,
                 memory,
@@ -157,6 +161,7 @@ def denoise_raw(
     keep_hot_pixels: KeepHotPixels = False,
     noise_reduction: NoiseReduction = 1.0,
     precision: Precision = "auto",
+    exact: Exact = False,
     backend: Backend = "auto",
     memory: Memory = None,
     overwrite: Overwrite = False,
@@ -176,6 +181,7 @@ def denoise_raw(
     from lwisp.weights import load
 
     show_tracebacks(verbose)
+    precision = precision_of(precision, exact)
     planned = plan(
         sources, output, format, default=lambda file: "dng", mark="-denoised", recursive=recursive, name=name
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lwisp.cli.commands import app
-from lwisp.cli.options import Backend, Precision, Verbose
+from lwisp.cli.options import Backend, Exact, Precision, Verbose, precision_of
 from lwisp.cli.terminal import say, show_tracebacks
 from lwisp.errors import ArgumentError
 
@@ -84,11 +84,13 @@ def serve(
         ),
     ] = None,
     precision: Precision = "auto",
+    exact: Exact = False,
     backend: Backend = "auto",
     verbose: Verbose = False,
 ) -> None:
     """Show a page on this machine to drop RAW files on, and take them from programs (POST /develop)."""
     show_tracebacks(verbose)
+    precision = precision_of(precision, exact)
     if static is not None:
         from lwisp.serve.static import write_static
 

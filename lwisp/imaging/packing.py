@@ -36,13 +36,13 @@ def unpack_bits(data: NDArray[np.uint8], packing: Packing, width: int) -> NDArra
         packing: The layout.
         width: Photosites of a row; what fills up the last group is dropped.
     """
-    if packing in ("raw16le", "raw16be"):
+    photosites, length = GROUPS[packing]
+    if photosites == 1:
         wide = np.ascontiguousarray(data).view("<u2" if packing == "raw16le" else ">u2")
         return wide.astype(np.uint16)
-    photosites, length = GROUPS[packing]
     bits = 8 // photosites  # of each photosite in a group's last byte
-    groups = data.reshape(len(data), -1, length)
-    values: NDArray[np.uint16] = groups[..., :photosites].astype(np.uint16) << np.uint16(bits)
+    groups = data.reshape(-1, length)
+    values: NDArray[np.uint16] = groups[:, :photosites].astype(np.uint16) << np.uint16(bits)
     for index in range(photosites):
-        values[..., index] |= (groups[..., -1] >> np.uint8(bits * index)) & np.uint8(2**bits - 1)
+        values[:, index] |= (groups[:, -1] >> np.uint8(bits * index)) & np.uint8(2**bits - 1)
     return values.reshape(len(data), -1)[:, :width]

@@ -4,7 +4,7 @@ import torch
 from colour_demosaicing import masks_CFA_Bayer
 
 from lwisp.imaging.bayer import CFA, CFAS
-from lwisp.imaging.mosaic import normalize_levels, pack, pad_to_rggb, unpack
+from lwisp.imaging.mosaic import normalize_levels, pack, pad_to_rggb, reflect, unpack
 
 
 @pytest.mark.parametrize("cfa", CFAS)
@@ -25,6 +25,21 @@ def test_padding_is_numpys_reflection_and_says_where_the_picture_lies(cfa: CFA) 
     assert torch.equal(padded[top : top + 7, left : left + 9], mosaic)
     before = [(top, padded.shape[0] - 7 - top), (left, padded.shape[1] - 9 - left)]
     assert np.array_equal(padded.numpy(), np.pad(mosaic.numpy(), before, mode="reflect"))
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+@pytest.mark.parametrize("after", [0, 1, 2])
+@pytest.mark.parametrize("size", [(2, 3), (3, 2), (5, 6)])
+def test_an_axis_is_reflected_as_numpy_reflects_it(before: int, after: int, size: tuple[int, int]) -> None:
+    mosaic = torch.rand(2, *size)
+    for dim, beside in ((-2, [(0, 0), (before, after), (0, 0)]), (-1, [(0, 0), (0, 0), (before, after)])):
+        assert np.array_equal(reflect(mosaic, dim, before, after).numpy(), np.pad(mosaic, beside, mode="reflect"))
+
+
+def test_a_single_mosaic_among_several_dimensions_keeps_them() -> None:
+    assert unpack(torch.zeros(1, 4, 1, 3)).shape == (1, 2, 6)
+    assert unpack(torch.zeros(1, 1, 4, 1, 1)).shape == (1, 1, 2, 2)
+    assert pack(torch.zeros(1, 1, 2, 2)).shape == (1, 1, 4, 1, 1)
 
 
 def test_pack_is_slicing_and_unpack_undoes_it() -> None:
@@ -49,9 +64,11 @@ def test_white_must_lie_above_black() -> None:
 def test_unknown_patterns_and_odd_sides_are_refused() -> None:
     with pytest.raises(ValueError, match="RYYB"):
         pad_to_rggb(torch.zeros(4, 4), "RYYB")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="even"):
-        pack(torch.zeros(3, 4))
-    with pytest.raises(ValueError, match="4 planes"):
-        unpack(torch.zeros(3, 4, 4))
-    with pytest.raises(ValueError, match="2x2"):
-        pad_to_rggb(torch.zeros(1, 8), "RGGB")
+    for size in ((3, 4), (4, 3)):
+        with pytest.raises(ValueError, match=rf"^expected even sides, got \({size[0]}, {size[1]}\)$"):
+            pack(torch.zeros(8, *size))
+    with pytest.raises(ValueError, match=r"^expected 4 planes \(R, Gr, Gb, B\), got 3$"):
+        unpack(torch.zeros(5, 3, 4, 4))
+    for size in ((1, 8), (8, 1)):
+        with pytest.raises(ValueError, match=rf"^expected .* at least 2x2 photosites, got \({size[0]}, {size[1]}\)$"):
+            pad_to_rggb(torch.zeros(6, *size), "RGGB")

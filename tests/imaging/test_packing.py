@@ -35,3 +35,11 @@ def test_rows_stay_rows(packing: Packing) -> None:
     whole = unpack_bits(data, packing, 12)
     assert (whole.dtype, whole.shape) == (np.dtype(np.uint16), (5, 12))
     assert np.array_equal(whole[3:4], unpack_bits(data[3:4], packing, 12))
+
+
+def test_rows_that_lie_apart_in_memory_are_read() -> None:
+    data = np.random.default_rng(0).integers(0, 256, (5, 24), dtype=np.uint8)
+    for packing, length in (("raw10", 10), ("raw12", 12), ("raw16le", 16), ("raw16be", 16)):
+        width = 8
+        apart = unpack_bits(data[::2, :length], packing, width)  # type: ignore[arg-type]
+        assert np.array_equal(apart, unpack_bits(data[::2, :length].copy(), packing, width))  # type: ignore[arg-type]

@@ -1,7 +1,9 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import uniform_filter
 from torch.nn import functional
 from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
 
@@ -43,6 +45,34 @@ def test_a_wrong_brightness_counts_once_of_three_where_the_parts_are_taken_apart
     assert 3 * float(losses.apart(lifted, target)) == pytest.approx(sum(of_lifted), rel=1e-4)
 
 
+@pytest.mark.parametrize(("brightness", "gain"), [(0.02, 5.0), (0.1, 4.0), (0.4, 1.0), (2.0, 0.2), (10.0, 0.2)])
+def test_a_picture_is_brought_to_its_targets_mean_by_a_factor_of_5_at_most(brightness: float, gain: float) -> None:
+    target = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    target *= 0.4 / target.mean()
+    rgb = target * brightness / 0.4
+    parts = [rgb, gain * rgb, rgb - _coarse(rgb)]
+    goals = [target, target, target - _coarse(target)]
+    expected = [math.log(float((part - goal).abs().mean()) + 5e-4) for part, goal in zip(parts, goals, strict=True)]
+    assert float(losses.apart(rgb, target)) == pytest.approx(sum(expected) / 3, rel=1e-4)
+
+
+def test_a_black_picture_has_a_loss() -> None:
+    assert math.isfinite(float(losses.apart(torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16))))
+
+
+def test_false_color_is_what_differs_from_scipys_mean_over_squares() -> None:
+    rgb, target = torch.rand(2, 2, 3, 20, 24, generator=torch.Generator().manual_seed(0)).double().unbind()
+    parts = []
+    for picture in (rgb - target).numpy():
+        for channel in (0, 2):
+            apart = picture[channel] - picture[1]
+            weight = uniform_filter(np.ones_like(apart), 9, mode="constant")
+            parts.append(np.abs(apart - uniform_filter(apart, 9, mode="constant") / weight).mean())
+    assert float(losses.chroma(rgb, target)) == pytest.approx(np.mean(parts), rel=1e-9)
+    cast = torch.tensor([0.1, 0.0, -0.2])[:, None, None]
+    assert float(losses.chroma(target + cast, target)) == pytest.approx(0, abs=1e-12)
+
+
 def _coarse(rgb: torch.Tensor) -> torch.Tensor:
     return functional.interpolate(functional.avg_pool2d(rgb, 16), rgb.shape[-2:], mode="bilinear")
 
@@ -69,6 +99,31 @@ def test_equation_6_averages_a_teacher_of_twice_the_size() -> None:
     student = {"up2": torch.tensor([[[[1.0]]]])}
     teacher = {"up2": torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])}
     assert float(losses.distillation(student, teacher, ("up2",))) == pytest.approx((1 - 3) ** 2)
+
+
+def test_equation_6_divides_each_channel_by_its_spread_in_the_teacher_where_it_is_told_to() -> None:
+    generator = torch.Generator().manual_seed(0)
+    spreads = torch.tensor([1.0, 0.1, 0.001, 0.0])[:, None, None]
+    guide = torch.randn(2, 4, 6, 5, generator=generator, dtype=torch.float64) * spreads + 3
+    difference = torch.rand(2, 4, 6, 5, generator=generator, dtype=torch.float64)
+    own = guide.std((0, 2, 3))
+    least = 0.01 * math.sqrt(float(own.square().mean())) + 1e-8  # under which a channel counts as this
+    assert own[2] < least < own[1]
+    divisors = [float(own[0]), float(own[1]), least, least]
+    squares = [float((difference[:, at] / divisor).square().mean()) for at, divisor in enumerate(divisors)]
+    found = losses.distillation({"up4": guide + difference}, {"up4": guide}, ("up4",), normalized=True)
+    assert float(found) == pytest.approx(sum(squares) / 4, rel=1e-6)
+    plain = losses.distillation({"up4": guide + difference}, {"up4": guide}, ("up4",))
+    assert float(plain) == pytest.approx(float(difference.square().mean()))
+    flat = torch.full((2, 4, 6, 5), 3.0, dtype=torch.float64)
+    found = losses.distillation({"up4": flat + difference}, {"up4": flat}, ("up4",), normalized=True)
+    assert float(found) == pytest.approx(float((difference / 1e-8).square().mean()), rel=1e-6)
+
+
+def test_equation_6_averages_blocks_of_any_shape() -> None:
+    wide = torch.arange(48.0).reshape(1, 1, 4, 12)
+    student = {"up2": functional.avg_pool2d(wide, 2)}
+    assert float(losses.distillation(student, {"up2": wide}, ("up2",))) == 0
 
 
 @pytest.mark.parametrize("crop", [100, 192, 200, 36])
@@ -107,6 +162,15 @@ def test_equation_7_is_the_mean_square_with_structure() -> None:
     assert float(losses.teaching(rgb, target, gamma=0)) == pytest.approx(square)  # too small for five scales
     structure = float(losses.structure(rgb, target, 1))
     assert float(losses.teaching(rgb, target, gamma=0.3, scales=1)) == pytest.approx(square + 0.3 * structure)
+
+
+def test_equation_7_has_five_scales_unless_told_otherwise() -> None:
+    target, rgb = torch.rand(2, 1, 3, 161, 161, generator=torch.Generator().manual_seed(0)).unbind()
+    rgb = 0.9 * target + 0.1 * rgb
+    structure = float(losses.structure(rgb, target))
+    assert structure == pytest.approx(float(losses.structure(rgb, target, 5)))
+    square = float((rgb - target).square().mean())
+    assert float(losses.teaching(rgb, target, gamma=0.3)) == pytest.approx(square + 0.3 * structure)
 
 
 def test_gradients_stay_finite_where_pictures_are_opposite() -> None:
