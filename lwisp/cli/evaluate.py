@@ -166,6 +166,7 @@ def reproduce(
     study: Annotated[
         Literal[
             "table1",
+            "table1-again",
             "table1-clock",
             "table3",
             "table4",
