@@ -197,11 +197,10 @@ def scores_table(result: Result) -> Table:
             cells.append(f"{1000 * cost.seconds:.0f}")
         cells.append(f"{result.steps[variant.label]:,}")
         for score in (*COMPARED, *FURTHER):
-            digits = scores.DECIMALS[score]
             by_seed = list(mean_by_seed(rows, variant.label, score).values())
-            cells.append(f"{fmean(by_seed):.{digits}f}")
+            cells.append(scores.printed(score, fmean(by_seed)))
             if score in COMPARED:
-                cells.append(", ".join(f"{value:.{digits}f}" for value in by_seed))
+                cells.append(", ".join(scores.printed(score, value) for value in by_seed))
         lines.append([*cells, f"{variant.paper:.2f}" if variant.paper else "not printed"])
     return Table(head, lines)
 
