@@ -25,8 +25,9 @@ STUDIED: dict[str, str | bool | int] = {
     "fgam_before": False,
     "near_dilation": 0,
     "far_dilation": 2,
+    "frame_colors": 0,
 }
-"""Fields of the ablations of FGAM and CCB with the paper's choices, which names of older files leave out."""
+"""Fields of the ablations with the paper's choices, which names of older files leave out."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,9 @@ class LWISPConfig:
     """Dilation of CCB's f_d1 as a 3x3 convolution; 0: it is a 1x1 convolution, as in the paper (equation 2)."""
     far_dilation: int = 2
     """Dilation of CCB's f_d2, a 3x3 convolution."""
+    frame_colors: int = 0
+    """Channels of a `FrameColors` after the output layer: one color matrix and three curves for the whole frame, made
+    of the global vector; 0: there is none, as in the paper."""
 
     def __post_init__(self) -> None:
         if self.in_channels < 1 or self.width < 4 or self.width % 4:
@@ -86,6 +90,7 @@ class LWISPConfig:
         if self.cell == 4 and (self.takes != "raw" or self.residual):
             raise ValueError("expected planes of a RAW to RGB where cell = 4, got another task")
         self._check_blocks()
+        self._check_frame_colors()
         if not 0 <= self.look <= 256:
             raise ValueError(f"expected look in 0 to 256, got {self.look}")
         shown = self.in_channels - self.is_told_noise
@@ -116,11 +121,20 @@ class LWISPConfig:
                 "expected fgam_reduced = false with one map, which leaves the channels as many as they were"
             )
         for field, value in STUDIED.items():  # what is chosen of a block that is not there would change nothing
-            is_there = self.fgam if field.startswith("fgam_") else self.ccb
+            is_there = self.fgam if field.startswith("fgam_") else self.ccb or not field.endswith("_dilation")
             if not is_there and getattr(self, field) != value:
                 raise ValueError(
                     f"expected {field} = {value!r} where its block is left out, got {getattr(self, field)!r}"
                 )
+
+    def _check_frame_colors(self) -> None:
+        if not 0 <= self.frame_colors <= 256:
+            raise ValueError(f"expected frame_colors in 0 to 256, got {self.frame_colors}")
+        if self.frame_colors and (self.out_channels != 3 or self.residual or self.look or self.cell == 4):
+            raise ValueError(
+                "expected frame_colors = 0 with out_channels other than 3, residual, look or cells of 4, got "
+                f"{self.frame_colors}"
+            )
 
     @property
     def takes(self) -> Takes | None:
@@ -146,7 +160,7 @@ class LWISPConfig:
 
     @property
     def is_studied(self) -> bool:
-        """Whether a block differs from the paper's in a field of `STUDIED`."""
+        """Whether the network differs from the paper's in a field of `STUDIED`."""
         return any(getattr(self, field) != value for field, value in STUDIED.items())
 
     @property

@@ -5,7 +5,7 @@ Block names follow the paper: `FGAM`, `CCB`, `down1..4` and `up1..4` (`down[0..3
 `docs/paper.md` says where each choice that the paper leaves open comes from.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple, get_args
 
 import torch
@@ -211,13 +211,58 @@ class Look(nn.Module):
         return rgb + self.layers(2 * rgb - 1)  # type: ignore[no-any-return]
 
 
+class FrameColors(nn.Module):
+    """One color matrix and three curves for a whole frame, made of its global vector. Not of the paper.
+
+    A picture's matrix, 3x4, acts on all its pixels alike; then each color goes through a curve that keeps 0 and 1. A
+    new one changes nothing.
+
+    Args:
+        inputs: Length of the global vector.
+        channels: Of the layer between the vector and the 24 numbers.
+    """
+
+    CURVE = 4
+    """Numbers of a curve: coefficients of a polynomial, times x (1 - x)."""
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(inputs, channels)
+        self.last = nn.Linear(channels, 3 * 4 + 3 * self.CURVE)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, rgb: Tensor, vector: Tensor) -> Tensor:
+        """The frame's colors changed.
+
+        Args:
+            rgb: (B, 3, H, W) in [0, 1].
+            vector: (B, inputs), the global vector.
+
+        Returns:
+            (B, 3, H, W), which may exceed [0, 1].
+        """
+        found = self.last(functional.leaky_relu(self.hidden(vector.to(self.last.weight.dtype)), SLOPE))[..., None, None]
+        matrix, curves = found[:, :12].unflatten(1, (4, 3)), found[:, 12:].unflatten(1, (self.CURVE, 3))
+        # (B, 4, 3, 1, 1): what red, green, blue and a constant give to the three colors
+        mixed = rgb + matrix[:, 3]
+        for channel in range(3):
+            mixed = mixed + matrix[:, channel] * rgb[:, channel : channel + 1]
+        within = mixed.clamp(0, 1)
+        bend = curves[:, -1]
+        for power in range(self.CURVE - 2, -1, -1):
+            bend = bend * within + curves[:, power]
+        return mixed + bend * within * (1 - within)  # type: ignore[no-any-return]
+
+
 class LWISP(nn.Module):
     """LW-ISP, student or teacher: planes in [0, 1] -> RGB, or clean planes, in [0, 1].
 
     Input (B, in_channels, h, w): for a RAW, four packed planes of h = H/2, w = W/2. Output (B, out_channels, H, W) with
     `upsample`, else (B, out_channels, h, w). Any h and w from 1 up: `forward` reflects the planes at the bottom and
     right to a multiple of 16 (32 at least) and crops the result; nothing else in the project pads for the network.
-    With `residual` the result is held to [0, 1] in evaluation only, for beyond the limits nothing would be learned.
+    With `residual` or `frame_colors` the result is held to [0, 1] in evaluation only, for beyond the limits nothing
+    would be learned.
     """
 
     def __init__(self, config: LWISPConfig = LWISPConfig()) -> None:
@@ -262,10 +307,11 @@ class LWISP(nn.Module):
             nn.init.zeros_(self.out.weight)
             nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
         self.look = Look(config.look) if config.look else nn.Identity()
+        self.frame_colors = FrameColors(widths[3], config.frame_colors) if config.frame_colors else None
 
     def forward(self, x: Tensor) -> Tensor:
         seen = self.see(self.pad(x))
-        return self.finish(self.blocks_of(seen, ("up4",))["up4"], seen, (x.shape[-2], x.shape[-1]))
+        return self.finish(self.blocks_of(seen, ("up4",)), seen, (x.shape[-2], x.shape[-1]))
 
     def blocks(self, x: Tensor, keep: Collection[str] = BLOCKS) -> dict[str, Tensor]:
         """Outputs of the paper's blocks on the padded frame.
@@ -278,7 +324,8 @@ class LWISP(nn.Module):
             Output by name, in the order of `BLOCKS`. `down1..4`: 32 to 256 channels at 1/2 to 1/16 of the padded size
             with the default width; `up1..4`: see `features`.
         """
-        return self.blocks_of(self.see(self.pad(x)), keep)
+        outputs = self.blocks_of(self.see(self.pad(x)), keep)
+        return {name: output for name, output in outputs.items() if name in BLOCKS}
 
     def see(self, planes: Tensor) -> "Seen":
         """The planes as the first stage takes them.
@@ -299,7 +346,7 @@ class LWISP(nn.Module):
             keep: As for `blocks`.
 
         Returns:
-            As `blocks`.
+            As `blocks`; with `frame_colors` also "vector", the output of `summarize`.
         """
         outputs: dict[str, Tensor] = {}
         top = self.climb_up(seen, keep, outputs)
@@ -313,7 +360,7 @@ class LWISP(nn.Module):
         Args:
             seen: The padded frame.
             keep: As for `blocks`.
-            outputs: Gets the outputs of the blocks to be kept.
+            outputs: Gets the outputs of the blocks to be kept, and "vector" as in `blocks_of`.
 
         Returns:
             What the last up block takes, (B, width, h, w).
@@ -325,7 +372,10 @@ class LWISP(nn.Module):
             deeper = self.descend(level, skips[-1])
             if f"down{level + 1}" in keep:
                 outputs[f"down{level + 1}"] = deeper
-        decoder = self.decode(skips[-1], self.summarize(deeper))
+        vector = self.summarize(deeper)
+        if self.frame_colors is not None:
+            outputs["vector"] = vector
+        decoder = self.decode(skips[-1], vector)
         for step in range(len(self.up)):
             skip = skips.pop()
             decoder = self.climb(step, decoder, skip, skips[-1])
@@ -425,37 +475,38 @@ class LWISP(nn.Module):
         """
         return self.fuse[step](self.up[step](decoder, skip, context))  # type: ignore[no-any-return]
 
-    def finish(self, last: Tensor, seen: "Seen", size: tuple[int, int]) -> Tensor:
+    def finish(self, outputs: Mapping[str, Tensor], seen: "Seen", size: tuple[int, int]) -> Tensor:
         """The picture, with the padding cut off.
 
         Args:
-            last: Output of `up4` on the padded frame.
+            outputs: `blocks_of` the padded frame, with "up4".
             seen: The padded frame, from `see`.
             size: Height and width of the planes before they were padded.
 
         Returns:
-            (B, out_channels, h * scale, w * scale) in [0, 1]; while training unbounded with `residual` or cells of 4.
+            (B, out_channels, h * scale, w * scale) in [0, 1]; while training unbounded with `residual`, `frame_colors`
+            or cells of 4.
         """
-        values, scale = self.values(last, seen)
-        is_bounded = self.cells is None and not self.config.residual
+        values, scale = self.values(outputs, seen)
+        is_bounded = self.cells is None and not self.config.residual and self.frame_colors is None
         if not (is_bounded or self.training):  # beyond the limits nothing would be learned
             values = values.clamp(0, 1)
         if scale > 1:
             values = functional.pixel_shuffle(values, scale)
         return self.crop(values, size[0] * self.config.scale, size[1] * self.config.scale)  # type: ignore[no-any-return]
 
-    def values(self, last: Tensor, seen: "Seen") -> tuple[Tensor, int]:
+    def values(self, outputs: Mapping[str, Tensor], seen: "Seen") -> tuple[Tensor, int]:
         """The picture's values as the output layer gives them.
 
         Args:
-            last: Output of `up4` on the padded frame, or on a window of it.
+            outputs: `blocks_of` the padded frame, or "up4" of a window of it.
             seen: The same frame or window.
 
         Returns:
             (B, out_channels * s**2, h', w'), what `functional.pixel_shuffle` makes a picture of, and s. Unbounded with
-            `residual` or cells of 4, else in [0, 1].
+            `residual`, `frame_colors` or cells of 4, else in [0, 1].
         """
-        last = last.to(self.out.weight.dtype)  # a bf16 network may keep its output layer in fp32
+        last = outputs["up4"].to(self.out.weight.dtype)  # a bf16 network may keep its output layer in fp32
         if self.cells is not None:
             values = self.cells.mix(seen.planes, self.cells.detail(seen, last), self.out)
             if isinstance(self.look, nn.Identity):
@@ -465,6 +516,8 @@ class LWISP(nn.Module):
         out = self.out(last)
         if self.config.residual:
             return (seen.planes[:, : out.shape[1]] if self.config.is_told_noise else seen.planes) + out, 1
+        if self.frame_colors is not None:
+            return self.frame_colors(torch.sigmoid(out), outputs["vector"]), 1
         return self.look(torch.sigmoid(out)), 1
 
     def features(self, x: Tensor) -> list[Tensor]:

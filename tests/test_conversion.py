@@ -85,7 +85,8 @@ def run_file(path: Path, planes: Tensor, precision: Precision = "auto") -> Tenso
     "config",
     [TOY, LWISPConfig(4, 4, padding="zeros", attention="multiply", core_input="twice", contrast="gated"),
      LWISPConfig(3, 4, upsample=False), RESTORING, LWISPConfig(4, 4, fgam=False, ccb=False), LWISPConfig(),
-     LWISPConfig(4, 4, fgam_reduced=True, fgam_before=True, near_dilation=3, far_dilation=5)],
+     LWISPConfig(4, 4, fgam_reduced=True, fgam_before=True, near_dilation=3, far_dilation=5),
+     LWISPConfig(4, 4, frame_colors=8)],
 )  # fmt: skip
 @pytest.mark.parametrize("slices", [True, False])
 def test_the_portable_network_is_the_readable_one(config: LWISPConfig, slices: bool) -> None:

@@ -132,6 +132,8 @@ def test_reflected_indices_are_numpys(start: int, stop: int, size: int) -> None:
         {"near_dilation": 2, "far_dilation": 4},
         {"near_dilation": 7, "far_dilation": 7},
         {"cell": 4, "detail": 8, "fgam_before": True, "far_dilation": 7},
+        {"frame_colors": 8},
+        {"frame_colors": 8, "fgam": False, "ccb": False},
     ],
 )
 def test_every_variant_runs_and_learns(change: dict[str, object]) -> None:
@@ -259,6 +261,33 @@ def test_a_studied_centered_network_is_the_same_function_too(change: dict[str, o
     torch.testing.assert_close(centered(planes), expected, atol=1e-6, rtol=0)
 
 
+def test_colors_of_a_frame_begin_as_none_and_are_a_matrix_and_curves() -> None:
+    plain, colored = LWISP(TOY).eval(), LWISP(replace(TOY, frame_colors=8)).eval()
+    initialize(plain, 3)
+    initialize(colored, 3)
+    planes = torch.rand(2, 4, 32, 48)
+    expected = plain(planes)
+    assert torch.equal(colored(planes), expected)
+    block = colored.frame_colors
+    assert block is not None
+    with torch.no_grad():  # red gets half of green; blue's curve gets 0.4 x (1 - x) x**2
+        block.last.bias[3] = 0.5
+        block.last.bias[12 + 2 * 3 + 2] = 0.4
+    blue = expected[:, 2]
+    wanted = torch.stack(
+        [expected[:, 0] + 0.5 * expected[:, 1], expected[:, 1], blue + 0.4 * blue**3 * (1 - blue)], 1
+    ).clamp(0, 1)
+    assert torch.allclose(colored(planes), wanted, atol=1e-6)
+    assert not torch.allclose(colored(planes), expected, atol=1e-3)
+
+
+def test_colors_of_a_frame_are_those_of_its_own_vector() -> None:
+    network = LWISP(replace(TOY, frame_colors=8)).eval()
+    nn.init.normal_(network.frame_colors.last.weight)  # type: ignore[union-attr]
+    two = torch.rand(2, 4, 32, 32) * torch.tensor([0.2, 1.0])[:, None, None, None]
+    assert torch.allclose(network(two), torch.cat([network(two[:1]), network(two[1:])]), atol=1e-5)
+
+
 def test_ccb_concatenates_the_contrast_map() -> None:
     block = CCB(8)
     context = torch.rand(1, 4, 8, 8)
@@ -307,6 +336,12 @@ def test_a_network_in_bf16_may_keep_its_output_layer_in_fp32() -> None:
         {"near_dilation": 8},
         {"near_dilation": -1},
         {"far_dilation": 0},
+        {"frame_colors": -1},
+        {"frame_colors": 257},
+        {"frame_colors": 8, "look": 4},
+        {"frame_colors": 8, "cell": 4, "detail": 8},
+        {"frame_colors": 8, "out_channels": 4},
+        {"frame_colors": 8, "in_channels": 3, "upsample": False, "residual": True},
     ],
     ids=str,
 )

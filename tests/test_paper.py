@@ -32,6 +32,7 @@ NO_CCB = LWISPConfig(ccb=False)
         (LWISPConfig(ccb=False, fgam_maps="spatial"), 1_263_187 + 4 * 50),  # one of 5x5 without bias
         (LWISPConfig(ccb=False, fgam_reduced=True), 1_263_187 + 5_710 + 4 * 50 + 43_760),
         (LWISPConfig(fgam=False, near_dilation=1), 1_617_091 + 8 * (64**2 + 32**2 + 16**2)),
+        (LWISPConfig(frame_colors=64), 2_014_681 + 129 * 64 + 65 * 24),  # 9,816 more
     ],
 )
 def test_parameter_counts_are_exact(config: LWISPConfig, params: int) -> None:

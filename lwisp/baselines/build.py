@@ -22,7 +22,7 @@ def network_class(name: Name) -> Callable[..., nn.Module]:
         needs in `NETWORKS`.
     """
     from lwisp.baselines.challenge import HERN, PyNETCA
-    from lwisp.baselines.denoisers import VDN, CBDNet, MIRNet, RIDNet
+    from lwisp.baselines.denoisers import TNRD, VDN, CBDNet, MIRNet, RIDNet
     from lwisp.baselines.isps import AWNet, CameraNet, PyNET
     from lwisp.baselines.restoration import DPED, SRCNN, DnCNN, NAFNet, SRResNet
     from lwisp.baselines.translation import SPADE, Pix2Pix, UNet
@@ -41,6 +41,7 @@ def network_class(name: Name) -> Callable[..., nn.Module]:
         "cameranet": CameraNet,
         "pynet-ca": PyNETCA,
         "hern": HERN,
+        "tnrd": TNRD,
         "ridnet": RIDNet,
         "cbdnet": CBDNet,
         "vdn": VDN,

@@ -19,6 +19,7 @@ Name = Literal[
     "cameranet",
     "pynet-ca",
     "hern",
+    "tnrd",
     "ridnet",
     "cbdnet",
     "vdn",
@@ -164,6 +165,17 @@ NETWORKS: dict[Name, Network] = {
         "10 blocks that it has there",
         multiple=4,
         minimum=4,
+    ),
+    "tnrd": Network(
+        "TNRD",
+        "Chen, Pock, Trainable Nonlinear Reaction Diffusion: A Flexible Framework for Fast and Effective Image "
+        "Restoration, TPAMI 2017",
+        "none; 5 stages of 48 filters of 7x7 and 63 Gaussians each (the paper)",
+        "each plane is denoised by itself, as the source does gray pictures, with the same weights; a 1x1 convolution "
+        "makes 12 planes of four that are shuffled to the picture; all stages are learned at once, not one after the "
+        "other first",
+        minimum=4,
+        restores=True,
     ),
     "ridnet": Network(
         "RIDNet",

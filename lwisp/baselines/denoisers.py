@@ -1,4 +1,4 @@
-"""Networks made to denoise photographs, of Table 4: RIDNet, CBDNet, VDN, MIRNet.
+"""Networks made to denoise photographs, of Table 4: TNRD, RIDNet, CBDNet, VDN, MIRNet.
 
 (B, 3, h, w) in [0, 1] -> the same size with `enlarge` = 1: what they find is added to the input. Fed with packed RAW,
 where nothing can be added, the last convolution makes `outputs` = 4 * 3 planes, shuffled to a picture of twice the
@@ -12,6 +12,89 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lwisp.baselines.restoration import Residual
+
+
+class TNRD(nn.Module):
+    """TNRD (Chen and Pock, TPAMI 2017), 7x7 filters and five stages: each plane by itself, with the same weights."""
+
+    def __init__(self, inputs: int = 4, outputs: int = 12, enlarge: int = 2) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(DiffusionStage() for _ in range(5))
+        self.last: nn.Module = nn.Identity()
+        if enlarge > 1:
+            self.last = nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.PixelShuffle(enlarge))
+
+    def forward(self, picture: Tensor) -> Tensor:
+        planes = picture.flatten(0, 1)[:, None]  # (B * C, 1, h, w)
+        found = planes
+        for stage in self.stages:
+            found = stage(found, planes)
+        return self.last(found.reshape(picture.shape))  # type: ignore[no-any-return]
+
+
+class DiffusionStage(nn.Module):
+    """A stage of TNRD: (B, 1, h, w) minus what filters, influence functions and the same filters turned find in it.
+
+    An influence function is a sum of 63 Gaussians over the filters' responses. It is computed at nodes and linear
+    between them, as in the authors' code.
+    """
+
+    WIDTH = 10.0
+    """Of the Gaussians, and distance of their centers, -310 to 310, for pictures of 0 to 255, as in the source."""
+    NODES = torch.linspace(-320, 320, 257, device="cpu")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filters = CosineFilters()
+        centers = torch.arange(-310, 311, self.WIDTH, device="cpu")
+        gaussians = (-((self.NODES - centers[:, None]) ** 2) / (2 * self.WIDTH**2)).exp()
+        self.register_buffer("gaussians", gaussians, persistent=False)  # (63, 257)
+        begun = 0.002 * centers / (1 + (centers / 20) ** 2)  # large responses, of edges, are lowered less
+        self.heights = nn.Parameter(begun.repeat(self.filters.out_channels, 1).to(torch.empty(0).device))
+        self.trust = nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, x: Tensor, noisy: Tensor) -> Tensor:
+        kernels = self.filters.kernels()
+        influence = self.influence(self.filters(x))
+        turned = kernels.flip(-2, -1).transpose(0, 1)
+        diffused = functional.conv2d(functional.pad(influence, (3, 3, 3, 3), mode="reflect"), turned)
+        return x - diffused - self.trust * (x - noisy)
+
+    def influence(self, responses: Tensor) -> Tensor:
+        """Each channel through its influence function; (B, 48, h, w)."""
+        assert isinstance(self.gaussians, Tensor)
+        table = self.heights @ self.gaussians.to(self.heights.dtype)  # (48, 257)
+        count = table.shape[1]
+        spacing = 640 / (count - 1)
+        place = ((255 * responses + 320) / spacing).clamp(0, count - 1.001)
+        below = place.detach().floor()
+        first = torch.arange(len(table), device=table.device)[:, None, None] * count
+        index = below.long() + first
+        low, high = table.flatten()[index], table.flatten()[index + 1]
+        return (low + (place - below) * (high - low)) / 255
+
+
+class CosineFilters(nn.Conv2d):
+    """48 filters of 7x7 px and length 1, mixed of the cosine transform's but for the constant one; reflects borders."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 48, 7, bias=False)
+        self.weight = nn.Parameter(torch.eye(48))  # shares of the basis
+        place = (torch.arange(7, device="cpu") + 0.5) * torch.pi / 7
+        waves = (torch.arange(7, device="cpu")[:, None] * place).cos()
+        waves = waves / waves.norm(dim=1, keepdim=True)
+        basis = (waves[:, None, :, None] * waves[None, :, None, :]).reshape(49, 49)[1:]
+        self.register_buffer("basis", basis, persistent=False)
+
+    def kernels(self) -> Tensor:
+        """The filters, (48, 1, 7, 7)."""
+        assert isinstance(self.basis, Tensor)
+        shares = self.weight / self.weight.norm(dim=1, keepdim=True).clamp(min=1e-9)
+        mixed: Tensor = shares @ self.basis.to(shares.dtype)
+        return mixed.view(48, 1, 7, 7)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return functional.conv2d(functional.pad(input, (3, 3, 3, 3), mode="reflect"), self.kernels())
 
 
 class RIDNet(nn.Module):

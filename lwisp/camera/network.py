@@ -16,6 +16,7 @@ from lwisp.camera.photos import BaseNetwork, PreparedPair
 from lwisp.camera.settings import NetworkFit
 from lwisp.data.cases import pack_mosaics
 from lwisp.data.crops import Crops
+from lwisp.data.datasets import Pictures
 from lwisp.engines.engine import Engine, prepare_engine
 from lwisp.engines.names import Precision
 from lwisp.imaging import color, metrics, mosaic
@@ -37,8 +38,8 @@ class RefinedNetwork:
     held_out: tuple[PreparedPair, ...]
 
 
-class PieceDataset:
-    """The pieces of photos (`pieces.cut_pieces`) as `datasets.Pictures`; pieces of one photo are one group."""
+class PieceDataset(Pictures):
+    """The pieces of photos (`pieces.cut_pieces`); pieces of one photo are one group."""
 
     takes: Takes = "raw"
     notes: tuple[str, ...] = ()
@@ -58,7 +59,7 @@ class PieceDataset:
         self.groups = tuple(groups)
         self.names = tuple(names)
 
-    def read(self, index: int) -> tuple[Tensor, Tensor]:
+    def stored(self, index: int) -> tuple[Tensor, Tensor]:
         """One piece.
 
         Returns:
@@ -169,5 +170,5 @@ def _error(engine: Engine, pieces: PieceDataset) -> float:
     errors = []
     for index in range(len(pieces.names)):
         photosites, target = pieces.read(index)
-        errors.append(metrics.delta_e(_picture(engine, pack_mosaics(photosites)), target / 255))
+        errors.append(metrics.delta_e(_picture(engine, pack_mosaics(photosites)), target))
     return float(np.mean(errors))

@@ -26,7 +26,8 @@ def evaluate(
         Path | None, typer.Option(help="Folder of another tool's pictures, to be scored beside.", readable=False)
     ] = None,
     beside: Annotated[
-        str, typer.Option(help="bm3d, nlm, wavelets, ksvd, equalized, clahe, clahe-plain, or weights files.")
+        str,
+        typer.Option(help="bm3d, nlm, wavelets, ksvd, wnnm, epll, equalized, clahe, clahe-plain, or weights files."),
     ] = "",
     side: Annotated[int | None, typer.Option(help="Score only the middles of pictures, so many px a side.")] = None,
     output: Annotated[
@@ -166,6 +167,7 @@ def reproduce(
     study: Annotated[
         Literal[
             "table1",
+            "table1-again",
             "table1-clock",
             "table3",
             "table4",

@@ -1,5 +1,6 @@
 """`lwisp train`."""
 
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -39,19 +40,25 @@ def train(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a camera's weights that exist.")] = False,
     network: Network = None,
+    logger: Annotated[
+        Literal["tensorboard", "csv", "mlflow", "wandb"],
+        typer.Option(help="Where curves of a recipe's run are shown, in its folder; none connects to anything."),
+    ] = "tensorboard",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Train weights by a recipe, or learn a camera's look; the same command goes on where it was stopped."""
     show_tracebacks(verbose)
     if source.is_dir():
-        if data is not None or device != "auto" or network is not None:
-            stop("--data, --device and --network belong to recipes; leave them out for a folder", WRONG_REQUEST)
+        if data is not None or device != "auto" or network is not None or logger != "tensorboard":
+            stop(
+                "--data, --device, --network and --logger belong to recipes; leave them out for a folder", WRONG_REQUEST
+            )
         _learn_look(source, output, report, overwrite, quiet)
         return
     if output is None or report is not None or overwrite:
         stop("a recipe takes --output, and neither --report nor --overwrite", WRONG_REQUEST)
-    _train_by_recipe(source, output, data, device, network, quiet)
+    _train_by_recipe(source, output, data, device, network, logger, quiet)
 
 
 def _train_by_recipe(
@@ -60,6 +67,7 @@ def _train_by_recipe(
     data: Path | None,
     device: Literal["auto", "cpu", "cuda"],
     network: str | None,
+    logger: Literal["tensorboard", "csv", "mlflow", "wandb"],
     quiet: bool,
 ) -> None:
     from lwisp.files.optional import import_dynamo
@@ -73,7 +81,11 @@ def _train_by_recipe(
     clear_leftovers(output.parent)
     import_dynamo()
     with exit_on_error(FAILED_WORK), resumable(), Reporter(quiet=quiet) as reporter:
-        train_stages(stages, output, data, device, reporter)
+        began = time.monotonic()
+        train_stages(stages, output, data, device, reporter, logger)
+        minutes, seconds = divmod(round(time.monotonic() - began), 60)
+    if not quiet:
+        say(f"trained in {minutes} min {seconds} s" if minutes else f"trained in {seconds} s", err=True)
     say(f"{output}")
 
 

@@ -13,7 +13,6 @@ from lwisp.data.degradation import Task
 from lwisp.data.unprocess import ISO_NOISE
 from lwisp.imaging import mosaic
 from lwisp.imaging.pixels import middle
-from lwisp.imaging.tensors import to_float
 from lwisp.provenance import digest
 from lwisp.weights import InputConvention
 
@@ -55,8 +54,7 @@ def pair_cases(pictures: Pictures, side: int | None = None, limit: int | None = 
         limit: how many pairs are taken, evenly spread; None takes all.
     """
     for index in folders.sample(range(len(pictures.names)), limit or len(pictures.names)):
-        picture, target = pictures.read(index)
-        picture, target = to_float(crop_middle(picture, side)), to_float(crop_middle(target, side))
+        picture, target = (pictures.to_float(crop_middle(part, side)) for part in pictures.stored(index))
         name, scene = pictures.names[index], pictures.groups[index]
         yield Case(name, "", pack_mosaics(picture), pack_mosaics(target), scene=scene)
 

@@ -5,18 +5,17 @@ resumes where it stopped.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from lwisp.data.cases import MAX_CASES, Case, pack_mosaics, pair_cases
-from lwisp.data.datasets import Pictures
+from lwisp.data.datasets import Part, Pictures, held_out
+from lwisp.data.folders import KEPT_BYTES
 from lwisp.errors import InputError
-from lwisp.imaging.tensors import to_float
 from lwisp.weights import Photo
 
-KEPT_BYTES = 2**30
-"""Bytes of decoded pictures that a process keeps; whole datasets of small ones fit."""
 MIN_CROP = 32
 """px, smallest side of a crop."""
 
@@ -69,6 +68,29 @@ class Crops:
         Raises:
             InputError: for a pair that cannot be read or is smaller than a crop.
         """
+        source, target = self.stored(step)
+        return self.to_float(source), self.to_float(target)
+
+    def to_float(self, picture: Tensor) -> Tensor:
+        """What `stored` gives as float32 in [0, 1].
+
+        Args:
+            picture: Input or target.
+        """
+        return self.train.to_float(picture)
+
+    def stored(self, step: int) -> tuple[Tensor, Tensor]:
+        """The batch of a step as `__getitem__` gives it, but of the types that the dataset stores.
+
+        Args:
+            step: of the training run, from 0.
+
+        Returns:
+            Input and target, uint8, uint16 or float32.
+
+        Raises:
+            InputError: for a pair that cannot be read or is smaller than a crop.
+        """
         generator = step_generator(self.seed, step)
         chosen = torch.randint(len(self.names), (self.batch,), generator=generator)
         inputs, targets = [], []
@@ -79,15 +101,37 @@ class Crops:
                     f"{self.names[index]}: {tuple(picture.shape[-2:])}, too small for crops of {self.crop}"
                 )
             picture, target = cut(picture, target, self.crop, generator, self.augment)
-            inputs.append(to_float(picture))
-            targets.append(to_float(target))
+            inputs.append(picture)
+            targets.append(target)
         return pack_mosaics(torch.stack(inputs)), pack_mosaics(torch.stack(targets))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: without the pairs that this one keeps."""
+        return {**self.__dict__, "kept": {}, "room": KEPT_BYTES}
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of decoded pairs that a process keeps, at most."""
+        return KEPT_BYTES
+
+    def within_train(self) -> "Crops":
+        """The training pairs alone, every tenth scene of them held out: to choose by without a look at the test pairs.
+
+        Raises:
+            InputError: where all of them show one scene.
+        """
+        held = held_out(self.train.groups)
+        if not held:
+            raise InputError("all training pairs show one scene; expected two, so that one can be held out")
+        train = Part(self.train, [place for place, group in enumerate(self.train.groups) if group not in held])
+        test = Part(self.train, [place for place, group in enumerate(self.train.groups) if group in held])
+        return Crops(train, test, self.crop, self.batch, self.seed, self.augment)
 
     def _read(self, index: int) -> tuple[Tensor, Tensor]:
         """A training pair, decoded once while there is room."""
         if index in self.kept:
             return self.kept[index]
-        pair = self.train.read(index)
+        pair = self.train.stored(index)
         size = sum(part.nbytes for part in pair)
         if size <= self.room:
             self.kept[index] = pair
@@ -137,10 +181,16 @@ def cut(picture: Tensor, target: Tensor, crop: int, generator: Generator, augmen
         picture, target = picture.narrow(dim, start, crop), target.narrow(dim, start, crop)
         if flip and (shift or not bayer):
             flipped.append(dim)
-    picture, target = picture.flip(flipped), target.flip(flipped)
+    picture, target = _flip(picture, flipped), _flip(target, flipped)
     if transposed:
         picture, target = picture.transpose(-1, -2), target.transpose(-1, -2)
     return picture, target
+
+
+def _flip(picture: Tensor, dims: list[int]) -> Tensor:
+    if picture.dtype == torch.uint16:  # which torch does not flip
+        return picture.view(torch.int16).flip(dims).view(torch.uint16)
+    return picture.flip(dims)
 
 
 def check_crop(crop: int) -> None:

@@ -23,7 +23,7 @@ from lwisp.files.raw import RAW_SUFFIXES, read_raw
 from lwisp.imaging import mosaic
 from lwisp.imaging.bayer import CFA, cfa_offset
 from lwisp.imaging.pixels import unorient
-from lwisp.imaging.tensors import to_tensor
+from lwisp.imaging.tensors import to_float, to_planes, to_tensor
 from lwisp.pipeline import prepare
 from lwisp.weights import InputConvention
 
@@ -51,22 +51,68 @@ class Pictures(Protocol):
     notes: tuple[str, ...]
     """Warnings for the user about the folder."""
 
-    def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Input and target, of one size.
+    def stored(self, index: int) -> tuple[Tensor, Tensor]:
+        """Input and target, of one size, as they are stored.
 
         Args:
             index: place in `names`.
 
         Returns:
-            An RGGB mosaic (1, H, W) or RGB (3, H, W); RGB (3, H, W) or a clean mosaic (1, H, W). float32 in [0, 1], or
-            uint8 where whole pictures are too large to be converted for a crop (`imaging.tensors.to_float`).
+            An RGGB mosaic (1, H, W) or RGB (3, H, W); RGB (3, H, W) or a clean mosaic (1, H, W). uint8 or uint16, a
+            half to a quarter of the bytes of floats; or float32 where files hold floats, or RAW is prepared.
 
         Raises:
             InputError: for a file that cannot be read.
         """
 
+    def to_float(self, picture: Tensor) -> Tensor:
+        """What `stored` gives, or a part of it, as float32 in [0, 1].
 
-class SIDD:
+        Args:
+            picture: input or target, of any shape and on any device: each value counts by itself.
+        """
+        return to_float(picture)
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """A pair as float32 in [0, 1].
+
+        Args:
+            index: place in `names`.
+
+        Returns:
+            Input and target, as `stored` gives them.
+
+        Raises:
+            InputError: for a file that cannot be read, or where the two differ in size.
+        """
+        source, target = self.stored(index)
+        return self.to_float(source), self.to_float(target)
+
+
+class Part(Pictures):
+    """Some pairs of a dataset.
+
+    Args:
+        pictures: the dataset.
+        places: which of its pairs, by their place in `names`.
+    """
+
+    def __init__(self, pictures: Pictures, places: Sequence[int]) -> None:
+        self.pictures, self.places = pictures, tuple(places)
+        self.takes, self.convention, self.notes = pictures.takes, pictures.convention, pictures.notes
+        self.names = tuple(pictures.names[place] for place in places)
+        self.groups = tuple(pictures.groups[place] for place in places)
+
+    def stored(self, index: int) -> tuple[Tensor, Tensor]:
+        """See `Pictures.stored`."""
+        return self.pictures.stored(self.places[index])
+
+    def to_float(self, picture: Tensor) -> Tensor:
+        """See `Pictures.to_float`."""
+        return self.pictures.to_float(picture)
+
+
+class SIDD(Pictures):
     """SIDD Medium: `Data/I_S_P_.../I_{NOISY,GT}_SRGB_0NN.PNG`, or RAW in `I_{NOISY,GT}_RAW_0NN.MAT`.
 
     `I` is the instance, `S` the scene, `P` the phone. RAW files are mosaics (key `x`, [0, 1] between the levels) of the
@@ -75,7 +121,7 @@ class SIDD:
     Args:
         root: folder of the dataset.
         takes: "rgb" for sRGB, "planes" for RAW.
-        scenes: which of them.
+        scenes: which of them; all where SIDD's own validation blocks are validated on (`SIDDBlocks`).
         cache: folder that decoded pictures are kept in.
 
     Raises:
@@ -93,7 +139,7 @@ class SIDD:
         self,
         root: Path,
         takes: Literal["rgb", "planes"] = "rgb",
-        scenes: Literal["train", "held-out"] = "train",
+        scenes: Literal["train", "held-out", "all"] = "train",
         cache: Path | None = None,
     ) -> None:
         self.takes: Takes = takes
@@ -122,7 +168,8 @@ class SIDD:
                 if shapes[0] != shapes[1] or len(shapes[0]) != 2:
                     raise InputError(f"{noisy}: {shapes[0]} and {clean.name} {shapes[1]}; expected mosaics of one size")
         held = held_out(groups)
-        chosen = [index for index, group in enumerate(groups) if (group in held) == (scenes == "held-out")]
+        is_held = scenes == "held-out"
+        chosen = [index for index, group in enumerate(groups) if scenes == "all" or (group in held) == is_held]
         self.names = tuple(list(self.pairs)[index] for index in chosen)
         self.groups = tuple(groups[index] for index in chosen)
         self.phones = tuple(phones[index] for index in chosen)
@@ -134,18 +181,17 @@ class SIDD:
     def _decoded_bytes(self, path: Path) -> int:
         """Bytes of a decoded file: RGB of 8 bits, or a mosaic in float32."""
         if self.takes == "rgb":
-            with opened(path) as picture:
-                return 3 * picture.width * picture.height
+            return _rgb_bytes(path)
         return 4 * math.prod(mat_shape(path, "x"))
 
-    def read(self, index: int) -> tuple[Tensor, Tensor]:
+    def stored(self, index: int) -> tuple[Tensor, Tensor]:
         """A noisy picture and its clean one.
 
         Args:
             index: Place in `names`, from 0.
 
         Returns:
-            (noisy, clean): each (3, H, W) sRGB as uint8, or a mosaic (1, H, W) that begins with red.
+            (noisy, clean): each (3, H, W) sRGB as uint8, or a mosaic (1, H, W) float32 that begins with red.
 
         Raises:
             InputError: A file cannot be read, or the two differ in size.
@@ -155,7 +201,7 @@ class SIDD:
         if noisy.shape != clean.shape:
             raise InputError(f"{self.names[index]}: noisy {noisy.shape} and clean {clean.shape} differ in size")
         if self.takes == "rgb":
-            return torch.from_numpy(noisy).permute(2, 0, 1), torch.from_numpy(clean).permute(2, 0, 1)
+            return to_planes(noisy), to_planes(clean)
         top, left = cfa_offset(self.PATTERNS[self.phones[index]])
         rows, columns = _even(top, noisy.shape[0]), _even(left, noisy.shape[1])
         return _to_mosaic(noisy[rows, columns]), _to_mosaic(clean[rows, columns])
@@ -179,7 +225,45 @@ class SIDD:
         return blocks
 
 
-class PolyU:
+class SIDDBlocks(Pictures):
+    """SIDD's 1,280 validation blocks in sRGB: `ValidationNoisyBlocksSrgb.mat` and `ValidationGtBlocksSrgb.mat`.
+
+    Args:
+        root: folder of both.
+
+    Raises:
+        InputError: for a file that is missing, cannot be read or holds something else.
+    """
+
+    takes: Takes = "rgb"
+    convention = AS_SENSED
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, root: Path) -> None:
+        self.noisy = SIDD.blocks(root / "ValidationNoisyBlocksSrgb.mat")
+        self.clean = SIDD.blocks(root / "ValidationGtBlocksSrgb.mat")
+        self.places_of = list(np.ndindex(*SIDD.BLOCKS[:2]))
+        self.names = tuple(f"{scene:02d}_{block:02d}" for scene, block in self.places_of)
+        self.groups = tuple(f"{scene:02d}" for scene, _ in self.places_of)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the blocks, half a GB, which no other process needs."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("noisy", "clean")}
+
+    def stored(self, index: int) -> tuple[Tensor, Tensor]:
+        """A noisy block and its clean one.
+
+        Args:
+            index: Place in `names`, from 0.
+
+        Returns:
+            (noisy, clean): each (3, 256, 256) sRGB as uint8.
+        """
+        place = self.places_of[index]
+        return to_planes(self.noisy[place]), to_planes(self.clean[place])
+
+
+class PolyU(Pictures):
     """PolyU, real noise of five cameras (Xu et al., 2018): `train|val/NAME_real`, `NAME_mean`, the mean of many shots.
 
     It is published in one folder without a split; no scene should be in both.
@@ -187,6 +271,7 @@ class PolyU:
     Args:
         root: folder with `train` and `val`.
         split: which of them.
+        cache: folder that decoded pictures may be kept in.
 
     Raises:
         InputError: for the first thing that is wrong.
@@ -194,34 +279,36 @@ class PolyU:
 
     takes: Takes = "rgb"
     convention = AS_SENSED
-    notes: tuple[str, ...] = ()
 
-    def __init__(self, root: Path, split: Literal["train", "val"]) -> None:
+    def __init__(self, root: Path, split: Literal["train", "val"], cache: Path | None = None) -> None:
         self.pairs = folders.match_named(folders.list_files(root / split, SUFFIXES), "NAME_real", "NAME_mean")
-        folders.check_files([path for pair in self.pairs.values() for path in pair], "rgb")
+        files = [path for pair in self.pairs.values() for path in pair]
+        folders.check_files(files, "rgb")
         self.names = self.groups = tuple(self.pairs)
+        self.cache, self.notes = folders.choose_cache(root, _decoded_bytes(files, cache), cache)
 
-    def read(self, index: int) -> tuple[Tensor, Tensor]:
+    def stored(self, index: int) -> tuple[Tensor, Tensor]:
         """A noisy picture and its clean one.
 
         Args:
             index: Place in `names`, from 0.
 
         Returns:
-            (noisy, clean): each (3, H, W) float32 sRGB in [0, 1].
+            (noisy, clean): each (3, H, W) sRGB as uint8.
 
         Raises:
             InputError: A file cannot be read, or the two differ in size.
         """
-        return read_same_size(*self.pairs[self.names[index]])
+        return _same_size(*self.pairs[self.names[index]], self.cache)
 
 
-class LoL:
+class LoL(Pictures):
     """LoL v1, low light to normal: `our485|eval15/{low,high}/N.png`.
 
     Args:
         root: folder of the dataset.
         split: which part.
+        cache: folder that decoded pictures may be kept in.
 
     Raises:
         InputError: for the first thing that is wrong.
@@ -231,30 +318,32 @@ class LoL:
     COUNTS: ClassVar[dict[str, int]] = {"our485": 485, "eval15": 15}
     convention = AS_SENSED
 
-    def __init__(self, root: Path, split: Literal["our485", "eval15"]) -> None:
+    def __init__(self, root: Path, split: Literal["our485", "eval15"], cache: Path | None = None) -> None:
         low = folders.list_files(root / split / "low", [".png"])
         high = folders.list_files(root / split / "high", [".png"])
         self.pairs = folders.match(low, high)
-        folders.check_files([path for pair in self.pairs.values() for path in pair], "rgb")
+        files = [path for pair in self.pairs.values() for path in pair]
+        folders.check_files(files, "rgb")
         self.names = self.groups = tuple(self.pairs)
-        self.notes = count_notes(f"{root}: {split}", len(self.pairs), self.COUNTS[split])
+        self.cache, notes = folders.choose_cache(root, _decoded_bytes(files, cache), cache)
+        self.notes = count_notes(f"{root}: {split}", len(self.pairs), self.COUNTS[split]) + notes
 
-    def read(self, index: int) -> tuple[Tensor, Tensor]:
+    def stored(self, index: int) -> tuple[Tensor, Tensor]:
         """A picture taken in low light and one in normal light.
 
         Args:
             index: Place in `names`, from 0.
 
         Returns:
-            (dark, normal): each (3, H, W) float32 sRGB in [0, 1].
+            (dark, normal): each (3, H, W) sRGB as uint8.
 
         Raises:
             InputError: A file cannot be read, or the two differ in size.
         """
-        return read_same_size(*self.pairs[self.names[index]])
+        return _same_size(*self.pairs[self.names[index]], self.cache)
 
 
-class Pairs:
+class Pairs(Pictures):
     """Any two folders, `input` and `target`, with files of the same stems; the input is RAW of any camera, or RGB.
 
     A RAW is prepared by the convention exactly as in `develop`, so the target must show the same pixels, upright as a
@@ -264,6 +353,7 @@ class Pairs:
         root: folder of both.
         scenes: every tenth pair is held out.
         convention: how RAW is prepared.
+        cache: folder that decoded pictures may be kept in; not those of RAW.
 
     Raises:
         InputError: for the first thing that is wrong.
@@ -274,6 +364,7 @@ class Pairs:
         root: Path,
         scenes: Literal["train", "held-out", "all"] = "train",
         convention: InputConvention | None = None,
+        cache: Path | None = None,
     ) -> None:
         self.convention = convention or InputConvention()
         inputs = folders.list_files(root / "input", (*SUFFIXES, *RAW_SUFFIXES))
@@ -288,23 +379,26 @@ class Pairs:
         held = held_out(list(self.pairs))
         wanted = {"train": set(self.pairs) - held, "held-out": held, "all": set(self.pairs)}[scenes]
         self.names = self.groups = tuple(name for name in self.pairs if name in wanted)
-        self.notes: tuple[str, ...] = ()
+        finished = self.takes == "rgb"
+        files = [path for pair in self.pairs.values() for path in pair] if finished else []
+        self.cache, self.notes = folders.choose_cache(root, _decoded_bytes(files, cache), cache)
 
-    def read(self, index: int) -> tuple[Tensor, Tensor]:
+    def stored(self, index: int) -> tuple[Tensor, Tensor]:
         """A picture that goes in and its target.
 
         Args:
             index: Place in `names`, from 0.
 
         Returns:
-            (source, target): a mosaic (1, H, W) that begins with red, or RGB (3, H, W); and RGB (3, H, W) in [0, 1].
+            (source, target): a mosaic (1, H, W) that begins with red, prepared, float32, or RGB (3, H, W) as uint8; and
+            RGB (3, H, W) as uint8.
 
         Raises:
             InputError: A file cannot be read, or the two differ in size.
         """
         source, target = self.pairs[self.names[index]]
         if self.takes == "rgb":
-            return read_same_size(source, target)
+            return _same_size(source, target, self.cache)
         raw = read_raw(source)
         prepared, (top, left) = prepare(raw, self.convention)
         planes = torch.from_numpy(prepared)
@@ -315,7 +409,7 @@ class Pairs:
                 f"{raw.mosaic.shape[0]}x{raw.mosaic.shape[1]}"
             )
         rows, columns = _even(top, raw.mosaic.shape[0]), _even(left, raw.mosaic.shape[1])
-        shown = to_tensor(picture)[:, rows, columns]
+        shown = to_planes(picture)[:, rows, columns]
         height, width = shown.shape[1:]
         values = mosaic.unpack(planes)[None, 2 * top :, 2 * left :][:, :height, :width]
         return values, shown
@@ -381,9 +475,27 @@ def read_same_size(source: Path, target: Path) -> tuple[Tensor, Tensor]:
     Raises:
         InputError: for a file that cannot be read, or where their sizes differ.
     """
-    first, second = read_tensor(source), read_tensor(target)
+    first, second = _same_size(source, target, None)
+    return to_float(first), to_float(second)
+
+
+def _same_size(source: Path, target: Path, cache: Path | None) -> tuple[Tensor, Tensor]:
+    """Two finished pictures, each (3, H, W) uint8; raises `InputError` as `read_same_size`."""
+    first, second = (
+        to_planes(folders.remember(path, read_rgb, cache, folders.AS_DECODED)) for path in (source, target)
+    )
     if first.shape != second.shape:
         raise InputError(
             f"{source}: {tuple(first.shape[1:])} px, its target {tuple(second.shape[1:])}; expected one size"
         )
     return first, second
+
+
+def _decoded_bytes(files: Sequence[Path], cache: Path | None) -> dict[Path, int]:
+    """Bytes of finished pictures once they are decoded; looked at only where they may be kept."""
+    return {path: _rgb_bytes(path) for path in files} if cache else {}
+
+
+def _rgb_bytes(path: Path) -> int:
+    with opened(path) as picture:
+        return 3 * picture.width * picture.height

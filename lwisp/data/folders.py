@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from lwisp.errors import DiskFullError, InputError, unreadable
 from lwisp.files.decoding import opened
-from lwisp.files.writing import DAMAGED, read_regular, write_whole
+from lwisp.files.writing import DAMAGED, make_folder, read_regular, write_whole
 from lwisp.imaging.bayer import CFAS
 
 Kind = Literal["mosaic", "rgb"]
@@ -38,8 +38,12 @@ CFA_MARGIN = 0.7
 COARSE = 4
 """Cells along a side that are averaged for that comparison."""
 
+KEPT_BYTES = 2**30
+"""Bytes of decoded pictures that a process keeps in its memory; whole datasets of small ones fit."""
 SCENES = "scenes.csv"
 """Table of a split that names the scene of each pair."""
+AS_DECODED = "decoded"
+"""Kind of a cache's entries that hold a picture or a mosaic as its file does."""
 
 
 def list_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
@@ -224,19 +228,41 @@ def scenes_of(split: Path, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(known[name] for name in names)
 
 
-def cache_note(root: Path, sizes: Mapping[Path, int], cache: Path) -> str:
+def choose_cache(root: Path, sizes: Mapping[Path, int], cache: Path | None) -> tuple[Path | None, tuple[str, ...]]:
+    """Whether the decoded pictures of a dataset are kept on disk, mapped into the memory of all processes that read it.
+
+    Args:
+        root: folder of the dataset, for the note.
+        sizes: bytes of each file once it is decoded.
+        cache: the cache's folder, if there is any.
+
+    Returns:
+        The folder, where the pictures are more than each process keeps in its memory, and the disk has room for them;
+        else None. And a note for the user, or none for pictures that are few.
+    """
+    if cache is None or sum(sizes.values()) <= KEPT_BYTES:
+        return None, ()
+    make_folder(cache)
+    try:
+        return cache, (cache_note(root, sizes, cache, AS_DECODED),)
+    except DiskFullError as error:
+        return None, (f"{error}; until then pictures are decoded anew at each reading",)
+
+
+def cache_note(root: Path, sizes: Mapping[Path, int], cache: Path, kind: str = "") -> str:
     """What a cache will take, in words, where there is room for it.
 
     Args:
         root: folder of the dataset, for the message.
         sizes: bytes of each file once it is decoded.
         cache: the cache's folder.
+        kind: as for `cached_file`.
 
     Raises:
         DiskFullError: where the disk has less room than what is not there yet.
     """
     whole = sum(sizes.values())
-    missing = sum(size for path, size in sizes.items() if not cached_file(path, cache).exists())
+    missing = sum(size for path, size in sizes.items() if not cached_file(path, cache, kind).exists())
     free = shutil.disk_usage(cache).free
     if missing > free:
         raise DiskFullError(
@@ -253,12 +279,13 @@ def in_gb(count: int) -> str:
     return f"{count / 1e9:.3g} GB"
 
 
-def cached_file(path: Path, cache: Path) -> Path:
+def cached_file(path: Path, cache: Path, kind: str = "") -> Path:
     """Where a decoded file lies in a cache; a file whose size or time has changed lies elsewhere.
 
     Args:
         path: the file.
         cache: the cache's folder.
+        kind: what is made of it, where that is not one thing for all datasets.
 
     Raises:
         InputError: for a file that cannot be looked at.
@@ -267,11 +294,12 @@ def cached_file(path: Path, cache: Path) -> Path:
         facts = path.stat()
     except OSError as error:
         raise unreadable(path, error) from error
-    known = hashlib.sha256(f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()
+    told = f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}{kind and f' {kind}'}"
+    known = hashlib.sha256(told.encode()).hexdigest()
     return cache / f"{known[:32]}.npy"
 
 
-def remember(path: Path, read: Callable[[Path], NDArray[Any]], cache: Path | None) -> NDArray[Any]:
+def remember(path: Path, read: Callable[[Path], NDArray[Any]], cache: Path | None, kind: str = "") -> NDArray[Any]:
     """Decode a file once and map the result from a cache afterwards.
 
     A damaged entry of the cache is decoded anew; so is a file whose size or time has changed.
@@ -280,13 +308,14 @@ def remember(path: Path, read: Callable[[Path], NDArray[Any]], cache: Path | Non
         path: the file.
         read: decodes it.
         cache: the cache's folder; None decodes every time.
+        kind: as for `cached_file`.
 
     Raises:
         InputError: for a file that cannot be read.
     """
     if cache is None:
         return read(path)
-    file = cached_file(path, cache)
+    file = cached_file(path, cache, kind)
     if file.exists():
         with suppress(EOFError, *DAMAGED):
             return np.load(file, mmap_mode="c")  # type: ignore[no-any-return]  # torch takes no read-only arrays

@@ -110,6 +110,30 @@ class Photos:
             return unprocess.simulate_headroom(*light, self.convention, generator, self.simulation)
         return unprocess.simulate(*light, generator, self.simulation)
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the photographs, which every process has."""
+        return sum(picture.nbytes for picture in self.pictures)
+
+    def stored(self, step: int) -> tuple[Tensor, Tensor]:
+        """The batch of a step, which is made in float32.
+
+        Args:
+            step: of the training run, from 0.
+
+        Returns:
+            As `__getitem__`.
+        """
+        return self[step]
+
+    def to_float(self, picture: Tensor) -> Tensor:
+        """What `stored` gives, as it is.
+
+        Args:
+            picture: input or target, float32.
+        """
+        return picture
+
     def __len__(self) -> int:
         return 2**31  # steps do not run out
 

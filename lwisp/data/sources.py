@@ -9,7 +9,7 @@ from torch import Tensor
 from lwisp.architecture import Takes
 from lwisp.data.cases import MAX_CASES, Case
 from lwisp.data.crops import Crops
-from lwisp.data.datasets import SIDD, LoL, Pairs, Pictures, PolyU
+from lwisp.data.datasets import SIDD, LoL, Pairs, Part, Pictures, PolyU, SIDDBlocks
 from lwisp.data.photos import Photos
 from lwisp.data.simulation import Simulation
 from lwisp.data.zurich import MAI21, AlignedZurich, Zurich
@@ -26,7 +26,9 @@ Kind = Literal[
     "zurich/aligned-raw",
     "mai21",
     "sidd",
+    "sidd/all",
     "sidd-raw",
+    "sidd-raw/all",
     "polyu",
     "lol",
     "pairs",
@@ -47,6 +49,10 @@ class Data(Protocol):
     notes: tuple[str, ...]
     """Warnings for the user about the data."""
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of pictures that each process which makes batches keeps in its memory, at most."""
+
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         """The batch of a step, float32.
 
@@ -56,6 +62,23 @@ class Data(Protocol):
         Returns:
             Input, planes (B, 4, H/2, W/2) or RGB (B, 3, H, W), and target, RGB (B, 3, H, W); planes (B, 4, H/2, W/2)
             where `takes` is "planes".
+        """
+
+    def stored(self, step: int) -> tuple[Tensor, Tensor]:
+        """The batch of a step as it is stored, with fewer bytes where that is possible.
+
+        Args:
+            step: of the training run, from 0.
+
+        Returns:
+            Input and target, which `to_float` makes what `[step]` gives.
+        """
+
+    def to_float(self, picture: Tensor) -> Tensor:
+        """What `stored` gives as float32, on the device where it lies.
+
+        Args:
+            picture: input or target.
         """
 
     def cases(self, side: int | None = None, limit: int | None = MAX_CASES) -> Iterator[Case]:
@@ -91,7 +114,8 @@ def open_data(
             of it.
         exclude_licences: photographs of these licences are left out.
         augment: whether crops of pairs are flipped and transposed at random.
-        cache: folder that decoded pictures of SIDD, and the moved truth of "zurich/aligned-raw", are kept in.
+        cache: folder that decoded pictures of SIDD, and the moved truth of "zurich/aligned-raw", are kept in; those of
+            other pairs too, where they are more than a process keeps in its memory.
         simulation: constants of the simulators, for photographs.
 
     Raises:
@@ -113,24 +137,34 @@ def open_data(
     train: Pictures
     test: Pictures
     if kind in ("zurich", "zurich/aligned-raw", "mai21"):
-        train, test = _open_one_camera(MAI21 if kind == "mai21" else Zurich, root, convention)
-        if kind == "zurich/aligned-raw":
+        is_aligned = kind == "zurich/aligned-raw"
+        dataset = MAI21 if kind == "mai21" else Zurich
+        train, test = _open_one_camera(dataset, root, convention, None if is_aligned else cache)
+        if is_aligned:
             train, test = AlignedZurich(train, cache), AlignedZurich(test, cache)
     elif kind in ("sidd", "sidd-raw"):
         takes: Literal["rgb", "planes"] = "rgb" if kind == "sidd" else "planes"
         train, test = SIDD(root, takes, "train", cache), SIDD(root, takes, "held-out", cache)
+    elif kind == "sidd/all":
+        train, test = SIDD(root, "rgb", "all", cache), SIDDBlocks(root)
+    elif kind == "sidd-raw/all":
+        train = SIDD(root, "planes", "all", cache)
+        test = Part(train, ())
+        train.notes += ("nothing is held out: a block of SIDD's validation in RAW does not say its Bayer pattern",)
     elif kind == "polyu":
-        train, test = PolyU(root, "train"), PolyU(root, "val")
+        train, test = PolyU(root, "train", cache), PolyU(root, "val", cache)
     elif kind == "lol":
-        train, test = LoL(root, "our485"), LoL(root, "eval15")
+        train, test = LoL(root, "our485", cache), LoL(root, "eval15", cache)
     else:
-        train, test = Pairs(root, "train", convention), Pairs(root, "held-out", convention)
+        train, test = Pairs(root, "train", convention, cache), Pairs(root, "held-out", convention, cache)
     return Crops(train, test, crop, batch, seed, augment)
 
 
-def _open_one_camera(dataset: type[Zurich], root: Path, convention: InputConvention) -> tuple[Zurich, Zurich]:
+def _open_one_camera(
+    dataset: type[Zurich], root: Path, convention: InputConvention, cache: Path | None
+) -> tuple[Zurich, Zurich]:
     """Both splits of a dataset of one camera, whose levels must agree."""
-    train, test = dataset(root, "train", convention), dataset(root, "test", convention)
+    train, test = dataset(root, "train", convention, cache), dataset(root, "test", convention, cache)
     train_levels, test_levels = (train.black_level, train.white_level), (test.black_level, test.white_level)
     if train_levels != test_levels:
         raise InputError(

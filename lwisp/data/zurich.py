@@ -10,17 +10,19 @@ from torch import Tensor
 
 from lwisp.architecture import Takes
 from lwisp.data import folders
-from lwisp.data.datasets import AS_SENSED, count_notes, read_tensor
+from lwisp.data.datasets import AS_SENSED, Pictures, count_notes
 from lwisp.data.optical_flow import move_onto, preview_planes
 from lwisp.errors import InputError
 from lwisp.files.optional import need
+from lwisp.files.pictures import read_rgb
 from lwisp.files.raw import read_mosaic
 from lwisp.imaging import mosaic
 from lwisp.imaging.pixels import to_integer
+from lwisp.imaging.tensors import divide, to_float, to_planes
 from lwisp.weights import InputConvention
 
 
-class Zurich:
+class Zurich(Pictures):
     """Zurich RAW to RGB: `train|test/huawei_raw/N.png`, `train|test/canon/N.jpg`, 448x448.
 
     RGGB mosaics of 10 bits in 16-bit PNG, by default black 63 and white 1023. The public loaders take white as
@@ -34,6 +36,7 @@ class Zurich:
         root: folder of the dataset.
         split: which part.
         convention: how RAW is prepared; only the levels may be chosen.
+        cache: folder that decoded pairs may be kept in.
 
     Raises:
         InputError: for the first thing that is wrong.
@@ -46,7 +49,13 @@ class Zurich:
     BLACK_LEVEL, WHITE_LEVEL, LOADERS_WHITE = 63.0, 1023.0, 4 * 255.0
     SPLITS: ClassVar[dict[str, str]] = {"train": "train", "test": "test"}
 
-    def __init__(self, root: Path, split: Literal["train", "test"], convention: InputConvention = AS_SENSED) -> None:
+    def __init__(
+        self,
+        root: Path,
+        split: Literal["train", "test"],
+        convention: InputConvention = AS_SENSED,
+        cache: Path | None = None,
+    ) -> None:
         check_one_camera(convention)
         mosaics = root / self.SPLITS[split] / self.FOLDERS[0]
         shown = root / self.SPLITS[split] / self.FOLDERS[1]
@@ -58,10 +67,12 @@ class Zurich:
         folders.check_files(inputs, "mosaic", (self.SIDE, self.SIDE))
         folders.check_files(targets, "rgb", (self.SIDE, self.SIDE))
         self.convention = convention
+        sizes = {**dict.fromkeys(inputs, 2 * self.SIDE**2), **dict.fromkeys(targets, 3 * self.SIDE**2)}
+        self.cache, notes = folders.choose_cache(root, sizes, cache)
         self.names = tuple(self.pairs)
         self.groups = folders.scenes_of(mosaics.parent, self.names)
         self.black_level, self.white_level = self._levels()
-        self.notes = count_notes(f"{root}: {split}", len(self.pairs), self.COUNTS.get(split))
+        self.notes = count_notes(f"{root}: {split}", len(self.pairs), self.COUNTS.get(split)) + notes
         some = (self.read(self.names.index(name)) for name in folders.sample(self.names))
         folders.check_cfa(mosaics, ((mosaic.pack(values[0]), target) for values, target in some))
 
@@ -98,28 +109,57 @@ class Zurich:
                 )
         return low, high
 
-    def read(self, index: int) -> tuple[Tensor, Tensor]:
+    def stored(self, index: int) -> tuple[Tensor, Tensor]:
         """A RAW and its target.
 
         Args:
             index: Place in `names`, from 0.
 
         Returns:
-            Mosaic (1, H, W) float32 with black at 0 and white at 1, not clipped but for "liteispnet", which clips below
-            black; and target (3, H, W) sRGB in [0, 1]. Where the convention keeps the black level, 0 DN lies at 0.
+            Mosaic (1, H, W) in DN as uint16, and target (3, H, W) sRGB as uint8.
 
         Raises:
             InputError: A file cannot be read.
         """
         source, target = self.pairs[self.names[index]]
+        return self.mosaic(source, self.cache), to_planes(
+            folders.remember(target, read_rgb, self.cache, folders.AS_DECODED)
+        )
+
+    @staticmethod
+    def mosaic(path: Path, cache: Path | None) -> Tensor:
+        """The mosaic in a file, (1, H, W) in DN as uint16.
+
+        Args:
+            path: The file.
+            cache: Folder that it is kept in, if any.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        return torch.from_numpy(folders.remember(path, _read_dn, cache, folders.AS_DECODED))[None]
+
+    def to_float(self, picture: Tensor) -> Tensor:
+        """A mosaic with black at 0 and white at 1, or a target in [0, 1].
+
+        A mosaic is not clipped but for "liteispnet", which clips below black; where the convention keeps the black
+        level, 0 DN lies at 0.
+
+        Args:
+            picture: As `stored` gives it, or a part of it: DN as uint16, or uint8.
+
+        Returns:
+            float32 of the same shape.
+        """
+        if picture.dtype != torch.uint16:
+            return to_float(picture)
         black = self.black_level if self.convention.black_level == "subtract" else 0.0
-        values = torch.from_numpy(_read_dn(source).astype(np.float32))[None]
         white = self.white_level if self.convention.levels == "sensor" else self.LOADERS_WHITE
-        values = (values - black) / (white - black)
-        return values.clamp(min=0) if self.convention.levels == "liteispnet" else values, read_tensor(target)
+        values = divide(picture.float() - black, white - black)
+        return values.clamp(min=0) if self.convention.levels == "liteispnet" else values
 
 
-class AlignedZurich:
+class AlignedZurich(Pictures):
     """Zurich's pairs with the truth moved onto the RAW by optical flow, as protocol zurich/aligned-raw scores them.
 
     LiteISPNet trains so with a flow network and a mask of where its flow holds; this is TV-L1 and has no mask.
@@ -143,26 +183,30 @@ class AlignedZurich:
             first = next(iter(truths))
             self.notes += (folders.cache_note(first.parent, truths, cache),)
 
-    def read(self, index: int) -> tuple[Tensor, Tensor]:
+    def stored(self, index: int) -> tuple[Tensor, Tensor]:
         """A RAW and its target, which lies on it.
 
         Args:
             index: Place in `names`, from 0.
 
         Returns:
-            Mosaic (1, H, W) float32 as `Zurich.read` gives it; and target (3, H, W), sRGB as uint8.
+            Mosaic (1, H, W) in DN as uint16; and target (3, H, W), sRGB as uint8.
 
         Raises:
             InputError: A file cannot be read.
         """
-        values, target = self.pairs.read(index)
+        source, truth = self.pairs.pairs[self.names[index]]
 
         def move(_: Path) -> NDArray[np.uint8]:
+            values, target = self.pairs.read(index)
             planes = mosaic.pack(values[0])
             return to_integer(move_onto(target, preview_planes(planes, target)).numpy(), 8)
 
-        truth = self.pairs.pairs[self.names[index]][1]
-        return values, torch.from_numpy(folders.remember(truth, move, self.cache))
+        return self.pairs.mosaic(source, None), torch.from_numpy(folders.remember(truth, move, self.cache))
+
+    def to_float(self, picture: Tensor) -> Tensor:
+        """See `Zurich.to_float`."""
+        return self.pairs.to_float(picture)
 
 
 class MAI21(Zurich):

@@ -35,6 +35,8 @@ class EagerRunner(Runner):
             if isinstance(network, LWISP):
                 network.out.float()  # costs less than it saves in error
                 network.look.float()
+                if network.frame_colors is not None:
+                    network.frame_colors.float()
                 network.head.register_forward_pre_hook(_round)
         self.network = network
         self.residual = isinstance(network, LWISP) and network.config.residual

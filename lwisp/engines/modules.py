@@ -161,7 +161,7 @@ class Whole(nn.Module):
             picture = self.network(planes).contiguous(memory_format=torch.channels_last)  # as pictures lie
             return to_pixels(picture, 1, self.pixels), picture.sum()
         seen = self.network.see(planes)
-        values, scale = self.network.values(self.network.blocks_of(seen, ("up4",))["up4"], seen)
+        values, scale = self.network.values(self.network.blocks_of(seen, ("up4",)), seen)
         return to_pixels(values, scale, self.pixels), values.sum()
 
     def extra_repr(self) -> str:
@@ -256,7 +256,7 @@ class Developed(nn.Module):
         """The network on padded planes: float32 values, as `LWISP.values` gives them."""
         network = self.network
         seen = network.see(planes.to(network.out.weight.dtype))
-        values, scale = network.values(network.blocks_of(seen, ("up4",))["up4"], seen)
+        values, scale = network.values(network.blocks_of(seen, ("up4",)), seen)
         return values.float(), scale
 
     def extra_repr(self) -> str:
@@ -341,7 +341,7 @@ class High(nn.Module):
         skip2 = network.encode(2, network.attend(1, p1, map1))
         decoder = network.climb(1, low, skip2, skip1)
         decoder = network.climb(2, decoder, skip1, skip0)
-        values, scale = network.values(network.last_up(first * decoder), seen)
+        values, scale = network.values({"up4": network.last_up(first * decoder)}, seen)
         return to_pixels(values, scale, self.pixels), values.sum()
 
     def extra_repr(self) -> str:

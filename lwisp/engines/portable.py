@@ -74,8 +74,7 @@ class _Portable(nn.Module):
     def forward(self, planes: Tensor) -> Tensor:
         network = self.network
         seen = network.see(planes.to(network.out.weight.dtype))
-        last = network.blocks_of(seen, ("up4",))["up4"]
-        return network.finish(last, seen, (planes.shape[-2], planes.shape[-1])).float()
+        return network.finish(network.blocks_of(seen, ("up4",)), seen, (planes.shape[-2], planes.shape[-1])).float()
 
 
 class _Uncropped(nn.Module):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lwisp.data import unprocess
+from lwisp.evaluation import patches
 from lwisp.files.optional import need, need_colour
 from lwisp.imaging import color, metrics, mosaic
 
@@ -174,31 +175,57 @@ def denoise_ksvd(picture: Tensor, truth: Tensor) -> Tensor:
     rgb = _to_array(picture)
     windows = np.lib.stride_tricks.sliding_window_view(rgb, (side, side), axis=(0, 1))  # (rows, columns, 3, s, s)
     means = windows.mean((-2, -1), keepdims=True)
-    patches = (windows - means).reshape(-1, 3 * side * side)
-    energies = np.square(patches).sum(1)
-    chosen = np.random.default_rng(0).permutation(len(patches))[: DICTIONARY.learned_from]
+    centered = (windows - means).reshape(-1, 3 * side * side)
+    energies = np.square(centered).sum(1)
+    chosen = np.random.default_rng(0).permutation(len(centered))[: DICTIONARY.learned_from]
     fitted = learning.DictionaryLearning(
         DICTIONARY.atoms,
         fit_algorithm="aksvd",
         n_nonzero_coefs=DICTIONARY.atoms_per_patch,
         max_iter=DICTIONARY.rounds,
         random_state=0,
-    ).fit(patches[chosen])
+    ).fit(centered[chosen])
     atoms = fitted.components_
 
     def run(rgb: NDArray[Any], sigma: float) -> NDArray[Any]:
-        left = patches.shape[1] * (DICTIONARY.gain * sigma) ** 2  # squared error at which a patch is explained
-        rebuilt = np.zeros_like(patches)
-        for begin in range(0, len(patches), DICTIONARY.at_once):
+        left = centered.shape[1] * (DICTIONARY.gain * sigma) ** 2  # squared error at which a patch is explained
+        rebuilt = np.zeros_like(centered)
+        for begin in range(0, len(centered), DICTIONARY.at_once):
             places = begin + np.flatnonzero(energies[begin : begin + DICTIONARY.at_once] > left)
             if len(places):
                 codes = linear.orthogonal_mp_gram(
-                    atoms @ atoms.T, atoms @ patches[places].T, tol=left, norms_squared=energies[places]
+                    atoms @ atoms.T, atoms @ centered[places].T, tol=left, norms_squared=energies[places]
                 )
                 rebuilt[places] = codes.reshape(len(atoms), -1).T @ atoms
         return _overlapped(rebuilt.reshape(windows.shape) + means, rgb.shape)
 
     return _best_sigma(run, picture, truth)
+
+
+def denoise_wnnm(picture: Tensor, truth: Tensor) -> Tensor:
+    """The picture denoised by weighted nuclear norm minimization (`patches.wnnm`) at the best sigma.
+
+    Args:
+        picture: (3, H, W), sRGB in [0, 1].
+        truth: Its ground truth, likewise.
+
+    Returns:
+        (3, H, W) in [0, 1].
+    """
+    return _best_sigma(patches.wnnm, picture, truth)
+
+
+def denoise_epll(picture: Tensor, truth: Tensor) -> Tensor:
+    """The picture denoised by expected patch log likelihood (`patches.epll`) at the best sigma.
+
+    Args:
+        picture: (3, H, W), sRGB in [0, 1].
+        truth: Its ground truth, likewise.
+
+    Returns:
+        (3, H, W) in [0, 1].
+    """
+    return _best_sigma(patches.epll, picture, truth)
 
 
 def _overlapped(windows: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -272,6 +299,8 @@ BASELINES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "nlm": denoise_non_local_means,
     "wavelets": denoise_wavelets,
     "ksvd": denoise_ksvd,
+    "wnnm": denoise_wnnm,
+    "epll": denoise_epll,
     "equalized": equalize,
     "clahe-plain": equalize_locally,
     "clahe": equalize_locally_at_best,

@@ -6,18 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from lwisp.data import folders as formats
 from lwisp.data.cases import Case, pair_cases, photo_cases, seeded, task_cases
-from lwisp.data.datasets import SIDD, SUFFIXES, LoL, Pairs, Pictures, read_same_size
+from lwisp.data.datasets import SUFFIXES, LoL, Pairs, Pictures, SIDDBlocks, read_same_size
 from lwisp.data.degradation import Task
 from lwisp.data.linear_light import linear_cases
 from lwisp.data.photos import find_photos
 from lwisp.data.zurich import Zurich
 from lwisp.engines.names import Precision
 from lwisp.errors import InputError
-from lwisp.imaging.tensors import to_tensor
 from lwisp.restoration import PASSES
 from lwisp.weights import Card, Weights, check_takes
 
@@ -74,10 +71,7 @@ def _pairs(folders: list[Path], weights: Weights) -> Iterator[Case]:
 def _sidd(folders: list[Path], weights: Weights) -> Iterator[Case]:
     check_takes(weights.card, "rgb")
     for root in folders:
-        noisy = SIDD.blocks(root / "ValidationNoisyBlocksSrgb.mat")
-        clean = SIDD.blocks(root / "ValidationGtBlocksSrgb.mat")
-        for scene, block in np.ndindex(*SIDD.BLOCKS[:2]):
-            yield Case(f"{scene:02d}_{block:02d}", "", to_tensor(noisy[scene, block]), to_tensor(clean[scene, block]))
+        yield from pair_cases(SIDDBlocks(root))
 
 
 def _pictures(pictures: Pictures, weights: Weights) -> Iterator[Case]:
@@ -189,6 +183,7 @@ DATA_PROTOCOLS = {
     "zurich": "zurich/original",
     "zurich/aligned-raw": "zurich/aligned-raw",
     "sidd": "sidd/validation",
+    "sidd/all": "sidd/validation",
     "polyu": "denoise/polyu",
     "lol": "lol/eval15",
     "pairs": "pairs",

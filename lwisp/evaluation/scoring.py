@@ -36,7 +36,7 @@ from lwisp.files.report import Table
 from lwisp.files.writing import check_outputs, make_folder, write_csv, write_text
 from lwisp.imaging import color
 from lwisp.imaging.pixels import to_integer
-from lwisp.imaging.scores import DECIMALS, TITLES, interval, score
+from lwisp.imaging.scores import DECIMALS, TITLES, interval, printed, score
 from lwisp.weights import Weights, check_takes, load
 
 MIN_SIDE = 162  # px; MS-SSIM with five scales and windows of 11 px needs 161, a mosaic even sides
@@ -267,9 +267,9 @@ def to_markdown(report: Report) -> str:
     rows = []
     for case, chain in report.groups:
         cells = [case or "all", chain]
-        for name, digits in DECIMALS.items():
-            low, high = report.interval(case, chain, name)
-            cells.append(f"{report.mean(case, chain, name):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
+        for name in DECIMALS:
+            low, high = [printed(name, value) for value in report.interval(case, chain, name)]
+            cells.append(f"{printed(name, report.mean(case, chain, name))} [{low}, {high}]")
         rows.append(cells)
     table = Table(["data", "chain", *TITLES.values()], rows)
     protocol = f"Protocol `{report.protocol}`: {PROTOCOLS[report.protocol].about}"

@@ -19,6 +19,7 @@ from lwisp.errors import InputError
 from lwisp.evaluation.protocols import passes_of, precision_of
 from lwisp.files.matlab import in_matlabs_order, mat_shape, open_hdf5, read_mat
 from lwisp.files.writing import check_output, is_regular, make_folder, write_text, write_whole
+from lwisp.imaging import mosaic
 from lwisp.imaging.bayer import CFA, cfa_offset
 from lwisp.imaging.pixels import to_integer
 from lwisp.imaging.tensors import to_tensor
@@ -37,9 +38,9 @@ def submit(
     """Denoise what only a server can score and write results in the server's form; progress on stderr.
 
     Args:
-        weights: Weights from RGB to RGB.
+        weights: Weights from RGB to RGB; for "dnd-raw" from noisy planes to clean ones.
         root: Folder of the dataset.
-        protocol: "sidd/benchmark" or "dnd".
+        protocol: "sidd/benchmark", "dnd" (DND's sRGB track) or "dnd-raw" (its RAW track).
         output: Folder for the results, made if need be: the table `SubmitSrgb.csv`, or 50 files `NNNN.mat` of DND.
         precision: "auto", "fp32" or "bf16", as in `engines.engine.prepare_engine`; fp32 if not given.
         overwrite: Replace results that an earlier run wrote; no other file is ever replaced.
@@ -52,7 +53,7 @@ def submit(
     """
     if protocol not in SUBMISSIONS:
         raise InputError(f"unknown protocol {protocol!r}; expected one of {', '.join(SUBMISSIONS)}")
-    check_takes(weights.card, "rgb")
+    check_takes(weights.card, "planes" if protocol == "dnd-raw" else "rgb")
     passes, computed = passes_of(weights, passes, published=True), precision_of(precision, published=True)
 
     def denoise(planes: Tensor) -> Tensor:
@@ -72,8 +73,21 @@ def _submit_sidd(denoise: Callable[[Tensor], Tensor], root: Path, output: Path, 
     write_sidd_table(target, results, overwrite)
 
 
-def _submit_dnd(denoise: Callable[[Tensor], Tensor], root: Path, output: Path, overwrite: bool) -> None:
-    dataset = DND(root)
+def _submit_dnd_raw(denoise: Callable[[Tensor], Tensor], root: Path, output: Path, overwrite: bool) -> None:
+    def denoise_mosaic(crop: Tensor) -> Tensor:
+        return mosaic.unpack(denoise(mosaic.pack(crop[0])))[None]
+
+    _submit_dnd(denoise_mosaic, root, output, overwrite, "raw")
+
+
+def _submit_dnd(
+    denoise: Callable[[Tensor], Tensor],
+    root: Path,
+    output: Path,
+    overwrite: bool,
+    takes: Literal["raw", "rgb"] = "rgb",
+) -> None:
+    dataset = DND(root, takes)
     make_folder(output)
     for image in range(dataset.COUNT):
         check_output(dataset.result_file(output, image), overwrite, is_result)  # DND's own files have these names
@@ -100,7 +114,7 @@ def is_result(path: Path) -> bool:
         return False
 
 
-SUBMISSIONS = {"sidd/benchmark": _submit_sidd, "dnd": _submit_dnd}
+SUBMISSIONS = {"sidd/benchmark": _submit_sidd, "dnd": _submit_dnd, "dnd-raw": _submit_dnd_raw}
 """What is denoised for a server, by id of the protocol."""
 
 

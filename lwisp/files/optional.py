@@ -27,6 +27,8 @@ INSTALLS: dict[str, str] = {
     "h5py": "pip install 'lwisp[train]'",
     "lightning_fabric": "pip install 'lwisp[train]'",
     "matplotlib": "pip install matplotlib",
+    "mlflow": "pip install 'lwisp[mlflow]'",
+    "wandb": "pip install 'lwisp[wandb]'",
     "pillow_heif": "pip install pillow-heif",
     "scipy": "pip install 'lwisp[train]'",
     "skimage": "pip install 'lwisp[evaluate]'",
@@ -148,6 +150,8 @@ _GUARDS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "nncf": _without_reporter,
     "onnxruntime": lambda: with_variable("ORT_DISABLE_TELEMETRY", "1"),
     "matplotlib": lambda: with_variable("MPLCONFIGDIR", _matplotlib_folder()),
+    "mlflow": lambda: with_variable("MLFLOW_DISABLE_TELEMETRY", "true"),
+    "wandb": lambda: with_variable("WANDB_ERROR_REPORTING", "false"),
 }
 """Around the first import of packages that would connect to their makers or leave files in the user's home."""
 

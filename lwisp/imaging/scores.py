@@ -25,6 +25,16 @@ TITLES = {
 """Column titles of tables."""
 
 
+def printed(name: str, value: float) -> str:
+    """A score as tables print it.
+
+    Args:
+        name: of the score, a key of `DECIMALS`.
+        value: the score.
+    """
+    return f"{value:.{DECIMALS[name]}f}"
+
+
 def score(rgb: Tensor, truth: Tensor) -> dict[str, float]:
     """Every score of a picture, by name.
 

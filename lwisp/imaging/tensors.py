@@ -11,7 +11,12 @@ from torch import Tensor
 
 def to_tensor(picture: NDArray[Any]) -> Tensor:
     """(H, W, 3) uint8 as a tensor (3, H, W), float32 in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1) / 255
+    return to_planes(picture) / 255
+
+
+def to_planes(picture: NDArray[Any]) -> Tensor:
+    """(H, W, C) as a tensor (C, H, W), of the same type."""
+    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
 
 
 def to_float(picture: Tensor) -> Tensor:
@@ -23,7 +28,20 @@ def to_float(picture: Tensor) -> Tensor:
     Returns:
         float32 in [0, 1] for uint8; floats as they are.
     """
-    return picture / 255 if picture.dtype == torch.uint8 else picture
+    return divide(picture, 255) if picture.dtype == torch.uint8 else picture
+
+
+def divide(picture: Tensor, by: float) -> Tensor:
+    """A picture divided by a number, with the same result on every device.
+
+    Args:
+        picture: Integers or float32, of any shape.
+        by: The number. A GPU would multiply by its reciprocal instead, which comes out otherwise in the last bit.
+
+    Returns:
+        float32.
+    """
+    return picture / torch.full((), by, dtype=torch.float32, device=picture.device)
 
 
 def to_bytes(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[np.uint8]]:

@@ -7,8 +7,9 @@ from torch import nn
 
 from lwisp.model import FGAM, LWISP, SLOPE
 
-READY = ("look.", "cells.bases")
-"""Begin of the names of layers that begin as they are built: a look as none, demosaicing as itself."""
+READY = ("look.", "cells.bases", "frame_colors.last")
+"""Begin of the names of layers that begin as they are built: a look or a frame's colors as none, demosaicing as itself.
+"""
 
 
 def initialize(model: LWISP, seed: int = 0) -> None:
@@ -24,9 +25,7 @@ def initialize(model: LWISP, seed: int = 0) -> None:
     """
     doubled = _after_fgam(model) if model.config.fgam_maps == "both" else []
     for name, layer in model.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear) and not name.startswith(
-            ("look.", "cells.bases")
-        ):  # a look begins as none, demosaicing as itself
+        if isinstance(layer, nn.Conv2d | nn.Linear) and not name.startswith(READY):
             generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
             copies = 2 if layer in doubled else 1
             part = torch.empty_like(layer.weight.chunk(copies, 1)[0])

@@ -1,9 +1,8 @@
-"""The log of a run: rows in `log.jsonl`, curves and pictures for TensorBoard, notes on the terminal."""
+"""The log of a run: rows in `log.jsonl`, curves and pictures for a board, notes on the terminal."""
 
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,28 @@ from torch import Tensor
 
 from lwisp.errors import OutputError, one_line, printable
 from lwisp.files.writing import is_regular, write_text
+from lwisp.training.boards import Board, Logger, open_board
 
 
 class Log:
-    """`log.jsonl` and TensorBoard's files in a run folder; does nothing in all processes but the first.
+    """`log.jsonl` and a board's files in a run folder; does nothing in all processes but the first.
 
     Rows after the step that a run goes on from, and a row that a killed process wrote only half of, are dropped.
-    TensorBoard's files are a convenience: the first failure is reported, then nothing more is written there.
+    The board is a convenience: the first failure is reported, then nothing more is written there.
+
+    Args:
+        run: the run folder.
+        active: whether this is the first process.
+        start: step that the run goes on from.
+        logger: the board (`boards.open_board`).
+        name: the run's name there.
     """
 
-    def __init__(self, run: Path, active: bool, start: int) -> None:
-        self.path, self.active, self.start = run / "log.jsonl", active, start
+    def __init__(self, run: Path, active: bool, start: int, logger: Logger = "tensorboard", name: str = "run") -> None:
+        self.path, self.active, self.start, self.logger, self.name = run / "log.jsonl", active, start, logger, name
         self.last = 0
         """Step of the last row."""
-        self.board: Any = None
+        self.board: Board | None = None
 
     def __enter__(self) -> "Log":
         if not self.active:
@@ -41,9 +48,7 @@ class Log:
         except OSError as error:
             raise self._unwritable(error) from error
         try:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.board = SummaryWriter(str(self.path.with_name("tensorboard")))
+            self.board = open_board(self.logger, self.path.parent, self.name)
         except Exception as error:
             self._give_up(error)
         return self
@@ -56,7 +61,7 @@ class Log:
         self._on_board(lambda board: board.close())
 
     def write(self, row: dict[str, Any]) -> None:
-        """Append a row to `log.jsonl`, and its values to TensorBoard's curves.
+        """Append a row to `log.jsonl`, and its values to the board's curves.
 
         Args:
             row: values by name, one of them `step`.
@@ -70,12 +75,11 @@ class Log:
         except OSError as error:
             raise self._unwritable(error) from error
         self.last = row["step"]
-        for name, value in row.items():
-            if name != "step":
-                self._on_board(partial(_add_scalar, name=name, value=value, step=row["step"]))
+        values = {name: value for name, value in row.items() if name != "step"}
+        self._on_board(lambda board: board.write(values, row["step"]))
 
     def show(self, name: str, image: Tensor, step: int) -> None:
-        """Write an image for TensorBoard.
+        """Write an image for the board.
 
         Args:
             name: its title.
@@ -84,9 +88,9 @@ class Log:
         """
         rgb = image if len(image) == 3 else image[[0, 1, 3]]
         rgb = rgb.clamp(0, 1).cpu()
-        self._on_board(lambda board: board.add_image(name, rgb, step))
+        self._on_board(lambda board: board.show(name, rgb, step))
 
-    def _on_board(self, action: Callable[[Any], object]) -> None:
+    def _on_board(self, action: Callable[[Board], object]) -> None:
         if self.board is None:
             return
         try:
@@ -96,14 +100,10 @@ class Log:
 
     def _give_up(self, error: Exception) -> None:
         self.board = None
-        print_note(f"{self.path.with_name('tensorboard')}: no more is written there: {one_line(error)}")
+        print_note(f"{self.path.with_name(self.logger)}: no more is written there: {one_line(error)}")
 
     def _unwritable(self, error: OSError) -> OutputError:
         return OutputError(f"{self.path}: cannot be written: {error.strerror or error}")
-
-
-def _add_scalar(board: Any, name: str, value: float, step: int) -> None:
-    board.add_scalar(name, value, step)
 
 
 def last_step(path: Path) -> int:

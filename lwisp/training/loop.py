@@ -4,6 +4,7 @@ Batches and learning rate are functions of the step alone, so a run that was sto
 """
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,24 +16,30 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from lwisp.data.sources import Data
 from lwisp.errors import InputError, unmarked
 from lwisp.files.runs import run_folder
 from lwisp.files.writing import check_output
+from lwisp.training.boards import Logger
 from lwisp.training.log import Log
 from lwisp.training.objectives import Objective
 from lwisp.training.progress import Reporter
 from lwisp.training.recipe import Recipe, learning_rate
 from lwisp.training.state import State
 from lwisp.training.validation import Validation
+from lwisp.training.workers import choose_workers
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 BETAS = (0.9, 0.99)
 """Of AdamW. With 0.999, a longer memory of squared gradients, the network, which has no normalization, diverged."""
+
+
+class DivergedError(InputError):
+    """The loss or the network's average is no longer finite."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,8 @@ class Run:
     """The weights; `run_folder(output)` keeps the progress."""
     reporter: Reporter = field(default_factory=Reporter)
     """Told of every step."""
+    logger: Logger = "tensorboard"
+    """Board of the curves."""
 
     @property
     def folder(self) -> Path:
@@ -62,7 +71,8 @@ def fit(run: Run, objective: Objective, write: Callable[[], None]) -> None:
         write: called by the first process as soon as the average is final, before the last scores and rows of the log.
 
     Raises:
-        InputError: for a state that cannot be gone on from, data that cannot be read, and a loss that is not finite.
+        InputError: for a state that cannot be gone on from, and data that cannot be read.
+        DivergedError: for a loss that is not finite.
     """
     fabric, recipe, folder, is_first = run.fabric, run.recipe, run.folder, run.fabric.is_global_zero
     network = objective.network.train()
@@ -79,7 +89,7 @@ def fit(run: Run, objective: Objective, write: Callable[[], None]) -> None:
     with (
         reporter.bar(),
         _progress(shows) as progress,
-        Log(folder, is_first, start) as log,
+        Log(folder, is_first, start, run.logger, recipe.name) as log,
         _seeded_steps(fabric) as seed_step,
     ):
         validation = Validation(fabric, recipe, run.data, objective, average, log)
@@ -96,7 +106,7 @@ def fit(run: Run, objective: Objective, write: Callable[[], None]) -> None:
         for done in range(start + 1, recipe.steps + 1):
             asked = time.monotonic()
             planes, target = _next(batches)
-            planes, target = fabric.to_device(planes), fabric.to_device(target)
+            planes, target = run.data.to_float(fabric.to_device(planes)), run.data.to_float(fabric.to_device(target))
             waited += time.monotonic() - asked
 
             rate = learning_rate(recipe, done - 1)
@@ -149,15 +159,29 @@ class _Steps:
         self.reporter.tell(f"{self.name}: step {done} of {self.total}, {self.loss}, {left:.0f} s left")
 
 
+class _Stored(Dataset[tuple[Tensor, Tensor]]):
+    """Batches as they are stored: less to be moved between processes and to a device."""
+
+    def __init__(self, data: Data) -> None:
+        self.data = data
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        return self.data.stored(step)
+
+
 def _loader(run: Run, start: int) -> DataLoader[tuple[Tensor, Tensor]]:
     """This process's share of the batches from a step on: number step * processes + rank of the data's."""
     world_size, rank, recipe = run.fabric.world_size, run.fabric.global_rank, run.recipe
+    workers = recipe.workers
+    if workers is None:
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        workers = choose_workers(run.fabric.device.type == "cuda", local, run.data.kept_bytes)
     return DataLoader(
-        run.data,  # type: ignore[arg-type]
+        _Stored(run.data),
         batch_size=None,
         sampler=range(start * world_size + rank, recipe.steps * world_size, world_size),
-        num_workers=recipe.workers,
-        multiprocessing_context="forkserver" if recipe.workers else None,  # LibRaw's threads do not survive a fork
+        num_workers=workers,
+        multiprocessing_context="forkserver" if workers else None,  # LibRaw's threads do not survive a fork
         pin_memory=run.fabric.device.type == "cuda",
     )
 
@@ -199,9 +223,9 @@ def _update_average(average: dict[str, Tensor], network: nn.Module, ema: float) 
 
 def _check_finite(row: dict[str, Any], average: dict[str, Tensor], folder: Path) -> None:
     if not math.isfinite(row["loss"]):
-        raise InputError(f"the loss is {row['loss']} at step {row['step']}; the last good state is in {folder}")
+        raise DivergedError(f"the loss is {row['loss']} at step {row['step']}; the last good state is in {folder}")
     if not all(bool(value.isfinite().all()) for value in average.values()):
-        raise InputError(f"the network ran away by step {row['step']}; the last good state is in {folder}")
+        raise DivergedError(f"the network ran away by step {row['step']}; the last good state is in {folder}")
 
 
 @contextmanager

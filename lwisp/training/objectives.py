@@ -186,7 +186,7 @@ class Distilled(Student):
         planes = planes.to(memory_format=torch.channels_last)
         seen = self.network.see(self.network.pad(planes))
         own = self.network.blocks_of(seen, (*distill, "up4"))
-        rgb = self.network.finish(own["up4"], seen, (planes.shape[-2], planes.shape[-1]))
+        rgb = self.network.finish(own, seen, (planes.shape[-2], planes.shape[-1]))
         guide = self.guide(planes, target, distill)
         parts = self.errors(rgb, target)
         with _in_float32(target):
@@ -345,7 +345,8 @@ def student_objective(network: LWISP | Baseline, guide: Guide | None, recipe: Re
 def teacher_of(architecture: Architecture) -> LWISPConfig:
     """Architecture of a network's teacher (section 3.3): the same, with clean images in and no last upsampling.
 
-    It has no residual: adding its input to its output would leave it nothing to learn.
+    It has no residual: adding its input to its output would leave it nothing to learn; nor colors of a frame, for the
+    student imitates blocks alone.
 
     Args:
         architecture: the student's.
@@ -355,7 +356,7 @@ def teacher_of(architecture: Architecture) -> LWISPConfig:
     """
     if not isinstance(architecture, LWISPConfig):
         raise InputError("only LW-ISP has a teacher; drop beta from the recipe")
-    return replace(architecture, in_channels=architecture.out_channels, upsample=False, residual=False)
+    return replace(architecture, in_channels=architecture.out_channels, upsample=False, residual=False, frame_colors=0)
 
 
 def _in_float32(tensor: Tensor) -> AbstractContextManager[object]:

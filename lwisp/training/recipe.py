@@ -48,8 +48,9 @@ class Recipe:
     """Side of a crop in px of the target; packed planes have half. A multiple of the distilled blocks' `STRIDES`."""
     batch: int = 16
     """Crops per step, over all processes."""
-    workers: int = 0
-    """Processes that make batches; 0: the training process itself."""
+    workers: int | None = None
+    """Processes that make batches; 0: the training process itself. Left out: as many as cores and memory allow where a
+    GPU computes (`workers.choose_workers`), else 0."""
 
     # Network
     architecture: Architecture = field(default_factory=LWISPConfig)
@@ -133,7 +134,7 @@ class Recipe:
         _expect(0 <= self.seed < 2**32, f"a seed of 0 to 2**32 - 1, got {self.seed}")
         _expect(0 < self.learning_rate < math.inf, f"a positive learning_rate, got {self.learning_rate}")
         _expect(self.clip > 0, f"a positive clip, got {self.clip}")
-        _expect(min(self.warmup, self.workers) >= 0, "warmup and workers of 0 at least")
+        _expect(min(self.warmup, self.workers or 0) >= 0, "warmup and workers of 0 at least")
         _expect(0 <= self.decay <= 1, f"decay in [0, 1], got {self.decay}")
         _expect(0 <= self.ema < 1, f"ema in [0, 1), got {self.ema}")
 

@@ -28,6 +28,7 @@ from lwisp.files.tensors import digest_of
 from lwisp.files.writing import check_output, clear_leftovers, make_folder, whole_folder, write_text
 from lwisp.imaging.tensors import to_bytes
 from lwisp.model import LWISP
+from lwisp.training.boards import Logger, check_logger
 from lwisp.training.devices import Device, precision_of, start_fabric
 from lwisp.training.estimate import hours_of, in_words, step_seconds
 from lwisp.training.guides import Guide
@@ -51,6 +52,10 @@ STRUCTURES: dict[Takes, str] = {
     "planes": "in_channels = 4, out_channels = 4 and upsample = false",
 }
 """What a recipe must say for each of `WAYS`."""
+PAIRED = (
+    *("zurich", "zurich/aligned-raw", "mai21", "sidd", "sidd/all", "sidd-raw", "sidd-raw/all", "polyu", "lol", "pairs"),
+)
+"""Kinds of data that are decoded, not made."""
 UNTRAINED = -1
 """Seed of an untrained teacher: no run's, or a student would begin as it is."""
 LONG = 400
@@ -65,6 +70,7 @@ def train_stages(
     root: Path | None = None,
     device: Device = "auto",
     reporter: Reporter | None = None,
+    logger: Logger = "tensorboard",
 ) -> Weights:
     """Weights trained by stages, each of which starts from the weights of the one before.
 
@@ -77,10 +83,12 @@ def train_stages(
         root: folder of the data, in place of the recipes'.
         device: what to train on.
         reporter: told what is being done; where it is left out, bars are shown on a terminal and no lines elsewhere.
+        logger: board of the curves, in the run folder.
 
     Raises:
         InputError: for whatever the user can put right.
     """
+    check_logger(logger)
     outlook = (
         None if reporter is None else partial(_outlook, stages, output, device)
     )  # told once, before the first step
@@ -89,13 +97,13 @@ def train_stages(
         path = run_folder(output) / f"stage-{number}.safetensors"
         recipe = replace(recipe, start=start)
         if not path.exists():
-            _train(recipe, path, root, device, None, stages[: number - 1], reporter, outlook)
+            _train(recipe, path, root, device, None, stages[: number - 1], reporter, outlook, logger)
             outlook = None
         elif not _is_trained_by(recipe, path, root, device):
             raise InputError(f"{path}: trained by another recipe; name another --output")
         start = str(path)
     last = replace(stages[-1], start=start)
-    return _train(last, output, root, device, None, stages[:-1], reporter, outlook)
+    return _train(last, output, root, device, None, stages[:-1], reporter, outlook, logger)
 
 
 def _outlook(stages: Sequence[Recipe], output: Path, device: Device) -> str:
@@ -162,9 +170,11 @@ def _train(
     earlier: Sequence[Recipe],
     reporter: Reporter | None,
     outlook: Callable[[], str] | None = None,
+    logger: Logger = "tensorboard",
 ) -> Weights:
     """`train`; before the first step it tells what `outlook` says."""
-    with _begin(recipe, output, root, device, data, earlier, reporter) as run:
+    with _begin(recipe, output, root, device, data, earlier, reporter) as begun:
+        run = replace(begun, logger=logger)
         recipe, data = run.recipe, run.data
         if task_of(recipe.architecture, data.convention) != data.takes:
             if isinstance(recipe.architecture, OwnConfig):
@@ -312,14 +322,15 @@ def open_recipe_data(recipe: Recipe, folder: Path) -> Data:
 
     Args:
         recipe: decides kind, folder, crop, batch, seed and convention; its `data` is not "synthetic".
-        folder: where SIDD's decoded pictures or Zurich's moved truth are kept, in `cache`; made if need be.
+        folder: where decoded pictures or Zurich's moved truth are kept, in `cache`, made if need be: those of SIDD, and
+            of other pairs where they are more than a process keeps in its memory.
 
     Raises:
         InputError: for the first thing that is wrong with them.
     """
     assert recipe.data != "synthetic"
-    cache = folder / "cache" if recipe.data in ("sidd", "sidd-raw", "zurich/aligned-raw") else None
-    if cache:
+    cache = folder / "cache" if recipe.data in PAIRED else None
+    if cache and recipe.data not in ("zurich", "mai21", "polyu", "lol", "pairs"):  # which keep what they must
         make_folder(cache)
     return open_data(
         recipe.data,

@@ -7,17 +7,20 @@ import hashlib
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lwisp.architecture import STUDIED, LWISPConfig
 from lwisp.baselines.build import build
 from lwisp.baselines.config import Architecture
 from lwisp.data.cases import Case
+from lwisp.data.crops import Crops
 from lwisp.data.sources import Data
 from lwisp.engines.cost import count_macs, measure_latency
 from lwisp.engines.tensors import run_network
@@ -33,11 +36,12 @@ from lwisp.training.estimate import hours_of, in_words, step_seconds
 from lwisp.training.guides import Guide
 from lwisp.training.initialization import initialize
 from lwisp.training.log import last_step
+from lwisp.training.loop import DivergedError
 from lwisp.training.objectives import teacher_of
 from lwisp.training.progress import Reporter
 from lwisp.training.recipe import Recipe
 from lwisp.training.runs import UNTRAINED, guide_of, open_recipe_data, train, train_teacher
-from lwisp.training.study_page import Cost, Result, Row, facts, gains_table, page, scores_table
+from lwisp.training.study_page import Cost, Result, Row, facts, gains_table, page, rates_tables, scores_table
 from lwisp.training.variants import STUDIES, UP, Study, Variant
 from lwisp.weights import Weights, load
 
@@ -47,6 +51,8 @@ DEFAULT_BETA = 0.001
 """Weight of the distillation loss of variants that distill, where the recipe does not."""
 ADDED_LATER = {"out_channels": 3, "residual": False, "look": 0, "takes": "raw", "cell": 2, "detail": 0, **STUDIED}
 """Fields of an architecture that came after the first runs, with the values that these runs had without saying so."""
+TRIAL = 5
+"""Steps of a run over those of the runs that choose its learning rate."""
 FILES = (".md", ".csv", ".png", "-costs.png", "-table.csv", "-table.tex", ".json")
 """Ends of the names of a study's files; the page comes first."""
 
@@ -66,7 +72,8 @@ def reproduce(
 
     Writes `NAME.md`, `NAME.csv` (every picture), `NAME.png` (validation curves), `NAME-table.csv`, `NAME-table.tex`,
     `NAME.json`, and `NAME-costs.png` where latencies are measured. Runs are kept in `runs` and shared by studies; an
-    interrupted study goes on where it stopped. How long it will take is told before the first run.
+    interrupted study goes on where it stopped. How long it will take is told before the first run. Where a study has
+    `rates`, they are tried first, for a fifth of the steps, on training pairs of which every tenth scene is held out.
 
     Args:
         name: one of `STUDIES`.
@@ -76,7 +83,8 @@ def reproduce(
         seeds: runs per variant, from the recipe's seed on; a teacher is trained from the first alone.
         runs: folder of the runs.
         device: what to train on.
-        hours: a run that would take longer here gets the steps that fit, and the page says so.
+        hours: a run that would take longer here gets the steps that fit, and the page says so; in a study of equal
+            steps all runs get those of the slowest.
         reporter: told what is being done; where it is left out, bars are shown on a terminal and no lines elsewhere.
 
     Returns:
@@ -109,6 +117,11 @@ def reproduce(
     reporter.tell(f"{name}: measuring the seconds of a step")
     steps = _budget(study, recipe, runs, hours, device)
     studied = _Studied(recipe, runs, device, data, reporter)
+    rates: dict[str, dict[float, float]] = {}
+    if study.rates:
+        rates = _try_rates(study, studied, steps, seeds)
+        best = {label: max(found, key=found.__getitem__) for label, found in rates.items()}
+        study = replace(study, variants=tuple(_at_rate(one, best[one.label]) for one in study.variants))
     reporter.note(f"{name}: {studied.outlook(study, steps, seeds)}")
     rows: list[Row] = []
     curves: dict[str, list[list[tuple[int, float]]]] = {}
@@ -135,10 +148,11 @@ def reproduce(
     if study.latency:
         seconds = measure_latency([build(one) for one in networks], (1, networks[0].in_channels, *COST_SIZE))
         costs = [replace(cost, seconds=value) for cost, value in zip(costs, seconds, strict=True)]
-    result = Result(name, study, rows, recipe, len(data.names), steps, costs, guides)
+    time = hours_of(_kept_seconds(recipe, study.variants[0], runs, device), recipe.steps) if study.clock else None
+    result = Result(name, study, rows, recipe, len(data.names), steps, costs, guides, rates, time)
     write_text(output / f"{name}.md", page(result))  # first: it tells that the others are ours
     write_csv(output / f"{name}.csv", rows)
-    tables = [scores_table(result), gains_table(study, rows)]
+    tables = [scores_table(result), *rates_tables(result), gains_table(study, rows)]
     write_text(output / f"{name}-table.csv", "\n".join(map(to_csv, tables)))
     write_text(output / f"{name}-table.tex", "\n".join(map(to_latex, tables)))
     write_text(output / f"{name}.json", json.dumps(facts(result), indent=1) + "\n")
@@ -201,6 +215,8 @@ class _Studied:
     device: Device
     data: Data
     reporter: Reporter
+    is_trial: bool = False
+    """Whether scenes of the training pairs are held out, in place of the test pairs."""
 
     def weights(self, plan: Recipe, label: str) -> Weights:
         """The weights of one run, trained unless they are there already."""
@@ -215,7 +231,7 @@ class _Studied:
 
     def file(self, plan: Recipe) -> Path:
         """Where the weights of a run lie."""
-        return self.runs / f"{_key(plan, self.recipe.seed)}.safetensors"
+        return self.runs / f"{'trial-' if self.is_trial else ''}{_key(plan, self.recipe.seed)}.safetensors"
 
     def teacher(self, plan: Recipe, label: str) -> Path:
         """The file of a run's teacher, trained unless it is there already: one for all seeds, shared by variants."""
@@ -242,7 +258,7 @@ class _Studied:
 
     def outlook(self, study: Study, steps: dict[str, int], seeds: int) -> str:
         """How many runs are to be trained, and about how long that takes here, in words."""
-        count, hours = 0, 0.0
+        count, hours, longest = 0, 0.0, (0.0, "")
         teachers: set[str] = set()
         for variant in study.variants:
             shown = plan_of(replace(self.recipe, steps=steps[variant.label]), variant, self.recipe.seed)
@@ -251,6 +267,7 @@ class _Studied:
             seconds = _kept_seconds(self.recipe, variant, self.runs, self.device) if missing else 0.0
             count += len(missing)
             hours += hours_of(seconds, len(missing) * shown.steps)
+            longest = max(longest, (hours_of(seconds, shown.steps), variant.label))
             if missing and shown.beta and shown.guide in ("target", "another"):
                 learned = _teacher_plan(shown, shown.seed)
                 name = _key(replace(learned, beta=0.0), shown.seed)
@@ -258,7 +275,49 @@ class _Studied:
                     hours += hours_of(seconds, learned.teacher_steps or learned.steps)
                 teachers.add(name)
         runs = "1 run" if count == 1 else f"{count} runs"
-        return f"{runs} to train, {in_words(hours)} here; reading data, and a teacher's part of a step, not counted"
+        worst = f", the longest {longest[1]}, {in_words(longest[0])}" if count > 1 else ""
+        return (
+            f"{runs} to train, {in_words(hours)} here{worst}; reading data, and a teacher's part of a step, not counted"
+        )
+
+
+def _at_rate(variant: Variant, rate: float) -> Variant:
+    return replace(variant, changes={**variant.changes, "learning_rate": rate})
+
+
+def _try_rates(study: Study, studied: _Studied, steps: dict[str, int], seeds: int) -> dict[str, dict[float, float]]:
+    """PSNR in dB of held-out training scenes, by a variant's label and learning rate; rates that diverge are left out.
+
+    Raises `InputError` where all of a variant's do, and for data that are not aligned pairs.
+    """
+    data, reporter = studied.data, studied.reporter
+    if not isinstance(data, Crops):
+        raise InputError("this study chooses learning rates on scenes of its training pairs; expected data of pairs")
+    trial = replace(studied, data=data.within_train(), is_trial=True)
+    short = {label: max(1, count // TRIAL) for label, count in steps.items()}
+    tried = [(variant, rate) for variant in study.variants for rate in study.rates]
+    trials = replace(study, variants=tuple(_at_rate(*one) for one in tried))
+    reporter.note(f"trials of learning rates: {trial.outlook(trials, short, 1)}")
+    reporter.note(f"after them: {studied.outlook(study, steps, seeds)}")
+    cases = list(trial.data.cases())
+    found: dict[str, dict[float, float]] = {}
+    for variant, rate in tried:
+        label = f"{variant.label} at {rate:g}"
+        plan = plan_of(
+            replace(studied.recipe, steps=short[variant.label]), _at_rate(variant, rate), studied.recipe.seed
+        )
+        known = found.setdefault(variant.label, {})
+        try:
+            weights = trial.weights(plan, label)
+        except DivergedError as error:
+            reporter.note(f"{label}: {error}")
+            continue
+        reporter.tell(f"{label}: scoring")
+        known[rate] = _mean_psnr(cases, partial(_develop, weights))
+    diverged = [label for label, known in found.items() if not known]
+    if diverged:
+        raise InputError(f"{diverged[0]}: diverged at every one of {', '.join(f'{rate:g}' for rate in study.rates)}")
+    return found
 
 
 def _is_done(path: Path, steps: int) -> bool:
@@ -295,21 +354,30 @@ def _decisive_fields(recipe: Recipe) -> dict[str, Any]:
     teacher = recipe.teacher if recipe.guide == "raw" else None
     fields = replace(recipe, root=Path(), teacher=teacher).to_json()
     architecture = fields["architecture"].items()
+    fields["workers"] = fields["workers"] or None  # none at all, as recipes had it that did not say it
     fields["architecture"] = {key: value for key, value in architecture if (key, value) not in ADDED_LATER.items()}
     return fields
 
 
+def _develop(weights: Weights, case: Case) -> Tensor:
+    return run_network(weights.network, case.planes, "fp32", "torch")
+
+
 def _score(label: str, seed: int, weights: Weights, case: Case) -> Row:
-    rgb = run_network(weights.network, case.planes, "fp32", "torch")
+    rgb = _develop(weights, case)
     return Row(label, seed, case.name, case.scene or case.name, **scores.score(rgb, case.target))
 
 
 def _score_guide(guide: Guide, cases: Sequence[Case]) -> float:
     """Mean PSNR in dB of what a guide makes of the test pictures, over scenes."""
+    return _mean_psnr(cases, lambda case: guide.picture(case.planes[None], case.target[None])[0])
+
+
+def _mean_psnr(cases: Sequence[Case], develop: Callable[[Case], Tensor]) -> float:
+    """Mean PSNR in dB over scenes, of what is made of each case."""
     found: dict[str, list[float]] = {}
     for case in cases:
-        rgb = guide.picture(case.planes[None], case.target[None])[0]
-        found.setdefault(case.scene or case.name, []).append(metrics.psnr(rgb, case.target))
+        found.setdefault(case.scene or case.name, []).append(metrics.psnr(develop(case), case.target))
     return statistics.fmean(map(statistics.fmean, found.values()))
 
 
@@ -324,7 +392,7 @@ def _budget(study: Study, recipe: Recipe, runs: Path, hours: float, device: Devi
         if study.clock:
             budget = min(budget, recipe.steps * _kept_seconds(recipe, study.variants[0], runs, device))
         steps[variant.label] = min(recipe.steps, max(1, round(budget / seconds)))
-    return steps
+    return dict.fromkeys(steps, min(steps.values())) if study.equal else steps
 
 
 def _kept_seconds(recipe: Recipe, variant: Variant, runs: Path, device: Device) -> float:

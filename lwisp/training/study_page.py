@@ -18,6 +18,7 @@ from lwisp.files.report import Block, Table, to_markdown
 from lwisp.files.writing import read_regular
 from lwisp.imaging import scores
 from lwisp.imaging.significance import Gain, gain_of, verdict
+from lwisp.training.estimate import in_words
 from lwisp.training.recipe import Recipe
 from lwisp.training.variants import Study
 
@@ -76,6 +77,10 @@ class Result:
     """Of each variant, in the order of the study."""
     guides: dict[str, float] = field(default_factory=dict)
     """PSNR in dB of what each variant imitates, by its label: of a teacher J -> J, of a developer RAW -> J."""
+    rates: dict[str, dict[float, float]] = field(default_factory=dict)
+    """PSNR in dB of held-out training scenes by label and learning rate, where each variant learns at its best one."""
+    hours: float | None = None
+    """Training time of every run, where that is equal."""
 
     @property
     def seeds(self) -> list[int]:
@@ -134,10 +139,11 @@ def page(result: Result) -> str:
     """
     recipe, rows, name = result.recipe, result.rows, result.name
     scenes = len({row.scene for row in rows})
+    rate = "of each network's own" if result.rates else f"{recipe.learning_rate:g}"
     about = (
         f"Benchmark: `{recipe.root.name}`, {result.pictures} training pictures, {len({row.picture for row in rows})} "
         f"test pictures of {scenes} scenes, whole. Budget: {recipe.steps} steps of {recipe.batch} crops of "
-        f"{recipe.crop} px, learning rate {recipe.learning_rate:g} ({recipe.schedule}), alpha {recipe.alpha:g}, "
+        f"{recipe.crop} px, learning rate {rate} ({recipe.schedule}), alpha {recipe.alpha:g}, "
         f"beta {recipe.beta:g}, seeds {', '.join(map(str, result.seeds))}. "
         "PSNR in dB, first after the one affine change of colors that brings a picture nearest to its truth; means of "
         "scenes; MS-SSIM over five scales, fp32. Operations of packed 224x224 under the paper's convention. "
@@ -150,12 +156,30 @@ def page(result: Result) -> str:
             "PSNR in dB of what is imitated, on the test pictures (a teacher's of the clean picture from itself, "
             f"J -> J; a developer's from the RAW); one for all seeds: {told}."
         )
-    blocks += [*gains_blocks(result.study, rows), f"![validation curves]({name}.png)"]
+    if result.rates:
+        blocks.append(
+            "Learning rates: PSNR in dB of held-out scenes of the training pairs, after a fifth of the steps; every "
+            "network learned at its best one (-: the run diverged)."
+        )
+    blocks += [*rates_tables(result), *gains_blocks(result.study, rows), f"![validation curves]({name}.png)"]
     blocks.append(
         f"Every picture: [{name}.csv]({name}.csv). The tables: [CSV]({name}-table.csv), [LaTeX]({name}-table.tex), "
         f"[JSON]({name}.json)."
     )
-    return to_markdown(result.study.title, blocks, rule="---")
+    time = f", after {in_words(result.hours)} of training" if result.hours is not None else ""
+    return to_markdown(result.study.title + time, blocks, rule="---")
+
+
+def rates_tables(result: Result) -> list[Table]:
+    """The table of trials of learning rates, one row for each variant; none where none were tried."""
+    if not result.rates:
+        return []
+    rates = result.study.rates
+    rows = []
+    for label, found in result.rates.items():
+        cells = [f"{found[rate]:.2f}" if rate in found else "-" for rate in rates]
+        rows.append([label, *cells, f"{max(found, key=found.__getitem__):g}"])
+    return [Table(["variant", *(f"at {rate:g}" for rate in rates), "chosen"], rows)]
 
 
 def scores_table(result: Result) -> Table:
@@ -173,11 +197,10 @@ def scores_table(result: Result) -> Table:
             cells.append(f"{1000 * cost.seconds:.0f}")
         cells.append(f"{result.steps[variant.label]:,}")
         for score in (*COMPARED, *FURTHER):
-            digits = scores.DECIMALS[score]
             by_seed = list(mean_by_seed(rows, variant.label, score).values())
-            cells.append(f"{fmean(by_seed):.{digits}f}")
+            cells.append(scores.printed(score, fmean(by_seed)))
             if score in COMPARED:
-                cells.append(", ".join(f"{value:.{digits}f}" for value in by_seed))
+                cells.append(", ".join(scores.printed(score, value) for value in by_seed))
         lines.append([*cells, f"{variant.paper:.2f}" if variant.paper else "not printed"])
     return Table(head, lines)
 
@@ -258,6 +281,8 @@ def facts(result: Result) -> dict[str, Any]:
             by_seed = mean_by_seed(rows, variant.label, score)
             by_score[score] = {"mean": fmean(by_seed.values()), "by_seed": {str(s): x for s, x in by_seed.items()}}
         told = {"label": variant.label, **asdict(cost), "steps": result.steps[variant.label], "paper": variant.paper}
+        if result.rates:
+            told["psnr_by_rate"] = {f"{rate:g}": value for rate, value in result.rates[variant.label].items()}
         variants.append({**told, "imitates_psnr": result.guides.get(variant.label), "scores": by_score})
     compared = []
     for lower, higher, is_ordered in pairs_of(study):
@@ -270,6 +295,7 @@ def facts(result: Result) -> dict[str, Any]:
         "title": study.title,
         "recipe": result.recipe.to_json(),
         "training_pictures": result.pictures,
+        "hours": result.hours,
         "seeds": result.seeds,
         "scenes": sorted({row.scene for row in rows}),
         "variants": variants,

@@ -15,7 +15,7 @@ from lwisp.architecture import LWISPConfig
 from lwisp.baselines.build import Baseline
 from lwisp.baselines.challenge import HERN, AttentiveKernels, PyNETCA
 from lwisp.baselines.config import NETWORKS, BaselineConfig, Name
-from lwisp.baselines.denoisers import Blur, CBDNet, SelectiveFusion
+from lwisp.baselines.denoisers import TNRD, Blur, CBDNet, DiffusionStage, SelectiveFusion
 from lwisp.baselines.isps import AWNet, CameraNet, PyNET, inverse_wavelet, wavelet
 from lwisp.baselines.restoration import DPED, SRCNN, DnCNN, LayerNorm2d, NAFNet, SRResNet
 from lwisp.baselines.translation import PatchGAN, Pix2Pix, UNet
@@ -37,6 +37,7 @@ COUNTS: dict[Name, tuple[int, int, int]] = {  # parameters, operations and multi
     "cameranet": (26_527_640, 29_519_280_128, 26_990_608_384),
     "pynet-ca": (51_303_515, 358_580_908_700, 358_136_932_352),
     "hern": (56_126_776, 466_837_303_296, 462_807_367_680),
+    "tnrd": (26_705, 2_363_289_600, 4_727_981_328),
     "ridnet": (1_505_116, 75_417_139_728, 75_272_030_208),
     "cbdnet": (4_367_696, 30_995_922_944, 28_490_334_208),
     "vdn": (7_704_780, 32_268_185_600, 28_516_024_320),
@@ -110,7 +111,7 @@ def test_the_config_is_told_from_ours_and_refuses_what_it_does_not_know() -> Non
     with pytest.raises(ValueError, match="expected network to be one of"):
         BaselineConfig("resnet")  # type: ignore[arg-type]
     with pytest.raises(
-        ValueError, match='expected takes = "raw", or "rgb" for dncnn, nafnet, ridnet, cbdnet, vdn, mirnet'
+        ValueError, match='expected takes = "raw", or "rgb" for dncnn, nafnet, tnrd, ridnet, cbdnet, vdn, mirnet'
     ):
         BaselineConfig("unet", "rgb")
 
@@ -120,6 +121,7 @@ def test_the_config_is_told_from_ours_and_refuses_what_it_does_not_know() -> Non
     [
         ("dncnn", 558_336),
         ("nafnet", 29_159_715),
+        ("tnrd", 5 * (48 * 48 + 48 * 63 + 1)),
         ("ridnet", 1_499_347),
         ("cbdnet", 4_365_382),
         ("vdn", 7_699_011),
@@ -312,3 +314,28 @@ def test_what_no_file_of_weights_holds_is_there_where_a_network_is_built_without
         made = Baseline(BaselineConfig(name))
     kept = made.state_dict()
     assert all(buffer.device.type == "cpu" for key, buffer in made.named_buffers() if key not in kept)
+
+
+def test_influence_functions_of_tnrd_are_sums_of_gaussians() -> None:
+    stage = DiffusionStage()
+    nn.init.normal_(stage.heights).requires_grad_(False)
+    responses = torch.linspace(-300, 300, 97).view(1, 1, 1, 97).expand(1, 48, 1, 97) / 255
+    centers = torch.arange(-310, 311, 10.0)
+    gaussians = (-((255 * responses[..., None] - centers) ** 2) / 200).exp()
+    expected = (gaussians * stage.heights[:, None, None]).sum(-1) / 255
+    assert torch.allclose(stage.influence(responses), expected, atol=0.02 * float(expected.abs().max()))
+
+
+def test_filters_of_tnrd_have_no_mean_and_length_one() -> None:
+    kernels = DiffusionStage().filters.kernels().flatten(1)
+    assert torch.allclose(kernels @ kernels.T, torch.eye(48), atol=1e-5)
+    assert float(kernels.sum(1).abs().max()) < 1e-5
+
+
+def test_tnrd_begins_by_smoothing_noise_and_leaves_a_gray_field_as_it_is() -> None:
+    network = TNRD(3, 3, 1).eval()
+    field = torch.full((1, 3, 32, 32), 0.5)
+    noisy = field + 0.05 * torch.randn(field.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(network(field), field, atol=1e-4)
+        assert float((network(noisy) - field).square().mean()) < 0.8 * float((noisy - field).square().mean())

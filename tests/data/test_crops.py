@@ -1,20 +1,26 @@
+import pickle
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 import lwisp
 from lwisp.architecture import Takes
-from lwisp.data.crops import Crops, cut
-from lwisp.data.datasets import AS_SENSED, Pairs
+from lwisp.data.cases import pack_mosaics
+from lwisp.data.crops import Crops, cut, step_generator
+from lwisp.data.datasets import AS_SENSED, Pairs, Pictures
+from lwisp.data.zurich import Zurich
+from lwisp.weights import InputConvention
 from tests.conftest import WriteDng, refusal
 from tests.samples import loaded, save
 
 
-class Drawn:
+class Drawn(Pictures):
     """Pictures out of memory: mosaics that tell color and place (see `coded`), or RGB that tells the place."""
 
     convention = AS_SENSED
@@ -25,7 +31,7 @@ class Drawn:
         self.names = self.groups = tuple(str(index) for index in range(len(shapes)))
         self.notes: tuple[str, ...] = ("drawn",)
 
-    def read(self, index: int) -> tuple[Tensor, Tensor]:
+    def stored(self, index: int) -> tuple[Tensor, Tensor]:
         mosaic, target = coded(*self.shapes[index])
         return (mosaic, target) if self.takes == "raw" else (target, target)
 
@@ -166,9 +172,9 @@ def test_pictures_are_decoded_once_while_there_is_room(monkeypatch: pytest.Monke
     reads: list[int] = []
 
     class Counted(Drawn):
-        def read(self, index: int) -> tuple[Tensor, Tensor]:
+        def stored(self, index: int) -> tuple[Tensor, Tensor]:
             reads.append(index)
-            return super().read(index)
+            return super().stored(index)
 
     crops = Crops(Counted("rgb", (40, 50), (60, 36)), Drawn("rgb"), crop=32, batch=6)
     kept = [crops[step] for step in range(3)]
@@ -220,3 +226,87 @@ def test_so_many_cases_are_evenly_spread() -> None:
     assert len(list(crops.cases())) == 24
     assert len(list(crops.cases(limit=None))) == 31
     assert list(Crops(Drawn("rgb", (32, 32)), Drawn("rgb"), crop=32, batch=1).cases()) == []
+
+
+@pytest.mark.parametrize("kind", ["zurich", "liteispnet", "pynet", "pairs"])
+def test_batches_of_stored_integers_are_to_the_bit_those_of_floats(kind: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    if kind == "pairs":
+        write_pairs(tmp_path, None)
+        train: Pictures = Pairs(tmp_path)
+    else:
+        for split, index in product(("train", "test"), range(2)):
+            save(tmp_path / split / "huawei_raw" / f"{index}.png", rng.integers(0, 1024, (448, 448), np.uint16))
+            save(tmp_path / split / "canon" / f"{index}.png", rng.integers(0, 256, (448, 448, 3), np.uint8))
+        levels = "sensor" if kind == "zurich" else kind
+        black = "keep" if kind == "pynet" else "subtract"
+        convention = InputConvention(black, "none", "camera", "none", levels=levels)  # type: ignore[arg-type]
+        train = Zurich(tmp_path, "train", convention)
+    crops = Crops(train, train, crop=36, batch=8, seed=3)
+    assert {part.dtype for part in crops.stored(0)} == (
+        {torch.uint8} if kind == "pairs" else {torch.uint8, torch.uint16}
+    )
+    for step in range(3):
+        generator = step_generator(3, step)
+        chosen = torch.randint(len(train.names), (8,), generator=generator).tolist()
+        pairs = [cut(*floats_of(train, index), 36, generator, True) for index in chosen]
+        for found, whole in zip(crops[step], zip(*pairs, strict=True), strict=True):
+            assert torch.equal(found, pack_mosaics(torch.stack(whole)))
+
+
+def floats_of(pictures: Pictures, index: int) -> tuple[Tensor, Tensor]:
+    """A pair of files as floats, by NumPy."""
+    source, target = (np.array(Image.open(path)) for path in pictures.pairs[pictures.names[index]])  # type: ignore[attr-defined]
+    shown = torch.from_numpy(target.transpose(2, 0, 1)) / 255
+    if not isinstance(pictures, Zurich):
+        return torch.from_numpy(source.transpose(2, 0, 1)) / 255, shown
+    black, white = {"sensor": (63.0, 1023.0), "liteispnet": (63.0, 1020.0), "pynet": (0.0, 1020.0)}[
+        pictures.convention.levels
+    ]
+    values = (source.astype(np.float32)[None] - np.float32(black)) / np.float32(white - black)
+    return torch.from_numpy(values.clip(0) if pictures.convention.levels == "liteispnet" else values), shown
+
+
+def test_scenes_of_the_training_pairs_are_held_out_to_choose_by() -> None:
+    train = Drawn("raw", *[(40, 50)] * 12)
+    train.groups = tuple("aabbccddeeff")
+    crops = Crops(train, Drawn("raw", (40, 40)), crop=32, batch=1, seed=4)
+    inner = crops.within_train()
+    assert inner.names == tuple("0123456789")
+    assert [case.name for case in inner.cases()] == ["10", "11"]
+    assert (inner.crop, inner.seed, inner.takes) == (32, 4, "raw")
+    train.groups = ("a",) * 12
+    with pytest.raises(lwisp.InputError, match="all training pairs show one scene"):
+        crops.within_train()
+
+
+def test_what_goes_to_another_process_leaves_kept_pairs_behind() -> None:
+    crops = Crops(Drawn("rgb", (40, 50)), Drawn("rgb"), crop=32, batch=2)
+    first = crops[0]
+    assert crops.kept
+    other = pickle.loads(pickle.dumps(crops))
+    assert not other.kept
+    assert all(torch.equal(one, two) for one, two in zip(first, other[0], strict=True))
+
+
+def test_pairs_that_are_more_than_a_process_keeps_are_mapped_from_one_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pairs(tmp_path, None)
+    cache = tmp_path / "cache"
+    expected = open_pairs(tmp_path, 5)[0]
+    assert not cache.exists()
+    assert Pairs(tmp_path, cache=cache).notes == ()  # they fit into memory
+    monkeypatch.setattr("lwisp.data.folders.KEPT_BYTES", 6 * 3 * 40 * 48 - 1)
+    pairs = Pairs(tmp_path, cache=cache)
+    (note,) = pairs.notes
+    assert "decoded pictures take" in note
+    for _ in range(2):
+        crops = Crops(pairs, Pairs(tmp_path, "held-out"), crop=32, batch=2, seed=5)
+        assert all(torch.equal(one, two) for one, two in zip(crops[0], expected, strict=True))
+    assert all(isinstance(np.load(path, mmap_mode="r"), np.memmap) for path in cache.iterdir())
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    later = Pairs(tmp_path, "all", cache=tmp_path / "other")
+    assert later.cache is None
+    assert "until then pictures are decoded anew" in later.notes[0]
+    assert not any((tmp_path / "other").iterdir())

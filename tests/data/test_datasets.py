@@ -1,5 +1,6 @@
 """The datasets on disk: files written here in their published layout, read back and compared by hand."""
 
+import pickle
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +13,10 @@ from scipy.io import savemat
 
 from lwisp.data import synthetic
 from lwisp.data.datasets import AS_SENSED, SIDD, LoL, Pairs, PolyU, held_out
+from lwisp.data.sources import open_data
 from lwisp.imaging.bayer import CFAS
 from lwisp.imaging.tensors import to_float
+from lwisp.weights import InputConvention
 from tests.conftest import WriteDng, refusal
 from tests.samples import (
     Picture,
@@ -211,7 +214,7 @@ def test_a_synthetic_sidd_opens_as_sidd_and_raw_lies_on_srgb(tmp_path: Path) -> 
         noisy, clean = raw.read(index)
         shown = small[index].numpy() / 255
         height, width = clean.shape[1:]
-        assert torch.equal(srgb.read(index)[1], small[index])
+        assert torch.equal(srgb.stored(index)[1], small[index])
         for row, column, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
             expected = shown[channel, row:height:2, column:width:2]
             assert np.allclose(clean[0, row::2, column::2], expected, atol=1e-6)
@@ -403,3 +406,36 @@ def test_a_cache_says_its_size_and_asks_the_disk_before_anything_is_decoded(
     message = refusal(cache, SIDD, sidd, "rgb", "train", cache)
     assert "name an --output on a larger disk" in message
     assert not any("decoded" in note for note in SIDD(sidd).notes)
+
+
+def test_all_of_sidd_is_trained_on_where_its_blocks_are_validated_on(
+    sidd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "ValidationNoisyBlocksSrgb.mat" in refusal(
+        sidd / "ValidationNoisyBlocksSrgb.mat", open_data, "sidd/all", sidd, 32, 1, 0, InputConvention()
+    )
+    monkeypatch.setattr(SIDD, "BLOCKS", (2, 3, 36, 40))
+    rng = np.random.default_rng(0)
+    noisy, clean = (rng.integers(0, 256, (2, 3, 36, 40, 3), np.uint8) for _ in range(2))
+    savemat(sidd / "ValidationNoisyBlocksSrgb.mat", {"ValidationNoisyBlocksSrgb": noisy})
+    savemat(sidd / "ValidationGtBlocksSrgb.mat", {"ValidationGtBlocksSrgb": clean})
+    data = open_data("sidd/all", sidd, 32, 1, 0, InputConvention())
+    assert data.names == tuple(SIDD(sidd, scenes="all").names)
+    assert set(SIDD(sidd).names) < set(data.names)
+    cases = list(data.cases())
+    assert [case.name for case in cases] == ["00_00", "00_01", "00_02", "01_00", "01_01", "01_02"]
+    assert {case.scene for case in cases} == {"00", "01"}
+    assert same(cases[4].planes, planes_of(noisy[1, 1]))
+    assert same(cases[4].target, planes_of(clean[1, 1]))
+    assert len(pickle.dumps(data)) < noisy.nbytes
+
+
+def test_all_raw_of_sidd_is_trained_on_without_held_out_pictures(tmp_path: Path) -> None:
+    for index in range(2):
+        for word in ("NOISY", "GT"):
+            values = np.random.default_rng(index).random((40, 44)).astype(np.float32)
+            save_hdf5(scene(tmp_path, index, index, "GP") / f"000{index}_{word}_RAW_010.MAT", "x", values)
+    data = open_data("sidd-raw/all", tmp_path, 32, 1, 0, AS_SENSED)
+    assert (len(data.names), list(data.cases())) == (2, [])
+    assert any("nothing is held out" in note for note in data.notes)
+    assert data[0][0].shape == (1, 4, 16, 16)

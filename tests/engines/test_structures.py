@@ -233,7 +233,9 @@ def test_every_weight_that_a_structure_takes_is_put_into_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"fgam_maps": "spatial"}, {"fgam_reduced": True}, {"fgam_before": True}, {"far_dilation": 4}], ids=str
+    "change",
+    [{"fgam_maps": "spatial"}, {"fgam_reduced": True}, {"fgam_before": True}, {"far_dilation": 4}, {"frame_colors": 8}],
+    ids=str,
 )
 def test_a_studied_network_runs_as_a_whole_under_a_name_of_its_own(change: dict[str, Any]) -> None:
     studied = replace(TOY, **change)

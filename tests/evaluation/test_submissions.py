@@ -14,8 +14,13 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 import lwisp
-from lwisp.evaluation.submissions import DND, write_sidd_table
+from lwisp.architecture import LWISPConfig
+from lwisp.data.datasets import AS_SENSED
+from lwisp.evaluation.submissions import DND, submit, write_sidd_table
 from lwisp.imaging.mosaic import pack
+from lwisp.model import LWISP
+from lwisp.training.initialization import initialize
+from lwisp.weights import Card, Weights
 from tests.conftest import refusal
 from tests.samples import cut_short, same, save_hdf5, write_dnd, write_dnd_info
 
@@ -207,3 +212,20 @@ def test_a_synthetic_dnd_opens_as_dnd(tmp_path: Path) -> None:
     raw, shown = DND(tmp_path, "raw").crops(1)[0][0], DND(tmp_path).crops(1)[0].flip(-1)
     for row, column, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
         assert torch.equal(raw[row::2, column::2], shown[channel, row::2, column::2])
+
+
+def test_raw_of_dnd_is_denoised_by_planes_and_lies_as_it_came(dnd: Path) -> None:
+    config = LWISPConfig(4, 4, upsample=False, out_channels=4, residual=True)  # begins as the identity
+    network = LWISP(config).eval()
+    initialize(network)
+    card = Card("raw", config, AS_SENSED, "MIT")
+    submit(Weights(network, card), dnd, "dnd-raw", dnd / "out")
+    for image in range(COUNT):
+        content = loadmat(dnd / "out" / f"{image + 1:04d}.mat")
+        assert bool(content["israw"].item())
+        for index, noisy in enumerate(public_crops(dnd, image, "images_raw", "Inoisy")):
+            assert np.allclose(content["Idenoised"][0, index], noisy, atol=1e-6)
+    with pytest.raises(lwisp.InputError, match="RGB"):
+        submit(Weights(network, card), dnd, "dnd", dnd / "srgb")
+    with pytest.raises(lwisp.InputError, match="expected one of sidd/benchmark, dnd, dnd-raw"):
+        submit(Weights(network, card), dnd, "dnd-mosaic", dnd / "other")

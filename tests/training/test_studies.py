@@ -19,6 +19,7 @@ from lwisp.data import sources, synthetic
 from lwisp.model import LWISP, count_params
 from lwisp.training import runs, studies
 from lwisp.training.estimate import step_seconds
+from lwisp.training.loop import DivergedError
 from lwisp.training.progress import Reporter
 from lwisp.training.recipe import Recipe, read_recipe
 from lwisp.training.runs import open_recipe_data
@@ -117,6 +118,7 @@ def test_networks_are_compared_at_equal_time(recipe: Recipe, tmp_path: Path, mon
     monkeypatch.setitem(STUDIES, "toy", Study("Networks", variants, clock=True, latency=True))
     monkeypatch.setattr(studies, "step_seconds", lambda plan, device: 2.0 if plan.architecture == TOY else 6.0)
     table = studies.reproduce("toy", recipe, tmp_path / "toys", tmp_path / "out", seeds=1, runs=tmp_path / "runs")
+    assert table.read_text().startswith("# Networks, after about 1 minute of training\n")
     lines = table.read_text().partition("Gains are")[0].splitlines()
     titles = next(line for line in lines if line.startswith("| variant")).split(" | ")
     rows = [line.split(" | ") for line in lines if line.startswith(("| ours", "| SRCNN"))]
@@ -253,7 +255,9 @@ def test_the_command_offers_every_study() -> None:
     assert sorted(get_args(annotation)) == sorted([*STUDIES, "table3"])
 
 
-@pytest.mark.parametrize("name", ["fgam", "dilation", "plug-in", "alpha", "beta", "lr", "blocks", "table1"])
+@pytest.mark.parametrize(
+    "name", ["fgam", "dilation", "plug-in", "alpha", "beta", "lr", "blocks", "table1", "table1-again"]
+)
 def test_the_recipe_of_the_ablations_fits_every_row(name: str) -> None:
     study, recipe = STUDIES[name], read_recipe(ROOT / "recipes" / "ablation.toml")
     plans = [studies.plan_of(recipe, variant, 1) for variant in study.variants]
@@ -293,3 +297,82 @@ def test_test_pictures_too_small_to_score_are_refused_before_any_training(photos
     with pytest.raises(lwisp.InputError, match=r"0.*: expected test pictures of 161 px at least .*, got 160x192"):
         studies.reproduce("denoise-residual", recipe, tmp_path / "root", tmp_path / "out", runs=tmp_path / "runs")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_each_network_learns_at_the_best_of_the_rates_tried_on_held_out_scenes(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variants = (Variant("ours", TOY), Variant("backbone", LWISPConfig(width=4, fgam=False, ccb=False)))
+    study = Study("Rates", variants, equal=True, rates=(1e-6, 1e-2))
+    monkeypatch.setitem(STUDIES, "toy", study)
+    asked: list[int] = []
+
+    def score(cases: list[Any], develop: Any) -> float:
+        assert {case.name for case in cases} == {"1"}  # of the training pairs
+        asked.append(len(cases))
+        return {1: 20.0, 2: 25.0, 3: 30.0, 4: 21.0}[len(asked)]
+
+    monkeypatch.setattr(studies, "_mean_psnr", score)
+    runs, plan = tmp_path / "runs", replace(recipe, steps=5)
+    text = studies.reproduce("toy", plan, tmp_path / "toys", tmp_path / "out", seeds=1, runs=runs).read_text()
+    assert "| ours | 20.00 | 25.00 | 0.01 |" in text
+    assert "| backbone | 30.00 | 21.00 | 1e-06 |" in text
+    assert "learning rate of each network's own" in text
+    assert len(list(runs.glob("trial-*.safetensors"))) == 4
+    trained = [json.loads((path / "run.json").read_text())["recipe"] for path in runs.glob("*.run")]
+    rates = {(one["steps"], one["learning_rate"], one["architecture"]["fgam"]) for one in trained}
+    assert rates == {(1, rate, fgam) for rate in (1e-6, 1e-2) for fgam in (True, False)} | {
+        (5, 1e-2, True), (5, 1e-6, False)
+    }  # fmt: skip
+    facts = json.loads((tmp_path / "out" / "toy.json").read_text())
+    assert facts["variants"][0]["psnr_by_rate"] == {"1e-06": 20.0, "0.01": 25.0}
+    told = capsys.readouterr().err
+    assert "trials of learning rates: 4 runs to train" in told
+    assert "after them: 2 runs to train" in told
+
+
+def test_a_rate_at_which_a_network_diverges_is_left_out_and_told(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(recipe, root=tmp_path / "toys", steps=5, beta=0.0)
+    study = Study("Rates", (Variant("ours", TOY),), rates=(1e-3, 9.0))
+    data = open_recipe_data(plan, tmp_path)
+    weights = load("photo")
+
+    def learn(self: Any, one: Recipe, label: str) -> Any:
+        if one.learning_rate > worst:
+            raise DivergedError("the loss is nan at step 1")
+        return weights
+
+    monkeypatch.setattr(studies._Studied, "weights", learn)
+    monkeypatch.setattr(studies, "_mean_psnr", lambda cases, develop: 20.0)
+    monkeypatch.setattr(studies, "step_seconds", lambda plan, device: 1.0)
+    studied = studies._Studied(plan, tmp_path, "cpu", data, Reporter(quiet=True))
+    worst = 1.0
+    assert studies._try_rates(study, studied, {"ours": 5}, 1) == {"ours": {1e-3: 20.0}}
+    worst = 0.0
+    with pytest.raises(lwisp.InputError, match=r"ours: diverged at every one of 0\.001, 9"):
+        studies._try_rates(study, studied, {"ours": 5}, 1)
+
+
+def test_equal_steps_are_those_of_the_slowest(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studies, "step_seconds", lambda plan, device: 1800.0 if plan.architecture == TOY else 0.1)
+    study = Study("Networks", (Variant("ours", TOY), Variant("other", BaselineConfig("srcnn"))), equal=True)
+    assert studies._budget(study, recipe, tmp_path, hours=1) == {"ours": 2, "other": 2}
+
+
+def test_table_1_again_fits_its_recipe() -> None:
+    study, given = STUDIES["table1-again"], read_recipe(ROOT / "recipes" / "study-table1.toml")
+    plans = {row.label: studies.plan_of(given, row, 1) for row in study.variants}
+    assert given.crop == 256
+    assert [label for label, plan in plans.items() if plan.by_level] == ["PyNET, by level", "PyNET-CA, by level"]
+    assert [row.architecture for row in STUDIES["table1"].variants] == [
+        row.architecture for row in study.variants if "not the paper's" not in row.label
+    ]
+    colored = next(plan.architecture for label, plan in plans.items() if "not the paper's" in label)
+    plain = plans["LW-ISP"].architecture
+    assert isinstance(colored, LWISPConfig)
+    assert isinstance(plain, LWISPConfig)
+    assert 0 < count_params(LWISP(colored)) - count_params(LWISP(plain)) < 20_000
+    assert not any("learning_rate" in row.changes for row in study.variants)
