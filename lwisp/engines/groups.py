@@ -48,8 +48,8 @@ def processors(proc: Path = PROC, groups: Path = GROUPS) -> float:
     """
     shares = []
     for folder in _folders(proc, groups, ""):
-        quota, period = [*_words(folder / "cpu.max"), "", ""][:2]
-        shares.append(_share(_number(quota), _number(period)))
+        told = [_number(word) for word in _words(folder / "cpu.max")]
+        shares.append(_share(*told) if len(told) == 2 else math.inf)
     for folder in _folders(proc, groups, "cpu"):
         quota, period = (_told(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
         shares.append(_share(quota, period))
