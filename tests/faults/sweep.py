@@ -63,7 +63,7 @@ class Place:
         self.template = self.folder / "template"
         self.said = self.folder / "said.txt"
         self.control = Control(self.folder, self.run)
-        variables = {**self.control.variables, "OMP_NUM_THREADS": "1"}
+        variables = {**self.control.variables, "OMP_NUM_THREADS": "1", "GIT_DIR": os.devnull}  # cards tell of commits
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.warm"],
             stdin=subprocess.PIPE,
@@ -218,7 +218,7 @@ class Sweep:
                 yield f"{word} was told"
         if code and not any(line.startswith("lwisp: ") for line in said.splitlines()):
             yield "no sentence"
-        if code and REASONS.get(fault.error, "") not in said:
+        if code and REASONS.get(fault.error, "") not in said and "make room" not in said:
             yield "the reason is not told"
 
     def judge_sum(self, code: int, said: str) -> list[str]:
