@@ -4,6 +4,7 @@ Batches and learning rate are functions of the step alone, so a run that was sto
 """
 
 import math
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from lwisp.data.sources import Data
-from lwisp.errors import InputError, unmarked
+from lwisp.errors import InputError, one_line, unmarked
 from lwisp.files.runs import run_folder
 from lwisp.files.writing import check_output
 from lwisp.training.log import Log
@@ -152,6 +153,8 @@ class _Steps:
 def _loader(run: Run, start: int) -> DataLoader[tuple[Tensor, Tensor]]:
     """This process's share of the batches from a step on: number step * processes + rank of the data's."""
     world_size, rank, recipe = run.fabric.world_size, run.fabric.global_rank, run.recipe
+    if recipe.workers:
+        _check_shared_memory(recipe.workers)
     return DataLoader(
         run.data,  # type: ignore[arg-type]
         batch_size=None,
@@ -160,6 +163,17 @@ def _loader(run: Run, start: int) -> DataLoader[tuple[Tensor, Tensor]]:
         multiprocessing_context="forkserver" if recipe.workers else None,  # LibRaw's threads do not survive a fork
         pin_memory=run.fabric.device.type == "cuda",
     )
+
+
+def _check_shared_memory(workers: int) -> None:
+    """Raise `InputError` where processes cannot share memory, as in a container without /dev/shm."""
+    try:
+        multiprocessing.get_context("forkserver").Lock()
+    except (OSError, ImportError) as error:
+        raise InputError(
+            f"workers = {workers} needs memory that processes share (/dev/shm), which cannot be had here: "
+            f"{one_line(error)}; workers = 0 makes batches without"
+        ) from error
 
 
 def _next(batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """One warm process for all tests of this file."""
     with Place(tmp_path_factory.mktemp("faults")) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def batch(place: Place) -> Sweep:
+    """A batch that was run undisturbed; a test begins with `place.prepare`."""
+    return Sweep(place, BY_NAME["develop"])
 
 
 def findings(place: Place, name: str, modes: list[Mode], step: int) -> str:
@@ -108,12 +115,12 @@ def wait_for(place: Place, calls: int) -> None:
         pytest.param(Fault(no_shm=True), id="no shared memory"),
     ],
 )
-def test_surroundings_change_no_byte(fault: Fault, place: Place) -> None:
-    tried = Sweep(place, BY_NAME["develop"])
+def test_surroundings_change_no_byte(fault: Fault, place: Place, batch: Sweep) -> None:
+    place.prepare(batch.scenario)
     place.begin()
-    code, said = place.call(tried.scenario, fault)
-    assert (code, tried.judge_files(code, fault)) == (0, []), said
-    assert not tried.judge_sum(*place.call(tried.scenario))
+    code, said = place.call(batch.scenario, fault)
+    assert (code, batch.judge_files(code, fault)) == (0, []), said
+    assert not batch.judge_sum(*place.call(batch.scenario))
 
 
 @pytest.mark.parametrize(
@@ -128,13 +135,30 @@ def test_surroundings_change_no_byte(fault: Fault, place: Place) -> None:
     ],
 )
 def test_no_home_and_no_place_for_temporary_files_change_nothing(
-    variables: dict[str, str | None], place: Place
+    variables: dict[str, str | None], place: Place, batch: Sweep
 ) -> None:
     without = dict.fromkeys(("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"))
-    tried = Sweep(place, BY_NAME["develop"])
+    place.prepare(batch.scenario)
     place.begin()
-    code, said = place.call(tried.scenario, variables={**without, **variables})
-    assert (code, tried.judge_files(code, Fault())) == (0, []), said
+    code, said = place.call(batch.scenario, variables={**without, **variables})
+    assert (code, batch.judge_files(code, Fault())) == (0, []), said
+
+
+def test_workers_that_cannot_share_memory_are_told_of(place: Place) -> None:
+    train = BY_NAME["train"]
+
+    def prepare(folder: Path) -> None:
+        train.prepare(folder)
+        recipe = folder / "tiny.toml"
+        recipe.write_text(recipe.read_text() + "workers = 1\n")
+
+    scenario = replace(train, prepare=prepare)
+    place.prepare(scenario)
+    place.begin()
+    code, said = place.call(scenario, Fault(no_shm=True))
+    assert code == 1
+    assert "lwisp: workers = 1 needs memory that processes share (/dev/shm), which cannot be had here:" in said
+    assert "Traceback" not in said
 
 
 def test_files_from_the_future_and_the_past_are_told_apart_by_their_process(place: Place) -> None:
