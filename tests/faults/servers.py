@@ -1,5 +1,6 @@
 """A server killed by SIGKILL at random moments: the next one works, and clears what the killed one left."""
 
+import http.client
 import os
 import random
 import signal
@@ -52,7 +53,7 @@ class Server:
                 return content
         except urllib.error.HTTPError as error:
             raise AssertionError(error.read()) from error
-        except OSError:
+        except (OSError, http.client.HTTPException):  # before it answered, or while it did
             return None
 
     def workers(self) -> list[int]:
