@@ -35,9 +35,10 @@ from lwisp.engines.names import Computed
 from lwisp.engines.openvino import has_bf16, hints, openvino_core
 from lwisp.engines.runners import as_stored, make_runner
 from lwisp.engines.structures import fill, structure
+from lwisp.engines.threads import available_processors
 from lwisp.errors import InputError
 from lwisp.evaluation.file_timing import mural_of
-from lwisp.evaluation.processes import available_processors, call_in_new_process, describe_machine
+from lwisp.evaluation.processes import call_in_new_process, describe_machine
 from lwisp.files.optional import need
 from lwisp.files.report import Block, Bullets, Command, Heading, Table, to_markdown
 from lwisp.files.writing import make_folder, write_csv, write_text

@@ -28,7 +28,16 @@ from lwisp.engines.portable import exchange
 from lwisp.engines.runners import as_stored
 from lwisp.engines.structures import fill
 from lwisp.engines.tracing import trace_developed
-from lwisp.errors import ArgumentError, InputError, check_choice, check_switches, check_type, is_whole, shown
+from lwisp.errors import (
+    ArgumentError,
+    InputError,
+    check_choice,
+    check_switches,
+    check_type,
+    is_whole,
+    shown,
+    unwritable,
+)
 from lwisp.files.optional import need
 from lwisp.files.raw import RawImage, read_mosaic
 from lwisp.files.writing import check_output, temporary_folder, write_whole
@@ -107,7 +116,10 @@ def export(
         contents = wrap(model, metadata(weights, chosen), precision)
     with temporary_folder(output.parent) as folder:
         for path, content in zip(outputs, contents, strict=True):
-            (folder / path.name).write_bytes(content)
+            try:
+                (folder / path.name).write_bytes(content)
+            except OSError as error:
+                raise unwritable(path, error) from error
         program = open_program(folder / output.name)
         exported = Exported(network.config, program, chosen)
         tolerance = TOLERANCE[precision] + (1 / LIMITS[chosen] if chosen in LIMITS else 0)

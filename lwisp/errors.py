@@ -115,7 +115,8 @@ def kind_of(error: Exception) -> str:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "allocate memory" in str(error)
+    told = str(error)  # the latter by the system's loader, of a library
+    return isinstance(error, MemoryError) or "allocate memory" in told or "failed to map segment" in told
 
 
 def alternatives(words: Iterable[str]) -> str:

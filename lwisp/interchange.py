@@ -8,7 +8,7 @@ import pickle
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from safetensors import SafetensorError, safe_open
 
@@ -167,9 +167,28 @@ def write_state_dict(path: Path, tensors: Mapping[str, "Tensor"]) -> None:
         content = to_bytes(kept)
         write_whole(path, lambda file: file.write(content))
         return
+    write_pickled(path, kept)
+
+
+def write_pickled(path: Path, content: Mapping[str, Any]) -> None:
+    """Write what `torch.save` makes of tensors and plain values, atomically.
+
+    Args:
+        path: the file; one of this name is replaced.
+        content: by name.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     import torch
 
-    write_whole(path, lambda file: torch.save(kept, file))
+    def write(file: BinaryIO) -> None:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # torch's writer hides the system's error: the disk is full
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+
+    write_whole(path, write)
 
 
 def _is_state_dict(content: object) -> bool:

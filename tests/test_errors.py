@@ -58,6 +58,7 @@ def test_nothing_shown_is_a_control_or_format_character() -> None:
         (OSError(28, "No space left on device"), "a.jpg: No space left on device"),
         (MemoryError(), "a.jpg: there is not enough memory for it"),
         (RuntimeError("can't allocate memory: 9 bytes"), "a.jpg: there is not enough memory for it"),
+        (OSError("libx.so.1: failed to map segment from shared object"), "a.jpg: there is not enough memory for it"),
         (RuntimeError("one\ntwo"), "a.jpg: failed for an unforeseen reason (RuntimeError: one two)"),
         (AssertionError(), "a.jpg: failed for an unforeseen reason (AssertionError: no more is known)"),
     ],

@@ -67,7 +67,10 @@ class _Verbs(TyperGroup):
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  # nothing more to be flushed there
             raise typer.Exit(FAILED_WORK) from None
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EIO) or error.filename is not None:
+            if isinstance(error.filename, str | bytes) and error.strerror:
+                log.debug("lwisp", exc_info=error)
+                stop(f"{os.fsdecode(error.filename)}: {error.strerror}", FAILED_WORK)
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
                 self._stop_unforeseen(error)
             with contextlib.suppress(OSError):
                 sys.stdout.close()  # what it holds still cannot be written either

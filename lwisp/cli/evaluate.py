@@ -231,6 +231,7 @@ def _write_table3(folder: Path) -> None:
 
     with exit_on_error(FAILED_WORK):
         make_folder(folder)
+        clear_leftovers(folder)
         page = table3()
         check_output(folder / "table3.md", overwrite=True, is_own=is_table3)
         write_text(folder / "table3.md", page)

@@ -7,6 +7,7 @@ import typer
 
 from lwisp.cli.commands import FAILED_WORK, app, exit_on_error
 from lwisp.cli.options import Overwrite
+from lwisp.cli.stopping import clear_leftovers
 from lwisp.cli.terminal import say
 
 SAMPLE = "gopro_hero6_mural.dng"
@@ -25,6 +26,7 @@ def sample(
     from lwisp.files.writing import write_whole
 
     content = (bundled_folder("samples") / SAMPLE).read_bytes()
+    clear_leftovers(output.parent)
     with exit_on_error(FAILED_WORK):
         write_whole(output, lambda file: file.write(content), overwrite)
     say(f"{output}")

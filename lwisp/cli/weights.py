@@ -7,6 +7,7 @@ import typer
 
 from lwisp.cli.commands import app
 from lwisp.cli.networks import Network, import_network
+from lwisp.cli.stopping import clear_leftovers
 from lwisp.cli.terminal import complain, say, show
 from lwisp.errors import printable
 
@@ -101,6 +102,7 @@ def write_bare(
     from lwisp.interchange import bare_tensors, write_state_dict
     from lwisp.weights import load
 
+    clear_leftovers(output.parent)
     check_output(output, overwrite=False)
     if network is not None:
         import_network(network)
@@ -123,6 +125,7 @@ def wrap(
     from lwisp.training.recipe import read_stages
     from lwisp.weights import Card
 
+    clear_leftovers(output.parent)
     check_output(output, overwrite=False)
     plan = read_stages(recipe)[-1]
     if network is not None:

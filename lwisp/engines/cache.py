@@ -10,7 +10,7 @@ from typing import Any
 
 from lwisp.errors import InputError
 from lwisp.files.optional import cache_folder
-from lwisp.files.writing import write_whole
+from lwisp.files.writing import clear_leftovers, write_whole
 
 KEPT = 64
 """Files in the cache, some MB each; the oldest beyond go."""
@@ -82,7 +82,8 @@ def write_cached(path: Path, content: bytes) -> None:
     """
     with contextlib.suppress(OSError, InputError):
         path.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(path.parent)
         write_whole(path, lambda file: file.write(hashlib.sha256(content).digest() + content))
-        ages = sorted((file.stat().st_mtime, file) for file in path.parent.glob("*-*"))
+        ages = sorted((file.stat().st_mtime, file) for file in path.parent.glob("[!.]*-*"))
         for _, file in ages[:-KEPT]:
             file.unlink(missing_ok=True)

@@ -33,7 +33,7 @@ from lwisp.engines.contract import (
 )
 from lwisp.engines.names import Computed, Stored
 from lwisp.engines.stages import PREFIX
-from lwisp.errors import InputError
+from lwisp.errors import InputError, OutputError
 from lwisp.files.optional import importing, need
 from lwisp.files.writing import temporary_folder
 
@@ -149,7 +149,6 @@ def _export(network: "LWISP", metadata: dict[str, str], precision: Stored, size:
 
 
 def _wrap(content: bytes, metadata: dict[str, str], precision: Stored) -> list[bytes]:
-    openvino = need("openvino")
     model = openvino_core().read_model(content)
     if precision == "fp16":
         _halve(model)
@@ -158,10 +157,21 @@ def _wrap(content: bytes, metadata: dict[str, str], precision: Stored) -> list[b
     with temporary_folder() as folder:
         path = folder / "network.xml"
         for _ in range(2):  # once more with the seal of what the first time gave
-            openvino.save_model(model, path, compress_to_fp16=False)
+            _save(model, path)
             tensors = path.with_suffix(".bin").read_bytes()
             model.set_rt_info(seal(tensors), ["lwisp", SEAL_KEY])
         return [path.read_bytes(), tensors]
+
+
+def _save(model: Any, path: Path) -> None:
+    """Write a model to a temporary file and its companion; raises `OutputError`, for OpenVINO tells no reason."""
+    try:
+        need("openvino").save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        place = path.parent.parent
+        raise OutputError(
+            f"{place}: OpenVINO could not write temporary files there; make room, or name another folder by TMPDIR"
+        ) from error
 
 
 def _halve(model: Any) -> None:

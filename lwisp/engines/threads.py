@@ -1,8 +1,10 @@
 """How many threads compute."""
 
+import math
 import os
 import sys
 
+from lwisp.engines.groups import processors
 from lwisp.errors import ArgumentError, is_whole, shown
 
 
@@ -18,7 +20,13 @@ def default_threads() -> int:
     told = os.environ.get("OMP_NUM_THREADS", "")
     if told.isdigit() and int(told) > 0:
         return int(told)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return available_processors()
+
+
+def available_processors() -> int:
+    """Processors that this process may use: no more than its control groups, as of a container, leave it time of."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(found, math.ceil(share)) if (share := processors()) < math.inf else found
 
 
 def share_of_threads(parallel: int) -> int | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import rawpy
 from PIL import Image
 
-from lwisp.errors import one_line, tell_failure
+from lwisp.errors import OutputError, one_line, tell_failure
 from lwisp.files.writing import write_whole
 from lwisp.planning import Job
 
@@ -98,11 +98,16 @@ def for_each(jobs: list[Job], make: Callable[[Job], None]) -> Failures:
     Args:
         jobs: RAW files with the pictures that are wanted of them.
         make: Does one job; may raise anything.
+
+    Raises:
+        OutputError: A picture cannot be written, which is neither the file's fault nor the tool's.
     """
     failures = {}
     for job in jobs:
         try:
             make(job)
+        except OutputError:
+            raise
         except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
             failures[job.source] = f"{job.source}: {one_line(error)}"
         except Exception as error:

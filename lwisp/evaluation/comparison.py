@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lwisp.data import folders as formats
 from lwisp.engines.names import Precision
-from lwisp.errors import InputError, tell_failure
+from lwisp.errors import InputError, OutputError, tell_failure
 from lwisp.evaluation import color_charts
 from lwisp.evaluation.comparison_gallery import Frame, GalleryBuilder
 from lwisp.evaluation.comparison_page import Comparison, ToolScores, describe
@@ -158,6 +158,8 @@ def _run_tool(
     if tool.installed:
         try:
             failures = tool.develop(jobs)
+        except OutputError:  # of the disk: no tool's pictures would have room
+            raise
         except Exception as error:  # of one tool: the others are tried
             failures = {job.source: tell_failure(job.source, error) for job in jobs}
     else:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from lwisp.engines.threads import available_processors
 from lwisp.errors import InputError, one_line
 from lwisp.evaluation import rawpy_loop
 from lwisp.evaluation.commands import run_command
 from lwisp.evaluation.network_timing import ratio
-from lwisp.evaluation.processes import available_processors
 from lwisp.files.writing import make_folder, temporary_folder
 
 

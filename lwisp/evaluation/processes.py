@@ -41,11 +41,6 @@ def call_in_new_process(call: Callable[..., T], *arguments: object) -> T:
             raise InputError("the process was killed, which lack of memory does; take a smaller size") from error
 
 
-def available_processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def peak_memory_mib() -> float:
     """Largest resident memory of this process so far, in MiB."""
     status = Path("/proc/self/status")

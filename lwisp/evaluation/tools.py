@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 
 from lwisp.development import Settings, develop_files
 from lwisp.engines.names import Precision
-from lwisp.errors import InputError
+from lwisp.errors import DiskFullError, InputError, OutputError
 from lwisp.evaluation import darktable, rawtherapee
 from lwisp.evaluation.commands import Failures, for_each, read_version, write_png
 from lwisp.files.decoding import is_own, opened
@@ -192,7 +192,10 @@ def _rawtherapee_tools() -> list[Tool]:
 
 
 def _lwisp(weights: Weights, precision: Precision, jobs: list[Job]) -> Failures:
-    outcomes = develop_files(weights, jobs, precision=precision, overwrite=True, settings=Settings(crop="none"))
+    outcomes = list(develop_files(weights, jobs, precision=precision, overwrite=True, settings=Settings(crop="none")))
+    for outcome in outcomes:
+        if outcome.kind in (OutputError.kind, DiskFullError.kind):  # as `for_each` does
+            raise OutputError(outcome.error)
     return {outcome.source: outcome.error for outcome in outcomes if outcome.error}
 
 

@@ -151,6 +151,9 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.rename(folder)
+    except InputError as error:  # of a file in it, which users know by the folder's final name
+        error.args = (str(error).replace(str(temporary), str(folder)),)
+        raise
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
     finally:

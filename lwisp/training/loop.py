@@ -4,6 +4,7 @@ Batches and learning rate are functions of the step alone, so a run that was sto
 """
 
 import math
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from lwisp.data.sources import Data
-from lwisp.errors import InputError, unmarked
+from lwisp.errors import InputError, one_line, unmarked
 from lwisp.files.runs import run_folder
 from lwisp.files.writing import check_output
 from lwisp.training.boards import Logger
@@ -176,6 +177,8 @@ def _loader(run: Run, start: int) -> DataLoader[tuple[Tensor, Tensor]]:
     if workers is None:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         workers = choose_workers(run.fabric.device.type == "cuda", local, run.data.kept_bytes)
+    if workers:
+        _check_shared_memory(workers)
     return DataLoader(
         _Stored(run.data),
         batch_size=None,
@@ -184,6 +187,17 @@ def _loader(run: Run, start: int) -> DataLoader[tuple[Tensor, Tensor]]:
         multiprocessing_context="forkserver" if workers else None,  # LibRaw's threads do not survive a fork
         pin_memory=run.fabric.device.type == "cuda",
     )
+
+
+def _check_shared_memory(workers: int) -> None:
+    """Raise `InputError` where processes cannot share memory, as in a container without /dev/shm."""
+    try:
+        multiprocessing.get_context("forkserver").Lock()
+    except (OSError, ImportError) as error:
+        raise InputError(
+            f"workers = {workers} needs memory that processes share (/dev/shm), which cannot be had here: "
+            f"{one_line(error)}; workers = 0 makes batches without"
+        ) from error
 
 
 def _next(batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -5,13 +5,13 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lwisp.errors import InputError
-from lwisp.files.writing import write_whole
+from lwisp.interchange import write_pickled
 from lwisp.records import parse
 from lwisp.training.recipe import Recipe
 
@@ -115,14 +115,7 @@ class State:
             "critic": None if self.critic is None else self.critic.state_dict(),
             "memory": dict(self.memory),
         }
-
-        def write(file: BinaryIO) -> None:
-            try:
-                torch.save(content, file)
-            except RuntimeError as error:  # torch's writer hides the system's error: the disk is full
-                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
-
-        write_whole(path, write)
+        write_pickled(path, content)
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

@@ -15,6 +15,7 @@ from lwisp.engines.backends import compile_model
 from lwisp.engines.contract import CompileError
 from lwisp.engines.names import Name
 from lwisp.engines.openvino import openvino_core
+from lwisp.files.writing import temporary_beside
 from tests.conftest import require
 
 require("openvino")
@@ -132,8 +133,11 @@ def test_the_oldest_files_of_the_cache_go(cache: Path, monkeypatch: pytest.Monke
     for age, name in enumerate(("openvino-new", "openvino-middle", "structure-old")):
         (cache / name).touch()
         os.utime(cache / name, (10**9 - age, 10**9 - age))
+    (cache / temporary_beside(cache).name.replace(f"-{os.getpid()}-", "-9999999999-")).touch()  # of a killed process
+    being_written = temporary_beside(cache / "structure")
+    being_written.touch()
     kept.write_cached(cache / "openvino-newest", b"x")
-    assert {file.name for file in cache.iterdir()} == {"openvino-new", "openvino-newest"}
+    assert {file.name for file in cache.iterdir()} == {"openvino-new", "openvino-newest", being_written.name}
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])

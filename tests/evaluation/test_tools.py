@@ -1,6 +1,8 @@
 """The tools' adapters: command lines, what becomes of the pictures, and the tools themselves where installed."""
 
+import errno
 import io
+import os
 import re
 import shutil
 import struct
@@ -139,6 +141,21 @@ def test_a_file_that_fails_is_named_and_stops_no_other(toy: Weights, write_dng: 
         failures = find(name, toy).develop(jobs)
         assert str(bad) in failures[bad]
         assert (good in failures) == (name == "camera")
+
+
+def test_a_full_disk_is_not_taken_for_a_tools_failure(
+    toy: Weights, write_dng: WriteDng, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores would be told of fewer photos, and nobody would know why."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    job = Job(write_dng(MOSAIC), tmp_path / "made.png", "png")
+    monkeypatch.setattr(os, "fsync", full)
+    for name in ("lwisp toy", "lwisp toy, no look", "rawpy default"):
+        with pytest.raises(lwisp.OutputError, match=r"made\.png: cannot be written: No space left"):
+            find(name, toy).develop([job])
 
 
 def test_darktable_is_called_once_for_all_files_and_keeps_to_itself(

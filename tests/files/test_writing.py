@@ -235,6 +235,10 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert names(tmp_path) == ["good"]
     with pytest.raises(InputError, match="exists already"), writing.whole_folder(tmp_path / "good"):
         pass
+    bad = tmp_path / "bad"
+    with pytest.raises(OutputError) as caught, writing.whole_folder(bad) as folder:
+        raise OutputError(f"{folder / 'a.png'}: cannot be written")
+    assert str(caught.value) == f"{bad / 'a.png'}: cannot be written"  # by the name that the user gave
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
