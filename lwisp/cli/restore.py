@@ -38,6 +38,7 @@ from lwisp.cli.options import (
     Verbose,
 )
 from lwisp.cli.progress import Telling, carry_out
+from lwisp.cli.sandbox import Sandboxed, or_else, within_sandbox
 from lwisp.cli.terminal import say, show_tracebacks
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
         memory: Memory = None,
         passes: Passes = 4,
         max_pixels: MaxPixels = 200e6,
+        sandbox: Sandboxed = False,
         overwrite: Overwrite = False,
         verbose: Verbose = False,
         recursive: Recursive = True,
@@ -74,21 +76,36 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
     ) -> None:
         from lwisp.files.decoding import PICTURE_SUFFIXES
         from lwisp.files.encoding import Finish
-        from lwisp.files.pictures import own_format
+        from lwisp.files.pictures import named_format, own_format, read_picture
+        from lwisp.files.shots import Shot, read_shot
         from lwisp.planning import plan
         from lwisp.provenance import was_made_by_lwisp
         from lwisp.restoration import restore_files
         from lwisp.weights import load
 
         show_tracebacks(verbose)
+        within = within_sandbox(sandbox)
+        was_made = or_else(within(was_made_by_lwisp), lambda file: False)
         left_out: list[Path] = []
 
         def is_left_out(file: Path) -> bool:
-            if is_made := was_made_by_lwisp(file):
+            is_made: bool = was_made(file)
+            if is_made:
                 left_out.append(file)
             return is_made
 
-        planned = plan(sources, output, format, PICTURE_SUFFIXES, own_format, mark, recursive, template, is_left_out)
+        planned = plan(
+            sources,
+            output,
+            format,
+            PICTURE_SUFFIXES,
+            or_else(within(own_format), named_format),
+            mark,
+            recursive,
+            template,
+            is_left_out,
+            or_else(within(read_shot), lambda file: Shot()),
+        )
         if left_out and not quiet:
             plural = "" if len(left_out) == 1 else "s"
             say(f"left out {len(left_out)} picture{plural} that lwisp made; one that is named is taken", err=True)
@@ -108,6 +125,7 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
                 Finish(quality, size, profile),
                 strip,
                 noise_reduction,
+                within(read_picture),
             )
 
         carry_out(begin, planned, word, Telling(quiet, as_json, log), dry_run)
@@ -159,6 +177,7 @@ def denoise_raw(
     precision: Precision = "auto",
     backend: Backend = "auto",
     memory: Memory = None,
+    sandbox: Sandboxed = False,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
     recursive: Recursive = True,
@@ -171,13 +190,23 @@ def denoise_raw(
 ) -> None:
     """Take the noise out of RAW files: NAME-denoised.dng beside each, or a finished picture."""
     from lwisp.files.encoding import Finish
+    from lwisp.files.raw import read_raw
+    from lwisp.files.shots import Shot, read_shot
     from lwisp.planning import plan
     from lwisp.restoration import denoise_raw_files
     from lwisp.weights import load
 
     show_tracebacks(verbose)
+    within = within_sandbox(sandbox)
     planned = plan(
-        sources, output, format, default=lambda file: "dng", mark="-denoised", recursive=recursive, name=name
+        sources,
+        output,
+        format,
+        default=lambda file: "dng",
+        mark="-denoised",
+        recursive=recursive,
+        name=name,
+        read_tags=or_else(within(read_shot), lambda file: Shot()),
     )
 
     def begin() -> "Iterator[Outcome]":
@@ -195,6 +224,7 @@ def denoise_raw(
             crop,
             keep_hot_pixels,
             noise_reduction,
+            within(read_raw),
         )
 
     carry_out(begin, planned, "denoising", Telling(quiet, as_json, log), dry_run)
