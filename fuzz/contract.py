@@ -7,9 +7,9 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from fuzz.records import Finding
 from fuzz.targets import Target
 from lwisp.errors import InputError
 
@@ -18,15 +18,6 @@ SECONDS = 10.0
 OPEN_FILES = Path("/proc/self/fd")
 MEBIBYTES = 1024
 """By which an input may raise the process's peak of memory."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A promise that was broken."""
-
-    kind: str
-    """What and where, the same for all inputs that break it so."""
-    details: str
 
 
 class Contract:

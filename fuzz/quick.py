@@ -4,8 +4,9 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from fuzz.contract import Finding, contract
+from fuzz.contract import contract
 from fuzz.mutators import mutate
+from fuzz.records import Finding
 from fuzz.targets import TARGETS
 
 CRASHERS = Path(__file__).parent / "crashers"

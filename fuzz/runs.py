@@ -11,8 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fuzz.contract import Finding, contract
-from fuzz.guided import HANG, Plan, Record
+from fuzz.contract import contract
+from fuzz.records import HANG, Finding, Plan, Record
 from fuzz.targets import TARGETS, Target
 from fuzz.values import LONGEST
 
