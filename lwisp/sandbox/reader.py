@@ -24,7 +24,7 @@ from lwisp.files.properties import sidecars_of
 from lwisp.files.sensor import sensor_files
 from lwisp.sandbox import values
 from lwisp.sandbox.confinement import Bounds, check_available
-from lwisp.sandbox.worker import UNCONFINED
+from lwisp.sandbox.worker import TOO_LONG, UNCONFINED
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -105,9 +105,9 @@ class Sandbox:
         else:
             with self._lock:
                 self._idle.append(process)
-        if code is None:
+        if code in (None, TOO_LONG):
             raise TooLongError(f"{name}: took longer than {self.bounds.seconds:g} seconds and was given up")
-        if code != 0:
+        if code:
             raise of_death(name, code)
         return _result(name, content)  # type: ignore[no-any-return]
 
@@ -119,6 +119,12 @@ class Sandbox:
             return _Process()
         except (OSError, TimeoutError) as error:
             raise InputError(f"{name}: no process can be started that reads it: {one_line(error)}") from error
+
+    def warm(self) -> None:
+        """Start a process, so that the first file need not wait for it; raises `InputError` where none can be had."""
+        process = self._take("no file")
+        with self._lock:
+            self._idle.append(process)
 
     def close(self) -> None:
         """End all processes that wait; it cannot be used any more then."""

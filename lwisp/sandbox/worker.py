@@ -8,6 +8,8 @@ anything that another one left, and what a file does to its child is told by how
 import contextlib
 import importlib
 import os
+import select
+import signal
 import socket
 import struct
 import sys
@@ -23,17 +25,27 @@ from lwisp.sandbox.confinement import Bounds, confine
 
 MOST_REQUEST = 2**30
 """Bytes of a request, which may hold a picture."""
-UNCONFINED = 97
-"""Exit code of a child that could not be confined, and read nothing."""
+UNCONFINED, TOO_LONG = 97, 98
+"""Exit codes of a child that could not be confined, and read nothing, and of one that was ended after its time."""
 LATE = ("_strptime", "numpy.ma", "PIL.ImageCms", "lwisp.files.cr3", "lwisp.files.xtrans")
 """Modules that are imported only when they are needed, which each child would do anew."""
 
 
 def main() -> None:
     """Serve requests until the other end of the socket is closed."""
+    import resource
+
     channel = socket.socket(fileno=int(sys.argv[1]))
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (most, most))  # a bound of the parent's, for each file; it has its own here
     import_all()
     channel.sendall(b"\1")
+    with contextlib.suppress(OSError):  # the other end is gone
+        serve(channel)
+
+
+def serve(channel: socket.socket) -> None:
+    """Carry out requests until there are no more; raises `OSError` where nobody waits for the answer."""
     while (request := receive(channel)) is not None:
         content, result = request
         read, readable, bounds = prepare(content)
@@ -42,8 +54,8 @@ def main() -> None:
             channel.close()
             os._exit(_carry_out(read, readable, bounds, result))
         os.close(result)
-        _, status = os.waitpid(child, 0)
-        channel.sendall(struct.pack("<i", os.waitstatus_to_exitcode(status)))
+        code = wait(child, channel, bounds.seconds)
+        channel.sendall(struct.pack("<i", code))
 
 
 def import_all() -> None:
@@ -79,6 +91,27 @@ def prepare(content: bytes) -> tuple[Callable[[], object], tuple[Path, ...], Bou
     module, name, arguments, keywords, readable, bounds = values.read(content)
     function: Any = reduce(getattr, name.split("."), importlib.import_module(module))
     return lambda: function(*arguments, **keywords), readable, Bounds(*bounds)
+
+
+def wait(child: int, channel: socket.socket, seconds: float) -> int:
+    """How a child ended: its exit code, a signal's number below 0, or `TOO_LONG`.
+
+    It is ended when its time is over, or when the other end of the channel is closed.
+
+    Args:
+        child: Its process.
+        channel: To the parent, which sends nothing meanwhile.
+        seconds: Its time.
+    """
+    watched = os.pidfd_open(child)
+    try:
+        ready, _, _ = select.select([watched, channel.fileno()], [], [], seconds)
+    finally:
+        os.close(watched)
+    if not ready or channel.fileno() in ready:
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) if ready else TOO_LONG
 
 
 def _carry_out(read: Callable[[], object], readable: tuple[Path, ...], bounds: Bounds, result: int) -> int:

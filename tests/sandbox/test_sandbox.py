@@ -3,6 +3,7 @@
 import os
 import platform
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from lwisp.sandbox.reader import CrashedError, Sandbox, TooLongError, Unforeseen
 from tests.conftest import ROOT, SAMPLE, WriteDng
 from tests.sandbox import planted
 from tests.sandbox.planted import reach
+from tests.serve.harness import soon
 from tests.test_cli import call
 
 if why_unavailable():
@@ -157,6 +159,24 @@ def test_a_result_that_is_none_is_refused(sandbox: Sandbox, word: Path) -> None:
     for content in (b"", b"\0" * 8, b"\xff" * 64, values.to_bytes(None)[:-1], values.to_bytes(MOSAIC)[:40]):
         with pytest.raises(ValueError, match="not what was written"):
             values.read(content)
+
+
+def test_no_process_outlives_the_command(word: Path) -> None:
+    word.write_text("hang ")
+    script = (
+        "import sys; from pathlib import Path; from lwisp.sandbox.reader import Sandbox; "
+        "from tests.sandbox import planted; "
+        "sandbox = Sandbox(); sandbox.warm(); print(sandbox._idle[0].process.pid, flush=True); "
+        "sandbox.call(planted.read_any, Path(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", script, str(word)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        reader = int(process.stdout.readline())
+        children = Path(f"/proc/{reader}/task/{reader}/children")
+        child = soon(lambda: children.read_text().split())[0]
+        process.kill()
+    soon(lambda: not Path(f"/proc/{reader}").exists() and not Path(f"/proc/{child}").exists())
 
 
 def test_what_is_read_in_threads_overlaps(sandbox: Sandbox) -> None:
