@@ -18,7 +18,7 @@ from lwisp.files.encoding import Finish
 from lwisp.files.linear import AnyRaw, LinearImage, read_any
 from lwisp.files.makernotes import picture_style
 from lwisp.files.pictures import write_picture
-from lwisp.files.shots import read_shot
+from lwisp.files.shots import Shot, read_shot
 from lwisp.files.white_balance import AS_SHOT, parse_balance, with_balance
 from lwisp.imaging.framing import CROPS, Crop
 from lwisp.pipeline import (
@@ -159,6 +159,7 @@ def develop_files(
     read: Callable[[Path], AnyRaw] = read_any,
     watch: Callable[[int, int], None] = lambda done, count: None,
     prepared: list[Developer] | None = None,
+    read_tags: Callable[[Path], Shot] = read_shot,
 ) -> Iterator[Outcome]:
     """Develop many files, in their order; whatever goes wrong with one, the others are done.
 
@@ -178,6 +179,7 @@ def develop_files(
         watch: Called with (files measured, files to measure) while those of `Settings.same_as` are measured.
         prepared: Developers that calls with the same engine (precision, backend, memory, parallel) have prepared; those
             of this call are added, for the next one.
+        read_tags: How to read the tags by which weights are chosen, where a picture is there already.
 
     Returns:
         What became of each file, as it is done.
@@ -270,7 +272,7 @@ def develop_files(
         made = read_provenance(job.output)
         if callable(weights) and made is not None and made.weights == LINEAR:  # which no other kind of file is given to
             return was_made(job, "develop", told, lambda: load_once(LINEAR).sha256)
-        return was_made(job, "develop", told, lambda: choose(read_shot(job.source)).sha256)
+        return was_made(job, "develop", told, lambda: choose(read_tags(job.source)).sha256)
 
     if settings.same_as is not None and jobs:
         sources = [job.source for job in jobs]

@@ -71,6 +71,7 @@ def plan(
     recursive: bool = True,
     name: str = "",
     is_left_out: Callable[[Path], bool] = lambda file: False,
+    read_tags: Callable[[Path], Shot] = read_shot,
 ) -> list[Job]:
     """The jobs for files and folders: which picture to make of which file.
 
@@ -88,6 +89,7 @@ def plan(
         recursive: Search the folders below, too.
         name: Template of the names without suffix, as "{date}/{stem}", with the fields of `FIELDS`; "" for the file's.
         is_left_out: Whether a file is passed over in folders, as one that lwisp made; asked once for each.
+        read_tags: How to read when and with what a photo was taken, for the template.
 
     Returns:
         The jobs, in the order of `sources`, each file once.
@@ -125,7 +127,7 @@ def plan(
     jobs = []
     for number, one in enumerate(found, 1):
         chosen = format or default(one.file)
-        stem = _fill(name, one, number) if name else one.file.stem
+        stem = _fill(name, one, number, read_tags) if name else one.file.stem
         tree = PurePath() if "folder" in fields else one.folder
         folder = (output / tree if output is not None else one.file.parent) / PurePath(stem).parent
         beside = real(folder) == real(one.file.parent)
@@ -281,9 +283,9 @@ def _fields(template: str) -> set[str]:
     return {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
 
 
-def _fill(template: str, one: _Found, number: int) -> str:
+def _fill(template: str, one: _Found, number: int, read_tags: Callable[[Path], Shot]) -> str:
     """A template with the values of a file; what would be a path in a value becomes a part of the name."""
-    shot = read_shot(one.file) if _fields(template) & TAGGED else Shot()
+    shot = read_tags(one.file) if _fields(template) & TAGGED else Shot()
     taken = shot.taken
     values: dict[str, Any] = {
         "stem": one.file.stem,

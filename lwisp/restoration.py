@@ -3,7 +3,7 @@
 `denoise` and `enhance` differ in their weights only.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -132,6 +132,7 @@ def restore_files(
     finish: Finish = Finish(),
     strip: bool = False,
     noise_reduction: float = 1.0,
+    read_file: Callable[[Path, float], Picture] = read_picture,
 ) -> Iterator[Outcome]:
     """Denoise or enhance many finished pictures, in their order; whatever goes wrong with one, the others are done.
 
@@ -151,6 +152,7 @@ def restore_files(
         finish: Quality, size and color space of the pictures.
         strip: Leave out tags and properties that name people and places.
         noise_reduction: How much of the noise is taken away, 0 to 2, as for `denoise`; `enhance` has no such strength.
+        read_file: How to read a picture of `max_pixels` at most.
 
     Returns:
         What became of each file, as it is done.
@@ -178,7 +180,7 @@ def restore_files(
     def read(path: Path) -> Picture:
         if path.suffix.lower() in RAW_SUFFIXES:
             raise UnsupportedError(refuse_raw(str(path)))
-        return read_picture(path, max_pixels)
+        return read_file(path, max_pixels)
 
     def write(finished: Finished[Picture]) -> None:
         job, exif = finished.job, finished.source.exif
@@ -242,6 +244,7 @@ def denoise_raw_files(
     crop: Crop = "camera",
     keep_hot_pixels: bool = False,
     noise_reduction: float = 1.0,
+    read_file: Callable[[Path], RawImage] = read_raw,
 ) -> Iterator[Outcome]:
     """Denoise many RAWs, in their order; whatever goes wrong with one, the others are done.
 
@@ -262,6 +265,7 @@ def denoise_raw_files(
         keep_hot_pixels: Leave hot and dead photosites as they are.
         noise_reduction: How much of the noise is taken away, 0 to 2, as for `denoise`; also of what is left by weights
             that develop and are told the noise.
+        read_file: How to read a RAW.
 
     Returns:
         What became of each file, as it is done.
@@ -296,7 +300,7 @@ def denoise_raw_files(
         return {"develop-weights": develop_weights.sha256, **finish.settings(), **asked}
 
     def read(path: Path) -> RawImage:
-        raw = read_raw(path)
+        raw = read_file(path)
         return raw if keep_hot_pixels else without_hot_pixels(raw)
 
     def make(raw: RawImage, job: Job) -> Made:

@@ -11,6 +11,7 @@ FLOORS = [
     "imaging",
     "model",
     "files baselines",
+    "sandbox",
     "engines",
     "records weights interchange hub collection sequences planning provenance batch planes linear_planes pipeline "
     "development restoration conversion verification diagnosis",
@@ -21,7 +22,7 @@ FLOORS = [
     "cli",
     "__init__ __main__",
 ]
-SPINE = FLOORS[5].split()
+SPINE = FLOORS[6].split()
 
 
 def imports_of(file: Path) -> set[str]:

@@ -39,10 +39,9 @@ for name in core:
 assert done > 100, done
 
 from lwisp.serve.limits import Limits
-from lwisp.serve.worker import bound_process, bound_time
+from lwisp.sandbox.confinement import Bounds, limit, why_unavailable
 
-bound_process(Limits())
-bound_time(1.0)
+limit(Bounds(seconds=1.0))
 """
 
 

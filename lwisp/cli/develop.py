@@ -36,6 +36,7 @@ from lwisp.cli.options import (
     precision_of,
 )
 from lwisp.cli.progress import Telling, carry_out
+from lwisp.cli.sandbox import Sandboxed, or_else, within_sandbox
 from lwisp.cli.sensor import (
     BlackLevel,
     Cfa,
@@ -115,6 +116,7 @@ def develop(
     exact: Exact = False,
     backend: Backend = "auto",
     memory: Memory = None,
+    sandbox: Sandboxed = False,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
     cfa: Cfa = None,
@@ -143,9 +145,10 @@ def develop(
         stop(f"--fast and --weights {weights} disagree; drop one of them", WRONG_REQUEST)
     if look is not None and (fast or weights != "auto"):
         stop(f"--look names the weights, as {'--fast' if fast else '--weights'} does; drop one of them", WRONG_REQUEST)
+    within = within_sandbox(sandbox)
     told = (cfa, black_level, white_level, color_matrix, packing, width, height, stride)
     are_bare = any(value is not None for value in told)
-    read = read_any(sensor_of(*told), max_pixels, are_bare)
+    read = read_any(sensor_of(*told), max_pixels, are_bare, within)
     is_described_beside = any(is_described(source) for source in sources)
     if are_bare and None in told[:3] and not is_described_beside:
         stop("--cfa, --black-level and --white-level go together, or stand in a sensor.toml", WRONG_REQUEST)
@@ -153,13 +156,15 @@ def develop(
     read_first = read if dry_run else read_ahead(read, sources[0])  # while the rest is imported
     from lwisp.development import Settings, develop_files, pick, pick_fast
     from lwisp.files.encoding import Finish
+    from lwisp.files.shots import Shot, read_shot
     from lwisp.planning import plan
     from lwisp.weights import load
 
+    read_tags = or_else(within(read_shot), lambda path: Shot())
     suffixes = MOSAIC_SUFFIXES if are_bare else RAW_SUFFIXES
     if is_described_beside:
         suffixes |= MOSAIC_SUFFIXES
-    planned = plan(sources, output, format, suffixes, recursive=recursive, name=name)
+    planned = plan(sources, output, format, suffixes, recursive=recursive, name=name, read_tags=read_tags)
 
     def begin() -> "Iterator[Outcome]":
         chosen = pick_fast if fast else pick if weights == "auto" else load(weights)
@@ -184,6 +189,7 @@ def develop(
                 overwrite,
                 read_first,
                 watch,
+                read_tags=read_tags,
             )
         return frame_rate(outcomes) if reference else outcomes
 

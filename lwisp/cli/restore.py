@@ -40,6 +40,7 @@ from lwisp.cli.options import (
     precision_of,
 )
 from lwisp.cli.progress import Telling, carry_out
+from lwisp.cli.sandbox import Sandboxed, or_else, within_sandbox
 from lwisp.cli.terminal import say, show_tracebacks
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
         memory: Memory = None,
         passes: Passes = 4,
         max_pixels: MaxPixels = 200e6,
+        sandbox: Sandboxed = False,
         overwrite: Overwrite = False,
         verbose: Verbose = False,
         recursive: Recursive = True,
@@ -77,7 +79,8 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
     ) -> None:
         from lwisp.files.decoding import PICTURE_SUFFIXES
         from lwisp.files.encoding import Finish
-        from lwisp.files.pictures import own_format
+        from lwisp.files.pictures import named_format, own_format, read_picture
+        from lwisp.files.shots import Shot, read_shot
         from lwisp.planning import plan
         from lwisp.provenance import was_made_by_lwisp
         from lwisp.restoration import restore_files
@@ -85,14 +88,28 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
 
         show_tracebacks(verbose)
         asked = precision_of(precision, exact)
+        within = within_sandbox(sandbox)
+        was_made = or_else(within(was_made_by_lwisp), lambda file: False)
         left_out: list[Path] = []
 
         def is_left_out(file: Path) -> bool:
-            if is_made := was_made_by_lwisp(file):
+            is_made: bool = was_made(file)
+            if is_made:
                 left_out.append(file)
             return is_made
 
-        planned = plan(sources, output, format, PICTURE_SUFFIXES, own_format, mark, recursive, template, is_left_out)
+        planned = plan(
+            sources,
+            output,
+            format,
+            PICTURE_SUFFIXES,
+            or_else(within(own_format), named_format),
+            mark,
+            recursive,
+            template,
+            is_left_out,
+            or_else(within(read_shot), lambda file: Shot()),
+        )
         if left_out and not quiet:
             plural = "" if len(left_out) == 1 else "s"
             say(f"left out {len(left_out)} picture{plural} that lwisp made; one that is named is taken", err=True)
@@ -112,6 +129,7 @@ def _restoration(name: Literal["denoise", "enhance"], word: str, mark: str, summ
                 Finish(quality, size, profile),
                 strip,
                 noise_reduction,
+                within(read_picture),
             )
 
         carry_out(begin, planned, word, Telling(quiet, as_json, log), dry_run)
@@ -164,6 +182,7 @@ def denoise_raw(
     exact: Exact = False,
     backend: Backend = "auto",
     memory: Memory = None,
+    sandbox: Sandboxed = False,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
     recursive: Recursive = True,
@@ -176,14 +195,24 @@ def denoise_raw(
 ) -> None:
     """Take the noise out of RAW files: NAME-denoised.dng beside each, or a finished picture."""
     from lwisp.files.encoding import Finish
+    from lwisp.files.raw import read_raw
+    from lwisp.files.shots import Shot, read_shot
     from lwisp.planning import plan
     from lwisp.restoration import denoise_raw_files
     from lwisp.weights import load
 
     show_tracebacks(verbose)
     precision = precision_of(precision, exact)
+    within = within_sandbox(sandbox)
     planned = plan(
-        sources, output, format, default=lambda file: "dng", mark="-denoised", recursive=recursive, name=name
+        sources,
+        output,
+        format,
+        default=lambda file: "dng",
+        mark="-denoised",
+        recursive=recursive,
+        name=name,
+        read_tags=or_else(within(read_shot), lambda file: Shot()),
     )
 
     def begin() -> "Iterator[Outcome]":
@@ -201,6 +230,7 @@ def denoise_raw(
             crop,
             keep_hot_pixels,
             noise_reduction,
+            within(read_raw),
         )
 
     carry_out(begin, planned, "denoising", Telling(quiet, as_json, log), dry_run)

@@ -9,6 +9,7 @@ import typer
 from lwisp.cli.commands import app
 from lwisp.cli.options import MOSAICS, Json, Log, MaxPixels, Output, Overwrite, Quiet, Recursive, Verbose
 from lwisp.cli.progress import Telling, carry_out
+from lwisp.cli.sandbox import Within
 from lwisp.cli.terminal import show_tracebacks
 from lwisp.errors import InputError
 
@@ -104,7 +105,10 @@ def sensor_of(
 
 
 def read_any(
-    sensor: "Sensor | None" = None, max_pixels: float = 200e6, are_bare: bool = False
+    sensor: "Sensor | None" = None,
+    max_pixels: float = 200e6,
+    are_bare: bool = False,
+    within: Within = lambda read: read,
 ) -> "Callable[[Path], AnyRaw]":
     """What reads a camera's RAW of any kind, or a bare mosaic that a TOML beside it describes.
 
@@ -112,6 +116,7 @@ def read_any(
         sensor: What is told of bare mosaics beside their TOML.
         max_pixels: A bare mosaic of more is refused.
         are_bare: Take all files for bare mosaics.
+        within: What turns readers into those that are called, as `sandbox.within_sandbox`.
     """
     from lwisp.files import linear
     from lwisp.files.raw import read_mosaic
@@ -121,8 +126,10 @@ def read_any(
 
     def read(path: Path) -> "AnyRaw":
         if are_bare or is_bare(path):
-            return read_mosaic(path, max_pixels=max_pixels, sensor=told)
-        return linear.read_any(path)
+            bare: RawImage = within(read_mosaic)(path, max_pixels=max_pixels, sensor=told)
+            return bare
+        raw: AnyRaw = within(linear.read_any)(path)
+        return raw
 
     return read
 

@@ -118,7 +118,11 @@ def serve(
         precision=precision,
     )
 
+    from lwisp.sandbox.confinement import why_unavailable
+
     def tell(address: str) -> None:
+        if reason := why_unavailable():
+            say(f"lwisp: files are opened without a sandbox: {reason}", err=True)
         say(f"{address} shows the page, {address}docs tells programs how; Ctrl-C ends it")
         if not is_loopback(host):
             say(

@@ -26,6 +26,7 @@ PROBES = 16  # photosites of each row that are looked at first
 ROWS = 256  # that are looked at in full at once
 
 DNG_VERSION, LOSSLESS_JPEG, COLOR_FILTERS, LINEAR = 50706, 7, 32803, 34892  # TIFF's terms
+DEFLATED, BYTE_COUNTS, SHORT = (8, 32946), (279, 325), 3
 MAX_COMPONENTS = 6  # of a tile, that LibRaw decodes
 TABLE_HEAD = 17  # bytes: the table's number, and how many codes it has of each length
 TABLE_NUMBERS = 0b10011  # the bits that LibRaw lets a table's number have
@@ -43,6 +44,31 @@ class Tiles:
     """How many of those lie beyond the file's end."""
     width: int = 0
     """Photosites; 0 where it is not known."""
+
+
+def exceeds_file(file: BinaryIO, directories: Sequence[Mapping[int, Any]], types: Sequence[Mapping[int, int]]) -> bool:
+    """Whether LibRaw would reserve memory for deflated tiles that the file cannot hold.
+
+    It believes their lengths up to 2 GB, and takes all but a single one for numbers of 32 bits, whatever they are.
+
+    Args:
+        file: The RAW, open in binary mode.
+        directories: Its tags, from `exif.read_directories`.
+        types: Their types, from `exif.read_types`.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    size = file.seek(0, io.SEEK_END)
+    for tags, kinds in zip(directories, types, strict=True):
+        if tags.get(259) in DEFLATED:
+            for tag in BYTE_COUNTS:
+                lengths = tags.get(tag, 0)
+                several = isinstance(lengths, tuple)
+                known = [length for length in (lengths if several else (lengths,)) if isinstance(length, int)]
+                if max(known, default=0) > size or (several and kinds.get(tag) == SHORT):
+                    return True
+    return False
 
 
 def read_tiles(file: BinaryIO, directories: Sequence[Mapping[int, Any]]) -> Tiles:

@@ -73,6 +73,21 @@ def read_directories(file: BinaryIO) -> list[dict[int, Any]]:
     return [tags, *(_read_directory(file, order, place) for place in places[:MAX_PARTS])]
 
 
+def read_types(file: BinaryIO) -> list[dict[int, int]]:
+    """TIFF's types of the tags in the directories that `read_directories` gives, in the same order.
+
+    Args:
+        file: The file, open in binary mode.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    order, place = _read_head(file)
+    parts = _read_directory(file, order, place).get(SUB_IFDS)
+    places = [place, *(parts if isinstance(parts, tuple) else (parts,))[:MAX_PARTS]]
+    return [{tag: kind for tag, kind, _, _ in _entries(file, order, place)} for place in places]
+
+
 def read_jpeg(content: bytes) -> Image.Exif:
     """Tags of a JPEG, its XMP packet as a TIFF's tag; empty where it has none, or where the content is no JPEG."""
     found = {HEADER: b"", XMP_HEADER: b""}
@@ -113,14 +128,8 @@ def _read_head(file: BinaryIO) -> tuple[str, int | None]:
 def _read_directory(file: BinaryIO, order: str, place: Any, group: int | None = None) -> dict[int, Any]:
     """The sound values of a directory; `group` is the tag that points at it, for those are of tables of their own."""
     values: dict[int, Any] = {}
-    if not isinstance(place, int):
-        return values
     left = file.seek(0, io.SEEK_END)  # bytes: values that overlap cannot take more than the file has
-    file.seek(place)
-    count = file.read(2)
-    entries = file.read(12 * struct.unpack(order + "H", count)[0]) if len(count) == 2 else b""
-    for start in range(0, len(entries) - 11, 12):
-        tag, kind, number, field = struct.unpack_from(order + "HHL4s", entries, start)
+    for tag, kind, number, field in _entries(file, order, place):
         size = number * _size(kind)
         if tag in values or not 0 < size <= left:
             continue
@@ -132,6 +141,18 @@ def _read_directory(file: BinaryIO, order: str, place: Any, group: int | None = 
             single = TiffTags.lookup(tag, group).length == 1 and tag != IPTC_TAG  # which is a block, of whatever type
             values[tag] = _value(kind, order, field[:size], single)
     return values
+
+
+def _entries(file: BinaryIO, order: str, place: Any) -> Iterator[tuple[int, int, int, bytes]]:
+    """(tag, type, count, the four bytes of the value or of its place) of each entry of a directory."""
+    if not isinstance(place, int):
+        return
+    file.seek(place)
+    count = file.read(2)
+    entries = file.read(12 * struct.unpack(order + "H", count)[0]) if len(count) == 2 else b""
+    for start in range(0, len(entries) - 11, 12):
+        tag, kind, number, field = struct.unpack_from(order + "HHL4s", entries, start)
+        yield tag, kind, number, field
 
 
 def _size(kind: int) -> int:

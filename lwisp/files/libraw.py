@@ -5,6 +5,7 @@ prints a line there by itself, and then gives up, which is an `InputError` here.
 """
 
 import contextlib
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,9 @@ from typing import Any, BinaryIO, cast
 import rawpy
 
 from lwisp.errors import DamagedError, InputError, UnsupportedError, unreadable
-from lwisp.files.exif import read_directories
+from lwisp.files import damage
+from lwisp.files.decoding import DEFLATE_EXPANSION, SMALL
+from lwisp.files.exif import read_directories, read_types
 from lwisp.files.finished_tiff import is_finished_tiff
 from lwisp.files.refusals import explain, refuse_finished_tiff
 from lwisp.files.sources import Source, name_source, open_again, path_or_content
@@ -22,6 +25,9 @@ from lwisp.files.writing import is_regular
 
 TIFF_SUFFIXES = frozenset([".tif", ".tiff"])
 """Of files that may be either; by other names LibRaw is believed: some old cameras' RAWs have a gray TIFF's tags."""
+
+MOST_PHOTOSITES = DEFLATE_EXPANSION
+"""A byte of a RAW stands for that many at most, by what deflate can do; other compressions do less."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +74,10 @@ def opened(source: Source) -> Iterator[Opened]:
                 raw.open_file(str(content))
             is_raw = True
             found = Opened(name, raw, content)
+            _check_size(found)
             if isinstance(content, Path) and content.suffix.lower() in TIFF_SUFFIXES:
                 _check_tiff(found)
+            _check_lengths(found)
             yield found
     except OSError as error:
         raise unreadable(name, error) from error
@@ -87,6 +95,28 @@ def _check_tiff(file: Opened) -> None:
     with file.open() as content:
         if is_finished_tiff(content, file.directories):
             raise refuse_finished_tiff(file.name)
+
+
+def _check_size(file: Opened) -> None:
+    """Raise `InputError` where a small file claims a large mosaic: LibRaw would fill the memory with zeros."""
+    height, width = file.libraw.sizes.raw_height, file.libraw.sizes.raw_width
+    with file.open() as content:
+        length = content.seek(0, io.SEEK_END)
+    if height * width > max(SMALL, MOST_PHOTOSITES * length):
+        raise DamagedError(
+            f"{file.name}: {height}x{width} photosites in {length:,} bytes, fewer than such a RAW can have; the file "
+            "is damaged, or made to fill the memory"
+        )
+
+
+def _check_lengths(file: Opened) -> None:
+    """Raise `InputError` where a small file would make LibRaw fill 2 GB."""
+    with file.open() as content:
+        if damage.exceeds_file(content, file.directories, read_types(content)):
+            raise DamagedError(
+                f"{file.name}: deflated tiles whose lengths are damaged, or of a kind that LibRaw does not read; save "
+                "it uncompressed or as lossless JPEG"
+            )
 
 
 class _Held:

@@ -99,6 +99,11 @@ def own_format(path: Path) -> Format:
     with contextlib.suppress(InputError), opened(path, max_pixels=float("inf")) as picture:
         if picture.format == "PNG":
             return "png16" if is_deep(picture) or picture.mode.startswith("I") else "png"
+    return named_format(path)
+
+
+def named_format(path: Path) -> Format:
+    """The format that a file's name stands for; JPEG where it stands for none that can be written."""
     named = SUFFIX_FORMATS.get(path.suffix.lower(), "jpg")
     return "jpg" if named == "heif" and not is_there("pillow_heif") else named  # it fails by itself, when it is read
 

@@ -84,40 +84,42 @@ def frame_of(raw: AnyRaw) -> Frame:
     }
 
 
-def camera_picture(raw: AnyRaw, output: Path) -> bool:
-    """Write a RAW's embedded JPEG upright, decoded and encoded again.
+def decode_camera_picture(
+    jpeg: bytes, orientation: int, size: tuple[int, int]
+) -> tuple[NDArray[np.uint8], bytes | None] | None:
+    """A RAW's embedded JPEG decoded, upright and not larger than `SIDE`.
 
     Args:
-        raw: The RAW.
-        output: The JPEG to write.
+        jpeg: The JPEG.
+        orientation: Of the RAW.
+        size: From `shown_size`.
 
     Returns:
-        Whether there is one that can be read.
+        (H, W, 3) and its ICC profile; None of one that cannot be read.
     """
-    if raw.jpeg is None:
-        return False
     try:
-        with opened(raw.jpeg, "the embedded JPEG") as picture:
+        with opened(jpeg, "the embedded JPEG") as picture:
             told = picture.getexif().get(ORIENTATION, 0)
             profile = picture.info.get("icc_profile")
             rgb = np.asarray(picture.convert("RGB"))
     except InputError:
-        return False
-    height, width = shown_size(raw)
-    own = int(told) if told in range(1, 9) else raw.orientation
-    turned = [orient(rgb, own), rgb, orient(rgb, raw.orientation)]
+        return None
+    height, width = size
+    own = int(told) if told in range(1, 9) else orientation
+    turned = [orient(rgb, own), rgb, orient(rgb, orientation)]
     upright = next((seen for seen in turned if (seen.shape[0] > seen.shape[1]) == (height > width)), turned[0])
-    _write(output, limit_size(upright, SIDE), profile)
-    return True
+    return limit_size(upright, SIDE), profile
 
 
-def rawpy_picture(source: Path, output: Path, frame: Mapping[str, Any]) -> None:
-    """Write what rawpy makes of a RAW by default, with the camera's white balance, cropped as the developed picture.
+def rawpy_picture(source: Path, frame: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """What rawpy makes of a RAW by default, with the camera's white balance, cropped as the developed picture.
 
     Args:
         source: The RAW.
-        output: The JPEG to write.
         frame: From `frame_of`.
+
+    Returns:
+        (H, W, 3), upright and not larger than `SIDE`.
 
     Raises:
         InputError: LibRaw cannot make a picture of it.
@@ -130,10 +132,20 @@ def rawpy_picture(source: Path, output: Path, frame: Mapping[str, Any]) -> None:
     as_sensed = unorient(rgb, frame["orientation"])
     if frame["crop"] is not None and as_sensed.shape[:2] == tuple(frame["size"]):  # LibRaw made its pixels square
         rgb = orient(frame_picture(as_sensed, tuple(frame["crop"])), frame["orientation"])
-    _write(output, limit_size(rgb, SIDE))
+    return limit_size(rgb, SIDE)
 
 
-def _write(output: Path, rgb: NDArray[np.uint8], profile: bytes | None = None) -> None:
+def write_jpeg(output: Path, rgb: NDArray[np.uint8], profile: bytes | None = None) -> None:
+    """Write a picture that a page shows.
+
+    Args:
+        output: The JPEG to write.
+        rgb: (H, W, 3).
+        profile: Its ICC profile; None for sRGB.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     encoded = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(rgb)).save(encoded, "JPEG", quality=QUALITY, icc_profile=profile)
     write_whole(output, lambda file: file.write(encoded.getvalue()))

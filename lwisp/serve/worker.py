@@ -1,22 +1,26 @@
-"""The process that opens strangers' files: `python -m lwisp.serve.worker LIMITS` works on requests, one a line.
+"""The process that develops strangers' files: `python -m lwisp.serve.worker LIMITS` works on requests, one a line.
 
 A request is a JSON object on stdin, every answer one on stdout, the first when it is ready. The process bounds its own
-memory and processor time before it reads any, and ends with its stdin. Nothing of what it says is unpickled.
+memory and processor time before it reads any, opens files in a sandbox (`lwisp.sandbox`) where the system has one, and
+ends with its stdin. Nothing of what it says is unpickled.
 """
 
 import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, ParamSpec, TextIO, TypeVar
 
 from lwisp.errors import InputError, kind_of, tell_failure
 from lwisp.pipeline import Developer
+from lwisp.sandbox.confinement import Bounds, limit, why_unavailable
+from lwisp.sandbox.reader import Sandbox
 from lwisp.serve.limits import Limits
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Told = dict[str, Any]
 Tell = Callable[[Told], None]
 
@@ -31,7 +35,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is no answer
     limits = Limits(**json.loads(sys.argv[1]))
-    bound_process(limits)
+    limit(bounds_of(limits))
     worker = Worker(limits)
     answers.write('{"ready": true}\n')
     answers.flush()
@@ -54,44 +58,20 @@ def answer(worker: "Worker", request: Told, answers: TextIO) -> None:
 
     source = Path(request["source"])
     try:
-        bound_time(worker.limits.seconds)
+        limit(bounds_of(worker.limits))
         task = worker.develop if request["task"] == "develop" else worker.show_before
         tell({"done": task(source, request, tell)})
     except Exception as error:  # any failure is this file's
         tell({"error": without_paths(tell_failure(source, error), source, request["name"]), "kind": kind_of(error)})
 
 
-def bound_process(limits: Limits) -> None:
-    """Bound the memory that this process may map and the files that it may write; no memory is dumped if it dies.
+def bounds_of(limits: Limits) -> Bounds:
+    """What a worker, and each process that reads a file for it, may take.
 
-    Windows has no such bounds; there a worker is held to the time that the server waits for it.
+    Args:
+        limits: Of the server.
     """
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    for kind, most in (
-        (resource.RLIMIT_AS, limits.address_space),
-        (resource.RLIMIT_FSIZE, MOST_WRITTEN),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        with suppress(ValueError, OSError):  # where the system, as macOS, does not keep such a bound
-            _, hard = resource.getrlimit(kind)
-            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.setrlimit(kind, (most, most))
-
-
-def bound_time(seconds: float) -> None:
-    """Bound the processor time of this process to so many seconds of all processors from now on; not on Windows."""
-    try:
-        import resource
-    except ImportError:
-        return
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    most = int(used.ru_utime + used.ru_stime + seconds * (os.cpu_count() or 1)) + 1
-    with suppress(ValueError, OSError):
-        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-        resource.setrlimit(resource.RLIMIT_CPU, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    return Bounds(limits.address_space, limits.seconds, MOST_WRITTEN)
 
 
 def without_paths(sentence: str, source: Path, name: str) -> str:
@@ -100,7 +80,7 @@ def without_paths(sentence: str, source: Path, name: str) -> str:
 
 
 class Worker:
-    """Develops RAWs; the networks stay loaded.
+    """Develops RAWs; the networks stay loaded. Files are opened in a sandbox where the system has one.
 
     Args:
         limits: Of the server.
@@ -109,6 +89,15 @@ class Worker:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.prepared: list[Developer] = []
+        self.sandbox = None if why_unavailable() else Sandbox(bounds_of(limits))
+        if self.sandbox is not None:
+            self.sandbox.warm()
+
+    def call(self, read: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
+        """Call what opens a file, in the sandbox if there is one; raises `InputError`."""
+        if self.sandbox is None:
+            return read(*arguments, **keywords)
+        return self.sandbox.call(read, *arguments, **keywords)
 
     def develop(self, source: Path, request: Mapping[str, Any], tell: Tell) -> Told:
         """Develop a RAW as `lwisp develop` does, by the same function.
@@ -129,15 +118,20 @@ class Worker:
         from lwisp.files.linear import AnyRaw, read_any
         from lwisp.planning import Job
         from lwisp.serve.knobs import Knobs
-        from lwisp.serve.photo_facts import camera_picture, facts_of, frame_of
+        from lwisp.serve.photo_facts import decode_camera_picture, facts_of, frame_of, shown_size, write_jpeg
 
         knobs = Knobs(**request["knobs"])
         del self.prepared[:-KEPT_NETWORKS]
 
         def read(path: Path) -> AnyRaw:
             tell({"step": "reading"})
-            raw = read_any(path)
-            has_camera = request["camera"] is not None and camera_picture(raw, Path(request["camera"]))
+            raw = self.call(read_any, path)
+            shown = None
+            if request["camera"] is not None and raw.jpeg is not None:
+                shown = self.call(decode_camera_picture, raw.jpeg, raw.orientation, shown_size(raw))
+            has_camera = shown is not None
+            if shown is not None:
+                write_jpeg(Path(request["camera"]), *shown)
             tell({"step": "developing", "facts": facts_of(raw), "frame": frame_of(raw), "has_camera": has_camera})
             return raw
 
@@ -178,9 +172,9 @@ class Worker:
         Raises:
             InputError: LibRaw cannot do it.
         """
-        from lwisp.serve.photo_facts import rawpy_picture
+        from lwisp.serve.photo_facts import rawpy_picture, write_jpeg
 
-        rawpy_picture(source, Path(request["output"]), request["frame"])
+        write_jpeg(Path(request["output"]), self.call(rawpy_picture, source, request["frame"]))
         return {}
 
 

@@ -12,7 +12,7 @@ from lwisp.files.linear import read_any
 from lwisp.serve.guard import is_own_name
 from lwisp.serve.knobs import FIELDS, Knobs, read_knobs, to_schema
 from lwisp.serve.limits import Limits
-from lwisp.serve.photo_facts import camera_picture, facts_of, frame_of, rawpy_picture, shown_size
+from lwisp.serve.photo_facts import decode_camera_picture, facts_of, frame_of, rawpy_picture, shown_size, write_jpeg
 from lwisp.serve.refusals import RefusedError, status_of, status_of_kind
 from lwisp.serve.server import address_of, is_loopback, listen
 from lwisp.serve.uploads import display_name
@@ -121,8 +121,11 @@ def test_both_pictures_to_compare_with_show_what_the_developed_one_shows(tmp_pat
     raw = read_any(CANON)
     height, width = shown_size(raw)
     assert raw.crop is not None
-    rawpy_picture(CANON, tmp_path / "before.jpg", frame_of(raw))
-    assert camera_picture(raw, tmp_path / "camera.jpg")
+    write_jpeg(tmp_path / "before.jpg", rawpy_picture(CANON, frame_of(raw)))
+    assert raw.jpeg is not None
+    shown = decode_camera_picture(raw.jpeg, raw.orientation, shown_size(raw))
+    assert shown is not None
+    write_jpeg(tmp_path / "camera.jpg", *shown)
     with Image.open(tmp_path / "before.jpg") as before, Image.open(tmp_path / "camera.jpg") as camera:
         assert before.size == (width, height)
         assert abs(camera.width / camera.height - width / height) < 0.01

@@ -123,7 +123,7 @@ def test_a_worker_bounds_itself_and_a_file_that_needs_more_fails_alone(
 ) -> None:
     script = (
         "import sys, resource; sys.argv[1:] = ['{}']; from lwisp.serve import worker; "
-        "worker.bound_process(worker.Limits(memory=1)); "
+        "worker.limit(worker.bounds_of(worker.Limits(memory=1))); "
         "print(*(resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_CORE))); "
         "bytearray(20 * 10**9)"
     )
