@@ -17,6 +17,8 @@ from lwisp.files.writing import quiet
 
 ENVIRONMENT = """\
 they need an environment of their own: python -m venv {0} && {0}/bin/pip install 'lwisp[{0}]', then {0}/bin/lwisp"""
+DASK_LOG = "DASK_LOGGING__DISTRIBUTED"
+"""Variable by which Dask is told what it logs; a user's own value stays."""
 INSTALLS: dict[str, str] = {
     "onnx": "pip install 'lwisp[torch]'",
     "onnxruntime": "pip install 'lwisp[onnxruntime]'",
@@ -33,6 +35,9 @@ INSTALLS: dict[str, str] = {
     "bm3d": "pip install bm3d (its licence is non-commercial)",
     "dictlearn": "pip install 'lwisp[ksvd]'",
     "sklearn": "pip install 'lwisp[ksvd]'",
+    "cryptography": "pip install 'lwisp[cluster]'",
+    "distributed": "pip install 'lwisp[cluster]'",
+    "fsspec": "pip install 'lwisp[cluster]'",
     "flatbuffers": ENVIRONMENT.format("litert"),
     "ai_edge_litert": ENVIRONMENT.format("litert"),
     "litert_torch": ENVIRONMENT.format("litert"),
@@ -148,8 +153,10 @@ _GUARDS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "nncf": _without_reporter,
     "onnxruntime": lambda: with_variable("ORT_DISABLE_TELEMETRY", "1"),
     "matplotlib": lambda: with_variable("MPLCONFIGDIR", _matplotlib_folder()),
+    "distributed": lambda: with_variable(DASK_LOG, os.environ.get(DASK_LOG, "critical")),
 }
-"""Around the first import of packages that would connect to their makers or leave files in the user's home."""
+"""Around the first import of packages that would connect to their makers, leave files in the user's home, or log to the
+terminal."""
 
 
 def import_dynamo() -> None:
