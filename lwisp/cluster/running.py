@@ -2,6 +2,7 @@
 
 import contextlib
 import queue
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -125,6 +126,7 @@ def _local(workers: int) -> Iterator[Any]:
                 memory_limit=0,  # --memory bounds it
                 local_directory=str(folder),
                 silence_logs=50,
+                preload=["lwisp.cluster.preload"],
                 env={"OMP_NUM_THREADS": str(threads), DASK_LOG: "critical"},
             )
         except (OSError, RuntimeError, TimeoutError) as error:
@@ -167,14 +169,24 @@ class _Run:
 
     def connect(self, seconds: float) -> None:
         """Connect to the scheduler, within so many seconds."""
-        address = self.scheduler
+        found: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def connect() -> None:
+            try:
+                found.put(self.distributed.Client(self.scheduler, timeout=seconds, set_as_default=False))
+            except Exception as error:  # of a scheduler that is none, whatever answers there
+                found.put(error)
+
+        threading.Thread(target=connect, daemon=True).start()  # Dask waits for ever for what is silent
         try:
-            self.client = self.distributed.Client(address, timeout=seconds, set_as_default=False)
-        except Exception as error:  # of a scheduler that is none, whatever answers there
+            client = found.get(timeout=seconds + TICK)
+        except queue.Empty as error:
+            client = error
+        if isinstance(client, Exception):
             raise InputError(
-                f"{address}: no Dask scheduler answers there within {seconds:.0f} s; start one: dask scheduler "
-                f"({one_line(error) or type(error).__name__})"
-            ) from error
+                f"{self.scheduler}: no Dask scheduler answers there within {seconds:.0f} s; start one: dask scheduler"
+            ) from client
+        self.client = client
 
     def close(self) -> None:
         """Take back what is handed out, and leave the cluster."""
