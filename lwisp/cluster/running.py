@@ -114,21 +114,30 @@ def _local(workers: int) -> Iterator[Any]:
     security = need("distributed.security").Security.temporary()
     threads = share_of_threads(workers) or default_threads()
     with temporary_folder() as folder:
+        private = need("dask").config.set(
+            {
+                "temporary-directory": str(folder),  # else a common one, which is searched for modules
+                "distributed.scheduler.http.routes": [],
+                "distributed.worker.http.routes": [],
+            }
+        )
         try:
-            cluster = distributed.LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                security=security,
-                protocol="tls://",
-                dashboard_address=None,
-                memory_limit=0,  # --memory bounds it
-                local_directory=str(folder),
-                silence_logs=50,
-                preload=["lwisp.cluster.preload"],
-                env={"OMP_NUM_THREADS": str(threads), DASK_LOG: "critical"},
-            )
+            with private:
+                cluster = distributed.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    security=security,
+                    protocol="tls://",
+                    dashboard_address="127.0.0.1:0",
+                    worker_dashboard_address="127.0.0.1:0",
+                    memory_limit=0,  # --memory bounds it
+                    local_directory=str(folder),
+                    silence_logs=50,
+                    preload=["lwisp.cluster.preload"],
+                    env={"OMP_NUM_THREADS": str(threads), DASK_LOG: "critical"},
+                )
         except (OSError, RuntimeError, TimeoutError) as error:
             raise InputError(f"workers cannot be started on this machine: {one_line(error)}") from error
         try:

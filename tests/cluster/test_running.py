@@ -27,7 +27,7 @@ from tests.conftest import SAMPLE, TOY, WriteDng, require
 from tests.test_cli_batches import digests
 
 require("distributed")
-LWISP = [sys.executable, "-m", "lwisp"]
+COMMAND = [sys.executable, "-m", "lwisp"]
 
 
 def call(*arguments: object) -> Result:
@@ -188,7 +188,7 @@ def test_a_dry_run_asks_no_cluster(tmp_path: Path) -> None:
 def test_ctrl_c_ends_all_workers_tidily(write_dng: WriteDng, toy_file: Path, tmp_path: Path) -> None:
     fill(tmp_path / "photos", 60, write_dng)
     (tmp_path / "temporary").mkdir()
-    command = [*LWISP, "develop", str(tmp_path / "photos"), "-o", str(tmp_path / "out"), "--weights", str(toy_file)]
+    command = [*COMMAND, "develop", str(tmp_path / "photos"), "-o", str(tmp_path / "out"), "--weights", str(toy_file)]
     process = subprocess.Popen(
         [*command, "--cluster", "local"],
         stdout=subprocess.DEVNULL,
@@ -221,7 +221,7 @@ def test_two_commands_with_a_scheduler_each_make_every_picture_once(
     write_dng: WriteDng, toy_file: Path, tmp_path: Path
 ) -> None:
     fill(tmp_path / "photos", 12, write_dng)
-    command = [*LWISP, "develop", str(tmp_path / "photos"), "-o", str(tmp_path / "out"), "--weights", str(toy_file)]
+    command = [*COMMAND, "develop", str(tmp_path / "photos"), "-o", str(tmp_path / "out"), "--weights", str(toy_file)]
     running = [
         subprocess.Popen([*command, "--cluster", "local", "--json"], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
