@@ -30,7 +30,9 @@ WAIT = 60.0
 RETURN = 300.0
 """Seconds for a lost scheduler to come back, or for a worker where all are lost."""
 TICK = 1.0
-"""Seconds between looks at the scheduler and its workers where nothing is done meanwhile."""
+"""Seconds after which the scheduler and its workers are looked at where nothing is done meanwhile."""
+LOOK = 5.0
+"""Seconds after which they are in any case."""
 AHEAD = 2
 """Files that a worker's thread has or will have next."""
 ATTEMPTS = 3
@@ -173,6 +175,7 @@ class _Run:
         """Of each worker."""
         self.unfit: dict[str, str] = {}
         """Why workers are not taken, by their address."""
+        self.looked = time.monotonic()
         self.round = 0
         """How often a file was handed out."""
 
@@ -237,6 +240,7 @@ class _Run:
                 self._check(new)
         except Exception as error:
             raise _LostError from error
+        self.looked = time.monotonic()
         self.threads = threads
         self.unfit = {address: reason for address, reason in self.unfit.items() if address in threads}
 
@@ -266,19 +270,27 @@ class _Run:
     def outcomes(self) -> Iterator[Outcome]:
         """Hand out all files, and give what became of each."""
         while self.waiting or self.suspects or self.out:
+            outcome = None
             try:
-                self._hand_out()
-                try:
-                    number = self.done.get(timeout=TICK)
-                except queue.Empty:
+                if time.monotonic() > self.looked + LOOK:
                     self._check_all()
-                    continue
-                outcome = self._take(number)
+                self._hand_out()
+                number = self._next()
+                if number is None:
+                    self._check_all()
+                else:
+                    outcome = self._take(number)
             except _LostError:
                 self._come_back()
-                continue
             if outcome is not None:
                 yield outcome
+
+    def _next(self) -> int | None:
+        """A file of which something is known; None where nothing is for a while."""
+        try:
+            return self.done.get(timeout=TICK)
+        except queue.Empty:
+            return None
 
     def _hand_out(self) -> None:
         if not self.waiting and not self.out and self.suspects:
@@ -302,7 +314,7 @@ class _Run:
             future.add_done_callback(lambda _, number=number: self.done.put(number))
 
     def _check_all(self) -> None:
-        """See whether scheduler and workers are there while nothing is done."""
+        """See whether scheduler and workers are there, and which workers have come."""
         if self.client.status != "running" or any(future.status in GONE for future in self.out.values()):
             raise _LostError
         self._look()

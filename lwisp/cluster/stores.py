@@ -24,8 +24,8 @@ PAUSE = 1.0
 """Seconds before the second try; each further pause is twice as long."""
 S3 = {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}}
 """Settings of botocore: seconds until a store counts as silent; s3fs tries again by itself, up to five times."""
-WHOLE = frozenset(["s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"])
-"""Stores in which a file appears whole or not at all; in others it gets a temporary name first."""
+WHOLE = frozenset(["s3", "s3a", "memory"])
+"""Stores in which a file appears whole or not at all, and on a condition; in others it gets a temporary name first."""
 SETTLED = (FileNotFoundError, PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError, InputError)
 """Errors that another try would not put right."""
 

@@ -218,13 +218,13 @@ def _is_there(group: int) -> bool:
 
 @pytest.mark.slow
 def test_two_commands_with_a_scheduler_each_make_every_picture_once(
-    write_dng: WriteDng, toy_file: Path, tmp_path: Path
+    two: Cluster, write_dng: WriteDng, toy_file: Path, tmp_path: Path
 ) -> None:
     fill(tmp_path / "photos", 12, write_dng)
     command = [*COMMAND, "develop", str(tmp_path / "photos"), "-o", str(tmp_path / "out"), "--weights", str(toy_file)]
     running = [
-        subprocess.Popen([*command, "--cluster", "local", "--json"], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
+        subprocess.Popen([*command, "--cluster", scheduler, "--json"], stdout=subprocess.PIPE, text=True)
+        for scheduler in ("local", two.address)
     ]
     ends = [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in running]
     assert [process.returncode for process in running] == [0, 0]
@@ -255,6 +255,8 @@ def test_300_files_are_made_whatever_is_lost(lost: str, write_dng: WriteDng, toy
     assert count > 2
     end = json.loads(result.stdout.splitlines()[-1])
     assert (end["made"] + end["done_before"], end["failed"]) == (300, 0)
+    makers = {json.loads(line).get("worker") for line in result.stdout.splitlines()[:-1]}
+    assert len(makers) > 2  # those that joined later, too
     assert ("the scheduler is back" in result.stderr) == (lost == "the scheduler")
     few = tmp_path / "few"
     few.mkdir()
