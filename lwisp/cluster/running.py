@@ -2,6 +2,7 @@
 
 import contextlib
 import queue
+import secrets
 import threading
 import time
 from collections import Counter, deque
@@ -35,6 +36,8 @@ LOOK = 5.0
 """Seconds after which they are in any case."""
 AHEAD = 2
 """Files that a worker's thread has or will have next."""
+GONE = ("cancelled", "lost")
+"""States of futures of which the scheduler knows nothing any more."""
 ATTEMPTS = 3
 """How often a file is handed out where the cluster, and not the file, seems to fail."""
 
@@ -88,11 +91,14 @@ def develop_on(
     except BaseException:
         stack.close()
         raise
-    return _outcomes(stack, run)
+    outcomes = _outcomes(stack, run)
+    next(outcomes)  # from now on its end ends the cluster, also where nobody asks for a file
+    return outcomes
 
 
-def _outcomes(stack: ExitStack, run: "_Run") -> Iterator[Outcome]:
+def _outcomes(stack: ExitStack, run: "_Run") -> Iterator[Any]:
     with stack:
+        yield None
         yield from run.outcomes()
 
 
@@ -162,6 +168,8 @@ class _Run:
         self.scheduler, self.request, self.jobs, self.tell, self.patience = scheduler, request, jobs, tell, patience
         self.distributed = need("distributed", "a cluster")
         self.client: Any = None
+        self.name = f"develop-{secrets.token_hex(8)}"
+        """Of this work among that of others."""
         self.waiting = deque(range(len(jobs)))
         self.suspects: deque[int] = deque()
         """Files during which workers died: handed out last, one at a time, so that only the guilty one fails."""
@@ -236,31 +244,42 @@ class _Run:
         try:
             threads = dict(self.client.nthreads())
             new = [address for address in threads if address not in self.threads]
-            if new:
-                self._check(new)
+            for address in self._check(new) if new else ():
+                del threads[address]  # and ask again another time
         except Exception as error:
             raise _LostError from error
         self.looked = time.monotonic()
         self.threads = threads
         self.unfit = {address: reason for address, reason in self.unfit.items() if address in threads}
 
-    def _check(self, new: list[str]) -> None:
+    def _check(self, new: list[str]) -> list[str]:
+        """Leave out those of some workers that do not fit.
+
+        Returns:
+            Those that did not answer, for they are starting or ending.
+        """
         ours = version("lwisp")
         theirs = self.client.run(version, "lwisp", workers=new, on_error="return")
-        same = []
+        same, silent = [], []
         for address in new:
             found = theirs.get(address)
             if found == ours:
                 same.append(address)
             elif isinstance(found, str):
                 self._leave_out(address, f"it has lwisp {found}, and {ours} is expected; install the same there")
-            elif found is not None:  # else it has gone already
+            elif isinstance(found, ImportError):
                 self._leave_out(address, f"it has no lwisp; pip install 'lwisp[cluster]=={ours}' there")
+            else:
+                silent.append(address)
         told = self.client.run(check, self.request, workers=same, on_error="return") if same else {}
-        for address, found in told.items():
-            if found:
+        for address in same:
+            found = told.get(address)
+            if found is None or isinstance(found, OSError):
+                silent.append(address)
+            elif found:
                 reason = f"it cannot be asked: {one_line(found)}" if isinstance(found, Exception) else str(found)
                 self._leave_out(address, reason)
+        return silent
 
     def _leave_out(self, address: str, reason: str) -> None:
         if address not in self.unfit:
@@ -302,7 +321,7 @@ class _Run:
         for _ in range(min(room, len(self.waiting))):
             number = self.waiting.popleft()
             self.round += 1
-            key = (f"develop-{id(self)}-{time.time_ns()}", self.round)
+            key = (self.name, self.round)
             try:
                 future = self.client.submit(
                     develop_on_worker, self.request, self.jobs[number], key=key, pure=False, retries=0, **limits
@@ -390,10 +409,6 @@ class _Run:
             else:
                 self.tell("the scheduler is back")
                 return
-
-
-GONE = ("cancelled", "lost")
-"""States of futures of which the scheduler knows nothing any more."""
 
 
 def develop_on_worker(request: Request, job: Job) -> Outcome | Refusal:
