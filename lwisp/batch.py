@@ -37,6 +37,8 @@ class Source(Protocol):
 
 
 S = TypeVar("S", bound=Source)
+Listings = dict[Path, dict[str, list[str]]]
+"""Names of the files in folders, by `fold`."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Outcome:
     """Share of it, in seconds, of the network and the steps around it."""
     pixels: int = 0
     """Of the picture."""
+    worker: str = ""
+    """The worker of a cluster that made it; "" without a cluster."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +157,7 @@ def work(
     overwrite: bool = False,
     is_done: Callable[[Job], bool] | None = None,
     parallel: int = 1,
+    listings: Listings | None = None,
 ) -> Iterator[Outcome]:
     """Do jobs in their order; whatever goes wrong with a file, the others are done.
 
@@ -169,6 +174,7 @@ def work(
         is_done: Whether the picture that is there already is the one that the job would make: it is left as it is. None
             where that cannot be told.
         parallel: How many pictures are made at once; as many more are read and written meanwhile.
+        listings: Names in the folders to be written to, as earlier calls found them, each listed once.
 
     Returns:
         What became of each file, in the order of the jobs, as it is done.
@@ -177,7 +183,8 @@ def work(
         InputError: `parallel` is less than 1.
     """
     check_parallel(parallel)
-    return _work(list(jobs), _Line(read, make, write, parallel), _Guard(overwrite, is_done), memory is not None)
+    guard = _Guard(overwrite, is_done, {} if listings is None else listings)
+    return _work(list(jobs), _Line(read, make, write, parallel), guard, memory is not None)
 
 
 def _work(jobs: list[Job], line: "_Line", guard: "_Guard", one_at_a_time: bool) -> Iterator[Outcome]:
@@ -282,12 +289,12 @@ class _Line:
 class _Guard:
     """What keeps jobs from destroying people's files, and each other's."""
 
-    def __init__(self, overwrite: bool, is_done: Callable[[Job], bool] | None) -> None:
+    def __init__(self, overwrite: bool, is_done: Callable[[Job], bool] | None, listings: Listings) -> None:
         self.overwrite = overwrite
         self.is_done = is_done
         self.sources: dict[tuple[int, int], Path] = {}
         self.written: dict[tuple[str, str], Path] = {}
-        self.listings: dict[Path, dict[str, list[str]]] = {}
+        self.listings = listings
         self.lock = threading.Lock()
 
     def keep(self, jobs: Sequence[Job]) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from lwisp.batch import Finished, Made, Outcome, checked, was_made, work
+from lwisp.batch import Finished, Listings, Made, Outcome, checked, was_made, work
 from lwisp.engines.backends import preferred, warm
 from lwisp.engines.engine import check_request
 from lwisp.engines.names import Backend, Precision
@@ -160,6 +160,7 @@ def develop_files(
     watch: Callable[[int, int], None] = lambda done, count: None,
     prepared: list[Developer] | None = None,
     read_tags: Callable[[Path], Shot] = read_shot,
+    listings: Listings | None = None,
 ) -> Iterator[Outcome]:
     """Develop many files, in their order; whatever goes wrong with one, the others are done.
 
@@ -180,6 +181,7 @@ def develop_files(
         prepared: Developers that calls with the same engine (precision, backend, memory, parallel) have prepared; those
             of this call are added, for the next one.
         read_tags: How to read the tags by which weights are chosen, where a picture is there already.
+        listings: As for `batch.work`.
 
     Returns:
         What became of each file, as it is done.
@@ -278,4 +280,4 @@ def develop_files(
         sources = [job.source for job in jobs]
         light = common_light(settings.same_as, sources, prepare, lambda raw: ready(choose(raw)).measure(raw), watch)
         told["same-as"] = light.note
-    return work(jobs, prepare, make, write, memory, overwrite, is_done, parallel)
+    return work(jobs, prepare, make, write, memory, overwrite, is_done, parallel, listings)

@@ -4,7 +4,7 @@ import os
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePath
@@ -54,7 +54,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """A file to be worked on, and the folder below `output` that its picture goes to."""
 
     file: Path
@@ -98,10 +98,43 @@ def plan(
         InputError: Before any work, where sources and output do not fit together.
     """
     check_template(name)
+    try:
+        found = list(find_all(sources, output, suffixes, mark, recursive, is_left_out))
+    except OSError as error:
+        raise _unseen(error) from error
+    return name_pictures(found, output, format, default, mark, name, read_tags)
+
+
+def name_pictures(
+    files_found: Iterable[Found],
+    output: Path | None,
+    format: Product | None,
+    default: Callable[[Path], Product] = lambda file: "jpg",
+    mark: str = MARK,
+    name: str = "",
+    read_tags: Callable[[Path], Shot] = read_shot,
+) -> list[Job]:
+    """The jobs for files that have been found: what `plan` makes of them.
+
+    Args:
+        files_found: The files.
+        output: As for `plan`.
+        format: As for `plan`.
+        default: As for `plan`.
+        mark: As for `plan`.
+        name: As for `plan`; checked by `check_template`.
+        read_tags: As for `plan`.
+
+    Returns:
+        The jobs, each file once.
+
+    Raises:
+        InputError: Files and output do not fit together.
+    """
     endings: dict[str, Product] = {**SUFFIX_FORMATS}
     try:
-        unique: dict[Path, _Found] = {}
-        for one in _find_all(sources, output, suffixes, mark, recursive, is_left_out):
+        unique: dict[Path, Found] = {}
+        for one in files_found:
             unique.setdefault(one.file, one)  # a file named twice is one file
         found = list(unique.values())
         files = list(unique)
@@ -111,7 +144,7 @@ def plan(
         if output is not None and not names_file and not output.is_dir() and (output.suffix or output.exists()):
             raise ArgumentError(f"--output {output}: expected a folder, or a name ending in {', '.join(endings)}")
     except OSError as error:
-        raise InputError(f"{error.filename}: cannot be looked at: {error.strerror}") from error
+        raise _unseen(error) from error
     if output is not None and names_file:
         if len(files) != 1 or name:
             what = "and --name disagree" if name else f"names one picture for {len(files)} files"
@@ -136,25 +169,55 @@ def plan(
     return _told_apart(jobs, mark, real)
 
 
-def _find_all(
+def _unseen(error: OSError) -> InputError:
+    return InputError(f"{error.filename}: cannot be looked at: {error.strerror}")
+
+
+def is_wanted(path: Path, suffixes: frozenset[str] = RAW_SUFFIXES, mark: str = MARK) -> bool:
+    """Whether a file in a folder is one to be worked on, by its name.
+
+    Args:
+        path: The file.
+        suffixes: Those of files to be worked on, in lower case.
+        mark: Ending of the names of pictures that were made; "" where there is none.
+    """
+    return path.suffix.lower() in suffixes and not (mark and path.stem.endswith(mark))
+
+
+def find_all(
     sources: Sequence[Path],
     output: Path | None,
-    suffixes: frozenset[str],
-    mark: str,
-    recursive: bool,
-    is_left_out: Callable[[Path], bool],
-) -> Iterator[_Found]:
-    def is_wanted(path: Path) -> bool:
-        return path.suffix.lower() in suffixes and not (mark and path.stem.endswith(mark))
+    suffixes: frozenset[str] = RAW_SUFFIXES,
+    mark: str = MARK,
+    recursive: bool = True,
+    is_left_out: Callable[[Path], bool] = lambda file: False,
+) -> Iterator[Found]:
+    """The files that sources stand for: themselves, and those in folders.
+
+    Args:
+        sources: As for `plan`.
+        output: As for `plan`; not searched where it lies in a folder.
+        suffixes: As for `plan`.
+        mark: As for `plan`.
+        recursive: As for `plan`.
+        is_left_out: As for `plan`.
+
+    Yields:
+        Files, in the order of the sources.
+
+    Raises:
+        InputError: A folder without such files.
+        OSError: A folder that cannot be read.
+    """
 
     folders = [source for source in sources if _is_folder(source, is_alone=len(sources) == 1)]
     for source in sources:
         if source not in folders:
-            yield _Found(source)
+            yield Found(source)
             continue
         unread: list[Path] = []
         leave_out = [output] if output is not None and os.path.realpath(output) != os.path.realpath(source) else []
-        files = find_files(source, is_wanted, recursive, leave_out, unread)
+        files = find_files(source, lambda path: is_wanted(path, suffixes, mark), recursive, leave_out, unread)
         if not files and not unread:
             raise InputError(f"{source}: no such files in this folder ({', '.join(sorted(suffixes))})")
         found, files = files, [file for file in files if file in sources or not is_left_out(file)]
@@ -162,8 +225,8 @@ def _find_all(
             raise InputError(f"{source}: lwisp made all pictures in this folder; name those that are to be taken")
         top = PurePath(source.resolve().name if len(folders) > 1 else "")
         for file in files:
-            yield _Found(file, top / file.parent.relative_to(source))
-        yield from map(_Found, unread)  # each fails in its turn, by its name
+            yield Found(file, top / file.parent.relative_to(source))
+        yield from map(Found, unread)  # each fails in its turn, by its name
 
 
 def _is_folder(source: Path, is_alone: bool) -> bool:
@@ -279,13 +342,22 @@ def check_template(template: str) -> None:
         raise ArgumentError(f"--name {template}: expected a name within the output folder, such as {{date}}/{{stem}}")
 
 
+def fields_read(template: str) -> set[str]:
+    """The fields of a template of names for which files must be opened.
+
+    Args:
+        template: One that `check_template` lets pass.
+    """
+    return _fields(template) & TAGGED
+
+
 def _fields(template: str) -> set[str]:
     return {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
 
 
-def _fill(template: str, one: _Found, number: int, read_tags: Callable[[Path], Shot]) -> str:
+def _fill(template: str, one: Found, number: int, read_tags: Callable[[Path], Shot]) -> str:
     """A template with the values of a file; what would be a path in a value becomes a part of the name."""
-    shot = read_tags(one.file) if _fields(template) & TAGGED else Shot()
+    shot = read_tags(one.file) if fields_read(template) else Shot()
     taken = shot.taken
     values: dict[str, Any] = {
         "stem": one.file.stem,

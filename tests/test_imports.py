@@ -18,7 +18,7 @@ FLOORS = [
     "data",
     "training evaluation",
     "camera",
-    "serve",
+    "serve cluster",
     "cli",
     "__init__ __main__",
 ]

@@ -1,11 +1,13 @@
 """`lwisp develop`."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lwisp.cli.ahead import read_ahead
+from lwisp.cli.cluster import Cluster, check_cluster, develop_there, request_of
 from lwisp.cli.commands import WRONG_REQUEST, app
 from lwisp.cli.options import (
     PICTURE,
@@ -131,6 +133,7 @@ def develop(
     recursive: Recursive = True,
     name: NameTemplate = "",
     jobs: Jobs = 1,
+    cluster: Cluster = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -153,7 +156,9 @@ def develop(
     if are_bare and None in told[:3] and not is_described_beside:
         stop("--cfa, --black-level and --white-level go together, or stand in a sensor.toml", WRONG_REQUEST)
 
-    read_first = read if dry_run else read_ahead(read, sources[0])  # while the rest is imported
+    places = [*sources, *([output] if output else [])]
+    check_cluster(cluster, places, jobs, are_bare or is_described_beside, sandbox)
+    read_first = read if dry_run or cluster is not None else read_ahead(read, sources[0])  # while the rest is imported
     from lwisp.development import Settings, develop_files, pick, pick_fast
     from lwisp.files.encoding import Finish
     from lwisp.files.shots import Shot, read_shot
@@ -164,7 +169,12 @@ def develop(
     suffixes = MOSAIC_SUFFIXES if are_bare else RAW_SUFFIXES
     if is_described_beside:
         suffixes |= MOSAIC_SUFFIXES
-    planned = plan(sources, output, format, suffixes, recursive=recursive, name=name, read_tags=read_tags)
+    if cluster is None:
+        planned = plan(sources, output, format, suffixes, recursive=recursive, name=name, read_tags=read_tags)
+    else:
+        from lwisp.cluster.sources import plan as plan_there
+
+        planned = plan_there(sources, output, format, recursive, name)
 
     def begin() -> "Iterator[Outcome]":
         chosen = pick_fast if fast else pick if weights == "auto" else load(weights)
@@ -177,6 +187,16 @@ def develop(
         settings = Settings(
             exposure, white_balance, reference, crop, keep_hot_pixels, highlights, noise_reduction, finish, strip
         )
+        if cluster is not None:
+            asked = replace(
+                request_of(chosen, weights),
+                settings=settings,
+                precision=precision,
+                backend=backend,
+                memory=memory,
+                overwrite=overwrite,
+            )
+            return develop_there(cluster, asked, planned, jobs)
         with measuring(reference) as watch:
             outcomes = develop_files(
                 chosen,

@@ -88,7 +88,8 @@ def follow(outcomes: "Iterator[Outcome]", jobs: "list[Job]", word: str, telling:
         except Stopped as stopped:
             if isinstance(outcomes, Generator):
                 outcomes.close()  # what is being written is finished
-            done = teller.done_before + sum(_is_newer(job.output, began) for job in jobs)
+            made = max(teller.made, sum(_is_newer(job.output, began) for job in jobs))
+            done = teller.done_before + made
             stopped.add_note(f"{done} of {len(jobs)} files are done; the same command makes the others")
             raise
         teller.sum_up()
@@ -218,4 +219,5 @@ def _as_record(outcome: "Outcome") -> dict[str, Any]:
         "weights": outcome.weights,
         "engine": outcome.engine,
         "notes": list(outcome.notes),
+        **({"worker": outcome.worker} if outcome.worker else {}),
     }

@@ -17,6 +17,8 @@ from lwisp.files.writing import quiet
 
 ENVIRONMENT = """\
 they need an environment of their own: python -m venv {0} && {0}/bin/pip install 'lwisp[{0}]', then {0}/bin/lwisp"""
+DASK_LOG = "DASK_LOGGING__DISTRIBUTED"
+"""Variable by which Dask is told what it logs; a user's own value stays."""
 INSTALLS: dict[str, str] = {
     "onnx": "pip install 'lwisp[torch]'",
     "onnxruntime": "pip install 'lwisp[onnxruntime]'",
@@ -35,6 +37,9 @@ INSTALLS: dict[str, str] = {
     "bm3d": "pip install bm3d (its licence is non-commercial)",
     "dictlearn": "pip install 'lwisp[ksvd]'",
     "sklearn": "pip install 'lwisp[ksvd]'",
+    "cryptography": "pip install 'lwisp[cluster]'",
+    "distributed": "pip install 'lwisp[cluster]'",
+    "fsspec": "pip install 'lwisp[cluster]'",
     "flatbuffers": ENVIRONMENT.format("litert"),
     "ai_edge_litert": ENVIRONMENT.format("litert"),
     "litert_torch": ENVIRONMENT.format("litert"),
@@ -152,8 +157,10 @@ _GUARDS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "matplotlib": lambda: with_variable("MPLCONFIGDIR", _matplotlib_folder()),
     "mlflow": lambda: with_variable("MLFLOW_DISABLE_TELEMETRY", "true"),
     "wandb": lambda: with_variable("WANDB_ERROR_REPORTING", "false"),
+    "distributed": lambda: with_variable(DASK_LOG, os.environ.get(DASK_LOG, "critical")),
 }
-"""Around the first import of packages that would connect to their makers or leave files in the user's home."""
+"""Around the first import of packages that would connect to their makers, leave files in the user's home, or log to the
+terminal."""
 
 
 def import_dynamo() -> None:
