@@ -88,6 +88,7 @@ def test_a_wheel_built_of_the_sdist_develops_the_sample(tmp_path: Path) -> None:
     assert {f"lwisp/assets/recipes/{name}" for name in recipes} <= names
     assert "lwisp/assets/samples/gopro_hero6_mural.dng" in names
     assert {"lwisp/assets/weights/photo.safetensors", "lwisp/assets/lpips_alex.safetensors", "lwisp/py.typed"} <= names
+    assert {"lwisp/assets/models/photo.md", "lwisp/assets/results/front.csv"} <= names  # for `lwisp hub pack`
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lwisp").rglob("*.py")}
     assert modules <= names
     assert not [name for name in names if name.startswith(("tests", "recipes", "setup"))]

@@ -147,6 +147,7 @@ _GUARDS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "openvino": _without_reporter,
     "nncf": _without_reporter,
     "onnxruntime": lambda: with_variable("ORT_DISABLE_TELEMETRY", "1"),
+    "huggingface_hub": lambda: with_variable("HF_HUB_DISABLE_TELEMETRY", "1"),
     "matplotlib": lambda: with_variable("MPLCONFIGDIR", _matplotlib_folder()),
 }
 """Around the first import of packages that would connect to their makers or leave files in the user's home."""
