@@ -12,7 +12,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: install demo test test-all wheel docs lint types clean
+.PHONY: install demo test test-all wheel container docs lint types clean
 
 install: $(STAMP)
 
@@ -39,6 +39,9 @@ test-all: $(STAMP)
 
 wheel: # build sdist and wheel, install the wheel into a clean environment, and develop the sample there
 	$(PYTHON) tests/wheel.py
+
+container: # what the Dockerfile does, without Docker: as root, on Linux
+	$(PYTHON) -m tests.container
 
 docs: $(CORE) # the site, build/site; a warning is an error
 	$(PIP) install -q -c constraints.txt -e '.[docs]'
