@@ -187,6 +187,24 @@ def test_scores_are_not_recorded_in_the_cache(cache: Path, toy_file: Path) -> No
     assert "--record writes into a file of weights" in done.output
 
 
+def test_a_folder_from_elsewhere_cannot_make_lwisp_connect(
+    cache: Path, toy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(cache, files_of(toy_file))
+    own, here = tmp_path / "config" / "lwisp", tmp_path / "here"
+    own.mkdir(parents=True)
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(own.parent))
+    (here / "lwisp.toml").write_text('[develop]\nweights = "hf://me/toy"\n')
+    done = CliRunner().invoke(app, ["develop", "photo.dng"])
+    assert done.exit_code == 2
+    assert "lwisp.toml: hf://me/toy connects to a network" in done.output
+    (here / "lwisp.toml").rename(own / "lwisp.toml")
+    done = CliRunner().invoke(app, ["develop", "photo.dng"])
+    assert "connects to a network" not in done.output
+
+
 class _Hub(BaseHTTPRequestHandler):
     """Answers as the hub does, from `files`, and notes what was asked for."""
 
