@@ -94,6 +94,7 @@ TIMES = {
     "denoise": "A JPEG of 12 MP took 16 s on two cores of an AMD EPYC with AVX-512 BF16, by OpenVINO, four passes."
 }
 """Seconds of shipped weights that do not stand in the front, from docs/use.md."""
+UNTIMED = "How long a picture takes was not measured."
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def model_card(card: Card, facts: Facts) -> str:
     lines += [sections.pop(KNOWN)] if KNOWN in sections else []
     lines += ["", "## Use", "", *_usage(takes, card, facts)]
     lines += ["", "## Input and output", "", *_contract(takes, card, facts)]
-    lines += ["", "## Quality and time", "", *_scores(card), *_front(facts), *_cost(facts)]
+    lines += ["", "## Quality and time", "", *_scores(card), *_front(facts), *_cost(takes, facts)]
     lines += ["", "## Training data", "", *_data(card)]
     for title, text in sections.items():
         lines += ["", f"## {title}", "", text]
@@ -196,7 +197,7 @@ def _pairs(card: Card) -> str:
 def _score_note(card: Card) -> str:
     if card.scores:
         return "Scores are means over a few photographs; below stands over which."
-    return "Nobody has scored these weights by a protocol: their card has no figures."
+    return "The card of these weights has no scores by a protocol."
 
 
 def _usage(takes: Takes, card: Card, facts: Facts) -> list[str]:
@@ -234,7 +235,7 @@ def _contract(takes: Takes, card: Card, facts: Facts) -> Iterator[str]:
     )
     yield f"`{WEIGHTS}` is the network, for lwisp and for PyTorch. It takes {taken}. It gives {given}."
     yield ""
-    yield f"`{MODEL}` is for ONNX Runtime and others, which gave the same as PyTorch when this was written: "
+    yield f"`{MODEL}` is for ONNX Runtime and others, which gave the same as PyTorch when this was written:"
     if takes != "raw":
         yield f"{_cell(facts.contract)}, as above. Its metadata hold the card."
         return
@@ -309,13 +310,13 @@ def _place(panels: Mapping[str, Mapping[str, str]]) -> tuple[bool, float]:
     return math.isnan(seconds), seconds
 
 
-def _cost(facts: Facts) -> list[str]:
-    time = TIMES.get(facts.name) if is_shipped(facts) else None
+def _cost(takes: Takes, facts: Facts) -> list[str]:
+    time = TIMES.get(facts.name, "") if is_shipped(facts) else ""
+    is_raw = takes in ("raw", "linear")
     return [
         f"{facts.parameters:,} parameters; {facts.multiply_adds / 512**2:,.0f} multiply-adds for each place of the "
         "planes (convolutions and matrix products).",
-        *([time] if time else []),
-        "How long a RAW takes on a machine of yours, `lwisp doctor FILE` estimates there.",
+        time or ("How long a RAW takes on your machine, `lwisp doctor FILE` estimates." if is_raw else UNTIMED),
     ]
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from lwisp.batch import Outcome
+from lwisp.cli.commands import app
 from lwisp.development import Settings, develop_files
 from lwisp.errors import ArgumentError, InputError
 from lwisp.planning import Job
@@ -247,6 +249,22 @@ def test_without_overwrite_a_picture_of_another_file_stays(world: World, raws: l
         world.sleeps = 0
         assert says in next(watch.run(world.sleep, lambda: world.now)).error
         assert (read_provenance(world.output / "a.jpg") == first) == (not overwrite)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--profile", "p3"], "p3"),
+        (["--exposure", "9"], "-5 to 5"),
+        (["--weights", "denoise"], "do not fit"),
+        (["--weights", "nothing"], "unknown weights"),
+        (["--name", "{number}"], "are not for a watched folder"),
+    ],
+)
+def test_wrong_settings_are_said_before_a_file_comes(world: World, options: list[str], says: str) -> None:
+    done = CliRunner().invoke(app, ["watch", str(world.source), "-o", str(world.output), *options])
+    assert done.exit_code == 2
+    assert says in done.output
 
 
 @pytest.mark.slow

@@ -94,19 +94,23 @@ def watch(
 ) -> None:
     """Develop the RAW files of a folder, and what appears in it, until Ctrl-C; nothing is made twice (docs/use.md)."""
     show_tracebacks(verbose)
+    from lwisp.batch import checked
     from lwisp.development import Settings, develop_files, pick, pick_fast
     from lwisp.files.encoding import Finish
+    from lwisp.planning import Job
     from lwisp.watching import Pace, Watch
     from lwisp.weights import load
 
     chosen = pick_fast if fast else pick if weights == "auto" else load(weights)
-    settings = Settings(exposure, noise_reduction=noise_reduction, finish=Finish(quality, size, profile), strip=strip)
+    finish = Finish(quality, size, profile)
+    settings = Settings(exposure, noise_reduction=noise_reduction, finish=finish, strip=strip)
+    checked([Job(folder, output, format or "jpg")], finish)  # what is wrong is said now, not when a file comes
     prepared: list[Developer] = []
 
     def develop(planned: "Sequence[Job]", overwrite: bool) -> "Iterable[Outcome]":
         return develop_files(chosen, planned, settings, precision, backend, memory, jobs, overwrite, prepared=prepared)
 
-    list(develop([], False))  # what is wrong with the settings is said before any file
+    list(develop([], False))
     watched = Watch(folder, output, develop, format, recursive, name, overwrite, Pace(every, every)).run()
     if not quiet:
         say(f"watching {folder}; Ctrl-C ends it", err=True)
