@@ -19,7 +19,7 @@ SELF := $(PIP) install -q --no-deps --no-build-isolation -e .
 COMPILE := $(VENV)/tools/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make locks'
 
-.PHONY: install demo test test-all wheel docs lint types locks sums audit clean
+.PHONY: install demo test test-all wheel container docs lint types locks sums audit clean
 
 install: $(STAMP)
 
@@ -53,6 +53,9 @@ test-all: $(STAMP)
 
 wheel: # dist/: sdist, wheel, list of parts; the wheel installed into a clean environment, which develops the sample
 	$(PYTHON) tests/wheel.py dist
+
+container: # what the Dockerfile does, without Docker: as root, on Linux
+	$(PYTHON) -m tests.container
 
 docs: $(CORE) # the site, build/site; a warning is an error
 	$(LOCKED) locks/docs.txt

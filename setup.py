@@ -6,7 +6,12 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
-BUNDLED = [*sorted((ROOT / "recipes").glob("*.toml")), ROOT / "samples" / "gopro_hero6_mural.dng"]
+BUNDLED = [
+    *sorted((ROOT / "recipes").glob("*.toml")),
+    ROOT / "samples" / "gopro_hero6_mural.dng",
+    *sorted((ROOT / "docs" / "models").glob("*.md")),  # for `lwisp hub pack`, as the figures of quality and time
+    ROOT / "docs" / "results" / "front.csv",
+]
 """Files that lie beside the package in a checkout, and among its assets once installed (`lwisp/files/places.py`)."""
 
 

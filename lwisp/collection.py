@@ -173,7 +173,7 @@ def _find_look(name: str) -> Path:
     raise InputError(f"no look {name!r}; {what}")
 
 
-def load_by_digest(sha256: str, name: str = "", files: Sequence[Path] = ()) -> Weights | None:
+def load_by_digest(sha256: str, name: str = "", files: Sequence[str | Path] = ()) -> Weights | None:
     """The weights whose tensors have a SHA-256, whatever they are called now.
 
     Args:

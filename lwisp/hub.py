@@ -1,10 +1,11 @@
-"""LW-ISP as Hugging Face's hub has models: `from_pretrained`, `save_pretrained` and `push_to_hub`, by its own mixin.
+"""LW-ISP as a module of Hugging Face's hub: `from_pretrained`, `save_pretrained` and `push_to_hub`, by its own mixin.
 
     from lwisp.hub import hub_class
     network = hub_class().from_pretrained("folder or name on the hub")
 
-Needs `pip install 'lwisp[hub]'`. What is written there is the network alone, with its config; the card, which says how
-a RAW is prepared, stays in lwisp's own files (`lwisp.interchange.save_weights`).
+Needs `pip install 'lwisp[hub,torch]'`. `from_pretrained` reads what `lwisp hub pack` writes, too. `save_pretrained`
+writes the network alone, with its config; the card, which says how a RAW is prepared, stays in lwisp's own files
+(`lwisp.interchange.save_weights`), which `lwisp hub pack` makes repositories of.
 """
 
 from dataclasses import asdict
@@ -30,7 +31,7 @@ def hub_class() -> Any:
     Raises:
         InputError: huggingface_hub is not installed.
     """
-    mixin: Any = need("huggingface_hub", "the hub of models").PyTorchModelHubMixin
+    mixin: Any = need("huggingface_hub.hub_mixin", "the hub of models").PyTorchModelHubMixin
 
     told: dict[str, Any] = {
         "library_name": "lwisp",

@@ -91,7 +91,7 @@ class _Difference:
 def verify(
     picture: Path,
     source: Path,
-    files: Sequence[Path] = (),
+    files: Sequence[str | Path] = (),
     read: Callable[[Path], AnyRaw] = read_any,
     memory: float | None = None,
     max_pixels: float = MAX_PIXELS,
@@ -103,7 +103,7 @@ def verify(
     Args:
         picture: What `develop`, `denoise`, `enhance` or `denoise-raw` made.
         source: The file it was made of.
-        files: Files of weights to look among, beside the shipped and the learned ones.
+        files: Weights, as for `load`, to look among, beside the shipped and the learned ones.
         read: How to read a file that is developed, where it is no RAW, such as a bare mosaic.
         memory: Bound on the memory of the whole process, in GB.
         max_pixels: A finished picture of more is refused before it is decoded.
@@ -134,7 +134,7 @@ def verify(
 class _Maker:
     """What makes pictures again, by the functions that made them."""
 
-    files: Sequence[Path]
+    files: Sequence[str | Path]
     read: Callable[[Path], AnyRaw]
     memory: float | None
     max_pixels: float

@@ -21,6 +21,7 @@ from safetensors.numpy import save as to_safetensors
 
 from lwisp.architecture import LWISPConfig, Takes
 from lwisp.baselines.config import Architecture, fields_of
+from lwisp.downloads import fetch, is_address
 from lwisp.engines import exported
 from lwisp.engines.contract import CARD_KEY
 from lwisp.engines.developed import Preparation
@@ -275,15 +276,16 @@ def load(name_or_path: str | Path) -> Weights:
 
     Args:
         name_or_path: Shipped weights ("photo", "denoise", "enhance", "denoise-raw"), learned ones by their name, a
-            safetensors file, or a file that `lwisp export` wrote.
+            safetensors file, a file that `lwisp export` wrote, or an address on Hugging Face's hub, "hf://owner/name",
+            with "@revision" and "#sha256=digest" if need be: the only name that connects to a network.
 
     Returns:
         The network, float32 and in evaluation mode, with its card. That of an exported file is run by the file's own
         engine.
 
     Raises:
-        InputError: The name is unknown, the file holds no lwisp weights, its card does not fit, or its tensors are not
-            those of the card.
+        InputError: The name is unknown, the file holds no lwisp weights, its card does not fit, its tensors are not
+            those of the card, or the hub does not give it.
     """
     path = find(name_or_path)
     if path.suffix.lower() in exported.SUFFIXES:
@@ -357,6 +359,21 @@ def record_scores(path: Path, protocol: str, scores: dict[str, Any]) -> None:
     """
     tensors, card = _read(path)
     _write(path, tensors, replace(card, scores={**card.scores, protocol: scores}))
+
+
+def save_card(source: Path, target: Path, card: Card) -> None:
+    """Write weights once more, with another card; their tensors stay as they are.
+
+    Args:
+        source: A safetensors file.
+        target: The file to write; one of this name is replaced.
+        card: The card.
+
+    Raises:
+        InputError: The source holds no lwisp weights.
+        OutputError: The target cannot be written.
+    """
+    _write(target, _read(source)[0], card)
 
 
 def _read(path: Path) -> tuple[Tensors, Card]:
@@ -436,12 +453,15 @@ def find(name_or_path: str | Path) -> Path:
     """The file of weights.
 
     Args:
-        name_or_path: A path, or a bare name: of shipped weights, else of learned ones.
+        name_or_path: A path, or a bare name: of shipped weights, else of learned ones; or an address on the hub, whose
+            file is fetched.
 
     Raises:
-        InputError: There is no such file or name.
+        InputError: There is no such file or name, or the hub does not give it.
     """
     check_type("the name or path of weights", name_or_path, (str, Path))
+    if isinstance(name_or_path, str) and is_address(name_or_path):
+        return _find_on_hub(name_or_path)
     if isinstance(name_or_path, Path) or "." in name_or_path or "/" in name_or_path or os.sep in name_or_path:
         if not is_regular(Path(name_or_path)):
             raise NotFoundError(f"{name_or_path}: no such weights file")
@@ -455,6 +475,16 @@ def find(name_or_path: str | Path) -> Path:
                 raise InputError(f"{path}: expected weights in a safetensors file, got {_kind(path)}")
             return path
     raise NotFoundError(f"unknown weights {str(name_or_path)!r}; there are: {', '.join([*names(), *learned_names()])}")
+
+
+def _find_on_hub(address: str) -> Path:
+    fetched = fetch(address)
+    if read_digest(fetched.path) != fetched.sha256:
+        raise DamagedError(
+            f"{fetched.address}: its weights are not those that its config names (SHA-256 differs); "
+            "ask whoever put them there"
+        )
+    return fetched.path
 
 
 def names() -> list[str]:

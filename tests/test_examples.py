@@ -65,3 +65,19 @@ def test_the_example_is_short_and_needs_four_packages() -> None:
     assert len(lines) <= 20
     imported = {line.split()[1] for line in lines if line.startswith(("import", "from"))}
     assert imported == {"sys", "numpy", "onnxruntime", "rawpy", "PIL"}
+
+
+def test_previews_are_small_jpegs_below_the_same_folders_without_places(tmp_path: Path) -> None:
+    originals, previews = tmp_path / "originals", tmp_path / "sidecar"
+    (originals / "2024").mkdir(parents=True)
+    (originals / "2024" / "photo.dng").symlink_to(SAMPLE)
+    command = [sys.executable, str(ROOT / "examples" / "previews.py"), str(originals), str(previews)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as watching:
+        assert watching.stdout is not None
+        try:
+            said = watching.stdout.readline().strip()
+        finally:
+            watching.terminate()
+    assert said == str(previews / "2024" / "photo.jpg")
+    with Image.open(said) as picture:
+        assert (picture.format, max(picture.size)) == ("JPEG", 1920)

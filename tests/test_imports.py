@@ -13,8 +13,8 @@ FLOORS = [
     "files baselines",
     "sandbox",
     "engines",
-    "records weights interchange hub collection sequences planning provenance batch planes linear_planes pipeline "
-    "development restoration conversion verification diagnosis",
+    "records downloads weights interchange hub collection sequences planning provenance batch planes linear_planes "
+    "pipeline development watching restoration conversion verification diagnosis model_cards packing",
     "data",
     "training evaluation",
     "camera",

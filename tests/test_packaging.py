@@ -108,6 +108,7 @@ def test_a_wheel_built_of_the_sdist_develops_the_sample(built: tuple[Path, Path]
     assert "lwisp/assets/samples/gopro_hero6_mural.dng" in names
     assets = {"SHA256SUMS", "lpips_alex.safetensors", "weights/photo.safetensors"}
     assert {"lwisp/py.typed", *(f"lwisp/assets/{name}" for name in assets)} <= names
+    assert {"lwisp/assets/models/photo.md", "lwisp/assets/results/front.csv"} <= names  # for `lwisp hub pack`
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lwisp").rglob("*.py")}
     assert modules <= names
     assert not [name for name in names if name.startswith(("tests", "recipes", "setup"))]

@@ -2,13 +2,14 @@
 
 from lwisp.cli.commands import app, main
 
-from lwisp.cli import develop, restore, sensor, inspection, serve, train, evaluate, export, weights, sample  # isort: skip  # in the order of --help
+from lwisp.cli import develop, watch, restore, sensor, inspection, serve, train, evaluate, export, weights, hub, sample  # isort: skip  # in the order of --help
 
 __all__ = [
     "app",
     "develop",
     "evaluate",
     "export",
+    "hub",
     "inspection",
     "main",
     "restore",
@@ -16,5 +17,6 @@ __all__ = [
     "sensor",
     "serve",
     "train",
+    "watch",
     "weights",
 ]

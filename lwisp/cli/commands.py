@@ -29,6 +29,7 @@ EXTRAS = {
     "synthesize": "evaluate",
     "charts": "evaluate",
     "export": "export",
+    "hub": "export",
     "serve": "serve",
 }
 """Extras of the package that verbs need; others need no more than torch."""

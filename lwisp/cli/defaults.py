@@ -19,7 +19,8 @@ def read_defaults(group: "TyperGroup") -> dict[str, dict[str, Any]]:
     """Defaults of the options of all verbs.
 
     A table of the name of a verb holds its options by their names without dashes, as `quality = 90`; options outside of
-    a table are those of every verb that has them. What the working folder's file says goes before the user's.
+    a table are those of every verb that has them. What the working folder's file says goes before the user's; it names
+    no address on a hub, for a folder that came from elsewhere shall not make lwisp connect.
 
     Args:
         group: The command with all verbs.
@@ -28,11 +29,14 @@ def read_defaults(group: "TyperGroup") -> dict[str, dict[str, Any]]:
         Value by parameter by verb, as click's `default_map`.
 
     Raises:
-        InputError: A file is no TOML, or names a verb or an option that does not exist.
+        InputError: A file is no TOML, or names a verb or an option that does not exist; or the working folder's file
+            names an address on a hub.
     """
     found: dict[str, dict[str, Any]] = {}
     for path in _files():
         for verb, parameters in _parse(path, group):
+            if path.parent == Path():
+                _check_local(path, parameters)
             found.setdefault(verb, {}).update(parameters)
     return found
 
@@ -45,6 +49,15 @@ def _files() -> Iterator[Path]:
                 yield folder / NAME
         except OSError:
             continue
+
+
+def _check_local(path: Path, parameters: Mapping[str, Any]) -> None:
+    for value in parameters.values():
+        if isinstance(value, str) and value.startswith("hf://"):
+            raise InputError(
+                f"{path}: {value} connects to a network, which only the command or your own folder of settings may ask "
+                "for; take it out, and name it behind --weights"
+            )
 
 
 def _parse(path: Path, group: "TyperGroup") -> Iterator[tuple[str, dict[str, Any]]]:

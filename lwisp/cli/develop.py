@@ -72,8 +72,8 @@ def develop(
         str,
         typer.Option(
             metavar="NAME",
-            help="A name or a safetensors file; auto: those learned from the RAW's camera, else photo; photo-linear "
-            "where there is no Bayer mosaic.",
+            help="A name, a safetensors file or hf://OWNER/NAME; auto: those learned from the RAW's camera, else "
+            "photo; photo-linear where there is no Bayer mosaic.",
             rich_help_panel=PICTURE,
         ),
     ] = "auto",

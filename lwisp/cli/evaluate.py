@@ -11,7 +11,7 @@ from lwisp.cli.networks import Network, import_network
 from lwisp.cli.options import Data, Device, Precision, Quiet, Raws, Shipped, Verbose, parse_size, split
 from lwisp.cli.stopping import clear_leftovers, resumable
 from lwisp.cli.terminal import complain, say, show, show_tracebacks, stop
-from lwisp.errors import InputError
+from lwisp.errors import ArgumentError, InputError
 
 
 @app.command()
@@ -46,12 +46,17 @@ def evaluate(
     verbose: Verbose = False,
 ) -> None:
     """Score weights by a named protocol, beside a classical chain or another tool's pictures."""
+    from lwisp.downloads import is_address
     from lwisp.evaluation import scoring, submissions
     from lwisp.weights import find, load, record_scores
 
     show_tracebacks(verbose)
     if network is not None:
         import_network(network)
+    if record and is_address(weights):
+        raise ArgumentError(
+            f"--record writes into a file of weights, and {weights} is none here; save it, and score that"
+        )
     loaded = load(weights)
     if protocol in submissions.SUBMISSIONS and (output is None or len(data) != 1):
         raise InputError(f"{protocol} gives results for a server; name one --data and --output, their folder")

@@ -44,7 +44,7 @@ def export(
     loaded = load(weights)
     check(loaded, output, format, precision, sides, overwrite, pixels, planes)
     clear_leftovers(output.parent)
-    with exit_on_error(FAILED_WORK), _quiet():
+    with exit_on_error(FAILED_WORK), quiet():
         report = convert(loaded, output, format, precision, sides, overwrite, pixels, planes)
     for path in report.files:
         say(f"{path}  {path.stat().st_size:,} bytes")
@@ -54,8 +54,8 @@ def export(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide what converters log and print, which is none of a user's business."""
+def quiet() -> Iterator[None]:
+    """Hide what converters log and print, which is none of a user's business, in a `with` block."""
     logging.disable(logging.ERROR)
     try:
         with contextlib.redirect_stdout(io.StringIO()):

@@ -84,8 +84,11 @@ def verify(
     picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="What lwisp made.", readable=False)],
     source: Annotated[Path, typer.Argument(metavar="RAW", help="The file it was made of.", readable=False)],
     weights: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="A file of weights to look at, beside the shipped and the learned ones."),
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file of weights to look at, or hf://OWNER/NAME, beside the shipped and the learned ones.",
+        ),
     ] = None,
     memory: Memory = None,
     max_pixels: MaxPixels = 200e6,

@@ -48,7 +48,10 @@ Overwrite = Annotated[
     ),
 ]
 Shipped = Annotated[
-    str, typer.Option(help="Name of shipped weights, or a safetensors file.", metavar="NAME", rich_help_panel=PICTURE)
+    str,
+    typer.Option(
+        help="Name of shipped weights, a safetensors file, or hf://OWNER/NAME.", metavar="NAME", rich_help_panel=PICTURE
+    ),
 ]
 Finished = Annotated[
     list[Path], typer.Argument(metavar="FILE...", help="JPEG, PNG, TIFF or HEIF files, or folders.", readable=False)

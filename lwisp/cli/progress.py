@@ -95,6 +95,27 @@ def follow(outcomes: "Iterator[Outcome]", jobs: "list[Job]", word: str, telling:
         teller.sum_up()
 
 
+def follow_endless(outcomes: "Iterator[Outcome]", word: str, telling: Telling) -> None:
+    """Tell of files as they are done, until a signal ends it; files that failed are told of and forgotten.
+
+    Args:
+        outcomes: What becomes of each file, without an end.
+        word: What is done to them, as "developing".
+        telling: How much is told, and where.
+    """
+    with _opened(telling.log) as log:
+        teller = _Teller(word, 0, telling, None, log)
+        try:
+            for outcome in outcomes:
+                teller.tell(outcome)
+                teller.failed.clear()
+        except Stopped as stopped:
+            if isinstance(outcomes, Generator):
+                outcomes.close()  # what is being written is finished
+            stopped.add_note(f"{teller.made} pictures were made; the same command goes on")
+            raise
+
+
 def _progress(console: "Console", has_bar: bool) -> "Progress":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -154,6 +154,7 @@ _GUARDS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "openvino": _without_reporter,
     "nncf": _without_reporter,
     "onnxruntime": lambda: with_variable("ORT_DISABLE_TELEMETRY", "1"),
+    "huggingface_hub": lambda: with_variable("HF_HUB_DISABLE_TELEMETRY", "1"),
     "matplotlib": lambda: with_variable("MPLCONFIGDIR", _matplotlib_folder()),
     "mlflow": lambda: with_variable("MLFLOW_DISABLE_TELEMETRY", "true"),
     "wandb": lambda: with_variable("WANDB_ERROR_REPORTING", "false"),

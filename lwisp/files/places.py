@@ -46,8 +46,8 @@ def user_folder(
     return home / "AppData" / "Local" / WINDOWS[kind] if system == "win32" else home / UNIX[kind] / "lwisp"
 
 
-def bundled_folder(name: Literal["recipes", "samples"]) -> Path:
-    """The folder of the recipes or of the sample RAW files that come with lwisp.
+def bundled_folder(name: Literal["recipes", "samples", "docs/models", "docs/results"]) -> Path:
+    """The folder of the recipes, of the sample RAW files, or of pages and figures of the docs, that come with lwisp.
 
     In an installed package it lies among the assets, where `setup.py` puts it; in a checkout beside the package.
 
@@ -58,5 +58,5 @@ def bundled_folder(name: Literal["recipes", "samples"]) -> Path:
         The folder.
     """
     package = Path(str(resources.files("lwisp")))
-    installed = package / "assets" / name
+    installed = package / "assets" / Path(name).name
     return installed if installed.is_dir() else package.parent / name
