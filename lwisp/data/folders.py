@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar
 
@@ -40,6 +41,8 @@ COARSE = 4
 
 KEPT_BYTES = 2**30
 """Bytes of decoded pictures that a process keeps in its memory; whole datasets of small ones fit."""
+MOST_NAMED = 6
+"""Files and folders that a message names."""
 SCENES = "scenes.csv"
 """Table of a split that names the scene of each pair."""
 AS_DECODED = "decoded"
@@ -59,7 +62,9 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     try:
         found = [path for path in folder.iterdir() if path.suffix.lower() in suffixes]
     except OSError as error:
-        raise InputError(f"{folder}: expected a folder with {', '.join(suffixes)}: {error.strerror}") from error
+        raise InputError(
+            f"{folder}: expected a folder with {', '.join(suffixes)}: {error.strerror}{_beside(folder)}"
+        ) from error
     if not found:
         raise InputError(f"{folder}: no files ({', '.join(suffixes)}) in this folder")
     files: dict[str, Path] = {}
@@ -68,6 +73,18 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
             raise InputError(f"{path}: {files[path.stem].name} lies beside it; keep one file of this name")
         files[path.stem] = path
     return files
+
+
+def _beside(missing: Path) -> str:
+    """What the nearest folder above a missing one holds, for a dataset of another layout; empty where there is none."""
+    above = next((parent for parent in missing.parents if parent.is_dir()), None)
+    if above is None or missing.is_dir():
+        return ""
+    with suppress(OSError):
+        found = sorted(path.name for path in islice(above.iterdir(), 1000))
+        more = ", ..." if len(found) > MOST_NAMED else ""
+        return f"; {above} holds {', '.join(found[:MOST_NAMED]) or 'nothing'}{more}"
+    return ""
 
 
 def match(inputs: dict[str, Path], targets: dict[str, Path]) -> dict[str, tuple[Path, Path]]:

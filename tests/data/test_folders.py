@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+import lwisp
 from lwisp.data import folders
+from lwisp.data.datasets import LoL
+from lwisp.data.zurich import Zurich
 from lwisp.imaging.bayer import CFAS
 from tests.conftest import refusal
 
@@ -188,3 +191,21 @@ def test_what_lies_damaged_in_a_cache_is_decoded_anew(tmp_path: Path) -> None:
         assert kept.read_bytes() == whole
     path.unlink()
     assert "cannot be read: No such file" in refusal(path, folders.remember, path, read, cache)
+
+
+def test_a_dataset_of_another_layout_is_told_what_is_there_instead(tmp_path: Path) -> None:
+    """LoL v2 where v1 is expected, and a Zurich of another year."""
+    for split in ("Train", "Test"):
+        (tmp_path / "lol" / "Real_captured" / split / "Low").mkdir(parents=True)
+    with pytest.raises(lwisp.InputError) as told:
+        LoL(tmp_path / "lol", "our485")
+    said = str(told.value)
+    assert said.startswith(f"{tmp_path / 'lol' / 'our485' / 'low'}: expected a folder with .png: No such file")
+    assert said.endswith(f"; {tmp_path / 'lol'} holds Real_captured")
+    for name in "abcdefgh":
+        (tmp_path / "zurich" / "train" / f"{name}_raw").mkdir(parents=True)
+    with pytest.raises(lwisp.InputError, match=r"train holds a_raw, b_raw, c_raw, d_raw, e_raw, f_raw, \.\.\.$"):
+        Zurich(tmp_path / "zurich", "train")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(lwisp.InputError, match=r"empty holds nothing$"):
+        LoL(tmp_path / "empty", "eval15")
