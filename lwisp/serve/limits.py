@@ -23,6 +23,8 @@ class Limits:
     """Files that are received at once."""
     queue: int = 16
     """Pictures that wait for their turn."""
+    renewal: int = 1000
+    """Tasks after which a worker is started anew, so that what libraries lose of memory does not add up."""
     seconds: float = 300.0
     """Time for one picture; the process that takes longer is ended."""
     memory: float | None = None

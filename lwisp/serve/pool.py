@@ -130,17 +130,19 @@ class Pool:
     async def _serve(self) -> None:
         """One slot: a worker, and one task after the other for it."""
         process: asyncio.subprocess.Process | None = None
+        count = 0
         try:
             while True:
                 if process is None or process.returncode is not None:
-                    process = await self._start()
+                    process, count = await self._start(), 0
                 if process is None:
                     await self._give_up()
                     continue
                 async with self._arrived:
                     await self._arrived.wait_for(lambda: self.waiting)
                     task = self.waiting.popleft()
-                if not await self._carry_out(task, process):
+                count += 1
+                if not await self._carry_out(task, process) or count == self.limits.renewal:
                     await _end(process)
         finally:
             if process is not None:

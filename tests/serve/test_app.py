@@ -88,6 +88,12 @@ def test_one_that_takes_long_does_not_stop_those_of_other_workers(tmp_path: Path
         assert server.develop(b"good").status_code == 200
 
 
+def test_a_worker_is_started_anew_after_so_many_photos(tmp_path: Path) -> None:
+    with served(tmp_path, Limits(renewal=2)) as server:
+        first, second, third = (server.develop(b"who").content for _ in range(3))
+        assert first == second != third
+
+
 def test_where_no_worker_can_be_started_it_is_said(tmp_path: Path) -> None:
     with served(tmp_path, worker=[sys.executable, "-I", "-S", "-c", "pass"]) as server:
         assert "--verbose" in refusal(server.develop(b"good"), 500, "worker")
