@@ -125,6 +125,7 @@ def learn(
             _check_free(place, report_folder, overwrite)
             clear_leftovers(place.parent)
             clear_leftovers(run_folder(place))
+            clear_leftovers(report_folder or own_report_folder(place))
         for key, group in groups.items():
             if key in places:
                 learned, refused = _learn_group(key, group, places[key], task)

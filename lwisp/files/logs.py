@@ -52,8 +52,15 @@ class JsonLines:
             raise unwritable(self.path, error) from error
 
     def close(self) -> None:
-        """Close the file."""
-        self.file.close()
+        """Close the file.
+
+        Raises:
+            OutputError: It cannot be written, be it what a write before could not.
+        """
+        try:
+            self.file.close()
+        except OSError as error:
+            raise unwritable(self.path, error) from error
 
 
 def json_line(record: Mapping[str, Any]) -> str:

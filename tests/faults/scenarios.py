@@ -226,6 +226,5 @@ SCENARIOS: Sequence[Scenario] = (
     Scenario("bare-pth", _weights, _command(f"weights bare {WEIGHTS} -o made.pth")),
     Scenario("hub", _weights, function="tests.faults.scenarios:save_for_hub"),
     Scenario("sample", lambda folder: None, ("sample",)),
-    Scenario("table3", lambda folder: None, _command("reproduce table3 -o made")),
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
