@@ -54,6 +54,8 @@ class Guard:
             await send(message)
 
         reason = self.refuse(Headers(scope=scope), scope["method"], scope["path"])
+        if not scope["query_string"].isascii():  # h11 lets none through, other servers do
+            reason = reason or "expected an address whose query is text; percent-encode other letters"
         if not reason:
             await self.app(scope, receive, send_with_headers)
             return
