@@ -7,7 +7,8 @@ from pathlib import Path
 from fuzz.contract import contract
 from fuzz.mutators import mutate
 from fuzz.records import Finding
-from fuzz.targets import TARGETS
+from fuzz.targets import TARGETS, Target
+from fuzz.values import LONGEST
 
 CRASHERS = Path(__file__).parent / "crashers"
 """A folder for each target, with the smallest inputs that broke a promise once."""
@@ -26,17 +27,29 @@ def replay(name: str) -> Iterator[Finding]:
                 yield Finding(f"{finding.kind} ({path.name})", finding.details)
 
 
-def run_quickly(name: str, inputs: int = 40, seed: int = 0) -> Iterator[Finding]:
+def fitting(target: Target, corpus: Path | None) -> list[Path]:
+    """The files of a folder that a target may begin with, by their suffixes and lengths.
+
+    Args:
+        target: The target.
+        corpus: The folder; None for none.
+    """
+    paths = sorted(corpus.rglob("*")) if corpus is not None else []
+    return [path for path in paths if path.suffix.lower() in target.suffixes and path.stat().st_size <= LONGEST]
+
+
+def run_quickly(name: str, inputs: int = 40, seed: int = 0, corpus: Path | None = None) -> Iterator[Finding]:
     """What of a few mutated inputs breaks a promise.
 
     Args:
         name: Of the target.
         inputs: How many.
         seed: Of the mutations.
+        corpus: A folder of more files to begin with.
     """
     rng = random.Random(seed)
     target = TARGETS[name]
-    seeds = list(target.seeds())
+    seeds = [*target.seeds(), *(path.read_bytes() for path in fitting(target, corpus))]
     with contract(target) as held:
         for data in seeds:
             if finding := held.check(data):

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from fuzz.contract import contract
+from fuzz.quick import fitting
 from fuzz.records import HANG, Finding, Plan, Record
 from fuzz.targets import TARGETS, Target
-from fuzz.values import LONGEST
 
 STALL = 4 * HANG
 """Seconds without any input after which a process is ended."""
@@ -103,11 +103,10 @@ def _write_seeds(target: Target, folder: Path, corpus: Path | None) -> None:
     for number, data in enumerate(target.seeds()):
         (folder / "seeds" / f"own-{number}").write_bytes(data)
     with _SEEDING, contract(target) as held:
-        for path in sorted(corpus.rglob("*")) if corpus is not None else ():
-            if path.suffix.lower() in target.suffixes and path.stat().st_size <= LONGEST:
-                data, began = path.read_bytes(), time.thread_time()
-                if held.check(data) is None and time.thread_time() - began < SLOW:
-                    (folder / "seeds" / path.name).write_bytes(data)
+        for path in fitting(target, corpus):
+            data, began = path.read_bytes(), time.thread_time()
+            if held.check(data) is None and time.thread_time() - began < SLOW:
+                (folder / "seeds" / path.name).write_bytes(data)
 
 
 def _run(plan: Plan, counter: Path) -> int:

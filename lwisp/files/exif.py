@@ -145,7 +145,7 @@ def _read_directory(file: BinaryIO, order: str, place: Any, group: int | None = 
 
 def _entries(file: BinaryIO, order: str, place: Any) -> Iterator[tuple[int, int, int, bytes]]:
     """(tag, type, count, the four bytes of the value or of its place) of each entry of a directory."""
-    if not isinstance(place, int):
+    if not isinstance(place, int) or not 0 <= place < file.seek(0, io.SEEK_END):  # a signed place may be below 0
         return
     file.seek(place)
     count = file.read(2)

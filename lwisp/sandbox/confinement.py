@@ -40,8 +40,10 @@ class _Calls:
     """Sockets, programs, other processes, descriptors of others, kernel interfaces that go round what is denied."""
     clone: int
     clone3: int
-    signals: tuple[int, ...]
-    """tgkill, which a process may send to itself: that is how it ends."""
+    signal: int
+    """tgkill, which a process may send to itself: that is how one aborts."""
+    limits: int
+    """prlimit64, which tells a process its own."""
 
 
 CALLS = {
@@ -57,7 +59,8 @@ CALLS = {
         ),
         clone=56,
         clone3=435,
-        signals=(234,),
+        signal=234,
+        limits=302,
     ),
     "aarch64": _Calls(
         0xC00000B7,
@@ -71,7 +74,8 @@ CALLS = {
         ),
         clone=220,
         clone3=435,
-        signals=(131,),
+        signal=131,
+        limits=261,
     ),
 }
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
@@ -246,8 +250,8 @@ def _program(calls: _Calls, process: int) -> bytes:
     lines += [(equal, 0, 1, calls.clone3), (give, 0, 0, missing)]  # clone is tried then, whose flags can be seen
     lines += [(equal, 0, 4, calls.clone), (load, 0, 0, first), (any_bit, 1, 0, THREAD), (give, 0, 0, deny)]
     lines += [(give, 0, 0, allow)]
-    for call in calls.signals:
-        lines += [(equal, 0, 4, call), (load, 0, 0, first), (equal, 1, 0, process), (give, 0, 0, deny)]
+    for call, allowed in ((calls.signal, process), (calls.limits, 0)):
+        lines += [(equal, 0, 4, call), (load, 0, 0, first), (equal, 1, 0, allowed), (give, 0, 0, deny)]
         lines += [(give, 0, 0, allow)]
     lines += [(give, 0, 0, allow)]
     return b"".join(struct.pack("@HBBI", *line) for line in lines)

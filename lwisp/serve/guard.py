@@ -62,6 +62,8 @@ class Guard:
         if not reason:
             status, kind = FORBIDDEN, "forbidden"
             reason = self.refuse(Headers(scope=scope), scope["method"], scope["path"])
+        if not reason and not scope["query_string"].isascii():  # h11 lets none through, other servers do
+            reason = "expected an address whose query is text; percent-encode other letters"
         if not reason:
             await self.app(scope, receive, send_with_headers)
             return

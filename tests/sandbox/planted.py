@@ -63,6 +63,7 @@ def reach(path: Path, secret: str, port: int) -> dict[str, str]:
         "killing": lambda: os.kill(os.getppid(), 9),
         "tracing": lambda: _call(101, 16, os.getppid()),
         "more memory": _more_memory,
+        "limits of others": lambda: _call(302, os.getppid(), 7, 0, 0),
         "signal to itself": lambda: _tgkill(os.getpid()),
         "signal to others": lambda: _tgkill(os.getppid()),
     }
