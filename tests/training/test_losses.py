@@ -149,6 +149,13 @@ def test_a_frame_that_ends_within_a_pixel_of_a_block_is_refused() -> None:
     assert losses.within_frame(blocks, (96, 112))["down4"].shape == (1, 4, 7, 7)
 
 
+def test_a_frame_need_not_be_square() -> None:
+    block = torch.rand(1, 2, 48, 64, generator=torch.Generator().manual_seed(0))
+    cut = losses.within_frame({"up4": block, "up3": block[..., ::2, ::2]}, (40, 60))
+    assert torch.equal(cut["up4"], block[..., :40, :60])
+    assert torch.equal(cut["up3"], block[..., :40:2, :60:2])
+
+
 def test_equation_3_weighs_its_parts() -> None:
     parts = (torch.tensor(0.5), torch.tensor(0.1), torch.tensor(2.0))
     assert float(losses.overall(*parts, alpha=0.4, beta=0.05)) == pytest.approx(0.1 + 0.4 * 0.5 + 0.05 * 2)
