@@ -47,7 +47,7 @@ def test_a_wrong_brightness_counts_once_of_three_where_the_parts_are_taken_apart
 
 @pytest.mark.parametrize(("brightness", "gain"), [(0.02, 5.0), (0.1, 4.0), (0.4, 1.0), (2.0, 0.2), (10.0, 0.2)])
 def test_a_picture_is_brought_to_its_targets_mean_by_a_factor_of_5_at_most(brightness: float, gain: float) -> None:
-    target = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    target = 0.1 * torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0)) + torch.linspace(0, 1, 48)
     target *= 0.4 / target.mean()
     rgb = target * brightness / 0.4
     parts = [rgb, gain * rgb, rgb - _coarse(rgb)]
