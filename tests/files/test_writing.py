@@ -1,6 +1,7 @@
 """Files and folders appear whole or not at all; what killed processes left is cleared, and nothing else."""
 
 import errno
+import io
 import os
 import secrets
 import shutil
@@ -109,6 +110,8 @@ def test_a_file_can_be_read_while_it_is_written(tmp_path: Path) -> None:
         file.seek(0)
         assert file.read() == b"abc"
         assert [path.name for path in tmp_path.iterdir()] != ["a"]
+        with pytest.raises(io.UnsupportedOperation, match="^fileno$"):  # so that all goes through its `write`
+            file.fileno()
 
     writing.write_whole(tmp_path / "a", write)
     assert (tmp_path / "a").read_bytes() == b"abc"
