@@ -1,6 +1,7 @@
 """Files and folders appear whole or not at all; what killed processes left is cleared, and nothing else."""
 
 import errno
+import io
 import os
 import secrets
 import shutil
@@ -109,6 +110,8 @@ def test_a_file_can_be_read_while_it_is_written(tmp_path: Path) -> None:
         file.seek(0)
         assert file.read() == b"abc"
         assert [path.name for path in tmp_path.iterdir()] != ["a"]
+        with pytest.raises(io.UnsupportedOperation, match=r"^fileno$"):  # so that all goes through its `write`
+            file.fileno()
 
     writing.write_whole(tmp_path / "a", write)
     assert (tmp_path / "a").read_bytes() == b"abc"
@@ -173,7 +176,7 @@ def test_a_file_that_comes_to_be_meanwhile_is_kept(tmp_path: Path) -> None:
         file.write(b"ours")
         path.write_bytes(b"another's")
 
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match=rf"^{path} exists already"):
         writing.write_whole(path, write, overwrite=False)
     assert path.read_bytes() == b"another's"
     assert names(tmp_path) == ["a"]
@@ -189,7 +192,7 @@ def test_a_file_system_without_hard_links_serves_too(tmp_path: Path, monkeypatch
     def write(file: BinaryIO) -> None:
         path.write_bytes(b"another's")
 
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match=rf"^{path} exists already"):
         writing.write_whole(path, write, overwrite=False)
     assert path.read_bytes() == b"another's"
     assert names(tmp_path) == ["a"]
@@ -262,7 +265,10 @@ writing.write_whole(Path({str(tmp_path)!r}) / "file", write)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 def test_what_another_process_still_writes_is_not_cleared_and_it_goes_on(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"]) as process:
+    code = "import signal, time; signal.signal(signal.SIGHUP, signal.SIG_DFL); print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
         name = writing.temporary_beside(tmp_path / "a").name.replace(f"-{os.getpid()}-", f"-{process.pid}-")
         (tmp_path / name).write_bytes(b"half")
         try:
@@ -297,6 +303,15 @@ def test_what_cannot_be_deleted_stays_and_the_others_go(tmp_path: Path, monkeypa
     assert writing.clear_leftovers(tmp_path) == 2
     assert len(names(tmp_path)) == 2
     assert writing.clear_leftovers(tmp_path / "none") == 0
+
+
+def test_what_is_left_over_is_found_among_what_is_not(tmp_path: Path) -> None:
+    dead = writing.temporary_beside(tmp_path / "a").name.replace(f"-{os.getpid()}-", "-9999999999-")
+    for number in range(20):
+        writing.temporary_beside(tmp_path / "a").touch()
+        (tmp_path / f"{dead[:-6]}{number:02}.tmp").touch()
+    assert writing.clear_leftovers(tmp_path) == 20
+    assert len(names(tmp_path)) == 20
 
 
 def test_what_another_machine_wrote_a_day_ago_is_left_over(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_a_wrong_brightness_counts_once_of_three_where_the_parts_are_taken_apart
 
 @pytest.mark.parametrize(("brightness", "gain"), [(0.02, 5.0), (0.1, 4.0), (0.4, 1.0), (2.0, 0.2), (10.0, 0.2)])
 def test_a_picture_is_brought_to_its_targets_mean_by_a_factor_of_5_at_most(brightness: float, gain: float) -> None:
-    target = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    target = 0.1 * torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0)) + torch.linspace(0, 1, 48)
     target *= 0.4 / target.mean()
     rgb = target * brightness / 0.4
     parts = [rgb, gain * rgb, rgb - _coarse(rgb)]
@@ -147,6 +147,13 @@ def test_a_frame_that_ends_within_a_pixel_of_a_block_is_refused() -> None:
     with pytest.raises(ValueError, match=r"a frame of \(100, 100\) px ends within a pixel of down4, \(7, 7\)"):
         losses.within_frame(blocks, (100, 100))
     assert losses.within_frame(blocks, (96, 112))["down4"].shape == (1, 4, 7, 7)
+
+
+def test_a_frame_need_not_be_square() -> None:
+    block = torch.rand(1, 2, 48, 64, generator=torch.Generator().manual_seed(0))
+    cut = losses.within_frame({"up4": block, "up3": block[..., ::2, ::2]}, (40, 60))
+    assert torch.equal(cut["up4"], block[..., :40, :60])
+    assert torch.equal(cut["up3"], block[..., :40:2, :60:2])
 
 
 def test_equation_3_weighs_its_parts() -> None:
