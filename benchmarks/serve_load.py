@@ -41,6 +41,8 @@ STOPPED, LAST_WORDS = 143, "lwisp: stopped by SIGTERM\n"
 """Exit code and stderr of what SIGTERM has ended in order."""
 EVERY = 1.0
 """Seconds between two looks at the memory."""
+ENDING = 5.0
+"""Seconds in which what a worker started must end after it."""
 WARMING = 0.2
 """Share of the time that is left out of the slope: allocators and caches fill."""
 
@@ -156,6 +158,14 @@ def make_raw(height: int, width: int) -> bytes:
         return (Path(folder) / "photo.dng").read_bytes()
 
 
+def still_alive(processes: set[int], seconds: float) -> list[int]:
+    """Those that have not ended within so many seconds."""
+    until = time.monotonic() + seconds
+    while (alive := [one for one in processes if Path(f"/proc/{one}").exists()]) and time.monotonic() < until:
+        time.sleep(0.1)
+    return alive
+
+
 def family(first: int) -> dict[int, int]:
     """Resident memory in bytes of a process and all that descend from it, by their ids."""
     parents, sizes = {}, {}
@@ -250,7 +260,7 @@ def main(clients: int, seconds: float) -> int:
         for thread in threads:
             thread.join()
         left = sorted(path.name for path in folder.iterdir())
-        alive = [process for process in processes if Path(f"/proc/{process}").exists()]
+        alive = still_alive(processes, ENDING)
     is_clean = (run.returncode, errors) == (STOPPED, LAST_WORDS) and not left and not alive
     print(f"stopped by SIGTERM under load: exit code {run.returncode} after {ending:.1f} s", flush=True)
     print(f"left behind: {left or 'no file'}, {alive or 'no process'}; the last words: {errors.strip()}")

@@ -1,6 +1,7 @@
 """Shared material: small DNG files written by tifffile, a toy network, the bundled RAW."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,11 @@ def require(package: str) -> Any:
         return need(package)
     except lwisp.InputError as error:
         pytest.skip(str(error), allow_module_level=True)
+
+
+def heed_ctrl_c() -> None:
+    """For `preexec_fn`: a shell's background jobs, and what they start, would ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def refusal(path: Path, action: Callable[..., object], *arguments: Any) -> str:

@@ -25,6 +25,7 @@ PERMISSIVE = {
     "CC0-1.0",
     "ISC",
     "MIT",
+    "MIT-0",
     "MIT-CMU",
     "MPL-2.0",  # binds who changes those files, not who uses them
     "PSF-2.0",
@@ -35,7 +36,8 @@ WORDS = {
     "3-clause bsd license": "BSD-3-Clause",
     "apache 2.0": "Apache-2.0",
     "apache software license": "Apache-2.0",
-    "bsd license": "BSD-3-Clause",  # which of them, the text beside the package says; both are in the list
+    "bsd": "BSD-3-Clause",  # which of them, the text beside the package says; both are in the list
+    "bsd license": "BSD-3-Clause",
     "isc license": "ISC",
     "isc license (iscl)": "ISC",
     "mit license": "MIT",
@@ -55,13 +57,13 @@ MIXED = {"bm3d", "formats"}
 def licence_of(found: Distribution) -> str:
     """As SPDX has it, of the expression, else the classifiers, else the old field."""
     told = found.metadata
-    if told["License-Expression"]:
+    if "License-Expression" in told:
         return str(told["License-Expression"])
     classified = [line.split(" :: ")[-1] for line in told.get_all("Classifier", []) if line.startswith("License :: ")]
     known = [WORDS[words.lower()] for words in classified if words.lower() in WORDS]
     if known:
         return " AND ".join(known)
-    words = (told["License"] or "no licence").strip()
+    words = (told["License"] if "License" in told else "no licence").strip()
     return WORDS.get(words.lower(), words)
 
 

@@ -26,6 +26,7 @@ UNPICKLING = frozenset(["pickle", "_pickle", "marshal", "shelve", "dill", "cloud
 ALLOWED = {
     "interchange.py": ("pickle", "its exception alone, which torch.load raises for a damaged file"),
     "training/state.py": ("pickle", "its exception alone, which torch.load raises for a damaged file"),
+    "training/loop.py": ("multiprocessing", "a lock alone, to see whether processes can share memory"),
     "evaluation/processes.py": ("multiprocessing", "arguments and results of a process that it starts itself"),
 }
 """Where such a module is imported, and what for."""

@@ -112,18 +112,23 @@ importing = threading.RLock()
 
 
 @contextlib.contextmanager
-def _without_reporter() -> Iterator[None]:
-    """OpenVINO imports its reporter of usage if there is one, which forks a process for every event, and tells it."""
+def _without(name: str) -> Iterator[None]:
+    """Hide a module during a `with` block, as if it were not installed."""
     missing = object()
-    reporter: Any = sys.modules.get("openvino_telemetry", missing)
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # as if it were not installed
+    hidden: Any = sys.modules.get(name, missing)
+    sys.modules[name] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        if reporter is missing:
-            del sys.modules["openvino_telemetry"]
+        if hidden is missing:
+            del sys.modules[name]
         else:
-            sys.modules["openvino_telemetry"] = reporter
+            sys.modules[name] = hidden
+
+
+def _without_reporter() -> AbstractContextManager[None]:
+    """OpenVINO imports its reporter of usage if there is one, which forks a process for every event, and tells it."""
+    return _without("openvino_telemetry")
 
 
 @contextlib.contextmanager
@@ -158,6 +163,7 @@ _GUARDS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "matplotlib": lambda: with_variable("MPLCONFIGDIR", _matplotlib_folder()),
     "mlflow": lambda: with_variable("MLFLOW_DISABLE_TELEMETRY", "true"),
     "wandb": lambda: with_variable("WANDB_ERROR_REPORTING", "false"),
+    "tensorboard": lambda: _without("boto3"),  # which opens a socket as it is imported, to know of IPv6
     "distributed": lambda: with_variable(DASK_LOG, os.environ.get(DASK_LOG, "critical")),
 }
 """Around the first import of packages that would connect to their makers, leave files in the user's home, or log to the

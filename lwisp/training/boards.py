@@ -49,7 +49,7 @@ class TensorBoard:
     """TensorBoard's event files, in `tensorboard`."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        need(LIBRARIES["tensorboard"], "TensorBoard")
+        need("tensorboard.compat.tensorflow_stub.io.gfile", "TensorBoard")
         from torch.utils.tensorboard import SummaryWriter
 
         self.writer: Any = SummaryWriter(str(folder / "tensorboard"))
