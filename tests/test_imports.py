@@ -14,7 +14,7 @@ FLOORS = [
     "sandbox",
     "engines",
     "records downloads weights interchange hub collection sequences planning provenance batch planes linear_planes "
-    "pipeline development watching restoration conversion verification diagnosis model_cards packing",
+    "pipeline development watching restoration conversion verification diagnosis model_cards repositories",
     "data",
     "training evaluation",
     "camera",

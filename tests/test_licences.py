@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -56,14 +57,14 @@ MIXED = {"bm3d", "formats"}
 
 def licence_of(found: Distribution) -> str:
     """As SPDX has it, of the expression, else the classifiers, else the old field."""
-    told = found.metadata
-    if "License-Expression" in told:
-        return str(told["License-Expression"])
+    told: Any = found.metadata  # of which importlib_metadata, where it is installed, makes another kind
+    if expression := told.get("License-Expression"):
+        return str(expression)
     classified = [line.split(" :: ")[-1] for line in told.get_all("Classifier", []) if line.startswith("License :: ")]
     known = [WORDS[words.lower()] for words in classified if words.lower() in WORDS]
     if known:
         return " AND ".join(known)
-    words = (told["License"] if "License" in told else "no licence").strip()
+    words = (told.get("License") or "no licence").strip()
     return WORDS.get(words.lower(), words)
 
 

@@ -34,7 +34,7 @@ def pack(
 ) -> None:
     """Write weights as repositories: model card, safetensors, ONNX, config. Nothing is uploaded (docs/hub.md)."""
     from lwisp.cli.export import quiet
-    from lwisp.packing import pack as pack_weights
+    from lwisp.repositories import pack as pack_weights
     from lwisp.weights import names
 
     clear_leftovers(output)

@@ -16,7 +16,7 @@ from lwisp.errors import ArgumentError, InputError
 from lwisp.hub import hub_class
 from lwisp.model import LWISP
 from lwisp.model_cards import Facts, model_card, without_paths
-from lwisp.packing import pack
+from lwisp.repositories import pack
 from lwisp.weights import Camera, Card, InputConvention, LearnedPair, Photo, load, save, shipped_files
 from tests.conftest import TOY, WriteDng, require
 from tests.test_downloads import put
