@@ -56,7 +56,7 @@ def test_exact_is_fp32_on_a_processor_that_has_bf16(
 
 
 def test_exact_and_bf16_are_refused_together(verbs: dict[str, list[object]]) -> None:
-    for verb, arguments in (verbs | {"serve": []}).items():
+    for verb, arguments in (verbs | {"serve": [], "watch": [".", "-o", "made"]}).items():
         refused = call(verb, *arguments, "--exact", "--precision", "bf16")
         assert refused.exit_code == 2, refused.output
         assert "--exact computes in fp32, --precision bf16 does not" in refused.stderr, verb

@@ -80,7 +80,7 @@ def develop(
     fast: Annotated[
         bool,
         typer.Option(
-            "--fast", help="Weights photo-fast: a third of the time, a little less detail.", rich_help_panel=PICTURE
+            "--fast", help="Weights photo-fast: less than half the time, a little more noise.", rich_help_panel=PICTURE
         ),
     ] = False,
     exposure: Annotated[

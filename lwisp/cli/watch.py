@@ -12,6 +12,7 @@ from lwisp.cli.options import (
     PICTURE,
     RUNNING,
     Backend,
+    Exact,
     Jobs,
     Json,
     Log,
@@ -27,6 +28,7 @@ from lwisp.cli.options import (
     Size,
     Strip,
     Verbose,
+    precision_of,
 )
 from lwisp.cli.progress import Telling, follow_endless
 from lwisp.cli.terminal import say, show_tracebacks
@@ -58,7 +60,7 @@ def watch(
         ),
     ] = "auto",
     fast: Annotated[
-        bool, typer.Option("--fast", help="Weights photo-fast: a third of the time.", rich_help_panel=PICTURE)
+        bool, typer.Option("--fast", help="Weights photo-fast: less than half the time.", rich_help_panel=PICTURE)
     ] = False,
     exposure: Annotated[
         float, typer.Option(metavar="EV", help="EV on top of the exposure rule, -5 to 5.", rich_help_panel=PICTURE)
@@ -84,6 +86,7 @@ def watch(
         ),
     ] = False,
     precision: Precision = "auto",
+    exact: Exact = False,
     backend: Backend = "auto",
     memory: Memory = None,
     jobs: Jobs = 1,
@@ -94,6 +97,7 @@ def watch(
 ) -> None:
     """Develop the RAW files of a folder, and what appears in it, until Ctrl-C; nothing is made twice (docs/use.md)."""
     show_tracebacks(verbose)
+    precision = precision_of(precision, exact)
     from lwisp.batch import checked
     from lwisp.development import Settings, develop_files, pick, pick_fast
     from lwisp.files.encoding import Finish
