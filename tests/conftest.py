@@ -37,9 +37,10 @@ def require(package: str) -> Any:
         pytest.skip(str(error), allow_module_level=True)
 
 
-def heed_ctrl_c() -> None:
-    """For `preexec_fn`: a shell's background jobs, and what they start, would ignore SIGINT."""
+def heed_signals() -> None:
+    """For `preexec_fn`: a shell's background jobs ignore SIGINT, what `nohup` starts SIGHUP; so would what they start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def refusal(path: Path, action: Callable[..., object], *arguments: Any) -> str:

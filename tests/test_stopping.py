@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from lwisp.cli.commands import app
 from lwisp.files.writing import TEMPORARY, temporary_folder
 from lwisp.weights import Weights, save
-from tests.conftest import ROOT, WriteDng, heed_ctrl_c
+from tests.conftest import ROOT, WriteDng, heed_signals
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 COUNT = 8
@@ -38,7 +38,7 @@ def begin(raws: Path, weights: Path, output: Path) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "lwisp", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment, preexec_fn=heed_ctrl_c
+        command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment, preexec_fn=heed_signals
     )
 
 

@@ -22,7 +22,7 @@ from lwisp.planning import Job
 from lwisp.provenance import read_provenance
 from lwisp.watching import Pace, Watch
 from lwisp.weights import load
-from tests.conftest import ROOT, WriteDng, heed_ctrl_c
+from tests.conftest import ROOT, WriteDng, heed_signals
 
 
 @dataclass
@@ -282,7 +282,7 @@ def test_the_command_develops_what_appears_and_ends_tidily(tmp_path: Path, raws:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=heed_ctrl_c,
+            preexec_fn=heed_signals,
         )
 
     def wait_for(*names: str) -> None:

@@ -23,7 +23,7 @@ from lwisp.model import LWISP
 from lwisp.planning import plan
 from lwisp.weights import load, save
 from tests.cluster.harness import Cluster, cluster, fill, free_port, soon
-from tests.conftest import SAMPLE, TOY, WriteDng, heed_ctrl_c, require
+from tests.conftest import SAMPLE, TOY, WriteDng, heed_signals, require
 from tests.test_cli_batches import digests
 
 require("distributed")
@@ -196,7 +196,7 @@ def test_ctrl_c_ends_all_workers_tidily(write_dng: WriteDng, toy_file: Path, tmp
         text=True,
         env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
         start_new_session=True,
-        preexec_fn=heed_ctrl_c,
+        preexec_fn=heed_signals,
     )
     soon(lambda: len(list(tmp_path.glob("out/*.jpg"))) > 2 or process.poll() is not None)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
