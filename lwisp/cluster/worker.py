@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -49,6 +50,10 @@ class Request:
     memory: float | None = None
     """Bound on the memory of a worker, in GB."""
     overwrite: bool = False
+    lwisp: str = field(default_factory=lambda: version("lwisp"))
+    """The version of lwisp that asks; a worker with another one would make other pictures."""
+    run: str = ""
+    """Name of one command, at random: what a worker keeps from file to file, it keeps for that one alone."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,16 @@ def request_of(weights: Weights | Callable[[Photo], Weights], file: Path | None 
         needed += [Named(path.stem, read_digest(path)) for path in learned_files()]
         return Request("pick", tuple(needed))
     return Request("pick_fast", tuple(needed))
+
+
+def other_version(found: str, expected: str) -> str:
+    """Why a worker with another lwisp is not taken.
+
+    Args:
+        found: The version that it has.
+        expected: That of the command.
+    """
+    return f"it has lwisp {found}, and {expected} is expected; install the same there"
 
 
 def check(request: Request) -> str:
@@ -116,6 +131,8 @@ def _prepare(request: Request) -> _Ready:
 
 @lru_cache(maxsize=2)
 def _prepare_once(request: Request) -> _Ready:
+    if (found := version("lwisp")) != request.lwisp:
+        raise InputError(other_version(found, request.lwisp))
     if request.backend == "auto":
         preferred()
     elif not is_installed(request.backend):
