@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 from lwisp.batch import Outcome, checked
-from lwisp.cluster.worker import Refusal, Request, check, develop_one, other_version
+from lwisp.cluster.worker import Refusal, Request, Shut, check, develop_one, other_version
 from lwisp.engines.backends import preferred
 from lwisp.engines.engine import check_request
 from lwisp.engines.threads import default_threads, share_of_threads
@@ -314,8 +314,20 @@ class _Run:
                 self._come_back()
             if outcome is not None:
                 yield outcome
+            if isinstance(outcome, Shut):
+                yield from self._refused_like(outcome)
             while self.ended:
                 yield self.ended.popleft()
+
+    def _refused_like(self, shut: Shut) -> Iterator[Outcome]:
+        """Give up all files that wait, and whose pictures would go to the bucket that refused one."""
+        for _ in range(len(self.waiting)):
+            number = self.waiting.popleft()
+            job = self.jobs[number]
+            if job.output.parts[:2] == shut.output.parts[:2]:
+                yield Outcome(job.source, job.output, shut.error.replace(str(shut.output), str(job.output)), shut.kind)
+            else:
+                self.waiting.append(number)
 
     def _next(self) -> int | None:
         """A file of which something is known; None where nothing is for a while."""

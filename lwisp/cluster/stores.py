@@ -33,6 +33,10 @@ SETTLED = (FileNotFoundError, PermissionError, FileExistsError, IsADirectoryErro
 T = TypeVar("T")
 
 
+class RefusedWriteError(OutputError):
+    """A store that takes no files from us: it would refuse the next one, too."""
+
+
 @dataclass(frozen=True)
 class Version:
     """What tells two contents of one name apart, so far as the store says."""
@@ -155,7 +159,7 @@ def write_once(file: Path, url: Url, replaced: Version | None) -> bool:
         False where something else has come to this name meanwhile, which is left as it is.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: It cannot be written; `RefusedWriteError` where the rights are missing.
     """
     system, path = _open(url)
 
@@ -175,7 +179,8 @@ def write_once(file: Path, url: Url, replaced: Version | None) -> bool:
     except OutputError:
         raise
     except InputError as error:
-        raise OutputError(str(error)) from error
+        kind = RefusedWriteError if isinstance(error.__cause__, PermissionError) else OutputError
+        raise kind(str(error)) from error
 
 
 def _rename_into(system: Any, file: Path, path: str, replaces: bool) -> bool:

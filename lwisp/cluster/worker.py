@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from lwisp.batch import Listings, Outcome
-from lwisp.cluster.stores import Version, fetch, version_of, write_once
+from lwisp.cluster.stores import RefusedWriteError, Version, fetch, version_of, write_once
 from lwisp.cluster.urls import Url
 from lwisp.collection import load_by_digest
 from lwisp.development import DEFAULT, FAST, LINEAR, Photo, Settings, develop_files, pick, pick_fast
@@ -62,6 +62,11 @@ class Refusal:
 
     reason: str
     address: str
+
+
+@dataclass(frozen=True)
+class Shut(Outcome):
+    """A failure because the store of the output takes no files: those of others would be refused, too."""
 
 
 def request_of(weights: Weights | Callable[[Photo], Weights], file: Path | None = None) -> Request:
@@ -183,7 +188,8 @@ def develop_one(request: Request, job: Job, address: str) -> Outcome | Refusal:
         with temporary_folder() as folder:
             outcome = _develop_in(folder, ready, request, job)
     except Exception as error:
-        outcome = Outcome(job.source, job.output, tell_failure(job.source, error), kind_of(error))
+        kind = Shut if isinstance(error, RefusedWriteError) else Outcome
+        outcome = kind(job.source, job.output, tell_failure(job.source, error), kind_of(error))
     return replace(outcome, source=job.source, output=job.output, worker=f"{platform.node()} {address}")
 
 
