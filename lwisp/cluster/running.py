@@ -8,12 +8,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
 from lwisp.batch import Outcome, checked
-from lwisp.cluster.worker import Refusal, Request, check, develop_one
+from lwisp.cluster.worker import Refusal, Request, Shut, check, develop_one, other_version
 from lwisp.engines.backends import preferred
 from lwisp.engines.engine import check_request
 from lwisp.engines.threads import default_threads, share_of_threads
@@ -40,6 +40,8 @@ GONE = ("cancelled", "lost")
 """States of futures of which the scheduler knows nothing any more."""
 ATTEMPTS = 3
 """How often a file is handed out where the cluster, and not the file, seems to fail."""
+DEATHS = 4
+"""How often all workers that might take a file end before it becomes a suspect; Dask's own bound for one of them."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,13 @@ def develop_on(
     stack = ExitStack()
     try:
         scheduler = stack.enter_context(_local(parallel)) if cluster == LOCAL else _checked_address(cluster)
-        run = _Run(scheduler, request, listed, tell, patience)
+        run = _Run(scheduler, replace(request, run=secrets.token_hex(8)), listed, tell, patience)
         stack.callback(run.close)
         run.connect(patience.connect)
         run.wait_for_workers(patience.first)
+    except _LostError as error:
+        stack.close()
+        raise InputError(f"{cluster}: the scheduler was lost before any work was begun") from error
     except BaseException:
         stack.close()
         raise
@@ -168,7 +173,7 @@ class _Run:
         self.scheduler, self.request, self.jobs, self.tell, self.patience = scheduler, request, jobs, tell, patience
         self.distributed = need("distributed", "a cluster")
         self.client: Any = None
-        self.name = f"develop-{secrets.token_hex(8)}"
+        self.name = f"develop-{request.run}"
         """Of this work among that of others."""
         self.waiting = deque(range(len(jobs)))
         self.suspects: deque[int] = deque()
@@ -177,6 +182,12 @@ class _Run:
         """Suspects that are handed out again."""
         self.out: dict[int, Any] = {}
         """Futures of the files that are handed out."""
+        self.given: dict[int, frozenset[str]] = {}
+        """The workers that may take them: those that fitted when they were handed out."""
+        self.deaths: Counter[int] = Counter()
+        """How often all of these ended."""
+        self.ended: deque[Outcome] = deque()
+        """Of files that were given up meanwhile."""
         self.attempts: Counter[int] = Counter()
         self.done: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.threads: dict[str, int] = {}
@@ -266,7 +277,7 @@ class _Run:
             if found == ours:
                 same.append(address)
             elif isinstance(found, str):
-                self._leave_out(address, f"it has lwisp {found}, and {ours} is expected; install the same there")
+                self._leave_out(address, other_version(found, ours))
             elif isinstance(found, ImportError):
                 self._leave_out(address, f"it has no lwisp; pip install 'lwisp[cluster]=={ours}' there")
             else:
@@ -303,6 +314,20 @@ class _Run:
                 self._come_back()
             if outcome is not None:
                 yield outcome
+            if isinstance(outcome, Shut):
+                yield from self._refused_like(outcome)
+            while self.ended:
+                yield self.ended.popleft()
+
+    def _refused_like(self, shut: Shut) -> Iterator[Outcome]:
+        """Give up all files that wait, and whose pictures would go to the bucket that refused one."""
+        for _ in range(len(self.waiting)):
+            number = self.waiting.popleft()
+            job = self.jobs[number]
+            if job.output.parts[:2] == shut.output.parts[:2]:
+                yield Outcome(job.source, job.output, shut.error.replace(str(shut.output), str(job.output)), shut.kind)
+            else:
+                self.waiting.append(number)
 
     def _next(self) -> int | None:
         """A file of which something is known; None where nothing is for a while."""
@@ -317,19 +342,18 @@ class _Run:
             self.waiting.append(self.suspects.popleft())
         fit = self._fit()
         room = AHEAD * sum(self.threads[address] for address in fit) - len(self.out)
-        limits = {"workers": fit, "allow_other_workers": True} if self.unfit else {}
         for _ in range(min(room, len(self.waiting))):
             number = self.waiting.popleft()
             self.round += 1
             key = (self.name, self.round)
             try:
                 future = self.client.submit(
-                    develop_on_worker, self.request, self.jobs[number], key=key, pure=False, retries=0, **limits
+                    develop_on_worker, self.request, self.jobs[number], key=key, pure=False, retries=0, workers=fit
                 )
             except Exception as error:
                 self.waiting.appendleft(number)
                 raise _LostError from error
-            self.out[number] = future
+            self.out[number], self.given[number] = future, frozenset(fit)
             future.add_done_callback(lambda _, number=number: self.done.put(number))
 
     def _check_all(self) -> None:
@@ -339,6 +363,25 @@ class _Run:
         self._look()
         if not self._fit():
             self.wait_for_workers(self.patience.again)
+        self._take_back()
+
+    def _take_back(self) -> None:
+        """Take back the files whose workers have all ended or no longer fit: no other worker may take them."""
+        fit = set(self._fit())
+        orphans = [
+            number for number, future in self.out.items() if not future.done() and fit.isdisjoint(self.given[number])
+        ]
+        for number in reversed(orphans):
+            future = self.out.pop(number)
+            self.deaths[number] += self.given[number].isdisjoint(self.threads)
+            if self.deaths[number] < DEATHS:
+                self.waiting.appendleft(number)
+            elif (outcome := self._suspect(number, DEATHS)) is not None:
+                self.ended.append(outcome)
+            try:
+                self.client.cancel([future], force=True)
+            except Exception as error:
+                raise _LostError from error
 
     def _take(self, number: int) -> Outcome | None:
         """What became of a file; None where it is handed out again."""
@@ -358,22 +401,40 @@ class _Run:
             return self._failed(number, error)
         if isinstance(result, Refusal):
             self._leave_out(result.address, result.reason)
-            return self._again(number, result.reason)
+            self.waiting.append(number)  # the worker is to blame, and gets no more
+            return None
         assert isinstance(result, Outcome)
         return result
 
     def _failed(self, number: int, error: BaseException) -> Outcome | None:
         if isinstance(error, self.distributed.scheduler.KilledWorker):
-            if number in self.alone:
-                return self._give_up(
-                    number,
-                    f"the worker died {error.allowed_failures + 1} times while it was developed, for want of memory or "
-                    "by a fault in a decoder",
-                    "crash",
-                )
-            self.suspects.append(number)
+            return self._suspect(number, error.allowed_failures + 1)
+        if isinstance(error, ImportError) and self._finds_unfit(number):
             return None
         return self._again(number, one_line(error if isinstance(error, Exception) else Exception(error)))
+
+    def _suspect(self, number: int, deaths: int) -> Outcome | None:
+        """Hand out a file again alone, or give it up where it was."""
+        if number in self.alone:
+            return self._give_up(
+                number,
+                f"the worker died {deaths} times while it was developed, for want of memory or by a fault in a decoder",
+                "crash",
+            )
+        self.deaths[number] = 0
+        self.suspects.append(number)
+        return None
+
+    def _finds_unfit(self, number: int) -> bool:
+        """Check all workers anew, for Dask does not say which one failed; where one no longer fits, the file waits."""
+        before = set(self._fit())
+        self.threads = {}
+        self.waiting.append(number)
+        self._look()
+        if before <= set(self._fit()):
+            self.waiting.pop()
+            return False
+        return True
 
     def _again(self, number: int, reason: str) -> Outcome | None:
         self.attempts[number] += 1
@@ -389,7 +450,7 @@ class _Run:
     def _come_back(self) -> None:
         """Connect again to a scheduler that was lost, and hand out again what was out."""
         self.tell("the scheduler is lost; waiting for it to come back")
-        self.waiting.extendleft(self.out)
+        self.waiting.extendleft(reversed(self.out))
         self.close()
         self.out.clear()
         self.threads, self.unfit = {}, {}

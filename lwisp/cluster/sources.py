@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from lwisp.cluster.stores import fetch, files_below, files_like
-from lwisp.cluster.urls import Url, place
+from lwisp.cluster.urls import Url, is_kept, place
 from lwisp.errors import ArgumentError, InputError, alternatives, shown, unreadable
 from lwisp.files.listing import is_hidden
 from lwisp.files.raw import RAW_SUFFIXES
@@ -147,6 +147,11 @@ def _read(file: Path, manifest: Path) -> list[Path]:
                 if "\0" in name or not name:
                     raise InputError(f"{manifest}, line {number}: expected a path or URL, got {shown(name)}")
                 one = place(name)
+                if isinstance(one, Url) and not is_kept(name):
+                    raise InputError(
+                        f"{manifest}, line {number}: {shown(name)}: a key with a part that is empty or '.' cannot be "
+                        "named here; rename it"
+                    )
                 is_whole = isinstance(one, Url) or one.is_absolute()
                 found.append(one if is_whole else manifest.parent / one)
     except UnicodeDecodeError as error:

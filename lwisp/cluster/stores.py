@@ -5,12 +5,13 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 from lwisp.cluster.urls import Url
 from lwisp.errors import InputError, NotFoundError, OutputError, one_line
 from lwisp.files.optional import need
+from lwisp.planning import is_wanted
 
 MOST_BYTES = 4 * 2**30
 """Of a file that is fetched: no TIFF, and so no RAW of that kind, can be larger."""
@@ -32,6 +33,10 @@ SETTLED = (FileNotFoundError, PermissionError, FileExistsError, IsADirectoryErro
 T = TypeVar("T")
 
 
+class RefusedWriteError(OutputError):
+    """A store that takes no files from us: it would refuse the next one, too."""
+
+
 @dataclass(frozen=True)
 class Version:
     """What tells two contents of one name apart, so far as the store says."""
@@ -49,7 +54,7 @@ def files_below(url: Url, recursive: bool) -> list[Url] | None:
         recursive: Those of folders below, too.
 
     Raises:
-        InputError: There is nothing of this name, or the store cannot be asked.
+        InputError: There is nothing of this name, the store cannot be asked, or a RAW has a key that no path can have.
     """
     system, path = _open(url)
 
@@ -66,7 +71,7 @@ def files_like(pattern: Url) -> list[Url]:
     """The files whose URLs fit a pattern with *, ? or [], sorted.
 
     Raises:
-        InputError: The store cannot be asked.
+        InputError: The store cannot be asked, or a RAW has a key that no path can have.
     """
     system, path = _open(pattern)
     return sorted(_urls(pattern, _ask(pattern, lambda: system.glob(path))))
@@ -74,7 +79,14 @@ def files_like(pattern: Url) -> list[Url]:
 
 def _urls(url: Url, names: list[str]) -> Iterator[Url]:
     for name in names:
-        yield Url(f"{url.scheme}:", *(part for part in PurePosixPath(name).parts if part != "/"))
+        parts = name.strip("/").split("/")
+        if {"", ".", ".."}.isdisjoint(parts):
+            yield Url(f"{url.scheme}:", *parts)
+        elif is_wanted(Path(name)):
+            raise InputError(
+                f"{url.scheme}://{name.lstrip('/')}: a key with a part that is empty, '.' or '..' cannot be named "
+                "here; rename it, or name the others by a pattern or a manifest"
+            )
 
 
 def fetch(url: Url, file: Path, most: int = MOST_BYTES) -> Version:
@@ -147,7 +159,7 @@ def write_once(file: Path, url: Url, replaced: Version | None) -> bool:
         False where something else has come to this name meanwhile, which is left as it is.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: It cannot be written; `RefusedWriteError` where the rights are missing.
     """
     system, path = _open(url)
 
@@ -167,7 +179,8 @@ def write_once(file: Path, url: Url, replaced: Version | None) -> bool:
     except OutputError:
         raise
     except InputError as error:
-        raise OutputError(str(error)) from error
+        kind = RefusedWriteError if isinstance(error.__cause__, PermissionError) else OutputError
+        raise kind(str(error)) from error
 
 
 def _rename_into(system: Any, file: Path, path: str, replaces: bool) -> bool:

@@ -34,6 +34,15 @@ class Url(_SystemPath):
         return super().suffix if len(self.parts) > 2 else ""
 
 
+def is_kept(url: str) -> bool:
+    """Whether `place` keeps the key of a URL: pathlib drops parts that are empty or ".", and keys may have them.
+
+    Args:
+        url: The URL of a file in a store.
+    """
+    return {"", "."}.isdisjoint(url.partition(":")[2].strip("/").split("/"))
+
+
 def place(path: Path | str) -> Path:
     """A path as it was given -> a `Url` where it is one, else a path; file:///a/b is the path /a/b.
 

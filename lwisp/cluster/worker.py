@@ -5,11 +5,12 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 from lwisp.batch import Listings, Outcome
-from lwisp.cluster.stores import Version, fetch, version_of, write_once
+from lwisp.cluster.stores import RefusedWriteError, Version, fetch, version_of, write_once
 from lwisp.cluster.urls import Url
 from lwisp.collection import load_by_digest
 from lwisp.development import DEFAULT, FAST, LINEAR, Photo, Settings, develop_files, pick, pick_fast
@@ -49,6 +50,10 @@ class Request:
     memory: float | None = None
     """Bound on the memory of a worker, in GB."""
     overwrite: bool = False
+    lwisp: str = field(default_factory=lambda: version("lwisp"))
+    """The version of lwisp that asks; a worker with another one would make other pictures."""
+    run: str = ""
+    """Name of one command, at random: what a worker keeps from file to file, it keeps for that one alone."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,11 @@ class Refusal:
 
     reason: str
     address: str
+
+
+@dataclass(frozen=True)
+class Shut(Outcome):
+    """A failure because the store of the output takes no files: those of others would be refused, too."""
 
 
 def request_of(weights: Weights | Callable[[Photo], Weights], file: Path | None = None) -> Request:
@@ -79,6 +89,16 @@ def request_of(weights: Weights | Callable[[Photo], Weights], file: Path | None 
         needed += [Named(path.stem, read_digest(path)) for path in learned_files()]
         return Request("pick", tuple(needed))
     return Request("pick_fast", tuple(needed))
+
+
+def other_version(found: str, expected: str) -> str:
+    """Why a worker with another lwisp is not taken.
+
+    Args:
+        found: The version that it has.
+        expected: That of the command.
+    """
+    return f"it has lwisp {found}, and {expected} is expected; install the same there"
 
 
 def check(request: Request) -> str:
@@ -116,6 +136,8 @@ def _prepare(request: Request) -> _Ready:
 
 @lru_cache(maxsize=2)
 def _prepare_once(request: Request) -> _Ready:
+    if (found := version("lwisp")) != request.lwisp:
+        raise InputError(other_version(found, request.lwisp))
     if request.backend == "auto":
         preferred()
     elif not is_installed(request.backend):
@@ -166,7 +188,8 @@ def develop_one(request: Request, job: Job, address: str) -> Outcome | Refusal:
         with temporary_folder() as folder:
             outcome = _develop_in(folder, ready, request, job)
     except Exception as error:
-        outcome = Outcome(job.source, job.output, tell_failure(job.source, error), kind_of(error))
+        kind = Shut if isinstance(error, RefusedWriteError) else Outcome
+        outcome = kind(job.source, job.output, tell_failure(job.source, error), kind_of(error))
     return replace(outcome, source=job.source, output=job.output, worker=f"{platform.node()} {address}")
 
 

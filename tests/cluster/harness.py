@@ -66,11 +66,19 @@ class Cluster:
             )
 
     def _keep(self) -> None:
-        told = ("--nthreads", "1", "--no-nanny", "--memory-limit", "0", *self.options)
         while not self.ending:
-            worker = self._start("worker", self.address, *told)
-            self.workers.append(worker)
-            worker.wait()
+            self._start_worker(*self.options).wait()
+
+    def _start_worker(self, *options: str) -> subprocess.Popen[bytes]:
+        worker = self._start("worker", self.address, "--nthreads", "1", "--no-nanny", "--memory-limit", "0", *options)
+        self.workers.append(worker)
+        return worker
+
+    def join(self, *options: str) -> None:
+        """One more worker, which is there when this returns."""
+        there = (self.folder / "worker.log").read_bytes().count(b"Registered to")
+        self._start_worker(*options)
+        soon(lambda: (self.folder / "worker.log").read_bytes().count(b"Registered to") > there)
 
     def restart_scheduler(self) -> None:
         self.scheduler.kill()
@@ -89,7 +97,8 @@ class Cluster:
                 for worker in self.workers:
                     worker.kill()
                 keeper.join(0.1)
-        self.scheduler.wait()
+        for process in (self.scheduler, *self.workers):
+            process.wait()
 
 
 @contextlib.contextmanager

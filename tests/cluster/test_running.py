@@ -9,18 +9,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from lwisp.cli.commands import app
+from lwisp.cluster import running
 from lwisp.cluster.running import Patience, develop_on
-from lwisp.cluster.worker import Named, Request, check, request_of
+from lwisp.cluster.worker import Named, Refusal, Request, check, develop_one, request_of
 from lwisp.development import Settings, pick, pick_fast
 from lwisp.errors import InputError
 from lwisp.model import LWISP
-from lwisp.planning import plan
+from lwisp.planning import Job, plan
 from lwisp.weights import load, save
 from tests.cluster.harness import Cluster, cluster, fill, free_port, soon
 from tests.conftest import SAMPLE, TOY, WriteDng, heed_signals, require
@@ -130,11 +132,91 @@ def test_what_a_worker_checks(toy_file: Path, tmp_path: Path, monkeypatch: pytes
 def test_a_worker_of_another_version_is_refused(
     two: Cluster, write_dng: WriteDng, toy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lwisp.cluster import running
-
     monkeypatch.setattr(running, "version", _newer)  # the client's own, for the workers import theirs anew
     jobs = plan(fill(tmp_path / "photos", 1, write_dng), tmp_path / "out", None)
     with pytest.raises(InputError, match=r"it has lwisp 0\.\S+, and 99\.0 is expected; install the same there"):
+        develop_on(two.address, request_of(load(toy_file), toy_file), jobs)
+
+
+OLDER = """
+import importlib.metadata
+right = importlib.metadata.version
+importlib.metadata.version = lambda package: "0.0.1" if package == "lwisp" else right(package)
+"""
+"""Loaded into a worker: it has another version of lwisp."""
+BROKEN = """
+from lwisp.cluster import running, worker
+
+called = []
+
+def develop_on_worker(request, job):
+    called.append(job)
+    raise ImportError("No module named 'lwisp'")
+
+running.develop_on_worker = develop_on_worker
+worker.check = lambda request: "it has no lwisp any more" if called else ""
+"""
+"""Loaded into a worker: it fits, until it gets its first file."""
+
+
+@pytest.mark.parametrize(("other", "word"), [(OLDER, "it has lwisp 0.0.1, and"), (BROKEN, "it has no lwisp any more")])
+def test_a_worker_that_does_not_fit_beside_one_that_does_makes_no_picture(
+    other: str, word: str, write_dng: WriteDng, toy_file: Path, tmp_path: Path
+) -> None:
+    jobs = plan(fill(tmp_path / "photos", 30, write_dng), tmp_path / "out", None)
+    (tmp_path / "other.py").write_text(other)
+    request = request_of(load(toy_file), toy_file)
+    with cluster(tmp_path / "log", 1, OMP_NUM_THREADS="1") as started:
+        said: list[str] = []
+        made = develop_on(started.address, request, jobs[:1], tell=said.append)
+        assert [outcome.error for outcome in made] == [""]
+        started.join("--preload", str(tmp_path / "other.py"))
+        outcomes = list(develop_on(started.address, request, jobs[1:], tell=said.append))
+    assert [outcome.error for outcome in outcomes] == [""] * 29
+    assert len({outcome.worker for outcome in outcomes}) == 1
+    assert len(said) == 1
+    assert word in said[0]
+
+
+def test_a_worker_of_another_version_refuses_a_file_that_reaches_it(toy_file: Path, tmp_path: Path) -> None:
+    request = replace(request_of(load(toy_file), toy_file), lwisp="99.0")
+    told = develop_one(request, Job(SAMPLE, tmp_path / "a.jpg", "jpg"), "tcp://here:1")
+    assert isinstance(told, Refusal)
+    assert "and 99.0 is expected" in told.reason
+
+
+def test_the_only_worker_dies_of_one_file_and_comes_back_for_the_others(
+    write_dng: WriteDng, toy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "DEATHS", 1)
+    files = fill(tmp_path / "photos", 3, write_dng)
+    deadly = files[0].rename(tmp_path / "photos" / "deadly.dng")
+    jobs = plan([deadly, *files[1:]], tmp_path / "out", None)
+    preload = Path(__file__).with_name("deadly.py")
+    with cluster(tmp_path / "log", 1, "--preload", str(preload), OMP_NUM_THREADS="1") as started:
+        outcomes = list(develop_on(started.address, request_of(load(toy_file), toy_file), jobs))
+    assert {outcome.source: outcome.kind for outcome in outcomes} == {deadly: "crash", files[1]: "", files[2]: ""}
+
+
+def test_the_same_command_again_lists_its_folder_anew(
+    two: Cluster, write_dng: WriteDng, toy_file: Path, tmp_path: Path
+) -> None:
+    jobs = plan(fill(tmp_path / "photos", 4, write_dng), tmp_path / "out", None)
+    request = request_of(load(toy_file), toy_file)
+    for _ in range(2):
+        assert [outcome.error for outcome in develop_on(two.address, request, jobs)] == [""] * 4
+        shutil.rmtree(tmp_path / "out")
+
+
+def test_a_scheduler_that_is_lost_before_any_work_is_one_sentence(
+    two: Cluster, toy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(run: object) -> None:
+        raise running._LostError
+
+    monkeypatch.setattr(running._Run, "_look", look)
+    jobs = plan([SAMPLE], tmp_path / "out", None)
+    with pytest.raises(InputError, match=rf"^{two.address}: the scheduler was lost before any work was begun$"):
         develop_on(two.address, request_of(load(toy_file), toy_file), jobs)
 
 

@@ -69,6 +69,24 @@ def test_a_folder_in_a_store_gives_the_names_of_the_same_folder_here(store: str,
     assert [str(job.output) for job in elsewhere][-1] == "s3://bucket/out/sub/deep/c.png"
 
 
+@pytest.mark.parametrize("key", ["x//IMG.dng", "/IMG.dng", "x/./IMG.dng", "x/../../../IMG.dng"])
+def test_a_key_that_no_path_can_have_is_said_and_not_taken_for_another(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = fsspec.filesystem("memory")
+    names = ["/shelf/x/IMG.dng", "/shelf/x//note.md", f"/shelf/{key}"]
+    monkeypatch.setattr(type(system), "info", lambda self, path, **_: {"type": "directory"})
+    monkeypatch.setattr(type(system), "find", lambda self, path, **_: names)
+    monkeypatch.setattr(type(system), "glob", lambda self, path, **_: names)
+    for source in ("memory://shelf", "memory://shelf/**"):
+        with pytest.raises(InputError, match=r"memory://shelf/.*IMG\.dng: a key with a part that is empty, '\.' or"):
+            plan([Path(source)], tmp_path / "out", None)
+    names.pop()
+    assert [str(job.source) for job in plan([Path("memory://shelf")], tmp_path / "out", None)] == [
+        "memory://shelf/x/IMG.dng"
+    ]
+
+
 def test_patterns_name_files_here_and_in_stores(store: str, photos: Path) -> None:
     assert [job.source for job in plan([photos / "*.dng"], None, None)] == [photos / "a.dng"]
     assert len(plan([photos / "**" / "*"], None, None)) == 4
@@ -109,6 +127,8 @@ def test_a_manifest_names_files_of_any_place(name: str, content: str, tmp_path: 
         ("list.txt", b"ok.dng\n" + b"x" * 10**6, f"line 2: expected at most {MOST_LETTERS}"),
         ("list.csv", b"number\n1\n", "column path, url, file or source"),
         ("list.csv", b"id,path\n1\n", "line 2: expected a path"),
+        ("list.txt", b"s3://b/x/IMG.dng\ns3://b/x//IMG.dng", "line 2: 's3://b/x//IMG.dng': a key with a part that is"),
+        ("list.jsonl", b'"s3://b/./IMG.dng"', "line 1: 's3://b/./IMG.dng': a key with a part that is empty"),
         ("list.jsonl", b"{}", "line 1: expected JSON"),
         ("list.jsonl", b"[" * 4000, "line 1: expected JSON"),
         ("list.jsonl", b"3", "line 1: expected JSON"),

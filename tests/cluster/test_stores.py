@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lwisp.cluster import stores
+from lwisp.cluster.sources import plan
 from lwisp.cluster.stores import Version, fetch, files_below, files_like, version_of, write_once
 from lwisp.cluster.urls import Url
 from lwisp.cluster.worker import check, develop_one, request_of
@@ -20,7 +21,7 @@ from lwisp.files.optional import need
 from lwisp.planning import Job
 from lwisp.provenance import read_provenance
 from lwisp.weights import load
-from tests.cluster.harness import Door
+from tests.cluster.harness import Door, cluster, fill
 from tests.conftest import WriteDng, require
 
 moto = require("moto.server")
@@ -217,6 +218,26 @@ def test_from_bucket_to_bucket_by_a_worker_as_the_command_does_it(
     assert content(PICTURE, tmp_path) == b"somebody's own"
     gone = develop_one(request, Job(Url("s3:", "photos", "gone.dng"), PICTURE, "jpg"), "here")
     assert (gone.kind, gone.error.split(":")[0:2]) == ("not-found", ["s3", "//photos/gone.dng"])  # type: ignore[union-attr]
+
+
+def test_a_bucket_that_takes_no_files_is_asked_for_few(
+    door: Door, toy_file: Path, write_dng: WriteDng, tmp_path: Path
+) -> None:
+    require("distributed")
+    from lwisp.cluster.running import develop_on
+
+    files = fill(tmp_path / "photos", 20, write_dng)
+    jobs = plan(files, Path("s3://photos/out"), None)
+    jobs += plan(files[:1], tmp_path / "here", None)
+    door.before = lambda method, path: 403 if method == "PUT" else None
+    with cluster(tmp_path / "log", 1, OMP_NUM_THREADS="1") as started:
+        outcomes = list(develop_on(started.address, request_of(load(toy_file), toy_file), jobs))
+    assert {outcome.output: (outcome.error.partition(";")[0], outcome.kind) for outcome in outcomes} == {
+        **{job.output: (f"{job.output}: the store refuses access", "output") for job in jobs[:-1]},
+        jobs[-1].output: ("", ""),
+    }
+    assert len(outcomes) == 21
+    assert sum(line.startswith("PUT") for line in door.seen if "out" in line) < 8
 
 
 def test_in_a_store_whose_files_grow_a_picture_is_renamed_into_its_place(tmp_path: Path) -> None:
