@@ -38,7 +38,7 @@ def require(package: str) -> Any:
 
 
 def heed_signals() -> None:
-    """For `preexec_fn`: a shell's background jobs ignore SIGINT, what `nohup` starts SIGHUP; so would what they start."""
+    """For `preexec_fn`: background jobs of a shell ignore SIGINT, what `nohup` starts SIGHUP; so would what they start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
