@@ -10,13 +10,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.core import TyperGroup
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from lwisp.cli.commands import app
+from lwisp.cli.defaults import CONNECTING, RUNNING, read_defaults
+from lwisp.errors import InputError
 from tests.conftest import WriteDng
 
 RNG = np.random.default_rng(11)
@@ -170,6 +175,61 @@ def test_wrong_defaults_are_refused(content: str, word: str, photos: Path, no_de
     assert result.exit_code == 2
     assert word in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def _options() -> list[tuple[str, Any]]:
+    commands = cast(TyperGroup, get_command(app)).commands
+    return [(verb, parameter) for verb, command in commands.items() for parameter in command.params]
+
+
+def test_every_option_that_can_connect_or_run_code_is_known() -> None:
+    """By what its help and its metavar say: a new one belongs into `CONNECTING` or `RUNNING`, or takes addresses."""
+    told = re.compile(r"hf://|cluster|address|under which browsers|network of your own", re.IGNORECASE)
+    found = {
+        parameter.name
+        for _, parameter in _options()
+        if parameter.param_type_name == "option"
+        and told.search(f"{getattr(parameter, 'help', '')} {parameter.metavar}")
+    }
+    assert found == {*CONNECTING, *RUNNING, "weights"}
+
+
+@pytest.mark.parametrize(
+    "address", ["hf://me/toy", "tcp://10.0.0.1:8786", "S3://bucket/a", "a,hf://me/toy", "//host/a"]
+)
+def test_no_option_takes_an_address_from_the_working_folder(address: str, no_defaults: Path) -> None:
+    commands = cast(TyperGroup, get_command(app))
+    for verb, parameter in _options():
+        if parameter.param_type_name == "option":
+            name = next(option for option in parameter.opts if option.startswith("--")).removeprefix("--")
+            for value in (f'"{address}"', f'["a", "{address}"]'):
+                (no_defaults / "lwisp.toml").write_text(f"[{verb}]\n{name} = {value}\n")
+                with pytest.raises(InputError, match=r"connects to a network|runs code"):
+                    read_defaults(commands)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('[develop]\ncluster = "local"\n', "--cluster connects"),
+        ('cluster = "10.0.0.1:8786"\n', "--cluster connects"),
+        ('[serve]\nhost = "0.0.0.0"\n', "--host connects"),
+        ('[serve]\nallow-host = ["elsewhere.example"]\n', "--allow-host connects"),
+        ('[train]\nnetwork = "theirs:Net"\n', "--network runs code"),
+        ('[evaluate]\nnetwork = "theirs:Net"\n', "--network runs code"),
+    ],
+)
+def test_only_your_own_settings_connect_or_run_code(content: str, said: str, no_defaults: Path, tmp_path: Path) -> None:
+    commands = cast(TyperGroup, get_command(app))
+    (no_defaults / "lwisp.toml").write_text(content)
+    own = tmp_path / "config" / "lwisp"
+    with pytest.raises(InputError) as caught:
+        read_defaults(commands)
+    assert said in str(caught.value)
+    assert str(own / "lwisp.toml") in str(caught.value)
+    own.mkdir(parents=True)
+    (no_defaults / "lwisp.toml").rename(own / "lwisp.toml")
+    assert any(read_defaults(commands).values())
 
 
 @pytest.mark.parametrize("empty", [[""], ["a.dng", "-o", ""], ["a.dng", "--output="]])

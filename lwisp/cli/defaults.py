@@ -1,5 +1,6 @@
 """Defaults of options from `lwisp.toml`: in the working folder, else in the user's folder of settings."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
 NAME = "lwisp.toml"
 MOST = 2**16
 """Bytes of such a file."""
+CONNECTING = ("cluster", "host", "allow_host")
+"""Parameters that open connections, or let others in, whatever their value."""
+RUNNING = ("network",)
+"""Parameters that run code, whatever their value."""
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:[\\/]|(^|,)\s*[\\/]{2}", re.IGNORECASE)
+"""What lies elsewhere, be it in a list: hf://, tcp://, s3://, and another machine's share on Windows."""
 
 
 def read_defaults(group: "TyperGroup") -> dict[str, dict[str, Any]]:
@@ -20,7 +27,8 @@ def read_defaults(group: "TyperGroup") -> dict[str, dict[str, Any]]:
 
     A table of the name of a verb holds its options by their names without dashes, as `quality = 90`; options outside of
     a table are those of every verb that has them. What the working folder's file says goes before the user's; it names
-    no address on a hub, for a folder that came from elsewhere shall not make lwisp connect.
+    no address on a network, and no code, for a folder that came from elsewhere shall not make lwisp connect, let others
+    in, or run what lies there.
 
     Args:
         group: The command with all verbs.
@@ -30,7 +38,7 @@ def read_defaults(group: "TyperGroup") -> dict[str, dict[str, Any]]:
 
     Raises:
         InputError: A file is no TOML, or names a verb or an option that does not exist; or the working folder's file
-            names an address on a hub.
+            names an address on a network, or code.
     """
     found: dict[str, dict[str, Any]] = {}
     for path in _files():
@@ -52,12 +60,28 @@ def _files() -> Iterator[Path]:
 
 
 def _check_local(path: Path, parameters: Mapping[str, Any]) -> None:
-    for value in parameters.values():
-        if isinstance(value, str) and value.startswith("hf://"):
-            raise InputError(
-                f"{path}: {value} connects to a network, which only the command or your own folder of settings may ask "
-                "for; take it out, and name it behind --weights"
-            )
+    for name, value in parameters.items():
+        option = f"--{name.replace('_', '-')}"
+        address = next((text for text in _texts(value) if ADDRESS.search(text)), None)
+        if name in RUNNING:
+            does = f"{option} runs code"
+        elif name in CONNECTING or address is not None:
+            does = f"{address or option} connects to a network"
+        else:
+            continue
+        raise InputError(
+            f"{path}: {does}, which only the command or your own folder of settings may ask for; take it out, and give "
+            f"it with the command, or put it into {(user_folder('config') or Path()) / NAME}"
+        )
+
+
+def _texts(value: object) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case list() | dict():
+            for part in value.values() if isinstance(value, dict) else value:
+                yield from _texts(part)
 
 
 def _parse(path: Path, group: "TyperGroup") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import platform
+import stat
 import struct
 import sys
 import sysconfig
@@ -37,7 +38,11 @@ class _Calls:
 
     architecture: int
     denied: tuple[int, ...]
-    """Sockets, programs, other processes, descriptors of others, kernel interfaces that go round what is denied."""
+    """Sockets, programs, other processes, descriptors of others, kernel interfaces that go round what is denied;
+    changes of files that Landlock does not know; memory that no limit counts."""
+    opens: tuple[tuple[int, int], ...]
+    """Calls that open files, each with the place of the flags among its arguments."""
+    openat2: int
     clone: int
     clone3: int
     signal: int
@@ -53,10 +58,15 @@ CALLS = {
             *(41, 42, 43, 44, 46, 48, 49, 50, 53, 288, 299, 307),  # sockets
             *(57, 58, 59, 322),  # fork, vfork, execve, execveat
             *(62, 129, 200, 297, 424),  # kill and its like
-            *(101, 310, 311, 312, 434, 438, 440),  # ptrace and its like, descriptors of others
+            *(101, 304, 310, 311, 312, 434, 438, 440),  # ptrace and its like, descriptors of others, handles
             *(160, 425, 426, 427),  # setrlimit, io_uring
             *(155, 161, 165, 166, 246, 248, 249, 250, 272, 298, 308, 321, 323),  # mounts, keys, namespaces, bpf
+            *(76, 85, 90, 91, 268, 452, 92, 93, 94, 260),  # truncate, creat, chmod and chown and their like
+            *(132, 235, 261, 280, 188, 189, 190, 197, 198, 199, 463, 466, 469),  # times, extended attributes
+            *(319, 447, 29, 30, 31, 67, 64, 65, 66, 68, 69, 70, 71, 220, 240),  # memfds, System V's memory and queues
         ),
+        opens=((2, 1), (257, 2)),
+        openat2=437,
         clone=56,
         clone3=435,
         signal=234,
@@ -70,8 +80,13 @@ CALLS = {
             *(129, 130, 138, 240, 424),
             *(117, 270, 271, 272, 434, 438, 440),
             *(164, 425, 426, 427),
-            *(39, 40, 41, 51, 97, 104, 217, 218, 219, 241, 268, 280, 282),
+            *(39, 40, 41, 51, 97, 104, 217, 218, 219, 241, 265, 268, 280, 282),
+            *(45, 52, 53, 54, 55, 452),
+            *(88, 5, 6, 7, 14, 15, 16, 463, 466, 469),
+            *(279, 447, 180, *range(186, 198)),
         ),
+        opens=((56, 2),),
+        openat2=437,
         clone=220,
         clone3=435,
         signal=131,
@@ -91,6 +106,8 @@ KEPT_CAPABILITIES = 0b110
 """Of root: to read files that others own; Landlock says which."""
 THREAD = 0x10000
 """Flag of clone."""
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC if sys.platform.startswith("linux") else 0
+"""Flags of open by which a file may be changed; nothing that reads needs one."""
 
 
 def why_unavailable() -> str:
@@ -118,11 +135,11 @@ def check_available() -> None:
 def confine(bounds: Bounds, readable: Iterable[Path]) -> None:
     """Give up for good, in this process of one thread, all but reading these files and Python's code.
 
-    Descriptors that are open stay so.
+    Descriptors that are open stay so, and may be written to and cut short.
 
     Args:
         bounds: Memory, processor time and bytes written.
-        readable: Files (no folders) that may be opened for reading; those that do not exist are passed over.
+        readable: Files that may be opened for reading; folders, and what does not exist, are passed over.
 
     Raises:
         OSError: The system does not let it; nothing should be read then.
@@ -206,9 +223,11 @@ def _restrict_files(readable: Iterable[Path]) -> None:
     call = _libc().syscall
     rules = _check(call(CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint32(0)), "Landlock")
     try:
-        for path in (*readable, *code_folders()):
+        for path, are_files in (*((path, True) for path in readable), *((path, False) for path in code_folders())):
             with contextlib.suppress(FileNotFoundError), _held(path) as file:
-                rule = struct.pack("<Qi", READ_FILE | (READ_FOLDER if path.is_dir() else 0), file)
+                if are_files and stat.S_ISDIR(os.fstat(file).st_mode):
+                    continue
+                rule = struct.pack("<Qi", READ_FILE if are_files else READ_FILE | READ_FOLDER, file)
                 _check(call(ADD_RULE, rules, ctypes.c_int(1), rule, ctypes.c_uint32(0)), "Landlock")
         _check(call(RESTRICT_SELF, rules, ctypes.c_uint32(0)), "Landlock")
     finally:
@@ -236,7 +255,7 @@ def _program(calls: _Calls, process: int) -> bytes:
     """The filter, in the language of Berkeley packets: it sees a call's number, architecture and arguments."""
     load, equal, at_least, any_bit, give = 0x20, 0x15, 0x35, 0x45, 0x06
     allow, kill, deny, missing = 0x7FFF0000, 0x80000000, 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS
-    number, architecture, first = 0, 4, 16
+    number, architecture, first = 0, 4, 16  # an argument has 8 bytes, the lower half first
     lines: list[tuple[int, int, int, int]] = [
         (load, 0, 0, architecture),
         (equal, 1, 0, calls.architecture),
@@ -247,7 +266,11 @@ def _program(calls: _Calls, process: int) -> bytes:
     ]
     for call in calls.denied:
         lines += [(equal, 0, 1, call), (give, 0, 0, deny)]
-    lines += [(equal, 0, 1, calls.clone3), (give, 0, 0, missing)]  # clone is tried then, whose flags can be seen
+    for call in (calls.clone3, calls.openat2):  # clone and openat are tried then, whose flags can be seen
+        lines += [(equal, 0, 1, call), (give, 0, 0, missing)]
+    for call, place in calls.opens:
+        lines += [(equal, 0, 4, call), (load, 0, 0, first + 8 * place), (any_bit, 0, 1, WRITING), (give, 0, 0, deny)]
+        lines += [(give, 0, 0, allow)]
     lines += [(equal, 0, 4, calls.clone), (load, 0, 0, first), (any_bit, 1, 0, THREAD), (give, 0, 0, deny)]
     lines += [(give, 0, 0, allow)]
     for call, allowed in ((calls.signal, process), (calls.limits, 0)):

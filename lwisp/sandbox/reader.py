@@ -24,7 +24,7 @@ from lwisp.files.properties import sidecars_of
 from lwisp.files.sensor import sensor_files
 from lwisp.sandbox import values
 from lwisp.sandbox.confinement import Bounds, check_available
-from lwisp.sandbox.worker import TOO_LONG, UNCONFINED
+from lwisp.sandbox.worker import MOST_REQUEST, TOO_LONG, UNCONFINED
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,16 +90,18 @@ class Sandbox:
         """
         paths = [argument for argument in (*arguments, *keywords.values()) if isinstance(argument, Path)]
         name = str(paths[0]) if paths else "the file"
-        readable = [place for path in paths for place in (path, *sidecars_of(path, True), *sensor_files(path))]
+        readable = [place for path in paths for place in (path, *_beside(path))]
         bounds = (self.bounds.memory, self.bounds.seconds, self.bounds.written)
         target = (read.__module__, read.__qualname__)
         request = values.to_bytes((*target, tuple(arguments), dict(keywords), tuple(readable), bounds))
+        if len(request) > MOST_REQUEST:
+            raise OutOfMemoryError(f"{name}: {len(request):,} bytes to read are more than {MOST_REQUEST:,}")
         process = self._take(name)
-        try:
-            code, content = process.ask(request, self.bounds.seconds + GRACE)
-        except BaseException:
+        code, content = self._ask(process, request)
+        if not process.has_accepted:  # it had died while it waited, of no fault of this file
             process.end()
-            raise
+            process = self._start(name)
+            code, content = self._ask(process, request)
         if process.is_gone:
             process.end()
         else:
@@ -115,6 +117,16 @@ class Sandbox:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
+        return self._start(name)
+
+    def _ask(self, process: "_Process", request: bytes) -> tuple[int | None, bytes]:
+        try:
+            return process.ask(request, self.bounds.seconds + GRACE)
+        except BaseException:
+            process.end()
+            raise
+
+    def _start(self, name: str) -> "_Process":
         try:
             return _Process()
         except (OSError, TimeoutError) as error:
@@ -131,6 +143,12 @@ class Sandbox:
         self._end()
 
 
+def _beside(path: Path) -> list[Path]:
+    """The sidecars of a file, but for links to what is no sidecar: IMG.xmp may lead to a key."""
+    found = [*sidecars_of(path, True), *sensor_files(path)]
+    return [place for place in found if place.resolve().suffix.lower() == place.suffix.lower()]
+
+
 def _end_all(processes: "list[_Process]") -> None:
     for process in processes:
         process.end()
@@ -141,6 +159,7 @@ class _Process:
 
     def __init__(self) -> None:
         self.is_gone = False
+        self.has_accepted = True
         self.channel, theirs = socket.socketpair()
         self.channel.settimeout(START)
         with theirs:
@@ -182,6 +201,7 @@ class _Process:
                 return struct.unpack("<i", told)[0], bytes(content)
         except OSError as error:  # it stands still, or has died
             self.is_gone = True
+            self.has_accepted = not isinstance(error, BrokenPipeError | ConnectionResetError)  # it did not read it all
             return None if isinstance(error, TimeoutError) else -signal.SIGKILL, b""
         finally:
             os.close(result)
@@ -222,6 +242,8 @@ def _result(name: str, content: bytes) -> Any:
         kind, message, feature = value
     except (TypeError, ValueError) as error:
         raise CrashedError(f"{name}: the process that read it gave back what is no photo") from error
+    except MemoryError as error:
+        raise OutOfMemoryError(f"{name}: there is not enough memory for what was read") from error
     if kind == "memory":
         raise OutOfMemoryError(f"{name}: there is not enough memory for it")
     known = getattr(errors, str(kind), None)

@@ -29,6 +29,13 @@ CLASSES: Mapping[str, Any] = {
 """Those that may come back."""
 DIRECTORIES = (INTEROPERABILITY_IFD, GPS_IFD, EXIF_IFD)
 MOST_DIMENSIONS = 4
+MOST_HEAD = 64 * 2**20
+"""Bytes of JSON, which takes many times as much memory once it is parsed."""
+MOST_BLOBS = 2**20
+MOST_KEY = 2**32
+"""Bound of a key that is a number; larger ones can be chosen to collide, so that finding each takes all others."""
+MOST_RATIONAL = 2**64
+"""Bound of a rational's parts, which a tag's 32 bits are far below; a few letters could name a number without end."""
 
 
 def write(file: BinaryIO, value: object) -> None:
@@ -62,11 +69,15 @@ def read(content: bytes | memoryview) -> Any:
         view = memoryview(content)
         (count,) = struct.unpack_from("<Q", view)
         place = 16 + 8 * count
+        if count > MOST_BLOBS:
+            raise ValueError(f"{count} blobs")
         length, *lengths = struct.unpack_from(f"<{count + 1}Q", view, 8)
+        if length > MOST_HEAD:
+            raise ValueError(f"a head of {length} bytes")
         head, place = bytes(view[place : place + length]), place + length
-        blobs = []
-        for size in lengths:
-            blobs.append(view[place : place + size])
+        blobs: dict[int, memoryview] = {}
+        for index, size in enumerate(lengths):
+            blobs[index] = view[place : place + size]
             place += size
         return _value(json.loads(head), blobs)
     except (
@@ -116,17 +127,18 @@ def _plain(value: object, blobs: list[bytes | memoryview]) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written")
 
 
-def _value(plain: Any, blobs: list[memoryview]) -> Any:
+def _value(plain: Any, blobs: dict[int, memoryview]) -> Any:
+    """The value; each blob is taken once, or a short result could copy a long one without end."""
     if not isinstance(plain, list):
         return plain
     kind, content = plain
     match kind:
         case "bytes":
-            return bytes(blobs[content])
+            return bytes(blobs.pop(content))
         case "path":
             return Path(content)
         case "rational":
-            return IFDRational(*content)
+            return _rational(content)
         case "time":
             return datetime.fromisoformat(content)
         case "array":
@@ -136,7 +148,7 @@ def _value(plain: Any, blobs: list[memoryview]) -> Any:
         case "list":
             return [_value(part, blobs) for part in content]
         case "dict":
-            return {_value(key, blobs): _value(part, blobs) for key, part in content}
+            return {_key(key): _value(part, blobs) for key, part in content}
         case "exif":
             return _exif(content, blobs)
         case "class":
@@ -145,15 +157,28 @@ def _value(plain: Any, blobs: list[memoryview]) -> Any:
     raise ValueError(kind)
 
 
-def _array(content: Any, blobs: list[memoryview]) -> Any:
+def _key(plain: Any) -> str | int:
+    if type(plain) is not str and not (type(plain) is int and abs(plain) < MOST_KEY):
+        raise ValueError("no key")
+    return plain
+
+
+def _rational(content: Any) -> IFDRational:
+    numerator, denominator = content
+    if not all(type(part) is int and abs(part) < MOST_RATIONAL for part in (numerator, denominator)):
+        raise ValueError("no rational")
+    return IFDRational(numerator, denominator)
+
+
+def _array(content: Any, blobs: dict[int, memoryview]) -> Any:
     name, shape, index = content
     kind = np.dtype(name)
     if kind.kind not in "uifb" or len(shape) > MOST_DIMENSIONS:
         raise ValueError(name)
-    return np.frombuffer(bytearray(blobs[index]), kind).reshape(shape)  # which may be written to, as any photo's
+    return np.frombuffer(bytearray(blobs.pop(index)), kind).reshape(shape)  # which may be written to, as any photo's
 
 
-def _exif(content: Any, blobs: list[memoryview]) -> Image.Exif:
+def _exif(content: Any, blobs: dict[int, memoryview]) -> Image.Exif:
     order, main, *parts = content
     exif = Image.Exif()
     exif.endian = order

@@ -117,13 +117,22 @@ def wait(child: int, channel: socket.socket, seconds: float) -> int:
 def _carry_out(read: Callable[[], object], readable: tuple[Path, ...], bounds: Bounds, result: int) -> int:
     """Read one file in this process, for whose end nothing is left to do; returns its exit code."""
     try:
+        _let_go()
         confine(bounds, readable)
-    except OSError as error:
-        print(f"lwisp: cannot be confined: {error}", file=sys.stderr)  # noqa: T201
+    except OSError:
         return UNCONFINED
     with os.fdopen(result, "wb") as file:
         answer(read, file)
     return 0
+
+
+def _let_go() -> None:
+    """Leave the terminal and the files that the command was started with: what is printed goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (0, 1, 2):
+        os.dup2(nowhere, number)
+    if nowhere > 2:
+        os.close(nowhere)
 
 
 def answer(read: Callable[[], object], file: BinaryIO) -> None:

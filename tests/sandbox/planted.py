@@ -2,8 +2,10 @@
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Callable
@@ -66,6 +68,20 @@ def reach(path: Path, secret: str, port: int) -> dict[str, str]:
         "limits of others": lambda: _call(302, os.getppid(), 7, 0, 0),
         "signal to itself": lambda: _tgkill(os.getpid()),
         "signal to others": lambda: _tgkill(os.getppid()),
+        "permissions": lambda: Path(secret).chmod(0o777),
+        "permissions of an open file": lambda: _on_open(path, lambda file: os.fchmod(file, 0o777)),
+        "owner": lambda: os.chown(secret, os.getuid(), os.getgid()),
+        "times": lambda: os.utime(secret, (1, 1)),
+        "times of an open file": lambda: _on_open(path, lambda file: os.utime(file, (1, 1))),
+        "attributes": lambda: os.setxattr(secret, "user.lwisp", b"x"),
+        "fewer attributes": lambda: os.removexattr(secret, "user.lwisp"),
+        "cutting": lambda: os.truncate(path, 0),
+        "cutting by opening": lambda: os.open(path, os.O_RDONLY | os.O_TRUNC),
+        "opening to write": lambda: os.open(path, os.O_RDWR),
+        "opening otherwise": lambda: _openat2(path),
+        "memory of no limit": lambda: os.memfd_create("more"),
+        "shared memory": lambda: _call(29, 0, 4096, 0o600),
+        "messages": lambda: _call(68, 0, 0o600),
     }
     for name, attempt in attempts.items():
         try:
@@ -76,6 +92,32 @@ def reach(path: Path, secret: str, port: int) -> dict[str, str]:
         except ValueError as error:
             found[name] = str(error)
     return found
+
+
+def terminal(path: Path) -> list[str]:
+    """Where the three standard descriptors of the process that reads a file lead, and how they are open."""
+    found = []
+    for number in (0, 1, 2):
+        is_nowhere = os.fstat(number).st_rdev == os.makedev(1, 3)
+        found.append(f"{is_nowhere} {fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY}")
+    return found
+
+
+def list_folder(folder: Path) -> list[str]:
+    """What lies in a folder."""
+    return os.listdir(folder)  # noqa: PTH208
+
+
+def _on_open(path: Path, change: Callable[[int], object]) -> None:
+    with path.open("rb") as file:
+        change(file.fileno())
+
+
+def _openat2(path: Path) -> None:
+    how = struct.pack("<3Q", os.O_RDONLY, 0, 0)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(437, -100, bytes(path), how, ctypes.c_size_t(len(how))) < 0:
+        raise OSError(ctypes.get_errno(), "refused")
 
 
 def _replace() -> None:

@@ -3,9 +3,11 @@
 import os
 import platform
 import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from lwisp.files.pictures import read_picture
 from lwisp.files.raw import read_mosaic
 from lwisp.files.sensor import Sensor
 from lwisp.files.shots import read_shot
-from lwisp.sandbox import confinement, values
+from lwisp.sandbox import confinement, reader, values
 from lwisp.sandbox.confinement import Bounds, why_unavailable
 from lwisp.sandbox.reader import CrashedError, Sandbox, TooLongError, UnforeseenError
 from tests.conftest import ROOT, SAMPLE, WriteDng
@@ -142,14 +144,83 @@ def test_nothing_else_can_be_reached(sandbox: Sandbox, tmp_path: Path, word: Pat
     secret = tmp_path / "secret" / "key"
     secret.parent.mkdir()
     secret.write_text("secret")
+    os.setxattr(secret, "user.lwisp", b"x")
     word.write_text("a file")
+    before, written = secret.stat(), word.stat().st_mtime_ns
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = sandbox.call(reach, word, str(secret), server.getsockname()[1])
     allowed = {"itself", "code", "signal to itself"}
     assert {name for name, refused in found.items() if not refused} == allowed
-    assert found["udp"] == found["fork"] == found["program"] == found["secret"] == "PermissionError"
+    refused = {name: why for name, why in found.items() if name not in allowed}
+    assert refused.pop("opening otherwise") == "OSError"  # as if the system had none: openat is tried then
+    assert set(refused.values()) <= {"PermissionError", "not allowed to raise maximum limit"}
     assert secret.read_text() == "secret"
+    assert secret.stat().st_mode == before.st_mode
+    assert (secret.stat().st_mtime_ns, word.stat().st_mtime_ns) == (before.st_mtime_ns, written)
     assert word.read_text() == "a file"
+
+
+def test_system_calls_alone_deny_what_an_old_landlock_does_not_know(
+    tmp_path: Path, word: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with Landlock's first version, which knows nothing of cutting a file short."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import lwisp.sandbox.confinement as confinement\nconfinement._landlock_version = lambda: 1\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
+    word.write_text("a file")
+    old = Sandbox()
+    found = old.call(reach, word, str(word), 9)
+    old.close()
+    assert found["cutting"] == found["cutting by opening"] == found["opening to write"] == "PermissionError"
+    assert word.read_text() == "a file"
+
+
+def test_the_terminal_is_left(sandbox: Sandbox, word: Path) -> None:
+    assert sandbox.call(planted.terminal, word) == ["True True"] * 3
+
+
+def test_a_folder_in_the_place_of_a_file_is_not_listed(sandbox: Sandbox, tmp_path: Path) -> None:
+    with pytest.raises(UnforeseenError, match="PermissionError"):
+        sandbox.call(planted.list_folder, tmp_path)
+
+
+def test_a_sidecar_that_leads_elsewhere_is_not_opened(sandbox: Sandbox, write_dng: WriteDng, tmp_path: Path) -> None:
+    path = write_dng(MOSAIC)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/></rdf:RDF></x:xmpmeta>'
+    )
+    (kept / "photo.xmp").write_text(packet)
+    (kept / "key").write_text(packet)
+    path.with_suffix(".xmp").symlink_to(kept / "photo.xmp")
+    within, without = sandbox.call(read_any, path), read_any(path)
+    assert without.properties
+    assert plain(within) == plain(without)
+    path.with_suffix(".xmp").unlink()
+    path.with_suffix(".xmp").symlink_to(kept / "key")
+    found = sandbox.call(reach, path, str(path.with_suffix(".xmp")), 9)
+    assert found["secret"] == "PermissionError"
+    assert not sandbox.call(read_any, path).properties
+
+
+def test_a_process_that_died_while_it_waited_fails_no_file() -> None:
+    waiting = Sandbox()
+    waiting.warm()
+    waiting._idle[0].process.kill()
+    waiting._idle[0].process.wait()
+    assert waiting.call(read_shot, SAMPLE).camera == "GoPro HERO6 Black"
+    waiting.close()
+
+
+def test_more_than_a_request_may_hold_is_refused(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MOST_REQUEST", 1000)
+    with pytest.raises(OutOfMemoryError, match="more than 1,000"):
+        sandbox.call(read_any, b"a" * 1000)
 
 
 def test_a_result_that_is_none_is_refused(sandbox: Sandbox, word: Path) -> None:
@@ -159,6 +230,54 @@ def test_a_result_that_is_none_is_refused(sandbox: Sandbox, word: Path) -> None:
     for content in (b"", b"\0" * 8, b"\xff" * 64, values.to_bytes(None)[:-1], values.to_bytes(MOSAIC)[:40]):
         with pytest.raises(ValueError, match="not what was written"):
             values.read(content)
+
+
+def _as_written(head: str, *blobs: bytes) -> bytes:
+    """A result as a process that was taken over may give it."""
+    parts = [head.encode(), *blobs]
+    return struct.pack(f"<{1 + len(parts)}Q", len(blobs), *map(len, parts)) + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        '["rational", ["1e9999999", 1]]',
+        '["rational", [1e300, 1]]',
+        '["rational", [true, 1]]',
+        '["rational", [1, 18446744073709551616]]',
+        '["rational", [1, 2, 3]]',
+        '["dict", [[["rational", ["1e9999999", 1]], 1]]]',
+        '["list", [["bytes", 0], ["bytes", 0]]]',
+        '["dict", [[2305843009213693951, 1]]]',
+        "1" * 5000,
+        '["array", ["<f8", [1000000000, 1000000000], 0]]',
+        '["array", ["V1", [1], 0]]',
+        '["list", [' * 9000,
+    ],
+)
+def test_a_few_letters_of_a_result_cost_no_time(head: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="not what was written"):
+        values.read(_as_written(head, b"a"))
+    assert time.monotonic() - began < 0.5
+
+
+def test_a_head_that_is_no_photos_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(values, "MOST_HEAD", 100)
+    assert values.read(_as_written("[" + '"tuple", []]')) == ()
+    with pytest.raises(ValueError, match="not what was written"):
+        values.read(_as_written('"' + "a" * 100 + '"'))
+
+
+def test_too_little_memory_for_a_result_is_told(sandbox: Sandbox, word: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    word.write_text("no photo")
+    monkeypatch.setattr(values, "read", _out_of_memory)
+    with pytest.raises(OutOfMemoryError, match=r"photo.dng: there is not enough memory for what was read"):
+        sandbox.call(read_any, word)
+
+
+def _out_of_memory(content: bytes) -> object:
+    raise MemoryError
 
 
 def test_no_process_outlives_the_command(word: Path) -> None:
@@ -172,11 +291,11 @@ def test_no_process_outlives_the_command(word: Path) -> None:
     command = [sys.executable, "-c", script, str(word)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        reader = int(process.stdout.readline())
-        children = Path(f"/proc/{reader}/task/{reader}/children")
+        waiting = int(process.stdout.readline())
+        children = Path(f"/proc/{waiting}/task/{waiting}/children")
         child = soon(lambda: children.read_text().split())[0]
         process.kill()
-    soon(lambda: not Path(f"/proc/{reader}").exists() and not Path(f"/proc/{child}").exists())
+    soon(lambda: not Path(f"/proc/{waiting}").exists() and not Path(f"/proc/{child}").exists())
 
 
 def test_what_is_read_in_threads_overlaps(sandbox: Sandbox) -> None:
