@@ -4,12 +4,14 @@ One folder serves all: `lwisp.load("hf://owner/name")`, `PyTorchModelHubMixin.fr
 programs that run ONNX. Nothing is uploaded.
 """
 
+import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from lwisp.architecture import LWISPConfig
 from lwisp.conversion import export
@@ -19,12 +21,14 @@ from lwisp.engines.cost import count_multiply_adds
 from lwisp.engines.exported import Exported
 from lwisp.errors import ArgumentError, InputError, OutputError
 from lwisp.files.optional import need
-from lwisp.files.writing import fold, make_folder, temporary_folder
+from lwisp.files.writing import fold, make_folder, read_regular, temporary_folder
 from lwisp.model_cards import MODEL, Facts, config_of, model_card, without_paths
 from lwisp.records import parse
 from lwisp.weights import Card, Weights, find, load, save_card
 
 PAGE = "README.md"
+PAGE_DIGEST = "page_sha256"
+"""Key in the config, beside what `downloads` reads, of the SHA-256 of the page as it was written."""
 FILES = frozenset([PAGE, CONFIG, WEIGHTS, MODEL])
 """Names of all that lies in a folder."""
 OWNER = re.compile(r"[A-Za-z0-9](?:[\w.-]{0,94}[A-Za-z0-9_])?", re.ASCII)
@@ -39,6 +43,8 @@ class Packed:
     """What to give to `lwisp.load` once it lies on the hub."""
     is_changed: bool
     """Whether the card in its safetensors file lacks paths that the card of the weights has."""
+    is_page_kept: bool = False
+    """Whether the README.md that was there stayed: somebody wrote or changed it."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,9 @@ class _Task:
 
 def pack(names: Sequence[str | Path], output: Path, owner: str = "OWNER", overwrite: bool = False) -> Iterator[Packed]:
     """Write weights as repositories, each in a folder of its own, whole or not at all.
+
+    Of a folder that is replaced each file is replaced whole, the config last, so that neither an error nor a kill loses
+    any; a README.md that was changed since is the user's, and stays.
 
     The safetensors file is the weights' own, byte for byte, unless its card has paths of somebody's machine: then they
     are replaced by the files' names, and the tensors, and so their digest, stay the same.
@@ -114,11 +123,22 @@ def _is_ours(folder: Path) -> bool:
     try:
         if folder.is_symlink() or not {path.name for path in folder.iterdir()} <= FILES:
             return False
-        with (folder / CONFIG).open("rb") as file:
-            content = json.loads(file.read(LARGEST_CONFIG))
-        return isinstance(content, dict) and ENTRY in content
+        return bool(_entry_of(folder))
     except (OSError, ValueError, RecursionError):
         return False
+
+
+def _entry_of(folder: Path) -> Mapping[str, Any]:
+    """What a folder's config tells of lwisp; nothing where it is another's.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no JSON.
+    """
+    with (folder / CONFIG).open("rb") as file:
+        content = json.loads(file.read(LARGEST_CONFIG))
+    entry = content.get(ENTRY) if isinstance(content, dict) else None
+    return entry if isinstance(entry, dict) else {}
 
 
 def _pack(task: _Task, owner: str) -> Packed:
@@ -146,12 +166,27 @@ def _pack(task: _Task, owner: str) -> Packed:
                 report.contract,
                 owner,
             )
+            page = model_card(card, facts).encode()
             config = config_of(card, network.sha256, version("lwisp"))
+            config[ENTRY][PAGE_DIGEST] = hashlib.sha256(page).hexdigest()
             (built / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-            (built / PAGE).write_text(model_card(card, facts), encoding="utf-8")
-            if task.folder.exists():
-                task.folder.rename(place / "old")
-            built.rename(task.folder)
+            (built / PAGE).write_bytes(page)
+            is_there = task.folder.exists()
+            keeps_page = is_there and not _is_page_ours(task.folder, page)
+            if is_there:
+                for file in (WEIGHTS, MODEL, *([] if keeps_page else [PAGE]), CONFIG):
+                    (built / file).replace(task.folder / file)
+            else:
+                built.rename(task.folder)
         except OSError as error:
             raise OutputError(f"{task.folder}: cannot be written: {error.strerror or error}") from error
-    return Packed(task.folder, f"hf://{owner}/{name}", cut != told)
+    return Packed(task.folder, f"hf://{owner}/{name}", cut != told, keeps_page)
+
+
+def _is_page_ours(folder: Path, page: bytes) -> bool:
+    """Whether a folder's page is as `pack` wrote it, or would write it now, or there is none."""
+    if not (folder / PAGE).exists():
+        return True
+    found = read_regular(folder / PAGE)
+    told = _entry_of(folder).get(PAGE_DIGEST)
+    return found == page or told == hashlib.sha256(found).hexdigest()

@@ -8,7 +8,9 @@ import os
 import string
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +20,7 @@ from lwisp.files.encoding import Format
 from lwisp.files.listing import find_files
 from lwisp.files.raw import RAW_SUFFIXES
 from lwisp.files.writing import fold, make_folder
-from lwisp.planning import MARK, Job, check_template, plan
+from lwisp.planning import MARK, Job, check_template, place_of, plan
 from lwisp.provenance import digest, read_provenance, was_made_by_lwisp
 
 CHUNK = 64
@@ -59,8 +61,10 @@ class _Seen:
     """When it may be read, by the clock; infinity where it is done."""
     tries: int = 0
     told: str = ""
-    is_made: bool = False
-    """Whether a picture was made of it, of this version or one before, while it was watched."""
+    made: Path | None = None
+    """The picture that was made of it, of this version or one before, while it was watched."""
+    alone: Job | None = None
+    """What the names' template makes of this version, whatever other files there are."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,8 @@ class Watch:
     """Template of the pictures' names, as for `planning.plan`, without {number} and {folder}. Without one, files of one
     name and several suffixes get theirs into the pictures' names: IMG_CR2.jpg and IMG_NEF.jpg."""
     overwrite: bool = False
-    """Replace pictures that lwisp made of something else, or otherwise; else they are left, and the file fails."""
+    """Replace pictures that lwisp made of something else, or otherwise; else they are left, and the file fails. The
+    picture of another file that is there is never replaced."""
     pace: Pace = Pace()
 
     def run(
@@ -146,27 +151,38 @@ class Watch:
             version = (facts.st_size, facts.st_mtime_ns)
             known = seen.get(file)
             if known is None or known.version != version:
-                is_made = known is not None and known.is_made
-                seen[file] = _Seen(version, now + self.pace.settle, is_made=is_made)
+                seen[file] = _Seen(version, now + self.pace.settle, made=known.made if known else None)
 
     def _make(self, files: Sequence[Path], seen: dict[Path, _Seen], clock: Callable[[], float]) -> Iterator[Outcome]:
         jobs = []
         siblings = _by_name(seen) if files else {}
+        real = cache(os.path.realpath)
+        owners = {place_of(one.made, real): file for file, one in seen.items() if one.made} if files else {}
         for file in files:
             try:
-                jobs.append(self._plan(file, siblings[_place(file)]))
+                job = self._plan(file, siblings[_place(file)], seen)
+                place = place_of(job.output, real)
+                if (owner := owners.get(place, file)) == file:
+                    owner = self._maker(job, seen, clock())
+                if owner != file:
+                    raise InputError(
+                        f"{file}: its picture would be {job.output}, which is that of {owner}; give {{stem}} and "
+                        "{suffix} in --name, or rename one of the two"
+                    )
+                owners[place] = file
+                jobs.append(job)
             except (InputError, OSError) as error:
                 yield from self._judge(Outcome(file, self.output, str(error), kind_of(error)), seen[file], clock())
         for job, outcome in zip(jobs, self.develop(jobs, False) if jobs else (), strict=True):
             known = seen[job.source]
-            if outcome.error and (self.overwrite or known.is_made) and was_made_by_lwisp(job.output):
+            if outcome.error and (self.overwrite or known.made == job.output) and was_made_by_lwisp(job.output):
                 (outcome,) = self.develop([job], True)
             yield from self._judge(outcome, known, clock())
 
     def _judge(self, outcome: Outcome, known: _Seen, now: float) -> Iterator[Outcome]:
         """Decide what comes next for a file; a failure is told only where it is final, or new."""
         if not outcome.error:
-            known.due, known.is_made = float("inf"), True
+            known.due, known.made = float("inf"), outcome.output
             yield outcome
         elif not outcome.source.exists():
             known.due = float("inf")  # it went, and is forgotten at the next look
@@ -182,20 +198,46 @@ class Watch:
             if is_final:
                 yield outcome
 
-    def _plan(self, file: Path, group: Sequence[Path]) -> Job:
+    def _plan(self, file: Path, group: Sequence[Path], seen: dict[Path, _Seen]) -> Job:
         """The picture of a file: of the name that it has already, if it was made, else one that no other file has."""
-        folder = self.output / file.parent.relative_to(self.folder)
-        make_folder(folder)
-
-        def plan_one(among: Sequence[Path]) -> Job:
-            jobs = plan(among, folder, self.format, name=self.name)
-            return next(job for job in jobs if job.source == file)
-
-        alone = plan_one([file])
-        if len(group) == 1:
+        if (made := seen[file].made) is not None:
+            make_folder(made.parent)
+            return Job(file, made, self.format or "jpg")
+        alone = self._alone(file, seen[file])
+        if len(group) == 1 or _source_of(alone.output) == digest(file):
             return alone
-        made = read_provenance(alone.output) if alone.output.is_file() else None
-        return alone if made is not None and made.source_sha256 == digest(file) else plan_one(group)
+        return next(job for job in self._plan_all(file.parent, group) if job.source == file)
+
+    def _alone(self, file: Path, known: _Seen) -> Job:
+        """The picture of a file by the template, planned once for each version of it."""
+        if known.alone is None:
+            (known.alone,) = self._plan_all(file.parent, [file])
+        return known.alone
+
+    def _plan_all(self, parent: Path, files: Sequence[Path]) -> list[Job]:
+        """The pictures of files of one folder, which is made below `output`."""
+        folder = self.output / parent.relative_to(self.folder)
+        make_folder(folder)
+        return plan(files, folder, self.format, name=self.name)
+
+    def _maker(self, job: Job, seen: dict[Path, _Seen], now: float) -> Path:
+        """The file whose picture lies where a job's would come to lie: another that the template calls the same, whose
+        content the picture tells of, as after a restart; else the job's own."""
+        told = _source_of(job.output) if self.name and seen[job.source].made is None else ""
+        if not told or told == digest(job.source):
+            return job.source
+        for file, known in seen.items():
+            if file != job.source and known.made is None and (known.due <= now or known.due == float("inf")):
+                with suppress(InputError, OSError):
+                    if place_of(self._alone(file, known).output) == place_of(job.output) and told == digest(file):
+                        return file
+        return job.source
+
+
+def _source_of(picture: Path) -> str:
+    """SHA-256 of the file that a picture was made of, as it tells; "" where it does not, or there is none."""
+    made = read_provenance(picture) if picture.is_file() else None
+    return made.source_sha256 if made is not None else ""
 
 
 def _is_wanted(path: Path) -> bool:

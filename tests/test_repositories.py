@@ -1,6 +1,7 @@
 """Weights as Hugging Face's repositories: what lies in a folder, and that all ways of reading it give the same."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 import lwisp
 from lwisp.cli.commands import app
-from lwisp.errors import ArgumentError, InputError
+from lwisp.errors import ArgumentError, InputError, OutputError
 from lwisp.hub import hub_class
 from lwisp.model import LWISP
 from lwisp.model_cards import Facts, model_card, without_paths
@@ -152,14 +153,62 @@ def test_only_folders_that_it_wrote_are_replaced(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="exists already; --overwrite replaces it"):
         next(pack([source], out))
     page = first.folder / "README.md"
-    page.write_text("changed")
-    (again,) = pack([source], out, overwrite=True)
-    assert page.read_text(encoding="utf-8") != "changed"
+    (again,) = pack([source], out, "another", overwrite=True)
+    assert "another/mine" in page.read_text(encoding="utf-8")
+    assert not again.is_page_kept
     (again.folder / "diary.txt").write_text("mine")
     with pytest.raises(InputError, match="did not write, which replaces no such folder"):
         next(pack([source], out, overwrite=True))
     assert (again.folder / "diary.txt").read_text() == "mine"
     assert [path.name for path in out.iterdir()] == ["mine"]
+
+
+def test_a_page_that_somebody_changed_stays_and_it_is_said(tmp_path: Path) -> None:
+    source, out = write(tmp_path), tmp_path / "out"
+    (first,) = pack([source], out)
+    page, model = first.folder / "README.md", first.folder / "model.onnx"
+    for _ in range(2):
+        page.write_text("mine")
+        model.write_bytes(b"old")
+        done = CliRunner().invoke(app, ["hub", "pack", str(source), "-o", str(out), "--overwrite"])
+        assert done.exit_code == 0, done.output
+        assert "README.md was changed by somebody, and stays" in done.stderr
+        assert page.read_text() == "mine"
+        assert model.read_bytes() != b"old"
+    page.unlink()
+    (again,) = pack([source], out, overwrite=True)
+    assert page.exists()
+    assert not again.is_page_kept
+
+
+@pytest.mark.parametrize("ended_by", [OSError(13, "Permission denied"), KeyboardInterrupt()])
+def test_where_replacing_ends_midway_no_file_is_lost(
+    ended_by: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = write(tmp_path), tmp_path / "out"
+    (first,) = pack([source], out)
+    before = {path.name: path.read_bytes() for path in first.folder.iterdir()}
+    moves: list[Path] = []
+
+    def fails(rename: Callable[..., Path]) -> Callable[..., Path]:
+        def move(self: Path, target: Path) -> Path:
+            if first.folder in (self, target, target.parent):
+                moves.append(target)
+                if len(moves) == 2:
+                    raise ended_by
+            return rename(self, target)
+
+        return move
+
+    with monkeypatch.context() as patch:
+        for name in ("rename", "replace"):
+            patch.setattr(Path, name, fails(getattr(Path, name)))
+        with pytest.raises((OutputError, KeyboardInterrupt)):
+            next(pack([source], out, overwrite=True))
+    assert {path.name for path in first.folder.iterdir()} == set(before)
+    assert (first.folder / "model.safetensors").read_bytes() == before["model.safetensors"]
+    (again,) = pack([source], out, overwrite=True)
+    assert {path.name: path.read_bytes() for path in again.folder.iterdir()} == before
 
 
 @pytest.mark.parametrize("there", ["file", "folder", "link"])

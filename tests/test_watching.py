@@ -19,8 +19,8 @@ from lwisp.cli.commands import app
 from lwisp.development import Settings, develop_files
 from lwisp.errors import ArgumentError, InputError
 from lwisp.planning import Job
-from lwisp.provenance import read_provenance
-from lwisp.watching import Pace, Watch
+from lwisp.provenance import digest, read_provenance
+from lwisp.watching import Develop, Pace, Watch
 from lwisp.weights import load
 from tests.conftest import ROOT, WriteDng, heed_signals
 
@@ -249,6 +249,95 @@ def test_without_overwrite_a_picture_of_another_file_stays(world: World, raws: l
         world.sleeps = 0
         assert says in next(watch.run(world.sleep, lambda: world.now)).error
         assert (read_provenance(world.output / "a.jpg") == first) == (not overwrite)
+
+
+def by_weights(toy_file: Path) -> Develop:
+    weights = load(toy_file)
+
+    def develop(jobs: Sequence[Job], overwrite: bool) -> Iterator[Outcome]:
+        return develop_files(weights, jobs, Settings(), overwrite=overwrite)
+
+    return develop
+
+
+def outcomes_of(world: World, develop: Develop, name: str = "", overwrite: bool = False) -> list[tuple[str, str]]:
+    """What a watch from the start tells: names of files, and of their pictures or their errors."""
+    world.sleeps = 0
+    told = []
+    with pytest.raises(TimeoutError):
+        for one in Watch(world.source, world.output, develop, name=name, overwrite=overwrite, pace=Pace(1, 2, 10)).run(
+            world.sleep, lambda: world.now
+        ):
+            told.append((one.source.name, one.error or one.output.name))  # noqa: PERF401  # it never ends
+    return told
+
+
+def taken_at(write_dng: WriteDng, time: str, seed: int) -> bytes:
+    """A RAW that tells when it was taken."""
+    mosaic = np.random.default_rng(seed).integers(64, 4000, (40, 60), dtype=np.uint16)
+    return write_dng(mosaic, extra=((306, "s", 0, f"2026:11:28 {time}", True),)).read_bytes()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("late", ["a.dng", "b.dng"])
+def test_of_a_burst_with_one_name_the_first_keeps_its_picture(
+    late: str, overwrite: bool, world: World, write_dng: WriteDng, toy_file: Path
+) -> None:
+    early = {"a.dng": "b.dng", "b.dng": "a.dng"}[late]
+    develop, name = by_weights(toy_file), "{date}_{time}"
+    world.put(early, taken_at(write_dng, "14:05:09", 1))
+    world.events = {8: lambda: world.put(late, taken_at(write_dng, "14:05:09", 2))}
+    picture = world.output / "2026-11-28_14-05-09.jpg"
+    first, second = outcomes_of(world, develop, name, overwrite)
+    assert first == (early, picture.name)
+    assert second[0] == late
+    assert f"{picture}, which is that of {world.source / early}" in second[1]
+    before = picture.read_bytes()
+    world.events = {}
+    assert sorted(outcomes_of(world, develop, name, overwrite)) == sorted([first, second])  # a restart flips nothing
+    assert picture.read_bytes() == before
+
+
+def test_of_two_frames_of_one_name_in_one_look_one_is_made(world: World, write_dng: WriteDng, toy_file: Path) -> None:
+    for seed, name in enumerate(("a.dng", "b.dng")):
+        world.put(name, taken_at(write_dng, "14:05:09", seed))
+    told = outcomes_of(world, by_weights(toy_file), "{date}_{time}", overwrite=True)
+    assert told[0] == ("a.dng", "2026-11-28_14-05-09.jpg")
+    assert [name for name, _ in told] == ["a.dng", "b.dng"]
+    assert "which is that of" in told[1][1]
+
+
+def test_a_file_whose_tags_change_replaces_its_own_picture_alone(
+    world: World, write_dng: WriteDng, toy_file: Path
+) -> None:
+    world.put("a.dng", taken_at(write_dng, "14:00:00", 1))
+    world.put("b.dng", taken_at(write_dng, "15:00:00", 2))
+    pictures = [world.output / "14-00-00.jpg", world.output / "15-00-00.jpg"]
+    before: list[bytes] = []
+
+    def change() -> None:
+        before.extend(picture.read_bytes() for picture in pictures)
+        world.put("b.dng", taken_at(write_dng, "14:00:00", 3))
+
+    world.events = {8: change}
+    told = outcomes_of(world, by_weights(toy_file), "{time}")
+    assert told == [("a.dng", "14-00-00.jpg"), ("b.dng", "15-00-00.jpg"), ("b.dng", "15-00-00.jpg")]
+    assert sorted(world.output.iterdir()) == pictures
+    assert pictures[0].read_bytes() == before[0]
+    assert pictures[1].read_bytes() != before[1]
+
+
+def test_a_file_that_changes_keeps_its_pictures_name_though_another_of_its_name_came(
+    world: World, raws: list[bytes], toy_file: Path
+) -> None:
+    world.put("IMG.dng", raws[0])
+    world.events = {8: lambda: world.put("IMG.nef", raws[1]), 16: lambda: world.put("IMG.dng", raws[2])}
+    told = outcomes_of(world, by_weights(toy_file))
+    assert told == [("IMG.dng", "IMG.jpg"), ("IMG.nef", "IMG_nef.jpg"), ("IMG.dng", "IMG.jpg")]
+    made = read_provenance(world.output / "IMG.jpg")
+    assert made is not None
+    assert made.source_sha256 == digest(world.source / "IMG.dng")
+    assert {path.name for path in world.output.iterdir()} == {"IMG.jpg", "IMG_nef.jpg"}
 
 
 @pytest.mark.parametrize(

@@ -48,3 +48,5 @@ def pack(
         say(f"{packed.folder}  {size / 1e6:.1f} MB, for {packed.address}")
         if packed.is_changed:
             say("  the card had paths of this machine; here it has the files' names alone", err=True)
+        if packed.is_page_kept:
+            say("  its README.md was changed by somebody, and stays; without it a new one is written", err=True)

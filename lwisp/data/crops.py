@@ -54,7 +54,7 @@ class Crops:
             raise InputError("nothing to train on: every picture is held out; add pictures of other scenes")
         check_crop(crop)
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
-        self.room = KEPT_BYTES
+        self.room = self.kept_bytes
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         """The batch of a step, float32.
@@ -101,18 +101,18 @@ class Crops:
                     f"{self.names[index]}: {tuple(picture.shape[-2:])}, too small for crops of {self.crop}"
                 )
             picture, target = cut(picture, target, self.crop, generator, self.augment)
-            inputs.append(picture)
-            targets.append(target)
+            inputs.append(picture.clone())  # a part of a mapped picture would keep its file open
+            targets.append(target.clone())
         return pack_mosaics(torch.stack(inputs)), pack_mosaics(torch.stack(targets))
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: without the pairs that this one keeps."""
-        return {**self.__dict__, "kept": {}, "room": KEPT_BYTES}
+        return {**self.__dict__, "kept": {}, "room": self.kept_bytes}
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of decoded pairs that a process keeps, at most."""
-        return KEPT_BYTES
+        """Bytes of decoded pairs that a process keeps, at most; none where they are mapped from a cache."""
+        return KEPT_BYTES if self.train.cache is None else 0
 
     def within_train(self) -> "Crops":
         """The training pairs alone, every tenth scene of them held out: to choose by without a look at the test pairs.
@@ -128,7 +128,7 @@ class Crops:
         return Crops(train, test, self.crop, self.batch, self.seed, self.augment)
 
     def _read(self, index: int) -> tuple[Tensor, Tensor]:
-        """A training pair, decoded once while there is room."""
+        """A training pair; one that is not mapped from a cache is decoded once while there is room."""
         if index in self.kept:
             return self.kept[index]
         pair = self.train.stored(index)

@@ -50,6 +50,8 @@ class Pictures(Protocol):
     """For each pair its scene."""
     notes: tuple[str, ...]
     """Warnings for the user about the folder."""
+    cache: Path | None = None
+    """Folder that decoded pictures are mapped from, each of which keeps a file open while it is held."""
 
     def stored(self, index: int) -> tuple[Tensor, Tensor]:
         """Input and target, of one size, as they are stored.
@@ -100,6 +102,7 @@ class Part(Pictures):
     def __init__(self, pictures: Pictures, places: Sequence[int]) -> None:
         self.pictures, self.places = pictures, tuple(places)
         self.takes, self.convention, self.notes = pictures.takes, pictures.convention, pictures.notes
+        self.cache = pictures.cache
         self.names = tuple(pictures.names[place] for place in places)
         self.groups = tuple(pictures.groups[place] for place in places)
 

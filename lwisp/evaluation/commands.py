@@ -11,7 +11,7 @@ import rawpy
 from PIL import Image
 
 from lwisp.errors import OutputError, one_line, tell_failure
-from lwisp.files.writing import write_whole
+from lwisp.files.writing import without_temporary_folders, write_whole
 from lwisp.planning import Job
 
 Failures = dict[Path, str]
@@ -57,7 +57,8 @@ class Finished:
         if self.exit_code is None:
             return f"{self.program} was given up after {self.seconds:g} s"
         lines = self.output.strip().splitlines()[-3:]
-        return f"{self.program} (exit code {self.exit_code}): {one_line(ValueError(' / '.join(lines)))}"
+        said = without_temporary_folders(" / ".join(lines))
+        return f"{self.program} (exit code {self.exit_code}): {one_line(ValueError(said))}"
 
 
 def run_command(command: Sequence[str], home: Path, seconds: float | None = None) -> Finished:

@@ -34,6 +34,7 @@ from lwisp.files.writing import (
     is_regular,
     make_folder,
     temporary_folder,
+    without_temporary_folders,
     write_csv,
     write_text,
     write_whole,
@@ -177,7 +178,7 @@ def _run_tool(
             if index in builders:
                 builders[index].add(row, picture, reference)
         except Exception as error:
-            row = replace(row, failure=tell_failure(frame.source, error))
+            row = replace(row, failure=without_temporary_folders(tell_failure(frame.source, error)))
         if number:
             job.output.unlink(missing_ok=True)
         return row

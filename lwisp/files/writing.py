@@ -193,6 +193,16 @@ def temporary_folder(place: Path | None = None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def without_temporary_folders(text: str) -> str:
+    """A text in which paths of what lies in temporary folders begin below these, whose names tell a reader nothing.
+
+    Args:
+        text: Such as what a program said.
+    """
+    above = rf"{re.escape(tempfile.gettempdir())}|(?<![^\s'\"<>(=:,])[^\s'\"<>(=:,]*"
+    return re.sub(rf"(?:{above})[/\\]{TEMPORARY.pattern}[/\\]", "", text)
+
+
 def clear_leftovers(folder: Path) -> int:
     """Delete unfinished files that killed processes left in a folder.
 

@@ -19,6 +19,15 @@ LIBRARIES: dict[Logger, str] = {
     "wandb": "wandb",
 }
 """What each needs."""
+WITHOUT_MACHINE: dict[str, Any] = {
+    "console": "off",
+    "disable_git": True,
+    "save_code": False,
+    "host": "",
+    "x_disable_meta": True,
+    "x_disable_stats": True,
+}
+"""Settings by which Weights & Biases records no output, repository, host, user, command, path or hardware."""
 
 
 class Board(Protocol):
@@ -108,13 +117,16 @@ class MLflow:
 
 
 class WeightsAndBiases:
-    """A run of Weights & Biases in the folder `wandb`, offline."""
+    """A run of Weights & Biases in the folder `wandb`, offline, which tells of packages and platform alone."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.wandb = need(LIBRARIES["wandb"], "Weights & Biases")
         (folder / "wandb").mkdir(exist_ok=True)
         with with_variable("WANDB_ERROR_REPORTING", "false"):  # of its own process
-            self.run: Any = self.wandb.init(project="lwisp", name=name, dir=str(folder), mode="offline")
+            settings = self.wandb.Settings(**WITHOUT_MACHINE)
+            self.run: Any = self.wandb.init(
+                project="lwisp", name=name, dir=str(folder), mode="offline", settings=settings
+            )
 
     def write(self, values: dict[str, float], step: int) -> None:
         self.run.log(values, step=step)

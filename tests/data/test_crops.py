@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -287,6 +289,34 @@ def test_what_goes_to_another_process_leaves_kept_pairs_behind() -> None:
     other = pickle.loads(pickle.dumps(crops))
     assert not other.kept
     assert all(torch.equal(one, two) for one, two in zip(first, other[0], strict=True))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_mapped_dataset_of_more_pairs_than_files_may_be_open_is_trained_on(tmp_path: Path) -> None:
+    for folder in ("input", "target"):
+        (tmp_path / folder).mkdir()
+        for index in range(100):
+            Image.new("RGB", (32, 32), (index, 0, 0)).save(tmp_path / folder / f"{index}.png")
+    script = """
+import resource, sys
+from pathlib import Path
+from lwisp.data import folders
+from lwisp.data.crops import Crops
+from lwisp.data.datasets import Pairs
+folders.KEPT_BYTES = 1000
+root = Path(sys.argv[1])
+train = Pairs(root, cache=root / "cache")
+crops = Crops(train, Pairs(root, "held-out"), crop=32, batch=64).within_train()
+crops[0]  # what is imported late is
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+for step in range(8):
+    crops[step]
+seen = {int(value) for step in range(8) for value in crops.stored(step)[0][:, 0, 0, 0]}
+assert len(seen) > 64, len(seen)
+assert crops.kept_bytes == 0
+"""
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_pairs_that_are_more_than_a_process_keeps_are_mapped_from_one_cache(

@@ -152,6 +152,16 @@ def test_whatever_goes_wrong_with_one_tool_or_picture_the_others_are_compared(
     assert failures == [False, False, True, True, False, False]
     assert done.rows[2].failure == f"{sources[0]}: failed for an unforeseen reason (RuntimeError: of a tool)"
 
+    silent = (known[0], replace(known[2], develop=lambda jobs: {}))
+    monkeypatch.setattr(compare, "all_tools", lambda *_: silent)
+    page = tmp_path / "nothing"
+    done = compare.compare(toy, sources, page, precision="fp32")  # of a tool that makes nothing, and does not say so
+    assert [row.failure.partition(":")[0] for row in done.rows[2:]] == ["1/0.png", "1/1.png"]
+    assert "1/0.png" in (page / "compare.html").read_text(encoding="utf-8")
+    for path in page.iterdir():
+        assert b".lwisp-" not in path.read_bytes()
+
+    monkeypatch.setattr(compare, "all_tools", lambda *_: tools)
     measure = compare._lay_on
     monkeypatch.setattr(
         compare, "_lay_on", lambda path, frame: fail() if frame.source == sources[0] else measure(path, frame)

@@ -1,5 +1,7 @@
 import csv
 import json
+import os
+import platform
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import lwisp
 from lwisp.training.boards import LIBRARIES, check_logger, open_board
 from lwisp.training.recipe import Recipe
 from lwisp.training.runs import train_stages
+from tests.conftest import ROOT
 
 
 def test_curves_go_into_a_table_that_holds_what_the_log_holds(recipe: Recipe, tmp_path: Path) -> None:
@@ -66,7 +69,23 @@ def test_weights_and_biases_stay_offline(tmp_path: Path) -> None:
     script = (
         "import sys, torch; from pathlib import Path; from lwisp.training.boards import open_board\n"
         "board = open_board('wandb', Path(sys.argv[1]), 'toy'); board.write({'loss': 0.5}, 1)\n"
-        "board.show('psnr', torch.rand(3, 8, 8), 1); board.close()"
+        "board.show('psnr', torch.rand(3, 8, 8), 1); print('on the terminal'); board.close()"
     )
-    subprocess.run([sys.executable, "-c", script, tmp_path], check=True, capture_output=True)
-    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
+    run = tmp_path / "run-folder"
+    run.mkdir()
+    (tmp_path / "started.py").write_text(script)
+    command: list[str | Path] = [sys.executable, tmp_path / "started.py", run, "--told=secretly"]
+    subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+    )
+    (kept,) = (run / "wandb").glob("offline-run-*")
+    (record,) = kept.glob("*.wandb")
+    assert b"loss" in record.read_bytes()
+    for path in filter(Path.is_file, kept.rglob("*")):
+        if path.parent.name != "logs":  # which are not sent
+            for word in ("started.py", "told=secretly", "on the terminal", sys.executable, platform.node()):
+                assert word.encode() not in path.read_bytes(), path
