@@ -38,7 +38,7 @@ def require(package: str) -> Any:
 
 
 def heed_signals() -> None:
-    """For `preexec_fn`: background jobs of a shell ignore SIGINT, what `nohup` starts SIGHUP; so would what they start."""
+    """For `preexec_fn`: a background job ignores SIGINT, what `nohup` starts SIGHUP, and so would its children."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
