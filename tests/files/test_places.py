@@ -3,31 +3,38 @@
 from pathlib import Path
 
 import pytest
+from platformdirs.api import PlatformDirsABC
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
+from platformdirs.windows import Windows
 
 from lwisp.files.places import Kind, bundled_folder, user_folder
 
-HOME = Path("home")
-LOCAL = {"LOCALAPPDATA": "local"}
+SYSTEMS: list[tuple[type[PlatformDirsABC], dict[Kind, str]]] = [  # Windows' own can be asked there alone
+    (Unix, {"cache": ".cache/lwisp", "config": ".config/lwisp", "data": ".local/share/lwisp"}),
+    (MacOS, {"cache": "Library/Caches/lwisp", "config": "Library/Application Support/lwisp"}),
+]
 
 
-@pytest.mark.parametrize(
-    ("kind", "system", "variables", "expected"),
-    [
-        ("cache", "linux", {}, HOME / ".cache" / "lwisp"),
-        ("config", "darwin", {}, HOME / ".config" / "lwisp"),
-        ("data", "linux", LOCAL, HOME / ".local" / "share" / "lwisp"),
-        ("data", "linux", {"XDG_DATA_HOME": "other"}, Path("other", "lwisp")),
-        ("data", "linux", {"XDG_DATA_HOME": ""}, HOME / ".local" / "share" / "lwisp"),
-        ("cache", "win32", LOCAL, Path("local", "lwisp", "cache")),
-        ("config", "win32", LOCAL, Path("local", "lwisp")),
-        ("data", "win32", {}, HOME / "AppData" / "Local" / "lwisp"),
-        ("data", "win32", {"XDG_DATA_HOME": "other", **LOCAL}, Path("other", "lwisp")),
-    ],
-)
+@pytest.mark.parametrize(("system", "expected"), SYSTEMS)
 def test_the_users_folders_are_those_of_the_system(
-    kind: Kind, system: str, variables: dict[str, str], expected: Path
+    system: type[PlatformDirsABC], expected: dict[Kind, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert user_folder(kind, system, variables, HOME) == expected
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("platformdirs.PlatformDirs", system)
+    for kind, folder in expected.items():
+        found = user_folder(kind)
+        assert found == tmp_path / folder
+
+
+@pytest.mark.parametrize("system", [Unix, MacOS, Windows])
+def test_where_the_user_wants_them_they_are_on_every_system(
+    system: type[PlatformDirsABC], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platformdirs.PlatformDirs", system)
+    assert user_folder("data", {"XDG_DATA_HOME": "other"}) == Path("other", "lwisp")
 
 
 def test_who_has_no_home_has_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,8 +42,8 @@ def test_who_has_no_home_has_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "home", home)
-    assert user_folder("data", "linux", {}) is None
-    assert user_folder("data", "linux", {"XDG_DATA_HOME": "other"}) == Path("other", "lwisp")
+    assert user_folder("data", {}) is None
+    assert user_folder("data", {"XDG_DATA_HOME": "other"}) == Path("other", "lwisp")
 
 
 def test_recipes_and_a_sample_come_with_lwisp() -> None:
