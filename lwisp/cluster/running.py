@@ -194,6 +194,8 @@ class _Run:
         """Of each worker."""
         self.unfit: dict[str, str] = {}
         """Why workers are not taken, by their address."""
+        self.has_silent = False
+        """Whether a worker did not answer when it was last asked, for it is starting or ending."""
         self.looked = time.monotonic()
         self.round = 0
         """How often a file was handed out."""
@@ -239,7 +241,7 @@ class _Run:
             self._look()
             if self._fit():
                 return
-            if self.unfit and (not self.round or time.monotonic() > deadline):
+            if self.unfit and (not (self.round or self.has_silent) or time.monotonic() > deadline):
                 raise InputError(f"no worker can do it; {next(iter(self.unfit.values()))}")
             if time.monotonic() > deadline:
                 raise InputError(
@@ -255,12 +257,13 @@ class _Run:
         try:
             threads = dict(self.client.nthreads())
             new = [address for address in threads if address not in self.threads]
-            for address in self._check(new) if new else ():
+            silent = self._check(new) if new else []
+            for address in silent:
                 del threads[address]  # and ask again another time
         except Exception as error:
             raise _LostError from error
         self.looked = time.monotonic()
-        self.threads = threads
+        self.threads, self.has_silent = threads, bool(silent)
         self.unfit = {address: reason for address, reason in self.unfit.items() if address in threads}
 
     def _check(self, new: list[str]) -> list[str]:

@@ -98,7 +98,7 @@ def test_a_worker_that_lacks_what_is_needed_is_told_of_and_none_that_fits_ends_i
         InputError, match=r"no worker can do it; worker tcp://.* is not taken: it has no weights 'mine'"
     ):
         develop_on(two.address, lacking, jobs, tell=said.append)
-    assert len(said) == 2
+    assert 1 <= len(said) <= 2  # one, where the other has not joined yet
     request = request_of(load(toy_file), toy_file)
     with pytest.raises(InputError, match="a sequence is developed on one machine"):
         develop_on(two.address, Request("pick", (), Settings(same_as="first")), jobs)
