@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from lwisp.files.optional import need
 from tests.conftest import ROOT, WriteDng
 
 DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
@@ -79,6 +80,11 @@ class Cluster:
         there = (self.folder / "worker.log").read_bytes().count(b"Registered to")
         self._start_worker(*options)
         soon(lambda: (self.folder / "worker.log").read_bytes().count(b"Registered to") > there)
+
+    def wait_for(self, workers: int) -> None:
+        """Return when so many workers are with the scheduler."""
+        with need("distributed").Client(self.address, set_as_default=False) as client:
+            client.wait_for_workers(workers, timeout=120)
 
     def restart_scheduler(self) -> None:
         self.scheduler.kill()
