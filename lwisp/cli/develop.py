@@ -15,6 +15,7 @@ from lwisp.cli.options import (
     Crop,
     DryRun,
     Exact,
+    Exposure,
     Jobs,
     Json,
     KeepHotPixels,
@@ -83,10 +84,7 @@ def develop(
             "--fast", help="Weights photo-fast: less than half the time, a little more noise.", rich_help_panel=PICTURE
         ),
     ] = False,
-    exposure: Annotated[
-        float,
-        typer.Option(metavar="EV", help="EV on top of the exposure rule, -5 to 5.", rich_help_panel=PICTURE),
-    ] = 0.0,
+    exposure: Exposure = 0.0,
     white_balance: Annotated[
         str,
         typer.Option(

@@ -20,6 +20,9 @@ Exact = Annotated[
         "--exact", help="Compute in fp32, so that all machines give the same to a rounding.", rich_help_panel=RUNNING
     ),
 ]
+Exposure = Annotated[
+    float, typer.Option(metavar="EV", help="EV on top of the exposure rule, -5 to 5.", rich_help_panel=PICTURE)
+]
 Backend = Annotated[
     Literal["auto", "torch", "openvino", "onnxruntime"],
     typer.Option(

@@ -13,6 +13,7 @@ from lwisp.cli.options import (
     RUNNING,
     Backend,
     Exact,
+    Exposure,
     Jobs,
     Json,
     Log,
@@ -62,9 +63,7 @@ def watch(
     fast: Annotated[
         bool, typer.Option("--fast", help="Weights photo-fast: less than half the time.", rich_help_panel=PICTURE)
     ] = False,
-    exposure: Annotated[
-        float, typer.Option(metavar="EV", help="EV on top of the exposure rule, -5 to 5.", rich_help_panel=PICTURE)
-    ] = 0.0,
+    exposure: Exposure = 0.0,
     noise_reduction: NoiseReduction = 1.0,
     every: Annotated[
         float,
