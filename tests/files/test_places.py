@@ -10,9 +10,10 @@ from platformdirs.windows import Windows
 
 from lwisp.files.places import Kind, bundled_folder, user_folder
 
-SYSTEMS: list[tuple[type[PlatformDirsABC], dict[Kind, str]]] = [  # Windows' own can be asked there alone
+SYSTEMS: list[tuple[type[PlatformDirsABC], dict[Kind, str]]] = [
     (Unix, {"cache": ".cache/lwisp", "config": ".config/lwisp", "data": ".local/share/lwisp"}),
     (MacOS, {"cache": "Library/Caches/lwisp", "config": "Library/Application Support/lwisp"}),
+    (Windows, {"cache": "local/lwisp/Cache", "config": "local/lwisp", "data": "local/lwisp"}),
 ]
 
 
@@ -23,6 +24,7 @@ def test_the_users_folders_are_those_of_the_system(
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("platformdirs.windows.get_win_folder", lambda name: str(tmp_path / "local"))
     monkeypatch.setattr("platformdirs.PlatformDirs", system)
     for kind, folder in expected.items():
         found = user_folder(kind)
