@@ -1,6 +1,7 @@
 """A server in a thread of the tests, with workers that only pretend where nothing need be developed."""
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -77,7 +78,11 @@ class Served:
         return found
 
     def files(self) -> list[str]:
-        return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file())
+        """Names of the files below the server's folder; what the server removes meanwhile may be left out."""
+        walked = os.walk(self.folder)  # Path.rglob raises where a folder goes away before it is looked into
+        return sorted(
+            str((Path(where) / name).relative_to(self.folder)) for where, _, names in walked for name in names
+        )
 
 
 def soon(look: Callable[[], Any], seconds: float = 60) -> Any:
