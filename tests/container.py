@@ -9,8 +9,10 @@ photos, and the first process is lwisp. For Linux, as root; pip fetches what lwi
 
 import os
 import re
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,7 +23,6 @@ from pathlib import Path
 
 from tests.wheel import ROOT, build_wheel, call, new_environment
 
-PORT = 8137
 INSIDE = """
 set -e
 mount --make-rprivate /
@@ -29,17 +30,21 @@ mount -t tmpfs tmpfs /tmp
 mount -t tmpfs -o uid={user},gid={user} tmpfs {photos}
 mount -o remount,bind,ro /
 cd {photos}
-exec env -i {variables} setpriv --reuid {user} --regid {user} --clear-groups --no-new-privs "$@"
+exec env -i {variables} {as_user} "$@"
 """
 """What is done before a command; the root is read-only as by `docker run --read-only --tmpfs /tmp`."""
 
 
 def main() -> None:
     """Do it; raises `CalledProcessError` or `SystemExit` where something fails."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        raise SystemExit(
-            "expected Linux, and root, who alone may make a root read-only: sudo python -m tests.container"
-        )
+    if reason := why_not():
+        raise SystemExit(reason)
+    use()
+    sys.stdout.write("sample, develop, doctor and serve work read-only and without rights\n")
+
+
+def use() -> None:
+    """Install what the image has, and use it as a container would; raises as `main` does."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
         folder = Path(place).resolve()
         folder.chmod(0o755)
@@ -48,7 +53,39 @@ def main() -> None:
         photos.mkdir()
         try_commands(python, photos)
         try_serving(python, photos)
-    sys.stdout.write("sample, develop, doctor and serve work read-only and without rights\n")
+
+
+def why_not() -> str:
+    """Why the image's steps cannot be done here; "" where they can."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return "expected Linux, and root, who alone may make a root read-only: sudo python -m tests.container"
+    script = "mount --make-rprivate / && mount -o remount,bind,ro /"
+    asked = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", script]
+    if subprocess.run(asked, capture_output=True, check=False).returncode:
+        return "expected leave to make namespaces and to mount in them"
+    if open_python() is None:
+        return "expected a Python 3.11 or newer, with venv, that every user may run: one in /usr/bin, say"
+    return ""
+
+
+def open_python() -> Path | None:
+    """A Python that users without rights may run, so none in root's home; None where there is none."""
+    for candidate in (sys.executable, *(f"/usr/bin/python3.{minor}" for minor in range(11, 20))):
+        asked = [*as_user(), "sh", "-c", f"{shlex.quote(candidate)} -c 'import ensurepip, venv'"]
+        if subprocess.run(asked, capture_output=True, cwd="/", check=False).returncode == 0:
+            return Path(candidate)
+    return None
+
+
+def as_user() -> list[str]:
+    """The beginning of a command line that runs the rest of it as the Dockerfile's user, without rights."""
+    return ["setpriv", "--reuid", user(), "--regid", user(), "--clear-groups", "--no-new-privs"]
+
+
+def user() -> str:
+    """The number of the Dockerfile's user."""
+    (number,) = re.findall(r"^USER (\d+):", dockerfile(), re.MULTILINE)
+    return str(number)
 
 
 def install(folder: Path) -> Path:
@@ -58,7 +95,9 @@ def install(folder: Path) -> Path:
     wheel = build_wheel(source, folder, tools)
     extras = re.search(r"lwisp-\*\.whl\)(\[\w+\])", dockerfile())
     assert extras is not None
-    python = new_environment(folder / "lwisp", "-c", str(source / "constraints.txt"), f"{wheel}{extras[1]}")
+    base = open_python()
+    assert base is not None
+    python = new_environment(folder / "lwisp", "-c", str(source / "constraints.txt"), f"{wheel}{extras[1]}", base=base)
     listed = call(folder, python, "-m", "pip", "list", "--format=freeze").lower()
     if "torch" in listed:
         raise SystemExit("torch was installed, which the image is to do without")
@@ -92,10 +131,8 @@ def variables_of(text: str) -> dict[str, str]:
 
 def contained(photos: Path, *command: str | Path) -> list[str]:
     """A command line that runs a command as in a container."""
-    user = re.search(r"^USER (\d+):", dockerfile(), re.MULTILINE)
-    assert user is not None
     variables = " ".join(f"{name}={value}" for name, value in variables_of(dockerfile()).items())
-    script = INSIDE.format(user=user[1], photos=photos, variables=variables)
+    script = INSIDE.format(user=user(), photos=photos, variables=variables, as_user=" ".join(as_user()))
     spaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     return [*spaces, "sh", "-c", script, "sh", *map(str, command)]
 
@@ -118,7 +155,9 @@ def try_serving(python: Path, photos: Path) -> None:
     """Start the server, and ask the health check of the image, before it listens, while it does, and after."""
     check = re.search(r'^HEALTHCHECK .*CMD \["python", "-m", "([\w.]+)"\]', dockerfile(), re.MULTILINE)
     assert check is not None
-    serve = contained(photos, python, "-m", "lwisp", "serve", "--host", "0.0.0.0", "--port", str(PORT))
+    with socket.create_server(("0.0.0.0", 0)) as free:
+        port = free.getsockname()[1]
+    serve = contained(photos, python, "-m", "lwisp", "serve", "--host", "0.0.0.0", "--port", str(port))
     with started(serve) as first:
         inside = ["nsenter", "--mount", "--pid", f"--target={first}", str(python), "-m", check[1]]
         until = time.monotonic() + 120

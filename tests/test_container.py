@@ -10,7 +10,7 @@ import pytest
 
 from lwisp.serve import health
 from tests.conftest import ROOT
-from tests.container import copy_context, dockerfile, variables_of
+from tests.container import copy_context, dockerfile, use, variables_of, why_not
 
 
 def test_the_bases_are_pinned_and_the_user_has_no_rights() -> None:
@@ -40,6 +40,13 @@ def test_the_build_sees_what_it_needs_and_nothing_of_the_user(tmp_path: Path) ->
     assert not [name for name in found if name.startswith((".git", ".venv", "tests", "data", "runs", "benchmarks"))]
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split("\n")
     assert "*" in ignored  # all that is not named stays out
+
+
+@pytest.mark.slow
+def test_what_the_image_has_works_on_a_root_that_is_read_only() -> None:
+    if reason := why_not():
+        pytest.skip(reason)
+    use()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.wheel import build, call, check_alike, complete, digest, try_commands
+from tests.wheel import (
+    build,
+    call,
+    check_alike,
+    complete,
+    digest,
+    find_python,
+    new_environment,
+    oldest_and_newest,
+    try_commands,
+)
 
 POSIX = ("fcntl", "grp", "posix_ipc", "pty", "pwd", "resource", "syslog", "termios", "tty")
 """Modules of Python that Windows lacks."""
@@ -94,7 +104,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.mark.slow
 def test_a_wheel_built_of_the_sdist_develops_the_sample(built: tuple[Path, Path], tmp_path: Path) -> None:
-    """With the packages of this environment, so that nothing is fetched; `make wheel` has them installed anew."""
+    """With the packages of this environment."""
     python = Path(sys.executable)
     sdist, wheel = built
     (source,) = (sdist.parent / "unpacked").iterdir()
@@ -127,6 +137,21 @@ def test_a_wheel_built_of_the_sdist_develops_the_sample(built: tuple[Path, Path]
         source, python, "-m", "pytest", "-p", "no:cacheprovider", *quick, env={"OMP_NUM_THREADS": "1"}
     )
     assert "passed" in told_by_pytest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", oldest_and_newest())
+def test_the_wheel_works_in_a_clean_environment_of(version: str, built: tuple[Path, Path], tmp_path: Path) -> None:
+    base = find_python(version)
+    if base is None:
+        pytest.skip(f"no Python {version} here")
+    locked = ("--require-hashes", "-r", str(ROOT / "locks" / "core.txt"))
+    python = new_environment(tmp_path / "clean", *locked, base=base)
+    call(tmp_path, python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--no-deps", str(built[1]))
+    told = call(tmp_path, python, "-c", "import lwisp, sys; print(sys.version_info[:2], lwisp.__file__)")
+    major, minor = version.split(".")
+    assert told.startswith(f"({major}, {minor}) {tmp_path / 'clean'}")
+    try_commands(python, tmp_path / "photos", {"XDG_CACHE_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"})
 
 
 @pytest.mark.slow

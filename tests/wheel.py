@@ -3,7 +3,8 @@
     python tests/wheel.py dist
 
 The sdist, the wheel, the wheel's list of parts (SBOM) and their SHA-256 then lie in `dist/`. Both are built twice, and
-must have the same bytes. Only Python 3.11 or newer is needed, on Linux, macOS or Windows; pip fetches what lwisp needs.
+must have the same bytes. The wheel is used with this Python and, where they are found, with the oldest and the newest
+that lwisp promises. Only one of them is needed, on Linux, macOS or Windows; pip fetches what lwisp needs.
 """
 
 import gzip
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import venv
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,12 @@ def main() -> None:
         check_alike([sdist, wheel], again)
         python = new_environment(folder / "clean", str(wheel))
         try_commands(python, folder / "photos")
+        for version in sorted({*oldest_and_newest()} - {running()}):
+            base = find_python(version)
+            if base is None:
+                sys.stdout.write(f"no Python {version} here; the wheel was not tried with it\n")
+            else:
+                try_commands(new_environment(folder / version, str(wheel), base=base), folder / f"photos-{version}")
         bill = folder / f"{wheel.stem}.cdx.json"
         write_bill(bill, python, tools)
         kept.mkdir(parents=True, exist_ok=True)
@@ -145,9 +152,46 @@ def complete(bill: dict[str, Any]) -> dict[str, Any]:
     return {**bill, "components": parts, "dependencies": rows}
 
 
-def new_environment(folder: Path, *requirements: str) -> Path:
-    """Make a virtual environment with packages, and return its Python."""
-    venv.create(folder, with_pip=True)
+def running() -> str:
+    """The version of this Python, as "3.11"."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def oldest_and_newest() -> tuple[str, str]:
+    """The first and the last version of Python that the metadata promise, as ("3.11", "3.13")."""
+    words = "Programming Language :: Python :: 3."
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    minors = sorted(int(line.removeprefix(words)) for line in project["classifiers"] if line.startswith(words))
+    return f"3.{minors[0]}", f"3.{minors[-1]}"
+
+
+def find_python(version: str) -> Path | None:
+    """A Python of a version that can make virtual environments, or None: this one, one of the search path, or pyenv's.
+
+    Args:
+        version: As "3.13".
+    """
+    candidates = [sys.executable] if version == running() else []
+    if found := shutil.which(f"python{version}"):
+        candidates.append(found)
+    candidates += map(str, sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python")))
+    for candidate in candidates:
+        asked = [candidate, "-c", "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"]
+        told = subprocess.run(asked, capture_output=True, text=True, check=False)
+        if told.stdout.strip() == version:  # pyenv's `python3.13` of the search path may be an empty promise
+            return Path(candidate)
+    return None
+
+
+def new_environment(folder: Path, *requirements: str, base: Path = Path(sys.executable)) -> Path:
+    """Make a virtual environment with packages, and return its Python.
+
+    Args:
+        folder: The folder to make.
+        requirements: What pip is told to install.
+        base: The Python whose environment it is.
+    """
+    call(folder.parent, base, "-m", "venv", str(folder))
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     call(folder, python, "-m", "pip", "--disable-pip-version-check", "install", "-q", *requirements)
     return python
@@ -211,17 +255,18 @@ def unpack(sdist: Path, folder: Path) -> Path:
 
 
 def build_wheel(source: Path, folder: Path, python: Path) -> Path:
-    """Build the wheel of an unpacked sdist.
+    """Build a wheel.
 
     Args:
-        source: The folder.
+        source: An unpacked sdist, whose time the files get, or the files of a checkout.
         folder: Where the wheel goes.
         python: Of an environment with setuptools.
 
     Returns:
         The wheel.
     """
-    time = str(int((source / "PKG-INFO").stat().st_mtime))  # as `settle` set it
+    settled = source / "PKG-INFO"
+    time = str(int(settled.stat().st_mtime)) if settled.exists() else source_date(ROOT)  # as `settle` set it
     command = f"from setuptools import build_meta; build_meta.build_wheel({str(folder)!r})"
     call(source, python, "-c", command, env={"SOURCE_DATE_EPOCH": time})
     return next(folder.glob("*.whl"))
