@@ -135,7 +135,7 @@ def test_a_picture_too_large_for_memory_is_refused_before_work(
     sample: RawImage, toy: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lwisp.engines.engine.free_memory", lambda: 5 * 10**7)
-    with pytest.raises(lwisp.InputError, match=r"1440x1920 needs about 0\.\d GB in bf16, 0\.1 GB are free"):
+    with pytest.raises(lwisp.InputError, match=r"1440x1920 needs about 0\.\d\d GB in bf16, 0\.05 GB are free"):
         lwisp.develop(toy, sample, precision="bf16", backend="torch")
 
 

@@ -31,6 +31,8 @@ from lwisp.imaging.pixels import convert, to_integer
 
 RESERVE = 250_000_000
 """Bytes of a bound that are left for compiling and for what allocators keep back."""
+MARGIN = 100_000_000
+"""Bytes of free memory that are left where no bound is told, for what allocators take beside a picture's need."""
 WINDOWS = (1024, 768, 512, 384, 256)
 """Sides of the windows that a picture is run in where it does not fit as a whole, in planes' pixels."""
 FLIPS: tuple[tuple[int, ...], ...] = ((), (0, 1), (0,), (1,))
@@ -355,7 +357,9 @@ class Engine:
 
     def _free(self) -> float:
         """Bytes that may be taken."""
-        return free_memory() if self.memory is None else self.memory * 1e9 - resident_memory() - RESERVE
+        if self.memory is None:
+            return free_memory() - MARGIN
+        return self.memory * 1e9 - resident_memory() - RESERVE
 
     def _choose_window(self, height: int, width: int, picture: NDArray[Any]) -> int | None:
         """Which side of windows memory has room for; None for the picture as a whole."""
@@ -374,10 +378,10 @@ class Engine:
                 needed = self._needed_by_windows(config, height, width, window)
                 if needed <= free:
                     return window
-        total = needed + held + (0 if self.memory is None else used + RESERVE)
-        least = f"{size} needs about {total / 1e9:.1f} GB in {self.precision}"
+        total = needed + held + (MARGIN if self.memory is None else used + RESERVE)
+        least = f"{size} needs about {total / 1e9:.2f} GB in {self.precision}"
         if self.memory is None:
-            raise OutOfMemoryError(f"{least}, {free_memory() / 1e9:.1f} GB are free; free some memory")
+            raise OutOfMemoryError(f"{least}, {free_memory() / 1e9:.2f} GB are free; free some memory")
         raise OutOfMemoryError(f"{least}, --memory allows {self.memory:g} GB; allow more")
 
 

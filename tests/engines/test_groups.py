@@ -4,13 +4,15 @@ import math
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from lwisp.engines.groups import memory_left, memory_limit, processors
+from lwisp.engines.groups import GROUPS, memory_left, memory_limit, processors
 from lwisp.engines.memory import free_memory, installed_memory
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SAMPLE
 
 MIB = 2**20
 
@@ -130,3 +132,38 @@ print(free_memory())
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert 2**30 < int(done.stdout) < 4 * 2**30
     assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY  # of the tests themselves
+
+
+@contextmanager
+def bounded(megabytes: int) -> Iterator[Path]:
+    """A group whose processes may hold so much memory together; skips the test where none can be made."""
+    folder = GROUPS / "memory" / "lwisp-test" if (GROUPS / "memory").is_dir() else GROUPS / "lwisp-test"
+    limit = folder / ("memory.limit_in_bytes" if folder.parent.name == "memory" else "memory.max")
+    try:
+        folder.mkdir()
+    except OSError as error:
+        pytest.skip(f"no group can be made: {error}")
+    try:
+        try:
+            limit.write_text(str(megabytes * MIB))
+        except OSError as error:
+            pytest.skip(f"no group's memory can be bounded: {error}")
+        yield folder
+    finally:
+        folder.rmdir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("megabytes", "code"), [(150, 1), (300, 0)])
+def test_a_real_limit_is_kept_or_the_file_refused(megabytes: int, code: int, tmp_path: Path) -> None:
+    """A file that does not fit is refused in a sentence; the system never has to kill the process."""
+    made = tmp_path / "made.jpg"
+    with bounded(megabytes) as group:
+        command = [sys.executable, "-m", "lwisp", "develop", SAMPLE, "-o", made]
+        join = f'echo $$ > {group / "cgroup.procs"} && exec "$@"'
+        done = subprocess.run(
+            ["sh", "-c", join, "sh", *map(str, command)], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == code, done.stderr
+    assert made.exists() == (code == 0)
+    assert ("GB are free" in done.stderr) == (code == 1)
