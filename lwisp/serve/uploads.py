@@ -4,7 +4,7 @@ import asyncio
 import shutil
 from pathlib import Path, PurePosixPath
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
@@ -253,7 +253,7 @@ async def _receive(body: Body, place: Path | None, store: Store) -> Form:
     except ArgumentError:
         await body.linger(limit)
         raise
-    except MultipartParseError as error:
+    except FormParserError as error:
         await body.linger(limit)
         raise ArgumentError("expected a form as multipart/form-data; this one is damaged or cut short") from error
     except OSError as error:

@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import colour
@@ -36,6 +37,12 @@ def test_render_undoes_unrender() -> None:
     assert torch.allclose(color.render(color.unrender(rgb)), rgb, atol=2e-6)
     ends = torch.tensor([0.0, 1.0])
     assert torch.allclose(color.tone(ends), ends, atol=1e-6)
+
+
+def test_light_that_the_display_cannot_show_is_cut_off() -> None:
+    assert torch.allclose(color.render(torch.full((3, 1, 1), 4.0)), torch.ones(3, 1, 1), atol=1e-6)
+    green = color.render(torch.tensor([0.0, 0.9, 0.0])[:, None, None])  # red and blue of sRGB below 0
+    assert torch.allclose(green[[0, 2]], torch.zeros(2, 1, 1), atol=1e-6)
 
 
 def test_the_canonical_space_holds_colors_that_srgb_does_not() -> None:
@@ -80,6 +87,7 @@ def test_demosaicing_is_that_of_an_independent_library() -> None:
     planes = torch.rand(2, 4, 9, 12, generator=torch.Generator().manual_seed(0))
     made = color.demosaic(planes)
     assert made.shape == (2, 3, 18, 24)
+    assert torch.allclose(color.demosaic(planes.double()).float(), made, atol=1e-6)
     for photosites, picture in zip(mosaic.unpack(planes), made, strict=True):
         expected = demosaicing_CFA_Bayer_Malvar2004(photosites.numpy()).transpose(2, 0, 1)
         assert np.allclose(picture[:, 2:-2, 2:-2], expected[:, 2:-2, 2:-2], atol=1e-6)  # it mirrors the border itself
@@ -143,6 +151,15 @@ def test_cells_become_neutral_by_how_far_they_are_clipped_and_gray(
     assert torch.equal(found[0], found[1])
 
 
+def test_each_cell_is_balanced_by_itself() -> None:
+    gains = torch.tensor([2.0, 1.0, 1.5])
+    cells = torch.rand(4, 12, 11, generator=torch.Generator().manual_seed(0))
+    together = color.balance(cells, gains)
+    for row, column in np.ndindex(12, 11):
+        alone = color.balance(cells[:, row : row + 1, column : column + 1], gains)
+        assert torch.equal(together[:, row : row + 1, column : column + 1], alone)
+
+
 def test_a_black_cell_stays_black() -> None:
     assert torch.equal(color.balance(torch.zeros(4, 2, 2), torch.tensor([2.0, 1.0, 1.5])), torch.zeros(4, 2, 2))
 
@@ -182,6 +199,24 @@ def test_the_exposure_rule_is_what_its_words_say(level: float) -> None:
         assert float(found) == pytest.approx(np.clip(min(lift / white, 0.5 / middle), 1, 16), rel=1e-5)
 
 
+def test_white_lies_between_two_of_the_brightest_cells() -> None:
+    """The 0.99-quantile of 4,096 cells is 0.95 of the way from the 41st to the 42nd."""
+    grid = torch.full((4, 64, 64), 0.2)
+    grid.view(4, -1)[:, :41] = 0.9
+    white = 0.9 + 0.95 * (0.2 - 0.9)
+    luminance = 41 * [math.log(0.9)] + 4055 * [math.log(0.2)]
+    middle = math.exp(sum(luminance) / 4096)
+    lift = min(max(math.sqrt(0.16 * white / middle), 1), 2)
+    assert float(color.grid_gain(grid.double())) == pytest.approx(min(lift / white, 0.5 / middle), rel=1e-4)
+
+
+def test_lights_above_white_do_not_keep_a_dark_scene_dark() -> None:
+    grid = torch.full((4, 64, 64), 0.05)
+    grid[:, :3] = 4.0
+    middle = math.exp((3 * math.log(4.0) + 61 * math.log(0.05)) / 64)
+    assert float(color.grid_gain(grid)) == pytest.approx(math.sqrt(0.16 / middle), rel=1e-3)
+
+
 def test_frames_are_exposed_each_by_itself() -> None:
     frames = torch.rand(3, 4, 96, 80, generator=torch.Generator().manual_seed(0))
     frames *= torch.tensor([0.1, 0.4, 0.7])[:, None, None, None]
@@ -195,6 +230,7 @@ def test_the_brightest_part_is_of_the_brightest_channel_and_green_is_a_mean() ->
     grid[0, 1, 3, 4], grid[0, 2, 3, 4] = 0.9, 0.7
     grid[1, 3, 63, 63] = 0.6
     assert torch.allclose(color.brightest_part(grid), torch.tensor([0.8, 0.6]))
+    assert torch.allclose(color.brightest_part(grid[0]), torch.tensor(0.8))
     grid[1, 0, 0, 0] = 0.75
     assert torch.allclose(color.brightest_part(grid)[1], torch.tensor(0.75))
 
@@ -261,3 +297,5 @@ def test_lab_is_colour_sciences() -> None:
     rgb[:, :10] /= 12  # the dark end, where the curves are straight
     rgb[:, 0, :2] = torch.tensor([0.0, 1.0])
     assert np.abs(color.srgb_to_lab(rgb).permute(1, 2, 0).numpy() - colour_science_lab(rgb)).max() < 1e-4
+    batch = torch.stack([rgb, rgb.flip(0)])
+    assert torch.equal(color.srgb_to_lab(batch), torch.stack([color.srgb_to_lab(one) for one in batch]))

@@ -160,6 +160,8 @@ def test_what_is_no_form_with_a_raw_is_told_what_was_expected(server: Served) ->
     form = {"content-type": "multipart/form-data; boundary=b"}
     for damaged in (b"", b"nothing", b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\ncut'):
         assert "cut short" in refusal(post("/develop", content=damaged, headers=form), 400, "argument")
+    long = {"content-type": f"multipart/form-data; boundary={'b' * 300}"}
+    refusal(post("/develop", content=b"nothing", headers=long), 400, "argument")
     assert server.files() == []
 
 
