@@ -166,13 +166,10 @@ def delta_e_2000(first: Tensor, second: Tensor) -> Tensor:
     c1, c2 = torch.hypot(a1, b1), torch.hypot(a2, b2)
     h1, h2 = torch.atan2(b1, a1), torch.atan2(b2, a2)
 
-    # hues differ by the shorter way around, and have no difference where one color is gray
-    gray = (c1 * c2) == 0
+    # hues differ by the shorter way around; where a color is gray, its hue does not count, for c1 * c2 below is 0
     dh = torch.remainder(h2 - h1 + math.pi, 2 * math.pi) - math.pi
-    dh = torch.where(gray, 0.0, dh)
     h1, h2 = torch.remainder(h1, 2 * math.pi), torch.remainder(h2, 2 * math.pi)
     mean_h = (h1 + h2) / 2 + torch.where((h1 - h2).abs() > math.pi, math.pi, 0.0)
-    mean_h = torch.where(gray, h1 + h2, mean_h)
 
     mean_l, mean_c = (l1 + l2) / 2, (c1 + c2) / 2
     t = (
