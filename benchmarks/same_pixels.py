@@ -47,6 +47,7 @@ MOST = 64
 """GB at which it gives up."""
 EXPORTED: dict[Literal["onnx", "openvino"], str] = {"onnx": "photo-fast.onnx", "openvino": "photo-fast.xml"}
 
+ON_CLUSTER = ("--cluster", "local", "--jobs", "1")
 Picture = NDArray[np.uint16]
 
 
@@ -110,10 +111,10 @@ def by_develop(photo: Photo, tools: Tools) -> Picture:
     return rounded
 
 
-def by_command(photo: Photo, tools: Tools) -> Picture:
-    """The picture that `lwisp develop` writes."""
+def by_command(photo: Photo, tools: Tools, more: Sequence[str] = ()) -> Picture:
+    """The picture that `lwisp develop` writes, with more options."""
     output = tools.folder / "command.png"
-    options = ["--output", str(output), "--format", "png16", "--fast", "--exact", "--overwrite", "--quiet"]
+    options = ["--output", str(output), "--format", "png16", "--fast", "--exact", "--overwrite", "--quiet", *more]
     subprocess.run(
         [sys.executable, "-m", "lwisp", "develop", str(photo.path), *options], env=_on_one_thread(), check=True
     )
@@ -200,6 +201,7 @@ class Way:
 WAYS: dict[str, Way] = {
     "lwisp.develop": Way(by_develop, CLOSE, "`lwisp.develop`, float32, rounded at last"),
     "command": Way(by_command, SAME, "`lwisp develop FILE --format png16`, the file that it writes"),
+    "cluster": Way(partial(by_command, more=ON_CLUSTER), SAME, "`lwisp develop FILE --cluster local --jobs 1`"),
     "server": Way(by_server, SAME, "`POST /develop` to a process of `lwisp serve`"),
     "2 threads": Way(partial(by_engine, backend="openvino", threads=2), CLOSE, "OpenVINO on two threads"),
     "windows": Way(by_windows, CLOSE, "the least `--memory` that suffices, by windows"),

@@ -14,7 +14,7 @@ from tests.conftest import ROOT, WriteDng, require
 for package in ("openvino", "onnxruntime", "fastapi"):
     require(package)
 SCRIPT = ROOT / "benchmarks" / "same_pixels.py"
-WAYS = "command,server,2 threads,windows,torch,exported ONNX"
+WAYS = "command,cluster,server,2 threads,windows,torch,exported ONNX"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_a_picture_is_the_same_by_every_way(write_dng: WriteDng, tmp_path: Path)
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "out" / "same-pixels.md").read_text(encoding="utf-8")
-    assert "| photo.dng | 0, 0 % | 0, 0 % |" in page  # the command and the server
+    assert "| photo.dng | 0, 0 % | 0, 0 % | 0, 0 % |" in page  # the command, the cluster and the server
     assert "| exported ONNX |" in page
 
 

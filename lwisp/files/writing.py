@@ -199,7 +199,7 @@ def without_temporary_folders(text: str) -> str:
     Args:
         text: Such as what a program said.
     """
-    above = rf"{re.escape(tempfile.gettempdir())}|(?<![^\s'\"<>(=:,])[^\s'\"<>(=:,]*"
+    above = rf"{re.escape(tempfile.gettempdir())}|(?<![^\s'\"<>(=:,])(?:[A-Za-z]:)?[^\s'\"<>(=:,]*"
     return re.sub(rf"(?:{above})[/\\]{TEMPORARY.pattern}[/\\]", "", text)
 
 

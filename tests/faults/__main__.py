@@ -10,15 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.faults.clusters import CLUSTER, kill_cluster
 from tests.faults.kills import kill_at_moments
 from tests.faults.preload import Mode, why_not
 from tests.faults.scenarios import BY_NAME, Scenario
-from tests.faults.servers import kill_server
+from tests.faults.servers import SERVER, kill_server
 from tests.faults.sweep import Finding, Place, Sweep
 
 SHORT, LONG = 5, 50
 """Moments at which each command is killed."""
-SERVER = "serve"
+KILLERS = {SERVER.name: kill_server, CLUSTER.name: kill_cluster}
+"""What is only killed, for its processes are many."""
 
 
 def say(line: str) -> None:
@@ -48,7 +50,9 @@ def _sweep(place: Place, scenario: Scenario, mode: Mode, step: int) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--long", action="store_true", help="all ways to fail, and 50 moments of being killed")
-    parser.add_argument("--only", nargs="*", default=[*BY_NAME, SERVER], metavar="COMMAND", help="these commands alone")
+    parser.add_argument(
+        "--only", nargs="*", default=[*BY_NAME, *KILLERS], metavar="COMMAND", help="these commands alone"
+    )
     parser.add_argument("--modes", nargs="*", choices=Mode.__members__, help="these ways to fail alone")
     parser.add_argument("--step", type=int, default=1, metavar="N", help="only each N-th call")
     parser.add_argument("--kills", type=int, metavar="N", help="moments at which each command is killed")
@@ -62,8 +66,8 @@ def main() -> int:
     bad = 0
     with tempfile.TemporaryDirectory() as folder, Place(Path(folder)) as place:
         for name in given.only:
-            if name == SERVER:
-                bad += _follow(f"{name}, killed", kill_server(place, moments), lambda: moments)
+            if name in KILLERS:
+                bad += _follow(f"{name}, killed", KILLERS[name](place, moments), lambda: moments)
                 continue
             for mode in modes:
                 bad += _sweep(place, BY_NAME[name], Mode[mode], given.step)

@@ -117,7 +117,7 @@ def _training(folder: Path) -> None:
 
 
 def _teaching(folder: Path) -> None:
-    text = 'beta = 0.01\ndistill = ["up3", "up4"]\nteacher_steps = 2\n'
+    text = 'beta = 0.01\ngamma = 0\ndistill = ["up3", "up4"]\nteacher_steps = 2\n'
     (folder / "tiny.toml").write_text(RECIPE + text)
 
 

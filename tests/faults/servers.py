@@ -58,8 +58,7 @@ class Server:
 
     def workers(self) -> list[int]:
         """Processes that it has started."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(number) for number in children.read_text().split()] if children.exists() else []
+        return children(self.process.pid)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send a signal, and wait for the end."""
@@ -99,7 +98,7 @@ def kill_server(place: Place, count: int, seed: int = SEED) -> Iterator[Finding]
             server.end(signal.SIGKILL)
             if asked.result() not in (None, expected):
                 wrong.append("half a picture was sent")
-        wrong += [f"worker {worker} lives on" for worker in workers if not _has_ended(worker)]
+        wrong += [f"worker {worker} lives on" for worker in workers if not has_ended(worker)]
         yield from (_finding(f"moment {number}", what) for what in wrong)
     server = Server(place)
     if server.develop(raw) != expected:
@@ -108,7 +107,13 @@ def kill_server(place: Place, count: int, seed: int = SEED) -> Iterator[Finding]
     yield from (_finding("in the end", f"left for good: {name}") for name in leftovers(place.run))
 
 
-def _has_ended(process: int) -> bool:
+def children(process: int) -> list[int]:
+    """Processes that a process has started."""
+    listed = Path(f"/proc/{process}/task/{process}/children")
+    return [int(number) for number in listed.read_text().split()] if listed.exists() else []
+
+
+def has_ended(process: int) -> bool:
     """Whether a process ends within the time that is given to it."""
     deadline = time.monotonic() + GRACE
     while time.monotonic() < deadline:

@@ -4,16 +4,18 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.faults.clusters import kill_cluster
 from tests.faults.kills import kill_at_moments
 from tests.faults.preload import Fault, Mode, why_not
 from tests.faults.scenarios import BY_NAME, Scenario
-from tests.faults.sweep import Place, Sweep, digests, leftovers
+from tests.faults.servers import kill_server
+from tests.faults.sweep import Finding, Place, Sweep, digests, leftovers
 
 pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.slow]
 YEARS = 10 * 365 * 86400
@@ -174,6 +176,21 @@ def test_files_from_the_future_and_the_past_are_told_apart_by_their_process(plac
     assert [path.name for path in out.glob(".*")] == [foreign.replace("-1-", "-2-")]
     (out / foreign.replace("-1-", "-2-")).unlink()
     assert not tried.judge_sum(*place.call(scenario))
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_every_command_of_the_long_run_comes_to_its_end_undisturbed(name: str, place: Place) -> None:
+    place.prepare(BY_NAME[name])
+    place.begin()
+    before = digests(place.run)
+    code, said = place.call(BY_NAME[name])
+    assert code == 0, said
+    assert digests(place.run) != before
+
+
+@pytest.mark.parametrize("kill", [kill_server, kill_cluster])
+def test_servers_and_clusters_are_killed_too(kill: Callable[..., Iterator[Finding]], place: Place) -> None:
+    assert list(kill(place, 2)) == []
 
 
 def test_the_library_counts_what_a_program_writes(place: Place, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -473,3 +474,14 @@ def test_a_pipe_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match="no such file"):
         writing.read_regular(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("above", [f"{tempfile.gettempdir()}/", "photos/", "/photos/my-own/", "C:\\Temp\\"])
+def test_what_is_said_of_a_temporary_folder_does_not_name_it(above: str, tmp_path: Path) -> None:
+    with writing.temporary_folder(tmp_path) as folder:
+        name = folder.name
+    told = writing.without_temporary_folders(
+        f"cannot read '{above}{name}/in/a.dng' and {above}{name}\\b.dng: no such file"
+    )
+    assert told == "cannot read 'in/a.dng' and b.dng: no such file"
+    assert writing.without_temporary_folders(f"{above}photos/a.dng") == f"{above}photos/a.dng"
