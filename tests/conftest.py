@@ -72,8 +72,13 @@ def rubbish(folder: Path) -> list[Path]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    torch.set_num_threads(1)  # a few threads gain nothing on toys
+def _one_thread() -> Iterator[None]:
+    """A few threads gain nothing on toys, and the other cores have tests of their own."""
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        if "OMP_NUM_THREADS" not in os.environ:
+            patch.setenv("OMP_NUM_THREADS", "1")
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

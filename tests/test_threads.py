@@ -21,7 +21,7 @@ from lwisp.architecture import LWISPConfig
 from lwisp.engines import backends
 from lwisp.engines.contract import Array, CompileError
 from lwisp.engines.eager_runner import EagerRunner
-from lwisp.engines.engine import Engine, prepare_engine
+from lwisp.engines.engine import MARGIN, Engine, prepare_engine
 from lwisp.engines.kept import _shelves
 from lwisp.engines.names import Backend, Name
 from lwisp.files.raw import RawImage
@@ -130,7 +130,7 @@ def test_threads_wait_where_memory_has_no_room_for_their_pictures(
         return output
 
     monkeypatch.setattr(runner, "_call", counted)
-    monkeypatch.setattr("lwisp.engines.engine.free_memory", lambda: room)
+    monkeypatch.setattr("lwisp.engines.engine.free_memory", lambda: MARGIN + room)
     check_pictures(developer, alone, RAWS[1::2])  # of 2.4 MB each
     assert most in expected
 
@@ -140,7 +140,9 @@ def test_a_picture_that_is_refused_leaves_its_place_to_others(
 ) -> None:
     developer, alone = (lwisp.Developer(weights, "torch", "fp32") for _ in range(2))
     expected = [alone.develop(each) for each in RAWS[:2]]
-    monkeypatch.setattr("lwisp.engines.engine.free_memory", lambda: 10**7)  # which the larger of the two goes beyond
+    monkeypatch.setattr(
+        "lwisp.engines.engine.free_memory", lambda: MARGIN + 10**7
+    )  # which the larger of the two goes beyond
     monkeypatch.setattr("lwisp.engines.engine.can_tile", lambda architecture: False)
     large = replace(RAWS[1], mosaic=np.tile(RAWS[1].mosaic, (9, 9)))
 
