@@ -59,6 +59,9 @@ def why_not() -> str:
     """Why the image's steps cannot be done here; "" where they can."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "expected Linux, and root, who alone may make a root read-only: sudo python -m tests.container"
+    missing = [tool for tool in ("unshare", "nsenter", "setpriv", "mount") if shutil.which(tool) is None]
+    if missing:
+        return f"expected {', '.join(missing)} of util-linux"
     script = "mount --make-rprivate / && mount -o remount,bind,ro /"
     asked = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", script]
     if subprocess.run(asked, capture_output=True, check=False).returncode:
@@ -178,6 +181,8 @@ def started(command: Sequence[str]) -> Iterator[int]:
         try:
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
             while not children.read_text().split():
+                if process.poll() is not None:
+                    raise SystemExit(f"the server did not start: exit code {process.returncode}")
                 time.sleep(0.1)
             yield int(children.read_text().split()[0])
         finally:

@@ -7,6 +7,7 @@ must have the same bytes. The wheel is used with this Python and, where they are
 that lwisp promises. Only one of them is needed, on Linux, macOS or Windows; pip fetches what lwisp needs.
 """
 
+import functools
 import gzip
 import hashlib
 import io
@@ -174,13 +175,25 @@ def find_python(version: str) -> Path | None:
     candidates = [sys.executable] if version == running() else []
     if found := shutil.which(f"python{version}"):
         candidates.append(found)
-    candidates += map(str, sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python")))
+    candidates += map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
     for candidate in candidates:
         asked = [candidate, "-c", "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"]
-        told = subprocess.run(asked, capture_output=True, text=True, check=False)
+        try:
+            told = subprocess.run(asked, capture_output=True, text=True, check=False)
+        except OSError:
+            continue
         if told.stdout.strip() == version:  # pyenv's `python3.13` of the search path may be an empty promise
             return Path(candidate)
     return None
+
+
+@functools.cache
+def index_answers() -> bool:
+    """Whether pip finds packages, of an index or wherever it is told to look."""
+    with tempfile.TemporaryDirectory() as place:
+        asked = [sys.executable, "-m", "pip", "download", "-q", "--retries", "0", "--timeout", "10", "--no-deps"]
+        done = subprocess.run([*asked, "--dest", place, "shellingham"], capture_output=True, check=False)
+        return done.returncode == 0
 
 
 def new_environment(folder: Path, *requirements: str, base: Path = Path(sys.executable)) -> Path:

@@ -1,11 +1,12 @@
 """Forms with a file, written to disk as they come in: too large, too slow or no form is noticed while it happens."""
 
 import asyncio
+import logging
 import shutil
 from pathlib import Path, PurePosixPath
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.exceptions import FormParserError, MultipartParseError
+from python_multipart.multipart import MAX_BOUNDARY_LENGTH, MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from lwisp.errors import ArgumentError, printable, unwritable
@@ -21,6 +22,8 @@ MOST_AROUND = 64_000
 """Bytes of a form around its file."""
 LONGEST_NAME = 100
 """Letters of a file's name that are shown."""
+SILENT = logging.Logger("forms", logging.CRITICAL + 1)
+"""In place of the parser's own logger, by which every damaged form would be told on stderr."""
 LINGER = 10.0
 """Seconds in which the rest of a refused form is read."""
 
@@ -129,7 +132,7 @@ class Form:
         Args:
             boundary: What lies between the parts.
         """
-        return MultipartParser(
+        parser = MultipartParser(
             boundary,
             {
                 "on_part_begin": self.on_part_begin,
@@ -142,6 +145,8 @@ class Form:
                 "on_end": self.on_end,
             },
         )
+        parser.logger = SILENT
+        return parser
 
 
 class Body:
@@ -253,7 +258,7 @@ async def _receive(body: Body, place: Path | None, store: Store) -> Form:
     except ArgumentError:
         await body.linger(limit)
         raise
-    except FormParserError as error:
+    except MultipartParseError as error:
         await body.linger(limit)
         raise ArgumentError("expected a form as multipart/form-data; this one is damaged or cut short") from error
     except OSError as error:
@@ -279,7 +284,10 @@ async def _fill(form: Form, body: Body, store: Store) -> None:
     if form.place is not None:
         store.check_room()
         store.make_room(length)
-    parser = form.parser(options[b"boundary"])
+    try:
+        parser = form.parser(options[b"boundary"])
+    except FormParserError as error:
+        raise ArgumentError(f"expected a form whose boundary has at most {MAX_BOUNDARY_LENGTH} letters") from error
     limits = store.limits
     now = asyncio.get_running_loop().time
     began = now()

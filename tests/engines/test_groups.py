@@ -1,9 +1,11 @@
 """Bounds of control groups, from trees of files as Linux has them in containers of both versions."""
 
 import math
+import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,20 +139,35 @@ print(free_memory())
 @contextmanager
 def bounded(megabytes: int) -> Iterator[Path]:
     """A group whose processes may hold so much memory together; skips the test where none can be made."""
-    folder = GROUPS / "memory" / "lwisp-test" if (GROUPS / "memory").is_dir() else GROUPS / "lwisp-test"
-    limit = folder / ("memory.limit_in_bytes" if folder.parent.name == "memory" else "memory.max")
+    is_first_version = (GROUPS / "memory").is_dir()
+    folder = (GROUPS / "memory" if is_first_version else GROUPS) / f"lwisp-test-{os.getpid()}"
+    limit = folder / ("memory.limit_in_bytes" if is_first_version else "memory.max")
     try:
         folder.mkdir()
     except OSError as error:
         pytest.skip(f"no group can be made: {error}")
     try:
+        if not (folder / "cgroup.procs").exists() or not limit.exists():
+            pytest.skip("no group's memory can be bounded here")
         try:
             limit.write_text(str(megabytes * MIB))
         except OSError as error:
             pytest.skip(f"no group's memory can be bounded: {error}")
         yield folder
     finally:
-        folder.rmdir()
+        _remove(folder)
+
+
+def _remove(group: Path) -> None:
+    """Remove a group, which takes a moment after its last process has ended."""
+    until = time.monotonic() + 10
+    while True:
+        try:
+            return group.rmdir()
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
 
 
 @pytest.mark.slow

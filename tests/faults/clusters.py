@@ -1,5 +1,6 @@
 """A batch on workers of this machine, of which the command or a worker is killed by SIGKILL at random moments."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -7,16 +8,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tests.faults.kills import SEED
 from tests.faults.preload import Fault, Mode
 from tests.faults.scenarios import BY_NAME, WEIGHTS, Scenario
 from tests.faults.servers import children, has_ended
-from tests.faults.sweep import MOST, Finding, Place, digests, leftovers
+from tests.faults.sweep import MOST, Finding, Place, digests, leftovers, surroundings
 
-PHOTOS = 24
+PHOTOS = 60
+ON_CLUSTER = ("--output", "out", "--cluster", "local", "--jobs", "2")
 
 
 def _prepare(folder: Path) -> None:
@@ -30,31 +34,28 @@ def _prepare(folder: Path) -> None:
 CLUSTER = Scenario("cluster", _prepare)
 
 
-def start(place: Place, *more: str) -> "subprocess.Popen[str]":
-    """The command as a process, with more options."""
-    variables = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "TMPDIR": str(place.run / "tmp"),
-        "HOME": str(place.run / "home"),
-    }
+@contextmanager
+def started(place: Place, *more: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """The command as a process, with more options; what it says goes to `place.said`."""
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", **surroundings(place.run)}
     command = [sys.executable, "-m", "lwisp", "develop", "photos", "--weights", WEIGHTS, *more]
-    return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=variables, cwd=place.here, text=True
-    )
-
-
-def start_on_cluster(place: Place) -> "subprocess.Popen[str]":
-    """The command with two workers."""
-    return start(place, "--output", "out", "--cluster", "local", "--jobs", "2")
+    with (
+        place.said.open("wb") as said,
+        subprocess.Popen(command, stdout=said, stderr=said, env=variables, cwd=place.here) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def kill_cluster(place: Place, count: int, seed: int = SEED) -> Iterator[Finding]:
-    """Kill the command and one of its workers in turn, each at a random moment; the next command goes on.
+    """Kill one of the workers and the command in turn, each at a random moment; the next command goes on.
 
     Args:
         place: Where it runs.
-        count: How many moments, drawn over the time that an undisturbed run takes.
+        count: How many moments: the command's are drawn over the time that an undisturbed run takes, a worker's over
+            a second after the first picture is there; one that dies as it starts is a refusal.
         seed: Of the moments.
 
     Yields:
@@ -62,42 +63,61 @@ def kill_cluster(place: Place, count: int, seed: int = SEED) -> Iterator[Finding
     """
     place.prepare(CLUSTER)
     place.begin()
-    start(place, "--output", "alone").communicate(timeout=MOST)
+    with started(place, "--output", "alone") as process:
+        process.wait(MOST)
     expected = digests(place.here / "alone")
     assert len(expected) == PHOTOS
     began = time.monotonic()
-    yield from _judge_end(place, "undisturbed", start_on_cluster(place), expected)
+    yield from _go_on(place, "undisturbed", expected)
     seconds = time.monotonic() - began
     moments = random.Random(seed)
     for number in range(1, count + 1):
-        process = start_on_cluster(place)
-        time.sleep(moments.uniform(0, seconds))
-        workers = children(process.pid)
         if number % 2:
-            process.kill()
-            process.communicate()
-            wrong = [f"worker {worker} lives on" for worker in workers if not has_ended(worker)]
-            wrong += [f"{name} is not what it was to be" for name in _wrong(place, expected)]
-            yield from (_finding(f"moment {number}", what) for what in wrong)
+            yield from _go_on(place, f"moment {number}", expected, partial(_kill_worker, place, moments))
         else:
-            if workers:
-                os.kill(moments.choice(workers), signal.SIGKILL)
-            yield from _judge_end(place, f"moment {number}", process, expected)
-    yield from _judge_end(place, "in the end", start_on_cluster(place), expected)
+            yield from _kill_command(place, f"moment {number}", expected, moments.uniform(0, seconds))
+    yield from _go_on(place, "in the end", expected)
 
 
-def _judge_end(
-    place: Place, when: str, process: "subprocess.Popen[str]", expected: dict[str, str]
+def _kill_command(place: Place, when: str, expected: dict[str, str], seconds: float) -> Iterator[Finding]:
+    with started(place, *ON_CLUSTER) as process:
+        time.sleep(seconds)
+        workers = children(process.pid)
+        process.kill()
+    yield from (_finding(when, f"worker {worker} lives on", place) for worker in workers if not has_ended(worker))
+    yield from (_finding(when, f"{name} is not what it was to be", place) for name in _wrong(place, expected))
+
+
+def _kill_worker(place: Place, moments: random.Random, process: "subprocess.Popen[bytes]") -> bool:
+    """Kill a worker at a moment after the first picture; whether there was one, or no work left for it."""
+    while process.poll() is None and not list(place.here.glob("out/*.jpg")):
+        time.sleep(0.05)
+    time.sleep(moments.uniform(0, 1))
+    workers = children(process.pid)
+    with contextlib.suppress(ProcessLookupError):
+        if workers:
+            os.kill(moments.choice(workers), signal.SIGKILL)
+    return bool(workers) or process.poll() is not None
+
+
+def _go_on(
+    place: Place,
+    when: str,
+    expected: dict[str, str],
+    disturb: Callable[["subprocess.Popen[bytes]"], bool] = lambda process: True,
 ) -> Iterator[Finding]:
-    """What is wrong with a command that was to come to its end; then the folder is as in the beginning."""
-    _, said = process.communicate(timeout=MOST)
+    """Run the command to its end, and tell what is wrong then; the next one begins with nothing done."""
+    with started(place, *ON_CLUSTER) as process:
+        if not disturb(process):
+            yield _finding(when, "there was no worker to be killed", place)
+        process.wait(MOST)
     out = place.here / "out"
     if process.returncode != 0:
-        yield _finding(when, f"exit code {process.returncode}", said)
-    missing = expected.keys() - digests(out).keys() if out.exists() else expected.keys()
-    yield from (_finding(when, f"{name} is missing", said) for name in sorted(missing))
-    yield from (_finding(when, f"{name} is not what it was to be", said) for name in _wrong(place, expected))
-    yield from (_finding(when, f"left for good: {name}", said) for name in leftovers(place.run))
+        yield _finding(when, f"exit code {process.returncode}", place)
+    missing = expected.keys() - (digests(out).keys() if out.exists() else set())
+    yield from (_finding(when, f"{name} is missing", place) for name in sorted(missing))
+    yield from (_finding(when, f"{name} is not what it was to be", place) for name in _wrong(place, expected))
+    yield from (_finding(when, f"left for good: {name}", place) for name in leftovers(place.run))
     shutil.rmtree(out, ignore_errors=True)
 
 
@@ -107,5 +127,5 @@ def _wrong(place: Place, expected: dict[str, str]) -> list[str]:
     return [name for name, digest in found.items() if Path(name).suffix == ".jpg" and expected.get(name) != digest]
 
 
-def _finding(when: str, what: str, said: str = "") -> Finding:
-    return Finding(CLUSTER.name, Fault(Mode.KILL), when, what, said)
+def _finding(when: str, what: str, place: Place) -> Finding:
+    return Finding(CLUSTER.name, Fault(Mode.KILL), when, what, place.said.read_text(errors="replace"))

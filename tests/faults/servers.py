@@ -1,5 +1,6 @@
 """A server killed by SIGKILL at random moments: the next one works, and clears what the killed one left."""
 
+import contextlib
 import http.client
 import os
 import random
@@ -17,7 +18,7 @@ from pathlib import Path
 from tests.faults.kills import SEED
 from tests.faults.preload import Fault, Mode
 from tests.faults.scenarios import BY_NAME, Scenario
-from tests.faults.sweep import Finding, Place, leftovers
+from tests.faults.sweep import Finding, Place, leftovers, surroundings
 
 SERVER = Scenario("serve", BY_NAME["develop"].prepare)
 GRACE = 60.0
@@ -32,7 +33,7 @@ class Server:
     """
 
     def __init__(self, place: Place) -> None:
-        variables = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(place.run / "tmp"), "HOME": str(place.run)}
+        variables = {**os.environ, "OMP_NUM_THREADS": "1", **surroundings(place.run)}
         command = [sys.executable, "-m", "lwisp", "serve", "--port", "0", "--backend", "openvino"]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=variables, cwd=place.here, text=True
@@ -108,21 +109,31 @@ def kill_server(place: Place, count: int, seed: int = SEED) -> Iterator[Finding]
 
 
 def children(process: int) -> list[int]:
-    """Processes that a process has started."""
-    listed = Path(f"/proc/{process}/task/{process}/children")
-    return [int(number) for number in listed.read_text().split()] if listed.exists() else []
+    """Processes that any thread of a process has started, without Python's own that looks after shared memory."""
+    found = []
+    for listed in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+            found += [int(number) for number in listed.read_text().split()]
+    return [child for child in found if b"resource_tracker" not in _told(child, "cmdline")]
 
 
 def has_ended(process: int) -> bool:
-    """Whether a process ends within the time that is given to it."""
+    """Whether a process ends within the time that is given to it; one that nobody has asked after yet has ended."""
     deadline = time.monotonic() + GRACE
     while time.monotonic() < deadline:
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
+        state = _told(process, "stat").rpartition(b")")[2].split()
+        if not state or state[0] in (b"Z", b"X"):
             return True
         time.sleep(0.05)
     return False
+
+
+def _told(process: int, name: str) -> bytes:
+    """What Linux tells of a process; nothing where there is none."""
+    try:
+        return Path(f"/proc/{process}/{name}").read_bytes()
+    except OSError:
+        return b""
 
 
 def _finding(when: str, what: str) -> Finding:

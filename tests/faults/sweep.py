@@ -124,13 +124,11 @@ class Place:
         Returns:
             The exit code, and all that it printed.
         """
-        home = self.run / "home"
-        kinds = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
         request = {
             "arguments": scenario.arguments,
             "function": scenario.function,
             "folder": str(self.here),
-            "variables": {**kinds, "HOME": str(home), "TMPDIR": str(self.run / "tmp"), **variables},
+            "variables": {**surroundings(self.run), **variables},
             "output": str(self.said),
             "seconds": seconds,
         }
@@ -146,6 +144,13 @@ class Place:
     def _read(self) -> str:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
+
+
+def surroundings(run: Path) -> dict[str, str]:
+    """Environment variables by which a command keeps below a folder whatever it keeps."""
+    home = run / "home"
+    kinds = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
+    return {**kinds, "HOME": str(home), "TMPDIR": str(run / "tmp")}
 
 
 def digests(folder: Path) -> dict[str, str]:

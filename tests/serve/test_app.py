@@ -149,7 +149,9 @@ def test_of_fifty_uploads_at_once_each_gets_its_picture_or_is_told_when_to_come_
         assert soon(lambda: not server.files())
 
 
-def test_what_is_no_form_with_a_raw_is_told_what_was_expected(server: Served) -> None:
+def test_what_is_no_form_with_a_raw_is_told_what_was_expected(
+    server: Served, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     post = server.client.post
     assert "application/json" in refusal(post("/develop", json={"file": "a"}), 415, "wrong-type")
     refusal(post("/develop", content=b"a RAW", headers={"content-type": "image/x-canon-cr2"}), 415, "wrong-type")
@@ -161,7 +163,9 @@ def test_what_is_no_form_with_a_raw_is_told_what_was_expected(server: Served) ->
     for damaged in (b"", b"nothing", b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\ncut'):
         assert "cut short" in refusal(post("/develop", content=damaged, headers=form), 400, "argument")
     long = {"content-type": f"multipart/form-data; boundary={'b' * 300}"}
-    refusal(post("/develop", content=b"nothing", headers=long), 400, "argument")
+    assert "256 letters" in refusal(post("/develop", content=b"nothing", headers=long), 400, "argument")
+    assert "multipart" not in caplog.text  # the client is told, not who looks at the server's output
+    assert "boundary" not in capfd.readouterr().err
     assert server.files() == []
 
 
