@@ -19,7 +19,7 @@ from tests.faults.scenarios import BY_NAME, WEIGHTS, Scenario
 from tests.faults.servers import children, has_ended
 from tests.faults.sweep import MOST, Finding, Place, digests, leftovers, surroundings
 
-PHOTOS = 60
+PHOTOS = 120
 ON_CLUSTER = ("--output", "out", "--cluster", "local", "--jobs", "2")
 
 
@@ -28,7 +28,7 @@ def _prepare(folder: Path) -> None:
     BY_NAME["develop"].prepare(folder)
     first = folder / "photos" / "a.dng"
     for number in range(PHOTOS - 2):
-        shutil.copy(first, folder / "photos" / f"{number:02}.dng")
+        shutil.copy(first, folder / "photos" / f"{number:03}.dng")
 
 
 CLUSTER = Scenario("cluster", _prepare)
@@ -89,7 +89,7 @@ def _kill_command(place: Place, when: str, expected: dict[str, str], seconds: fl
 
 
 def _kill_worker(place: Place, moments: random.Random, process: "subprocess.Popen[bytes]") -> bool:
-    """Kill a worker at a moment after the first picture; whether there was one, or no work left for it."""
+    """Kill a worker at a moment after the first picture; False where there was none, though there was work for it."""
     while process.poll() is None and not list(place.here.glob("out/*.jpg")):
         time.sleep(0.05)
     time.sleep(moments.uniform(0, 1))
@@ -97,7 +97,7 @@ def _kill_worker(place: Place, moments: random.Random, process: "subprocess.Pope
     with contextlib.suppress(ProcessLookupError):
         if workers:
             os.kill(moments.choice(workers), signal.SIGKILL)
-    return bool(workers) or process.poll() is not None
+    return bool(workers) or len(list(place.here.glob("out/*.jpg"))) == PHOTOS
 
 
 def _go_on(
