@@ -90,14 +90,19 @@ def _kill_command(place: Place, when: str, expected: dict[str, str], seconds: fl
 
 def _kill_worker(place: Place, moments: random.Random, process: "subprocess.Popen[bytes]") -> bool:
     """Kill a worker at a moment after the first picture; False where there was none, though there was work for it."""
-    while process.poll() is None and not list(place.here.glob("out/*.jpg")):
+
+    def made() -> int:
+        return len(list(place.here.glob("out/*.jpg")))
+
+    before = made()  # by a command that was killed
+    while process.poll() is None and made() == before:
         time.sleep(0.05)
     time.sleep(moments.uniform(0, 1))
     workers = children(process.pid)
     with contextlib.suppress(ProcessLookupError):
         if workers:
             os.kill(moments.choice(workers), signal.SIGKILL)
-    return bool(workers) or len(list(place.here.glob("out/*.jpg"))) == PHOTOS
+    return bool(workers) or made() == PHOTOS
 
 
 def _go_on(
