@@ -64,7 +64,7 @@ def test_gray_is_compared_with_what_a_file_holds(script: dict[str, Any]) -> None
 def test_an_unknown_way_is_refused(script: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         script["main"](["--ways", "post"])
-    assert "expected ways of lwisp.develop, command, server" in capsys.readouterr().err
+    assert "expected ways of lwisp.develop, command, cluster, server" in capsys.readouterr().err
 
 
 def test_a_way_beyond_its_bound_fails(
