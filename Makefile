@@ -19,7 +19,7 @@ SELF := $(PIP) install -q --no-deps --no-build-isolation -e .
 COMPILE := $(VENV)/tools/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make locks'
 
-.PHONY: install demo test test-all wheel container docs lint types locks sums audit clean
+.PHONY: install demo test test-all wheel container abuse docs lint types locks sums audit clean
 
 install: $(STAMP)
 
@@ -56,6 +56,14 @@ wheel: # dist/: sdist, wheel, list of parts; the wheel installed into a clean en
 
 container: # what the Dockerfile does, without Docker: as root, on Linux
 	$(PYTHON) -m tests.container
+
+abuse: $(STAMP) # the long runs of docs/reliability.md: a night
+	$(PIP) install -q -c constraints.txt -e '.[fuzz,mutation]'
+	$(BIN)/python -m fuzz all
+	$(BIN)/python -m tests.faults --long
+	$(BIN)/python benchmarks/serve_load.py
+	$(BIN)/python benchmarks/same_pixels.py --output build
+	$(BIN)/python -m tests.mutation
 
 docs: $(CORE) # the site, build/site; a warning is an error
 	$(LOCKED) locks/docs.txt
