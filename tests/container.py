@@ -178,14 +178,17 @@ def try_serving(python: Path, photos: Path) -> None:
 def started(command: Sequence[str]) -> Iterator[int]:
     """A server in its namespaces; gives the number that its first process has outside."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         try:
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
             while not children.read_text().split():
                 if process.poll() is not None:
                     raise SystemExit(f"the server did not start: exit code {process.returncode}")
                 time.sleep(0.1)
             yield int(children.read_text().split()[0])
         finally:
+            if process.poll() is None:
+                for first in children.read_text().split():  # which, as another user, does not die with its parent
+                    os.kill(int(first), signal.SIGKILL)
             process.kill()
 
 
