@@ -140,9 +140,8 @@ def test_a_picture_that_is_refused_leaves_its_place_to_others(
 ) -> None:
     developer, alone = (lwisp.Developer(weights, "torch", "fp32") for _ in range(2))
     expected = [alone.develop(each) for each in RAWS[:2]]
-    monkeypatch.setattr(
-        "lwisp.engines.engine.free_memory", lambda: MARGIN + 10**7
-    )  # which the larger of the two goes beyond
+    room = MARGIN + 10**7  # which the larger of the two goes beyond
+    monkeypatch.setattr("lwisp.engines.engine.free_memory", lambda: room)
     monkeypatch.setattr("lwisp.engines.engine.can_tile", lambda architecture: False)
     large = replace(RAWS[1], mosaic=np.tile(RAWS[1].mosaic, (9, 9)))
 

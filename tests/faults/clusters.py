@@ -116,19 +116,18 @@ def _go_on(
         if not disturb(process):
             yield _finding(when, "there was no worker to be killed", place)
         process.wait(MOST)
-    out = place.here / "out"
     if process.returncode != 0:
         yield _finding(when, f"exit code {process.returncode}", place)
-    missing = expected.keys() - (digests(out).keys() if out.exists() else set())
+    missing = expected.keys() - digests(place.here / "out").keys()
     yield from (_finding(when, f"{name} is missing", place) for name in sorted(missing))
     yield from (_finding(when, f"{name} is not what it was to be", place) for name in _wrong(place, expected))
     yield from (_finding(when, f"left for good: {name}", place) for name in leftovers(place.run))
-    shutil.rmtree(out, ignore_errors=True)
+    shutil.rmtree(place.here / "out", ignore_errors=True)
 
 
 def _wrong(place: Place, expected: dict[str, str]) -> list[str]:
     """Pictures under their final names that are no whole ones."""
-    found = digests(place.here / "out") if (place.here / "out").exists() else {}
+    found = digests(place.here / "out")
     return [name for name, digest in found.items() if Path(name).suffix == ".jpg" and expected.get(name) != digest]
 
 
